@@ -1,0 +1,296 @@
+import fc from 'fast-check';
+import { DueQueue, systemClock } from '../src/clock.js';
+import { FakeClock } from './support/fake-clock.js';
+
+describe('systemClock', () => {
+  test('runs a timer once its time has come, and never one that was cleared', async () => {
+    const before = systemClock.now();
+    const cleared = systemClock.setTimeout(() => {
+      throw new Error('was cleared');
+    }, 1);
+    systemClock.clearTimeout(cleared);
+    // Its timers do not keep the process alive, so another must: jest's own, of this test.
+    await new Promise<void>((resolve) => systemClock.setTimeout(resolve, 5));
+    // Node counts from the turn of the event loop, which began up to a millisecond before.
+    expect(systemClock.now() - before).toBeGreaterThan(4);
+  });
+
+  test("does not keep the process alive: a pending timer must not stop an app's exit", () => {
+    const timer = systemClock.setTimeout(() => undefined, 60_000) as NodeJS.Timeout;
+    expect(timer.hasRef()).toBe(false);
+    systemClock.clearTimeout(timer);
+  });
+});
+
+describe('FakeClock', () => {
+  test('runs timers in the order in which they are due, then armed, each at its own time, and no others', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(20)), fc.nat(25), (delays, ms) => {
+        const clock = new FakeClock();
+        const start = clock.now();
+        const ran: { index: number; at: number }[] = [];
+        delays.forEach((delay, index) => clock.setTimeout(() => ran.push({ index, at: clock.now() - start }), delay));
+        clock.advance(ms);
+        const wanted = delays.map((delay, index) => ({ index, at: Math.max(1, delay) })).filter(({ at }) => at <= ms);
+        expect(ran).toEqual(wanted.sort((a, b) => a.at - b.at || a.index - b.index));
+        expect(clock.pending).toBe(delays.length - ran.length);
+        expect(clock.now()).toBe(start + ms);
+      }),
+    );
+  });
+
+  test('runs timers that are armed on the way, and not those that are cleared on the way', () => {
+    const clock = new FakeClock(0);
+    const ran: string[] = [];
+    const cleared = clock.setTimeout(() => ran.push('cleared'), 5);
+    clock.setTimeout(() => {
+      clock.clearTimeout(cleared);
+      clock.setTimeout(() => ran.push(`second at ${clock.now()}`), 3);
+      clock.setTimeout(() => ran.push('too late'), 9);
+    }, 4);
+    clock.advance(10);
+    expect(ran).toEqual(['second at 7']);
+    expect(clock.pending).toBe(1);
+  });
+
+  test('lets out what a callback throws, then goes on where it stood', () => {
+    const clock = new FakeClock(0);
+    const ran: number[] = [];
+    clock.setTimeout(() => {
+      throw new Error('mine');
+    }, 1);
+    clock.setTimeout(() => ran.push(clock.now()), 2);
+    expect(() => clock.advance(5)).toThrow('mine');
+    expect([clock.now(), clock.pending]).toEqual([1, 1]);
+    clock.advance(5);
+    expect(ran).toEqual([2]);
+    expect(clock.now()).toBe(6);
+  });
+
+  test('runs timers late that fell due while the event loop was blocked', () => {
+    const clock = new FakeClock(0);
+    const ran: number[] = [];
+    clock.setTimeout(() => ran.push(clock.now()), 2);
+    clock.block(10);
+    expect(ran).toEqual([]);
+    clock.advance(0);
+    expect(ran).toEqual([10]);
+    expect(clock.now()).toBe(10);
+  });
+
+  test('refuses delays at which Node would fire at once, and time that goes back', () => {
+    const clock = new FakeClock();
+    for (const ms of [NaN, -1, 2 ** 31, Infinity])
+      expect(() => clock.setTimeout(() => undefined, ms)).toThrow(RangeError);
+    for (const ms of [NaN, -1]) {
+      expect(() => clock.advance(ms)).toThrow(RangeError);
+      expect(() => clock.block(ms)).toThrow(RangeError);
+    }
+    expect(clock.pending).toBe(0);
+  });
+});
+
+/** A clock on which a second timer is an error. */
+class OneTimerClock extends FakeClock {
+  override setTimeout(callback: () => void, ms: number): unknown {
+    expect(this.pending).toBe(0);
+    return super.setTimeout(callback, ms);
+  }
+}
+
+type Act =
+  | { readonly act: 'add'; readonly item: string; readonly ago: number }
+  | { readonly act: 'delete'; readonly item: string }
+  | { readonly act: 'clear' | 'throw' | 'nothing' };
+
+type Step = Act | { readonly act: 'advance' | 'block'; readonly ms: number };
+
+const ITEMS = ['a', 'b', 'c', 'd', 'e'];
+
+class Thrown extends Error {}
+
+/**
+ * A queue beside the plainest model of one: a list in which the first is due next. The model judges each item as the queue
+ * gives it out; `howLate` is what it is allowed.
+ */
+class Trial {
+  readonly clock = new OneTimerClock();
+  readonly #queue: DueQueue<string>;
+  readonly #delay: number;
+  readonly #howLate: () => number;
+  #waiting: { readonly item: string; readonly since: number; readonly dueAt: number }[] = [];
+  /** What the handler does with the next items that are due. */
+  readonly #reactions: Act[];
+
+  constructor(delay: number, reactions: readonly Act[], howLate: () => number = () => 0) {
+    this.#delay = delay;
+    this.#reactions = [...reactions];
+    this.#howLate = howLate;
+    this.#queue = new DueQueue(this.clock, delay, (item) => this.#onDue(item));
+  }
+
+  do(step: Step): void {
+    if (step.act === 'add') return this.#add(step.item, step.ago);
+    if (step.act === 'advance') return this.clock.advance(step.ms);
+    if (step.act === 'block') return this.clock.block(step.ms);
+    if (step.act === 'throw') throw new Thrown();
+    if (step.act === 'clear') {
+      this.#waiting = [];
+      this.#queue.clear();
+    }
+    if (step.act === 'delete') {
+      const held = this.#waiting.some(({ item }) => item === step.item);
+      this.#waiting = this.#waiting.filter(({ item }) => item !== step.item);
+      expect(this.#queue.delete(step.item)).toBe(held);
+    }
+  }
+
+  check(): void {
+    expect(this.#queue.size).toBe(this.#waiting.length);
+    expect(this.#queue.oldest()).toBe(this.#waiting[0]?.item);
+    expect(ITEMS.filter((item) => this.#queue.has(item))).toEqual(this.#waiting.map(({ item }) => item).sort());
+    expect(this.clock.pending).toBe(this.#waiting.length > 0 ? 1 : 0);
+  }
+
+  /** Nothing waits that should have been given out by now. */
+  checkNoneLate(): void {
+    for (const { dueAt } of this.#waiting) expect(dueAt + this.#howLate()).toBeGreaterThan(this.clock.now());
+  }
+
+  #add(item: string, ago: number): void {
+    // The contract of `since`: never earlier than that of the one before, which may be the same item's.
+    const since = Math.max(this.clock.now() - ago, this.#waiting.at(-1)?.since ?? 0);
+    const dueAt = Math.max(since + this.#delay, this.clock.now());
+    this.#waiting = [...this.#waiting.filter((waiting) => waiting.item !== item), { item, since, dueAt }];
+    if (ago === 0) this.#queue.add(item);
+    else this.#queue.add(item, since);
+  }
+
+  #onDue(item: string): void {
+    const first = this.#waiting.shift();
+    expect(item).toBe(first?.item);
+    expect(this.clock.now()).toBeGreaterThanOrEqual(first!.dueAt);
+    expect(this.clock.now()).toBeLessThanOrEqual(first!.dueAt + this.#howLate());
+    expect(this.#queue.has(item)).toBe(false);
+    this.do(this.#reactions.shift() ?? { act: 'nothing' });
+  }
+}
+
+const DELAY = 10;
+const item = fc.constantFrom(...ITEMS);
+const now = fc.record({ act: fc.constant('add' as const), item, ago: fc.constant(0) });
+const since = fc.record({ act: fc.constant('add' as const), item, ago: fc.integer({ min: 0, max: DELAY - 1 }) });
+const removal = fc.record({ act: fc.constant('delete' as const), item });
+const clear = fc.constant({ act: 'clear' as const });
+const nothing = fc.constant({ act: 'nothing' as const });
+const thrown = fc.constant({ act: 'throw' as const });
+const advance = fc.record({ act: fc.constant('advance' as const), ms: fc.nat(DELAY + 2) });
+
+const often = { arbitrary: fc.oneof(now, since), weight: 4 };
+const steps = fc.array(fc.oneof(often, removal, { arbitrary: advance, weight: 3 }, { arbitrary: clear, weight: 1 }), {
+  maxLength: 40,
+});
+const reactions = fc.array(fc.oneof(nothing, often, removal, clear), { maxLength: 20 });
+
+describe('DueQueue', () => {
+  test('gives out each item once, in order, on the very millisecond; one timer at most, none when empty', () => {
+    fc.assert(
+      fc.property(steps, (all) => {
+        const trial = new Trial(DELAY, []);
+        for (const step of [...all, { act: 'advance', ms: DELAY } as const]) {
+          trial.do(step);
+          trial.check();
+          trial.checkNoneLate();
+        }
+        expect(trial.clock.pending).toBe(0);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('does so whatever the handler adds, deletes or clears while it runs', () => {
+    fc.assert(
+      fc.property(steps, reactions, (all, reacting) => {
+        const trial = new Trial(DELAY, reacting);
+        for (const step of [...all, { act: 'advance', ms: DELAY } as const]) {
+          trial.do(step);
+          trial.check();
+          trial.checkNoneLate();
+        }
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  test('loses no other item and keeps its timer when the handler throws; what it throws is not swallowed', () => {
+    fc.assert(
+      fc.property(
+        steps,
+        fc.array(fc.oneof({ arbitrary: thrown, weight: 2 }, nothing, often, removal), { maxLength: 20 }),
+        (all, reacting) => {
+          let caught = 0;
+          // Each throw ends a turn, and the next turn's timer takes a millisecond.
+          const trial = new Trial(DELAY, reacting, () => caught);
+          for (const step of [...all, { act: 'advance', ms: DELAY } as const]) {
+            const end = trial.clock.now() + (step.act === 'advance' ? step.ms : 0);
+            for (let todo: Step | undefined = step; todo !== undefined;) {
+              try {
+                trial.do(todo);
+                todo = undefined;
+              } catch (error) {
+                if (!(error instanceof Thrown)) throw error;
+                caught += 1;
+                todo = { act: 'advance', ms: Math.max(0, end - trial.clock.now()) };
+              }
+            }
+            trial.check();
+            trial.checkNoneLate();
+          }
+          expect(caught).toBeLessThanOrEqual(reacting.filter(({ act }) => act === 'throw').length);
+        },
+      ),
+      { numRuns: 3_000 },
+    );
+  });
+
+  test('gives out no item early and none a millisecond late where time has fractions, as performance.now() has', () => {
+    // Eighths, which floating point adds exactly.
+    const eighths = (max: number): fc.Arbitrary<number> => fc.nat(max * 8).map((n) => n / 8);
+    const add = fc.record({ act: fc.constant('add' as const), item, ago: eighths(2 * DELAY) });
+    const step = fc.oneof(
+      { arbitrary: add, weight: 3 },
+      { arbitrary: fc.record({ act: fc.constant('advance' as const), ms: eighths(DELAY + 2) }), weight: 3 },
+      removal,
+    );
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 40 }),
+        fc.array(fc.oneof(add, removal), { maxLength: 10 }),
+        (all, reacting) => {
+          const trial = new Trial(DELAY, reacting, () => 1);
+          for (const each of all) {
+            trial.do(each);
+            trial.check();
+            trial.checkNoneLate();
+          }
+        },
+      ),
+      { numRuns: 3_000 },
+    );
+  });
+
+  test('gives out all that fell due while the event loop was blocked, at the first turn after it', () => {
+    fc.assert(
+      fc.property(steps, reactions, fc.nat(3 * DELAY), (all, reacting, ms) => {
+        const trial = new Trial(DELAY, reacting, () => ms);
+        for (const step of all) trial.do(step);
+        trial.do({ act: 'block', ms });
+        trial.do({ act: 'advance', ms: 0 });
+        trial.check();
+        trial.do({ act: 'advance', ms: DELAY });
+        trial.check();
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});

@@ -1,0 +1,305 @@
+import { ClientRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import express from 'express';
+import fc from 'fast-check';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import request from 'supertest';
+import { ERRORS } from '../../src/errors.js';
+import { type CoreEvents, Events, type Outcome } from '../../src/events.js';
+import { createMetrics } from '../../src/observe/metrics.js';
+import { parseExposition, valueOf } from '../support/exposition.js';
+import { sessionInfo } from '../support/session-info.js';
+
+const METHODS = ClientRequestSchema.options.map((schema) => schema.shape.method.value as string);
+const OUTCOMES: readonly Outcome[] = ['ok', 'error', 'cancelled', 'timeout', 'closed'];
+
+function failures(): { events: Events<CoreEvents>; seen: unknown[] } {
+  const seen: unknown[] = [];
+  const events = new Events<CoreEvents>((name, error) => seen.push([name, error]));
+  events.on('failure', (what, error) => seen.push([what, error]));
+  return { events, seen };
+}
+
+const throwing = () =>
+  new Events<CoreEvents>((_name, error) => {
+    throw error;
+  });
+
+function labelValues(text: string, metric: string, label: string): string[] {
+  const samples = parseExposition(text).filter(({ name }) => name.replace(/_(bucket|sum|count)$/, '') === metric);
+  return [...new Set(samples.flatMap(({ labels }) => labels[label] ?? []))].sort();
+}
+
+describe('before the first event', () => {
+  test('every value of every label has a series at 0, so that queries find it', async () => {
+    const text = await createMetrics(throwing(), {}).registry.metrics();
+    expect(labelValues(text, 'mcp_sessions_orphaned', 'cause')).toEqual(['idle', 'stream_lost']);
+    expect(labelValues(text, 'mcp_streams_open', 'kind')).toEqual(['request', 'standalone']);
+    expect(labelValues(text, 'mcp_sessions_closed_total', 'reason')).toEqual(
+      ['deleted', 'evicted', 'expired', 'failed', 'lifetime', 'moved', 'shutdown'].sort(),
+    );
+    expect(labelValues(text, 'mcp_sessions_rejected_total', 'reason')).toEqual(Object.keys(ERRORS).sort());
+    expect(labelValues(text, 'mcp_server_operation_duration_seconds', 'outcome')).toEqual([...OUTCOMES].sort());
+    expect(new Set(parseExposition(text).map(({ value }) => value))).toEqual(new Set([0]));
+  });
+
+  test('the methods are those that the SDK knows from clients, and `other`', async () => {
+    const text = await createMetrics(throwing(), {}).registry.metrics();
+    expect(labelValues(text, 'mcp_server_operation_duration_seconds', 'mcp_method_name')).toEqual(
+      [...METHODS, 'other'].sort(),
+    );
+  });
+
+  test('all the metrics are there, and none besides', async () => {
+    const { registry } = createMetrics(throwing(), {});
+    expect(registry.getMetricsAsArray().map(({ name }) => name)).toEqual([
+      'mcp_sessions_active',
+      'mcp_sessions_orphaned',
+      'mcp_sessions_opened_total',
+      'mcp_sessions_restored_total',
+      'mcp_sessions_closed_total',
+      'mcp_sessions_rejected_total',
+      'mcp_server_session_duration_seconds',
+      'mcp_streams_open',
+      'mcp_server_operation_duration_seconds',
+    ]);
+  });
+
+  test('the buckets of operations are those that OpenTelemetry advises for MCP; those of sessions go on to a day', async () => {
+    const text = await createMetrics(throwing(), {}).registry.metrics();
+    const buckets = (metric: string) => labelValues(text, metric, 'le');
+    const advised = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300].map(String);
+    expect(buckets('mcp_server_operation_duration_seconds')).toEqual([...advised, '+Inf'].sort());
+    expect(buckets('mcp_server_session_duration_seconds')).toEqual(expect.arrayContaining([...advised, '86400']));
+  });
+});
+
+describe('events', () => {
+  test('a session that closes counts by its reason, and its age in seconds', async () => {
+    const events = throwing();
+    const { registry } = createMetrics(events, {});
+    events.emit('opened', sessionInfo());
+    events.emit('closed', sessionInfo({ ageMs: 90_000 }), 'expired');
+    const text = await registry.metrics();
+    expect(valueOf(text, 'mcp_sessions_opened_total')).toBe(1);
+    expect(valueOf(text, 'mcp_sessions_active')).toBe(0);
+    expect(valueOf(text, 'mcp_sessions_closed_total', { reason: 'expired' })).toBe(1);
+    expect(valueOf(text, 'mcp_sessions_closed_total', { reason: 'deleted' })).toBe(0);
+    expect(valueOf(text, 'mcp_server_session_duration_seconds_sum')).toBe(90);
+    expect(valueOf(text, 'mcp_server_session_duration_seconds_bucket', { le: '60' })).toBe(0);
+    expect(valueOf(text, 'mcp_server_session_duration_seconds_bucket', { le: '120' })).toBe(1);
+  });
+
+  test('a session that failed before it was open moves nothing', async () => {
+    const events = throwing();
+    const { registry } = createMetrics(events, {});
+    const before = await registry.metrics();
+    events.emit('closed', sessionInfo({ state: 'initializing' }), 'failed');
+    expect(await registry.metrics()).toBe(before);
+  });
+
+  test('a session that closes from `closing` leaves the gauge in which it was', async () => {
+    const events = throwing();
+    const { registry } = createMetrics(events, {});
+    events.emit('opened', sessionInfo());
+    events.emit('orphaned', sessionInfo({ state: 'orphaned', orphanCause: 'idle' }), 'idle');
+    events.emit('closed', sessionInfo({ state: 'closing', orphanCause: 'idle' }), 'evicted');
+    const text = await registry.metrics();
+    expect(valueOf(text, 'mcp_sessions_active')).toBe(0);
+    expect(valueOf(text, 'mcp_sessions_orphaned', { cause: 'idle' })).toBe(0);
+  });
+
+  test('refusals count by the row of the error table', async () => {
+    const events = throwing();
+    const { registry } = createMetrics(events, {});
+    events.emit('rejected', 'atCapacity');
+    events.emit('rejected', 'atCapacity');
+    events.emit('rejected', 'draining');
+    const text = await registry.metrics();
+    expect(valueOf(text, 'mcp_sessions_rejected_total', { reason: 'atCapacity' })).toBe(2);
+    expect(valueOf(text, 'mcp_sessions_rejected_total', { reason: 'draining' })).toBe(1);
+  });
+
+  test('each pair of a method and an outcome is timed in seconds, apart from all others', async () => {
+    const events = throwing();
+    const { registry } = createMetrics(events, {});
+    const pairs = METHODS.flatMap((method) => OUTCOMES.map((outcome) => ({ method, outcome })));
+    pairs.forEach(({ method, outcome }, n) => events.emit('settled', method, outcome, (n + 1) * 1000));
+    const text = await registry.metrics();
+    const sums = pairs.map(({ method, outcome }) =>
+      valueOf(text, 'mcp_server_operation_duration_seconds_sum', { mcp_method_name: method, outcome }),
+    );
+    expect(sums).toEqual(pairs.map((_pair, n) => n + 1));
+  });
+
+  test('whatever methods clients make up, no label value is of their making, and no request goes uncounted', async () => {
+    const method = fc.oneof(
+      fc.string(),
+      fc.constantFrom(...METHODS),
+      fc.constantFrom('__proto__', 'constructor', 'hasOwnProperty', 'other', 'Tools/Call', 'tools/call ', '"\n{}'),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(method, fc.constantFrom(...OUTCOMES))), async (requests) => {
+        const events = throwing();
+        const { registry } = createMetrics(events, {});
+        for (const [name, outcome] of requests) events.emit('settled', name, outcome, 1);
+        const text = await registry.metrics();
+        expect(labelValues(text, 'mcp_server_operation_duration_seconds', 'mcp_method_name')).toEqual(
+          [...METHODS, 'other'].sort(),
+        );
+        const counts = parseExposition(text).filter(
+          (sample) => sample.name === 'mcp_server_operation_duration_seconds_count',
+        );
+        expect(counts.reduce((sum, { value }) => sum + value, 0)).toBe(requests.length);
+        const others = counts.filter(({ labels }) => labels.mcp_method_name === 'other');
+        expect(others.reduce((sum, { value }) => sum + value, 0)).toBe(
+          requests.filter(([name]) => !METHODS.includes(name)).length,
+        );
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+describe('registries', () => {
+  test('two routers in one registry add up, and the second leaves what the first has counted', async () => {
+    const registry = new Registry();
+    const [first, second] = [throwing(), throwing()];
+    createMetrics(first, { registry });
+    first.emit('opened', sessionInfo());
+    first.emit('settled', 'tools/call', 'ok', 20);
+    first.emit('rejected', 'draining');
+    first.emit('streamOpened', 'standalone');
+    createMetrics(second, { registry });
+    second.emit('opened', sessionInfo());
+    second.emit('settled', 'tools/call', 'ok', 20);
+    second.emit('streamOpened', 'standalone');
+    first.emit('closed', sessionInfo(), 'deleted');
+
+    const text = await registry.metrics();
+    expect(valueOf(text, 'mcp_sessions_active')).toBe(1);
+    expect(valueOf(text, 'mcp_sessions_opened_total')).toBe(2);
+    expect(valueOf(text, 'mcp_sessions_rejected_total', { reason: 'draining' })).toBe(1);
+    expect(valueOf(text, 'mcp_streams_open', { kind: 'standalone' })).toBe(2);
+    expect(
+      valueOf(text, 'mcp_server_operation_duration_seconds_count', { mcp_method_name: 'tools/call', outcome: 'ok' }),
+    ).toBe(2);
+  });
+
+  test('without one of the app, each router has its own', async () => {
+    const [first, second] = [throwing(), throwing()];
+    const { registry } = createMetrics(first, {});
+    const other = createMetrics(second, {}).registry;
+    first.emit('opened', sessionInfo());
+    expect(valueOf(await registry.metrics(), 'mcp_sessions_active')).toBe(1);
+    expect(valueOf(await other.metrics(), 'mcp_sessions_active')).toBe(0);
+  });
+
+  test('a prefix keeps two routers apart', async () => {
+    const registry = new Registry();
+    const [first, second] = [throwing(), throwing()];
+    createMetrics(first, { registry, prefix: 'docs_' });
+    createMetrics(second, { registry, prefix: 'mail_' });
+    first.emit('opened', sessionInfo());
+    const text = await registry.metrics();
+    expect(valueOf(text, 'docs_mcp_sessions_active')).toBe(1);
+    expect(valueOf(text, 'mail_mcp_sessions_active')).toBe(0);
+    expect(parseExposition(text).every(({ name }) => /^(docs|mail)_mcp_/.test(name))).toBe(true);
+  });
+
+  const foreign: [string, (registers: Registry[]) => unknown][] = [
+    ['mcp_sessions_active', (registers) => new Counter({ name: 'mcp_sessions_active', help: 'x', registers })],
+    [
+      'mcp_sessions_active',
+      (registers) => new Gauge({ name: 'mcp_sessions_active', help: 'x', labelNames: ['app'], registers }),
+    ],
+    ['mcp_sessions_orphaned', (registers) => new Gauge({ name: 'mcp_sessions_orphaned', help: 'x', registers })],
+    [
+      'mcp_sessions_orphaned',
+      (registers) => new Gauge({ name: 'mcp_sessions_orphaned', help: 'x', labelNames: ['why'], registers }),
+    ],
+    [
+      'mcp_sessions_closed_total',
+      (registers) => new Counter({ name: 'mcp_sessions_closed_total', help: 'x', labelNames: ['why'], registers }),
+    ],
+    [
+      'mcp_sessions_closed_total',
+      (registers) =>
+        new Counter({ name: 'mcp_sessions_closed_total', help: 'x', labelNames: ['reason', 'app'], registers }),
+    ],
+    [
+      'mcp_server_operation_duration_seconds',
+      (registers) =>
+        new Histogram({
+          name: 'mcp_server_operation_duration_seconds',
+          help: 'x',
+          labelNames: ['mcp_method_name', 'error_type'],
+          registers,
+        }),
+    ],
+  ];
+  test.each(foreign)('another %s in the registry is a TypeError that names it', (name, define) => {
+    const registry = new Registry();
+    define([registry]);
+    const create = () => createMetrics(throwing(), { registry });
+    expect(create).toThrow(TypeError);
+    expect(create).toThrow(`the registry holds a metric ${name} already`);
+  });
+});
+
+describe('the handler', () => {
+  test("answers GET in Prometheus' text format", async () => {
+    const { handler } = createMetrics(throwing(), {});
+    const response = await request(express().use('/metrics', handler)).get('/metrics');
+    expect(response.status).toBe(200);
+    expect(response.headers['content-type']).toBe(Registry.PROMETHEUS_CONTENT_TYPE);
+    expect(response.text).toContain('# TYPE mcp_sessions_active gauge\nmcp_sessions_active 0\n');
+  });
+
+  test('answers HEAD without a body', async () => {
+    const { handler } = createMetrics(throwing(), {});
+    const response = await request(express().use('/metrics', handler)).head('/metrics');
+    expect(response.status).toBe(200);
+    expect(response.headers['content-type']).toBe(Registry.PROMETHEUS_CONTENT_TYPE);
+    expect(response.text).toBeUndefined();
+  });
+
+  test.each(['post', 'put', 'delete', 'patch', 'options'] as const)('answers %s with 405 and Allow', async (method) => {
+    const { handler } = createMetrics(throwing(), {});
+    const response = await request(express().use('/metrics', handler))[method]('/metrics');
+    expect(response.status).toBe(405);
+    expect(response.headers.allow).toBe('GET, HEAD');
+  });
+
+  test("a collector of the app's that fails is a 500 that says nothing of it, and a failure event that says all", async () => {
+    const registry = new Registry();
+    const error = new Error('postgres://user:password@db');
+    const collect = () => Promise.reject(error);
+    new Gauge({ name: 'app_rows', help: 'x', registers: [registry], collect });
+    const { events, seen } = failures();
+    const { handler } = createMetrics(events, { registry });
+    const response = await request(express().use('/metrics', handler)).get('/metrics');
+    expect(response.status).toBe(500);
+    expect(response.headers['content-type']).toMatch(/^text\/plain/);
+    expect(response.text).toBe('Internal Server Error\n');
+    expect(seen).toEqual([['metrics', error]]);
+  });
+
+  test('leaves a reply alone that a time-out of the app sent while a collector was awaited', async () => {
+    const registry = new Registry();
+    let collected = () => {};
+    const collect = () => new Promise<void>((done) => (collected = done));
+    new Gauge({ name: 'app_slow', help: 'x', registers: [registry], collect });
+    const { events, seen } = failures();
+    const { handler } = createMetrics(events, { registry });
+    let handled: unknown;
+    const app = express().use('/metrics', (req, res, next) => {
+      handled = handler(req, res, next);
+      res.status(504).send('too slow');
+    });
+    const response = await request(app).get('/metrics');
+    collected();
+    await handled;
+    expect(response.status).toBe(504);
+    expect(seen).toEqual([]);
+  });
+});

@@ -1,0 +1,27 @@
+import { EventEmitter, once } from 'node:events';
+import type { DestinationStream } from 'pino';
+
+/** What a pino logger wrote. */
+export class LogLines implements DestinationStream {
+  readonly #written = new EventEmitter();
+  /** As it was written, each line with its end. */
+  text = '';
+
+  write(line: string): void {
+    this.text += line;
+    this.#written.emit('line');
+  }
+
+  get all(): Record<string, any>[] {
+    return this.text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line));
+  }
+
+  /** All lines, once there are as many as that. */
+  async atLeast(count: number): Promise<Record<string, any>[]> {
+    while (this.all.length < count) await once(this.#written, 'line');
+    return this.all;
+  }
+}

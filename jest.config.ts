@@ -1,0 +1,37 @@
+/** @jest-config-loader esbuild-register */
+import type { Config } from 'jest';
+
+// EXPRESS=4 runs the same suites against Express 4, which is installed beside Express 5 under another name.
+const express4 = process.env.EXPRESS === '4' ? { '^express$': 'express4' } : {};
+
+const config: Config = {
+  testEnvironment: 'node',
+  testMatch: ['<rootDir>/__tests__/**/*.test.ts'],
+  moduleNameMapper: {
+    ...express4,
+    '^express-mcp-router$': '<rootDir>/src/index.ts',
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+  },
+  transform: {
+    // Types are checked once, by `tsc`; here they are only removed.
+    '^.+\\.ts$': [
+      'ts-jest',
+      {
+        diagnostics: false,
+        tsconfig: {
+          module: 'commonjs',
+          moduleResolution: 'bundler',
+          isolatedModules: true,
+          target: 'ES2022',
+          esModuleInterop: true,
+          ignoreDeprecations: '6.0',
+        },
+      },
+    ],
+  },
+  collectCoverageFrom: ['src/**/*.ts'],
+  coverageThreshold: { global: { branches: 95 } },
+  testTimeout: 20_000,
+};
+
+export default config;

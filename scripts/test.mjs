@@ -1,0 +1,107 @@
+// Every check of this package, in order: `npm test`. Some of them by name: `npm test -- lint conformance`.
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+
+const LOGS = '.cache/test';
+const STEP_TIMEOUT_MS = 10 * 60_000;
+
+const npm = (name) => ['npm', 'run', '--silent', name];
+const jest = (...args) => ['node', 'node_modules/jest/bin/jest.js', '--ci', ...args];
+const onNode = (major, command) => ['npx', '-y', '-p', `node@${major}`, '-c', command.join(' ')];
+const report = (name) => `${LOGS}/${name}.json`;
+
+/** A step is a command, and how to read from its output what it counted; one that counts nothing counts as one check. */
+const STEPS = [
+  { name: 'typecheck', command: npm('typecheck') },
+  { name: 'lint', command: npm('lint') },
+  { name: 'format', command: npm('format:check') },
+  { name: 'structure', command: npm('structure') },
+  { name: 'build', command: npm('build') },
+  jestStep('jest', (args) => jest('--coverage', ...args)),
+  jestStep('express4', (args) => jest(...args), { EXPRESS: '4' }),
+  jestStep('node22', (args) => onNode(22, jest(...args))),
+  jestStep('node24', (args) => onNode(24, jest(...args))),
+  { name: 'package', command: npm('package') },
+  { name: 'conformance', command: npm('conformance') },
+  { name: 'smoke', command: npm('smoke') },
+];
+
+function jestStep(name, command, env = {}) {
+  const count = () => {
+    const results = JSON.parse(readFileSync(report(name), 'utf8'));
+    return {
+      passed: results.numPassedTests,
+      failed: results.numFailedTests + results.numRuntimeErrorTestSuites,
+      skipped: results.numPendingTests + results.numTodoTests,
+    };
+  };
+  return { name, command: command(['--json', `--outputFile=${report(name)}`]), env, count };
+}
+
+/** What a step's own last line says it counted. */
+function countFromOutput(output) {
+  const [, passed, failed] = /(\d+) passed, (\d+) failed\s*$/.exec(output) ?? [];
+  return { passed: Number(passed ?? 1), failed: Number(failed ?? 0), skipped: 0 };
+}
+
+/** Runs a command in a process group of its own, so that a step which hangs is ended with all that it started. */
+function execute([file, ...args], env, log) {
+  return new Promise((resolve) => {
+    const fd = openSync(log, 'w');
+    const child = spawn(file, args, { env: { ...process.env, ...env }, stdio: ['ignore', fd, fd], detached: true });
+    const kill = () => process.kill(-child.pid, 'SIGKILL');
+    const timer = setTimeout(kill, STEP_TIMEOUT_MS);
+    process.once('exit', kill);
+    child.on('error', () => resolve(false));
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      process.off('exit', kill);
+      closeSync(fd);
+      resolve(code === 0);
+    });
+  });
+}
+
+async function runStep({ name, command, env, count }) {
+  const log = `${LOGS}/${name}.log`;
+  const startedAt = performance.now();
+  const succeeded = await execute(command, env, log);
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const output = readFileSync(log, 'utf8');
+
+  const totals = { passed: 0, failed: 0, skipped: 0 };
+  try {
+    Object.assign(totals, (count ?? countFromOutput)(output));
+  } catch (error) {
+    console.log(`${name}: no report (${error.message})`);
+  }
+  // A command that fails without a failed test (coverage below its threshold, a crash) is a failure all the same.
+  if (!succeeded && totals.failed === 0) Object.assign(totals, { passed: count ? totals.passed : 0, failed: 1 });
+  if (succeeded && totals.passed === 0) totals.failed += 1;
+
+  if (totals.failed > 0) console.log(output);
+  const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
+  const mark = totals.failed > 0 ? '✗' : '✓';
+  console.log(`${mark} ${name.padEnd(12)} ${totals.passed} passed, ${totals.failed} failed${skipped} (${seconds} s)`);
+  return totals;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !STEPS.some((step) => step.name === name));
+if (unknown.length > 0) {
+  console.error(`Unknown: ${unknown.join(', ')}. There are: ${STEPS.map((step) => step.name).join(', ')}`);
+  process.exit(2);
+}
+
+rmSync(LOGS, { recursive: true, force: true });
+mkdirSync(LOGS, { recursive: true });
+const sum = { passed: 0, failed: 0, skipped: 0 };
+for (const step of STEPS.filter(({ name }) => names.length === 0 || names.includes(name))) {
+  const totals = await runStep(step);
+  for (const key of Object.keys(sum)) sum[key] += totals[key];
+}
+if (sum.skipped > 0) console.log(`${sum.skipped} skipped`);
+console.log(`${sum.passed} passed, ${sum.failed} failed`);
+process.exitCode = sum.failed > 0 ? 1 : 0;

@@ -1,0 +1,101 @@
+import { SUPPORTED_PROTOCOL_VERSIONS, type RequestId } from '@modelcontextprotocol/sdk/types.js';
+
+/** One row of the table: the HTTP status, the JSON-RPC error code, and the only words that a client is told. */
+interface ErrorRow {
+  readonly status: number;
+  readonly code: number;
+  readonly message: string;
+}
+
+/**
+ * Every error that a client of the router can get, and nothing else. `docs/http.md` and the tests are held against it.
+ *
+ * Codes: -32700, -32600, -32602 and -32603 are JSON-RPC 2.0's own; -32000 is the range that it leaves to servers, and what
+ * clients which negotiate the protocol's era take as "fall back to `initialize`"; -32001 with 404 is what the SDK answers
+ * for an unknown session. `status` 200 marks errors that are given inside a reply, as the answer to one request.
+ */
+export const ERRORS = {
+  parseError: { status: 400, code: -32700, message: 'Parse error: the body is not JSON' },
+  invalidRequest: { status: 400, code: -32600, message: 'Invalid Request: not a JSON-RPC 2.0 message' },
+  emptyBatch: { status: 400, code: -32600, message: 'Invalid Request: the batch is empty' },
+  batchTooLarge: { status: 400, code: -32600, message: 'Invalid Request: the batch holds more than 100 messages' },
+  batchNotAllowed: {
+    status: 400,
+    code: -32600,
+    message: 'Invalid Request: batches were removed from the protocol in 2025-06-18',
+  },
+  initializeInBatch: { status: 400, code: -32600, message: 'Invalid Request: initialize must not be part of a batch' },
+  alreadyInitialized: { status: 400, code: -32600, message: 'Invalid Request: the session is initialized already' },
+  requestIdInFlight: {
+    status: 400,
+    code: -32600,
+    message: 'Invalid Request: a request with this ID is in flight already in this session',
+  },
+  invalidInitialize: { status: 400, code: -32602, message: 'Invalid params: not the params of an initialize request' },
+  sessionRequired: { status: 400, code: -32000, message: 'Bad Request: Mcp-Session-Id header is required' },
+  unsupportedProtocolVersion: {
+    status: 400,
+    code: -32000,
+    message: `Bad Request: Unsupported protocol version (supported versions: ${SUPPORTED_PROTOCOL_VERSIONS.join(', ')})`,
+  },
+  unknownEventId: {
+    status: 400,
+    code: -32000,
+    message: 'Bad Request: Last-Event-ID was not issued by this session, or is no longer kept',
+  },
+  unauthorized: { status: 401, code: -32000, message: 'Unauthorized' },
+  hostNotAllowed: { status: 403, code: -32000, message: 'Forbidden: Host not allowed' },
+  originNotAllowed: { status: 403, code: -32000, message: 'Forbidden: Origin not allowed' },
+  sessionNotFound: { status: 404, code: -32001, message: 'Session not found' },
+  methodNotAllowed: { status: 405, code: -32000, message: 'Method not allowed' },
+  notAcceptable: {
+    status: 406,
+    code: -32000,
+    message: 'Not Acceptable: POST needs Accept: application/json, text/event-stream; GET needs text/event-stream',
+  },
+  streamConflict: { status: 409, code: -32000, message: 'Conflict: this session has a standalone SSE stream already' },
+  bodyTooLarge: { status: 413, code: -32000, message: 'Payload Too Large' },
+  unsupportedMediaType: {
+    status: 415,
+    code: -32000,
+    message: 'Unsupported Media Type: Content-Type must be application/json, in UTF-8, without Content-Encoding',
+  },
+  internalError: { status: 500, code: -32603, message: 'Internal error' },
+  openTimeout: { status: 503, code: -32000, message: 'Service Unavailable: the session could not be opened in time' },
+  atCapacity: { status: 503, code: -32000, message: 'Service Unavailable: too many sessions' },
+  principalAtCapacity: {
+    status: 503,
+    code: -32000,
+    message: 'Service Unavailable: too many sessions of this principal',
+  },
+  draining: { status: 503, code: -32000, message: 'Service Unavailable: shutting down' },
+  storeUnavailable: { status: 503, code: -32000, message: 'Service Unavailable: the store does not answer' },
+  requestTimedOut: { status: 200, code: -32001, message: 'Request timed out' },
+  requestCancelled: { status: 200, code: -32000, message: 'Request cancelled' },
+  sessionClosed: { status: 200, code: -32000, message: 'Session closed' },
+} as const satisfies Record<string, ErrorRow>;
+
+/** The name of a row in {@link ERRORS}: a closed set, fit for a metrics label. */
+export type ErrorName = keyof typeof ERRORS;
+
+/** What every 503 asks a client to wait, in seconds. */
+export const RETRY_AFTER_SECONDS = 5;
+
+/** The JSON-RPC error response for a row; `id` is null where the request's own could not be read (JSON-RPC 2.0, 5). */
+export function errorResponse(name: ErrorName, id: RequestId | null = null) {
+  const { code, message } = ERRORS[name];
+  return { jsonrpc: '2.0' as const, error: { code, message }, id };
+}
+
+/** Thrown anywhere on a request's way to refuse it; caught in one place, which sends the row's answer. */
+export class Refusal extends Error {
+  readonly reason: ErrorName;
+  readonly id: RequestId | null;
+
+  constructor(reason: ErrorName, options: { id?: RequestId | null; cause?: unknown } = {}) {
+    super(ERRORS[reason].message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'Refusal';
+    this.reason = reason;
+    this.id = options.id ?? null;
+  }
+}

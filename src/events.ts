@@ -1,0 +1,107 @@
+import type { ErrorName } from './errors.js';
+
+/** Why a session ended. */
+export type CloseReason = 'deleted' | 'expired' | 'lifetime' | 'evicted' | 'shutdown' | 'failed' | 'moved';
+
+/** Why a session counts as orphaned: it had an SSE stream and lost it, or it never had one. */
+export type OrphanCause = 'stream_lost' | 'idle';
+
+export type SessionState = 'initializing' | 'active' | 'orphaned' | 'closing' | 'closed';
+
+/** How a request ended, as far as the session layer can tell. */
+export type Outcome = 'ok' | 'error' | 'cancelled' | 'timeout' | 'closed';
+
+/** The two kinds of SSE stream: the reply of a POST, and the one a GET opens. */
+export type StreamKind = 'request' | 'standalone';
+
+/** What is known of one session, as it was when asked. Ages in milliseconds. */
+export interface SessionInfo {
+  readonly id: string;
+  readonly principal: string | undefined;
+  readonly state: SessionState;
+  /** Set while the session is orphaned. */
+  readonly orphanCause: OrphanCause | undefined;
+  readonly protocolVersion: string | undefined;
+  readonly clientInfo: { readonly name: string; readonly version: string } | undefined;
+  /** Since it was opened. */
+  readonly ageMs: number;
+  /** Since it last had an exchange or an unsettled request; 0 while it has one. */
+  readonly idleMs: number;
+  /** Requests that are not settled yet. */
+  readonly requests: number;
+}
+
+/** The events of `router.sessions`. */
+export interface SessionEvents {
+  /** A session answered its `initialize`. */
+  opened: [session: SessionInfo];
+  /** A session was built again from its stored record. */
+  restored: [session: SessionInfo];
+  /** Nothing was attached to a session for `orphanAfter`. */
+  orphaned: [session: SessionInfo, cause: OrphanCause];
+  /** A session ended; `session.state` is the one it was in before. */
+  closed: [session: SessionInfo, reason: CloseReason];
+}
+
+/** What the core tells its observers beyond that. */
+export interface CoreEvents extends SessionEvents {
+  /** The client of an orphaned session is back; `session` is as it was while orphaned. */
+  revived: [session: SessionInfo];
+  /** A new session was refused. */
+  rejected: [reason: ErrorName];
+  streamOpened: [kind: StreamKind];
+  streamClosed: [kind: StreamKind];
+  /** A request of a client is settled; `durationMs` since it arrived. */
+  settled: [method: string, outcome: Outcome, durationMs: number];
+  /** Something failed that no client is told of. `sessionId` where one is concerned. */
+  failure: [what: string, error: unknown, sessionId?: string];
+}
+
+type Listener<Args extends unknown[]> = (...args: Args) => unknown;
+
+/**
+ * Typed events whose listeners cannot hurt the core: what one throws or rejects with is reported as a `failure` event, and
+ * the others still run.
+ */
+export class Events<Map extends { [K in keyof Map]: unknown[] }> {
+  readonly #listeners = new globalThis.Map<keyof Map, readonly Listener<never[]>[]>();
+  readonly #onFailure: (name: string, error: unknown) => void;
+
+  constructor(onFailure: (name: string, error: unknown) => void) {
+    this.#onFailure = onFailure;
+  }
+
+  on<K extends keyof Map>(name: K, listener: Listener<Map[K]>): this {
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
+    return this;
+  }
+
+  once<K extends keyof Map>(name: K, listener: Listener<Map[K]>): this {
+    const wrapped: Listener<Map[K]> = (...args) => {
+      this.off(name, wrapped);
+      return listener(...args);
+    };
+    return this.on(name, wrapped);
+  }
+
+  off<K extends keyof Map>(name: K, listener: Listener<Map[K]>): this {
+    const rest = (this.#listeners.get(name) ?? []).filter((held) => held !== listener);
+    this.#listeners.set(name, rest);
+    return this;
+  }
+
+  has(name: keyof Map): boolean {
+    return (this.#listeners.get(name)?.length ?? 0) > 0;
+  }
+
+  emit<K extends keyof Map>(name: K, ...args: Map[K]): void {
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        const result = (listener as Listener<Map[K]>)(...args);
+        if (result instanceof Promise) result.catch((error: unknown) => this.#onFailure(String(name), error));
+      } catch (error) {
+        this.#onFailure(String(name), error);
+      }
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import type { ServerResponse } from 'node:http';
+import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
+import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName } from '../errors.js';
+
+const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
+  [401, { 'WWW-Authenticate': 'Bearer' }],
+  [405, { Allow: 'GET, POST, DELETE' }],
+  [503, { 'Retry-After': String(RETRY_AFTER_SECONDS) }],
+]);
+
+/** Sends a JSON body, unless nobody can be told any more. */
+export function sendJson(
+  res: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  if (res.destroyed || res.writableEnded) return;
+  // Once a reply has begun, there is no status left to send: it can only end.
+  if (res.headersSent) {
+    res.end();
+    return;
+  }
+  const bytes = Buffer.from(JSON.stringify(body));
+  res.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': bytes.length, ...headers }).end(bytes);
+}
+
+/** Sends a row of the error table, with the header that its status asks for. */
+export function sendError(
+  res: ServerResponse,
+  reason: ErrorName,
+  id: RequestId | null = null,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const { status } = ERRORS[reason];
+  sendJson(res, status, errorResponse(reason, id), { ...EXTRA_HEADERS.get(status), ...headers });
+}

@@ -1,0 +1,76 @@
+import type { IncomingMessage } from 'node:http';
+import { Refusal } from '../errors.js';
+
+/** A request whose body other middleware may have parsed already. */
+type ParsedRequest = IncomingMessage & { body?: unknown };
+
+/**
+ * The parsed JSON body of a POST: what `express.json()` left, or else read here.
+ *
+ * @throws Refusal: `unsupportedMediaType`, `bodyTooLarge` (before it is read where its length is declared), `parseError`.
+ */
+export async function readBody(req: ParsedRequest, maxBytes: number): Promise<unknown> {
+  checkMediaType(req);
+  // Whether somebody read the stream is what counts: express.json() 1.x leaves `{}` also where it read nothing.
+  if (req.readableDidRead) return parsedElsewhere(req.body);
+  if (Number(req.headers['content-length'] ?? 0) > maxBytes) throw new Refusal('bodyTooLarge');
+  return parse(await readText(req, maxBytes));
+}
+
+function checkMediaType({ headers }: IncomingMessage): void {
+  const contentType = headers['content-type'];
+  if (contentType !== 'application/json') {
+    const [type, ...parameters] = (contentType ?? '').toLowerCase().split(';');
+    const charset = /charset\s*=\s*"?([^"\s]*)/.exec(parameters.join(';'))?.[1] ?? 'utf-8';
+    // JSON between systems is UTF-8 (RFC 8259, 8.1).
+    if (type?.trim() !== 'application/json' || !/^(utf-?8|us-ascii)$/.test(charset)) {
+      throw new Refusal('unsupportedMediaType');
+    }
+  }
+}
+
+function parsedElsewhere(body: unknown): unknown {
+  if (typeof body === 'string') return parse(body);
+  if (Buffer.isBuffer(body)) return parse(body.toString());
+  if (body === undefined) {
+    throw new Refusal('parseError', { cause: new Error('other middleware read the body and left no req.body') });
+  }
+  return body;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new Refusal('parseError');
+  }
+}
+
+function readText(req: IncomingMessage, maxBytes: number): Promise<string> {
+  const encoding = req.headers['content-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    return Promise.reject(new Refusal('unsupportedMediaType'));
+  }
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const onData = (chunk: Buffer): void => {
+      bytes += chunk.length;
+      if (bytes <= maxBytes) {
+        chunks.push(chunk);
+        return;
+      }
+      // What still comes is read and dropped: to close on a client that is writing would cost it our answer.
+      req.off('data', onData).resume();
+      chunks.length = 0;
+      reject(new Refusal('bodyTooLarge'));
+    };
+    req.on('data', onData);
+    req.once('end', () =>
+      resolve((chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)).toString()),
+    );
+    // A body that stops half-way: nobody is left to read the answer.
+    req.once('error', () => reject(new Refusal('parseError')));
+    req.once('close', () => reject(new Refusal('parseError')));
+  });
+}

@@ -1,0 +1,75 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
+import { SUPPORTED_PROTOCOL_VERSIONS, type MessageExtraInfo, type RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { Request, Response } from 'express';
+import { Refusal } from '../errors.js';
+import { shortId } from '../sessions/short-id.js';
+
+/** One HTTP request with its reply, on its way through the router. */
+export class Exchange {
+  /** The ID that an error is answered with; null until one was read. */
+  id: RequestId | null = null;
+
+  constructor(
+    readonly req: Request & { auth?: AuthInfo },
+    readonly res: Response,
+    readonly principal: string | undefined,
+  ) {}
+
+  get sessionId(): string | undefined {
+    return this.#header('mcp-session-id');
+  }
+
+  get lastEventId(): string | undefined {
+    return this.#header('last-event-id');
+  }
+
+  /**
+   * The version that the client says it speaks.
+   *
+   * @throws Refusal when it is none that the SDK supports.
+   */
+  checkedVersion(): string | undefined {
+    const version = this.#header('mcp-protocol-version');
+    if (version !== undefined && !SUPPORTED_PROTOCOL_VERSIONS.includes(version)) {
+      throw new Refusal('unsupportedProtocolVersion');
+    }
+    return version;
+  }
+
+  /** What a server's handlers are told of the request that a message came in. */
+  get extra(): MessageExtraInfo {
+    const { auth } = this.req;
+    const requestInfo = new RequestInfo(this.req);
+    return auth === undefined ? { requestInfo } : { requestInfo, authInfo: auth };
+  }
+
+  /** Leaves a fact for whoever logs the request, where Express keeps such things. */
+  note(fact: { session: string } | { method: string }): void {
+    const facts = (this.res.locals.mcp ??= {}) as { session?: string; method?: string };
+    if ('session' in fact) facts.session = shortId(fact.session);
+    else facts.method = fact.method;
+  }
+
+  #header(name: string): string | undefined {
+    const value = this.req.headers[name];
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  }
+}
+
+/** The SDK's `RequestInfo`; its URL is parsed only for who asks, which few do. */
+class RequestInfo {
+  readonly headers: IncomingHttpHeaders;
+  readonly #target: string;
+
+  constructor(req: Request) {
+    this.headers = req.headers;
+    this.#target = req.originalUrl;
+  }
+
+  get url(): URL {
+    // The Host is the client's word; what is not one leaves the path at least.
+    const base = `http://${this.headers.host ?? 'localhost'}`;
+    return new URL(this.#target, URL.canParse(base) ? base : 'http://localhost');
+  }
+}

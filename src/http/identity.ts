@@ -1,0 +1,199 @@
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import { BlockList, isIPv4 } from 'node:net';
+import { types } from 'node:util';
+import { Refusal } from '../errors.js';
+import type { IdentifiableRequest, PrincipalFunction, ResolvedOptions } from '../options.js';
+
+/** The output of SHA-256: a shorter key weakens the HMAC (RFC 2104, 3). */
+const MIN_KEY_BYTES = 32;
+
+/**
+ * Who is asking, by the user's function or by `req.auth`.
+ *
+ * @param warn - Told once when `req.auth` does not name a user.
+ * @returns A function that gives the principal, never an empty one. It throws `Refusal('unauthorized')` when there must be
+ * one and is none, and an `Error` when the user's function gives anything but a string or undefined, or throws one itself.
+ */
+export function createIdentify(
+  options: Pick<ResolvedOptions, 'principal' | 'requirePrincipal'>,
+  warn: (message: string) => void,
+): (req: IdentifiableRequest) => string | undefined {
+  const principal = options.principal === undefined ? authPrincipal(warn) : checked(options.principal);
+  return (req) => {
+    const name = principal(req);
+    if (name !== undefined && name !== '') return name;
+    if (options.requirePrincipal) throw new Refusal('unauthorized');
+    return undefined;
+  };
+}
+
+/** Types do not hold for callers in JavaScript, and a promise taken for a name would make one principal of everybody. */
+function checked(principal: PrincipalFunction): PrincipalFunction {
+  return (req) => {
+    const name: unknown = principal(req);
+    if (name === undefined || typeof name === 'string') return name;
+    const wanted = 'mcpRouter: option principal must return a string or undefined';
+    if (!types.isPromise(name))
+      throw new Error(`${wanted}; it returned ${name === null ? 'null' : `a ${typeof name}`}`);
+    // Nobody awaits it: should it reject, that must not end the process.
+    name.catch(() => undefined);
+    throw new Error(`${wanted}; it returned a promise: do in a middleware before the router what has to be awaited`);
+  };
+}
+
+/**
+ * The default: what the SDK's bearer middleware, or another, left in `req.auth`; it stays the same when a token is
+ * refreshed. The names are JSON, so that no two parties can be spelt alike: `{"iss":"https://idp.example","sub":"alice"}`,
+ * or `{"clientId":"agent"}`.
+ */
+function authPrincipal(warn: (message: string) => void): PrincipalFunction {
+  let warned = false;
+  const warnOnce = (message: string) => {
+    if (!warned) warn(message);
+    warned = true;
+  };
+
+  return ({ auth }) => {
+    if (!auth) return undefined;
+    const iss = claim('extra.iss', auth.extra?.iss);
+    const sub = claim('extra.sub', auth.extra?.sub);
+    if (sub !== undefined && sub !== '') return JSON.stringify({ iss, sub });
+
+    const clientId = claim('clientId', auth.clientId);
+    if (clientId === undefined || clientId === '') {
+      warnOnce('req.auth has neither extra.sub nor clientId: requests have no principal; set option principal');
+      return undefined;
+    }
+    warnOnce(
+      'req.auth has no extra.sub: sessions belong to its clientId, and users of one client are not told apart; ' +
+        'let the token verifier set extra.iss and extra.sub, or set option principal',
+    );
+    return JSON.stringify({ clientId });
+  };
+}
+
+/** To take a claim of another type for none, or for its text, would give two parties one name. */
+function claim(name: string, value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === 'string') return value;
+  throw new Error(`mcpRouter: req.auth.${name} must be a string; it is a ${typeof value}`);
+}
+
+/** Options of {@link trustedProxyPrincipal}. */
+export interface TrustedProxyOptions {
+  /** The header that the proxy sets, in any case. Default: `x-preferred-username`. */
+  header?: string | undefined;
+  /** Who may set it: IP addresses, CIDR ranges, and `loopback` (127.0.0.0/8 and ::1). At least one. */
+  trustedProxies: readonly string[];
+}
+
+/**
+ * The principal from a header that an authenticating reverse proxy sets (oauth2-proxy, Authelia, an ingress).
+ *
+ * The header is believed only when it comes straight from a trusted proxy, by the address of the socket and never by
+ * `X-Forwarded-For`. The proxy must overwrite what a client sends under this name; a header that comes twice is refused.
+ * Over a Unix domain socket there is no address, and nothing is believed.
+ *
+ * @returns A function for the option `principal`. It throws what the router answers with 401 when the header is missing,
+ * empty or sent twice, and when the address is not a trusted proxy's.
+ * @throws TypeError when `header` is not a header's name, or an entry of `trustedProxies` is not an address or a range.
+ *
+ * @example
+ * ```ts
+ * mcpRouter({
+ *   serverFactory,
+ *   principal: trustedProxyPrincipal({ trustedProxies: ['loopback', '10.0.0.0/8', '2001:db8::7'] }),
+ * });
+ * ```
+ */
+export function trustedProxyPrincipal(options: TrustedProxyOptions): PrincipalFunction {
+  const header = headerName(options.header ?? 'x-preferred-username');
+  const proxies = proxyList(options.trustedProxies);
+  return (req) => {
+    if (!isListed(proxies, req.socket.remoteAddress)) throw new Refusal('unauthorized');
+    const values = req.headersDistinct[header];
+    const [name] = values ?? [];
+    if (values?.length !== 1 || name === undefined || name === '') throw new Refusal('unauthorized');
+    return name;
+  };
+}
+
+function headerName(name: string): string {
+  // RFC 9110, 5.6.2: a token.
+  if (typeof name === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(name)) return name.toLowerCase();
+  throw new TypeError(`trustedProxyPrincipal: header must be the name of a header; got ${JSON.stringify(name)}`);
+}
+
+function proxyList(entries: readonly string[]): BlockList {
+  if (!Array.isArray(entries) || entries.length === 0) {
+    throw new TypeError('trustedProxyPrincipal: trustedProxies must be an array of at least one address or range');
+  }
+  const list = new BlockList();
+  for (const entry of entries as readonly string[]) {
+    if (entry === 'loopback') {
+      list.addSubnet('127.0.0.0', 8, 'ipv4');
+      list.addAddress('::1', 'ipv6');
+    } else {
+      addEntry(list, entry);
+    }
+  }
+  return list;
+}
+
+function addEntry(list: BlockList, entry: string): void {
+  const [, address = '', prefix] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(entry) ?? [];
+  const family = isIPv4(address) ? 'ipv4' : 'ipv6';
+  try {
+    if (prefix === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(prefix), family);
+  } catch (cause) {
+    throw new TypeError(
+      `trustedProxyPrincipal: trustedProxies must hold IP addresses, CIDR ranges or 'loopback'; got ${JSON.stringify(entry)}`,
+      { cause },
+    );
+  }
+}
+
+function isListed(list: BlockList, address: string | undefined): boolean {
+  if (address === undefined) return false;
+  if (isIPv4(address)) return list.check(address, 'ipv4');
+  // ::ffff:a.b.c.d, as a dual-stack socket gives it, is a.b.c.d to BlockList. It does not know the zone that Node adds to a
+  // link-local address (fe80::1%eth0).
+  return list.check(address.replace(/%.*$/, ''), 'ipv6');
+}
+
+/** Options of {@link bearerPrincipal}. */
+export interface BearerOptions {
+  /** The secret of the HMAC, at least 32 bytes (a string counts as UTF-8). The same on every start, or sessions change hands. */
+  key: string | Uint8Array;
+}
+
+/**
+ * The principal from an opaque bearer token: HMAC-SHA256 of it with your key, so that neither logs nor `sessions.list()`
+ * hold what could be replayed. For those who have nothing better.
+ *
+ * The token is not verified: let a middleware before the router do that. And who gets a new token is a new principal, for
+ * whom the old one's sessions do not exist; where tokens are refreshed, take what stays the same (`sub`).
+ *
+ * @returns A function for the option `principal`; undefined when there is no `Authorization: Bearer`.
+ * @throws TypeError when the key is neither a string nor bytes, or has fewer than 32 bytes.
+ *
+ * @example
+ * ```ts
+ * mcpRouter({ serverFactory, requirePrincipal: true, principal: bearerPrincipal({ key: readFileSync('principal.key') }) });
+ * ```
+ */
+export function bearerPrincipal(options: BearerOptions): PrincipalFunction {
+  const key = secretKey(options.key);
+  return (req) => {
+    // RFC 6750, 2.1; the scheme in any case: RFC 9110, 11.1.
+    const [, token] = /^bearer +(\S+)$/i.exec(req.headers.authorization ?? '') ?? [];
+    return token === undefined ? undefined : createHmac('sha256', key).update(token).digest('base64url');
+  };
+}
+
+function secretKey(key: unknown): KeyObject {
+  const bytes = typeof key === 'string' ? Buffer.from(key) : key;
+  if (bytes instanceof Uint8Array && bytes.byteLength >= MIN_KEY_BYTES) return createSecretKey(bytes);
+  throw new TypeError(`bearerPrincipal: key must be a string or a Buffer of at least ${MIN_KEY_BYTES} bytes`);
+}

@@ -1,0 +1,160 @@
+import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal } from '../errors.js';
+import type { McpServerLike } from '../options.js';
+import type { ServerBuilder } from '../sessions/build.js';
+import { FactoryContext } from '../sessions/context.js';
+import type { TransportContext, TransportOwner } from '../transport/context.js';
+import { HttpTransport } from '../transport/transport.js';
+import { createAcceptCheck } from './accept.js';
+import { readBody } from './body.js';
+import { checkBatch, classify, idOf, methodOf, type Classified } from './classify.js';
+import type { Endpoint } from './endpoint.js';
+import type { Exchange } from './exchange.js';
+
+const ignore = (): void => undefined;
+
+/** The MCP endpoint of a router that keeps no sessions: a server and a transport for each POST, closed when all is done. */
+export class StatelessEndpoint implements Endpoint {
+  readonly #builder: ServerBuilder;
+  readonly #transports: TransportContext;
+  readonly #maxBodySize: number;
+  readonly #checkAccept = createAcceptCheck();
+  readonly #calls = new Set<StatelessCall>();
+  readonly #whenIdle: (() => void)[] = [];
+  #draining = false;
+
+  constructor(builder: ServerBuilder, transports: TransportContext, maxBodySize: number) {
+    this.#builder = builder;
+    this.#transports = transports;
+    this.#maxBodySize = maxBodySize;
+  }
+
+  async handle(exchange: Exchange): Promise<void> {
+    const { req, principal } = exchange;
+    if (req.method !== 'POST') throw new Refusal('methodNotAllowed');
+    this.#checkAccept(req);
+    const body = await readBody(req, this.#maxBodySize);
+    exchange.id = idOf(body);
+    const classified = classify(body);
+    exchange.note({ method: methodOf(classified) });
+    const initialize = classified.kind === 'initialize' ? classified.params : undefined;
+    // Without a session, the header is all that tells the version (spec 2025-11-25, "Protocol Version Header").
+    const version = initialize?.protocolVersion ?? exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
+    checkBatch(classified, version);
+    if (this.#draining) throw new Refusal('draining');
+
+    const context = new FactoryContext({
+      sessionId: undefined,
+      principal,
+      req: { headers: req.headers, auth: req.auth },
+      clientInfo: initialize?.clientInfo,
+      clientCapabilities: initialize?.capabilities,
+      restored: false,
+      epoch: 0,
+    });
+    await this.#call(exchange, classified, context, version);
+  }
+
+  drain(): void {
+    this.#draining = true;
+  }
+
+  idle(): Promise<void> {
+    if (this.#calls.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  async close(): Promise<void> {
+    this.#draining = true;
+    const idle = this.idle();
+    for (const call of this.#calls) call.abandon(new Refusal('draining'));
+    await idle;
+  }
+
+  async #call(exchange: Exchange, classified: Classified, context: FactoryContext, version: string): Promise<void> {
+    const call = new StatelessCall(context, this.#transports, this.#builder, () => this.#ended(call));
+    this.#calls.add(call);
+    exchange.res.once('close', () => call.abandonOpening());
+    try {
+      const messages = classified.kind === 'initialize' ? [classified.message] : classified.messages;
+      const batch = classified.kind === 'messages' && classified.batch;
+      await call.open();
+      await call.transport.post(exchange.res, messages, { batch, extra: exchange.extra, version });
+    } finally {
+      call.release();
+    }
+  }
+
+  #ended(call: StatelessCall): void {
+    this.#calls.delete(call);
+    if (this.#calls.size === 0) this.#whenIdle.splice(0).forEach((resolve) => resolve());
+  }
+}
+
+/** One POST with its own server, which is closed with the last hold on it. */
+class StatelessCall implements TransportOwner {
+  readonly transport: HttpTransport;
+  readonly #context: FactoryContext;
+  readonly #builder: ServerBuilder;
+  readonly #onEnd: () => void;
+  readonly #abandoned: Promise<never>;
+  #reject: (error: Error) => void = ignore;
+  #server: McpServerLike | undefined;
+  #holds = 1;
+
+  constructor(context: FactoryContext, transports: TransportContext, builder: ServerBuilder, onEnd: () => void) {
+    this.#context = context;
+    this.#builder = builder;
+    this.#onEnd = onEnd;
+    this.transport = new HttpTransport({
+      sessionId: undefined,
+      epoch: 0,
+      eventStore: undefined,
+      context: transports,
+      owner: this,
+    });
+    this.#abandoned = new Promise<never>((_, reject) => (this.#reject = reject));
+    this.#abandoned.catch(ignore);
+  }
+
+  async open(): Promise<void> {
+    const { server } = await this.#builder.build(this.#context, this.transport, this.#abandoned, () =>
+      Promise.resolve(),
+    );
+    this.#server = server;
+  }
+
+  /** Nobody waits for it to open any longer; once it is open, a client that hangs up cancels nothing (spec 2025-11-25). */
+  abandonOpening(): void {
+    this.#reject(new Refusal('sessionClosed'));
+  }
+
+  abandon(reason: Error): void {
+    this.#reject(reason);
+    void this.transport.close();
+  }
+
+  hold(): void {
+    this.#holds += 1;
+  }
+
+  release(): void {
+    this.#holds -= 1;
+    if (this.#holds > 0) return;
+    this.#context.end();
+    const closed = this.#server === undefined ? this.transport.close() : this.#builder.close(this.#server);
+    void closed.finally(this.#onEnd);
+  }
+
+  streamOpened(): void {
+    // Only standalone streams are told of, and there is none here.
+  }
+
+  streamLost(): void {
+    // Nobody asks whether a client that has no session went away.
+  }
+
+  transportClosed(): void {
+    // The holds see to the end.
+  }
+}

@@ -1,0 +1,18 @@
+export { mcpRouter, type McpRouter } from './router.js';
+export type {
+  IdentifiableRequest,
+  McpRouterOptions,
+  McpServerLike,
+  MetricsOptions,
+  OpeningRequest,
+  PrincipalFunction,
+  ServerContext,
+  ServerFactory,
+} from './options.js';
+export type { CloseReason, OrphanCause, SessionEvents, SessionInfo, SessionState } from './events.js';
+export type { SessionStats } from './sessions/registry.js';
+export type { Clock } from './clock.js';
+export { mcpErrorHandler } from './http/error-handler.js';
+export { bearerPrincipal, trustedProxyPrincipal } from './http/identity.js';
+export { createHttpServer, createHttpsServer } from './http/server.js';
+export { memoryEventStore, type MemoryEventStoreOptions } from './stores/memory-event-store.js';

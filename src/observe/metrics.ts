@@ -1,0 +1,222 @@
+import type { RequestHandler, Response } from 'express';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { ERRORS, type ErrorName } from '../errors.js';
+import type { MetricsOptions } from '../options.js';
+import type { CloseReason, CoreEvents, Events, OrphanCause, Outcome, SessionInfo, StreamKind } from '../events.js';
+import { SharedMetrics } from './shared-metrics.js';
+
+/** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema), which has those of all earlier versions. */
+const METHODS = [
+  'completion/complete',
+  'initialize',
+  'logging/setLevel',
+  'ping',
+  'prompts/get',
+  'prompts/list',
+  'resources/list',
+  'resources/read',
+  'resources/subscribe',
+  'resources/templates/list',
+  'resources/unsubscribe',
+  'tasks/cancel',
+  'tasks/get',
+  'tasks/list',
+  'tasks/result',
+  'tools/call',
+  'tools/list',
+] as const;
+const OTHER_METHOD = 'other';
+
+const ORPHAN_CAUSES = ['stream_lost', 'idle'] as const satisfies readonly OrphanCause[];
+const STREAM_KINDS = ['request', 'standalone'] as const satisfies readonly StreamKind[];
+const OUTCOMES = ['ok', 'error', 'cancelled', 'timeout', 'closed'] as const satisfies readonly Outcome[];
+const CLOSE_REASONS = [
+  'deleted',
+  'expired',
+  'lifetime',
+  'evicted',
+  'shutdown',
+  'failed',
+  'moved',
+] as const satisfies readonly CloseReason[];
+const REJECT_REASONS = Object.keys(ERRORS) as ErrorName[];
+
+// Both as advised by OpenTelemetry's conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md); sessions live
+// longer than the 5 minutes at which that list ends.
+const OPERATION_BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
+const SESSION_BUCKETS = [...OPERATION_BUCKETS, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
+
+export interface Metrics {
+  readonly registry: Registry;
+  /** Answers GET and HEAD in Prometheus' text format. */
+  readonly handler: RequestHandler;
+}
+
+/**
+ * Counts what the core tells of, in a registry of its own or in the app's.
+ *
+ * Every label value is from a closed set and stands at 0 from the start, so that a query, or the `rate()` of a first
+ * event, finds it. Routers that share a registry share its metrics, which then are their sum.
+ *
+ * @throws TypeError when the registry holds something else under one of the names.
+ */
+export function createMetrics(events: Events<CoreEvents>, options: MetricsOptions): Metrics {
+  const registry = options.registry ?? new Registry();
+  const metrics = new SharedMetrics(registry, options.prefix ?? '');
+  countSessions(events, metrics);
+  countStreams(events, metrics);
+  timeOperations(events, metrics);
+  return { registry, handler: metricsHandler(registry, (error) => events.emit('failure', 'metrics', error)) };
+}
+
+function countSessions(events: Events<CoreEvents>, metrics: SharedMetrics): void {
+  const active = metrics.share(
+    Gauge,
+    { name: 'mcp_sessions_active', help: 'Open MCP sessions that are not orphaned.' },
+    (gauge) => gauge.labels(),
+  );
+  const orphaned = metrics.share(
+    Gauge,
+    {
+      name: 'mcp_sessions_orphaned',
+      help: 'Open MCP sessions whose client seems to have gone away.',
+      labelNames: ['cause'],
+    },
+    (gauge) => each(ORPHAN_CAUSES, (cause) => atZero(gauge.labels({ cause }))),
+  );
+  const opened = metrics.share(
+    Counter,
+    { name: 'mcp_sessions_opened_total', help: 'MCP sessions opened.' },
+    (counter) => counter.labels(),
+  );
+  const restored = metrics.share(
+    Counter,
+    { name: 'mcp_sessions_restored_total', help: 'MCP sessions built again from their stored records.' },
+    (counter) => counter.labels(),
+  );
+  const closed = metrics.share(
+    Counter,
+    { name: 'mcp_sessions_closed_total', help: 'MCP sessions closed.', labelNames: ['reason'] },
+    (counter) => each(CLOSE_REASONS, (reason) => atZero(counter.labels({ reason }))),
+  );
+  const rejected = metrics.share(
+    Counter,
+    { name: 'mcp_sessions_rejected_total', help: 'New MCP sessions refused.', labelNames: ['reason'] },
+    (counter) => each(REJECT_REASONS, (reason) => atZero(counter.labels({ reason }))),
+  );
+  const duration = metrics.share(
+    Histogram,
+    {
+      name: 'mcp_server_session_duration_seconds',
+      help: 'How long MCP sessions lived, from opening to close.',
+      buckets: SESSION_BUCKETS,
+    },
+    (histogram) => histogram.labels(),
+  );
+  const gaugeOf = ({ orphanCause }: SessionInfo) => (orphanCause === undefined ? active : orphaned[orphanCause]);
+
+  // Moved by steps, never set: in a shared registry the value is another router's too.
+  events
+    .on('opened', () => {
+      opened.inc();
+      active.inc();
+    })
+    .on('restored', () => {
+      restored.inc();
+      active.inc();
+    })
+    .on('orphaned', (_session, cause) => {
+      active.dec();
+      orphaned[cause].inc();
+    })
+    .on('revived', (session) => {
+      gaugeOf(session).dec();
+      active.inc();
+    })
+    .on('closed', (session, reason) => {
+      // It never was `opened`: there is nothing to take back.
+      if (session.state === 'initializing') return;
+      gaugeOf(session).dec();
+      closed[reason].inc();
+      duration.observe(session.ageMs / 1000);
+    })
+    .on('rejected', (reason) => rejected[reason].inc());
+}
+
+function countStreams(events: Events<CoreEvents>, metrics: SharedMetrics): void {
+  const open = metrics.share(
+    Gauge,
+    { name: 'mcp_streams_open', help: 'Open SSE streams.', labelNames: ['kind'] },
+    (gauge) => each(STREAM_KINDS, (kind) => atZero(gauge.labels({ kind }))),
+  );
+  events.on('streamOpened', (kind) => open[kind].inc()).on('streamClosed', (kind) => open[kind].dec());
+}
+
+function timeOperations(events: Events<CoreEvents>, metrics: SharedMetrics): void {
+  const durations = metrics.share(
+    Histogram,
+    {
+      name: 'mcp_server_operation_duration_seconds',
+      help: 'Time from the arrival of an MCP request until it was settled.',
+      labelNames: ['mcp_method_name', 'outcome'],
+      buckets: OPERATION_BUCKETS,
+    },
+    (histogram, isNew) =>
+      each([...METHODS, OTHER_METHOD], (method) =>
+        each(OUTCOMES, (outcome) => {
+          const labels = { mcp_method_name: method, outcome };
+          // Each label value stands at 0, but not each pair: of those 1,530 series most would stay empty for ever. And
+          // none in a shared metric: `zero` would forget what the other router has observed.
+          if (isNew && (outcome === 'ok' || method === 'tools/call')) histogram.zero(labels);
+          return histogram.labels(labels);
+        }),
+      ),
+  );
+
+  // Children are made once, and found through a Map: this runs on every request, and the name is the client's.
+  const byMethod = new Map<string, (typeof durations)[typeof OTHER_METHOD]>(Object.entries(durations));
+  events.on('settled', (method, outcome, durationMs) => {
+    const children = byMethod.get(method) ?? durations[OTHER_METHOD];
+    children[outcome].observe(durationMs / 1000);
+  });
+}
+
+function metricsHandler(registry: Registry, onError: (error: unknown) => void): RequestHandler {
+  return async (req, res) => {
+    if (req.method !== 'GET' && req.method !== 'HEAD') {
+      res.setHeader('Allow', 'GET, HEAD');
+      return send(res, 405, PLAIN_TEXT, 'Method Not Allowed\n');
+    }
+    try {
+      const text = await registry.metrics();
+      send(res, 200, registry.contentType, text);
+    } catch (error) {
+      onError(error);
+      send(res, 500, PLAIN_TEXT, 'Internal Server Error\n');
+    }
+  };
+}
+
+const PLAIN_TEXT = 'text/plain; charset=utf-8';
+
+function send(res: Response, status: number, contentType: string, body: string): void {
+  // The app's own time-out may have answered while collectors of its metrics were awaited.
+  if (res.headersSent) return;
+  res.statusCode = status;
+  res.setHeader('Content-Type', contentType);
+  res.end(body);
+}
+
+/** One value for each member of a closed set. */
+function each<Key extends string, Value>(
+  keys: readonly Key[],
+  make: (key: Key) => Value,
+): Readonly<Record<Key, Value>> {
+  return Object.fromEntries(keys.map((key) => [key, make(key)])) as Record<Key, Value>;
+}
+
+/** Makes a child's series appear without changing its value. */
+function atZero<Child extends { inc(value: number): void }>(child: Child): Child {
+  child.inc(0);
+  return child;
+}

@@ -1,0 +1,59 @@
+import type { Metric, Registry } from 'prom-client';
+
+interface Definition {
+  readonly name: string;
+  readonly help: string;
+  readonly labelNames?: readonly string[];
+  readonly buckets?: readonly number[];
+}
+
+/** What prom-client's constructors all take. */
+interface Configuration {
+  name: string;
+  help: string;
+  labelNames: string[];
+  registers: Registry[];
+  buckets?: number[];
+}
+
+/** The metrics of one registry under one prefix, which all who name the same ones share. */
+export class SharedMetrics {
+  readonly #registry: Registry;
+  readonly #prefix: string;
+
+  constructor(registry: Registry, prefix: string) {
+    this.#registry = registry;
+    this.#prefix = prefix;
+  }
+
+  /**
+   * Gives what is counted with: the children of the metric that the registry holds under this name, or of a new one.
+   *
+   * @param children - Takes the children from the metric; throws when it does not know one of the labels.
+   * @throws TypeError when what is held is of another kind or has other labels.
+   */
+  share<Kind extends Metric, Children>(
+    kind: new (configuration: Configuration) => Kind,
+    definition: Definition,
+    children: (metric: Kind, isNew: boolean) => Children,
+  ): Children {
+    const name = this.#prefix + definition.name;
+    const labelNames = [...(definition.labelNames ?? [])];
+    const held = this.#registry.getSingleMetric(name);
+    if (held === undefined) {
+      const configuration = { name, help: definition.help, labelNames, registers: [this.#registry] };
+      const buckets = definition.buckets && { buckets: [...definition.buckets] };
+      return children(new kind({ ...configuration, ...buckets }), true);
+    }
+
+    const clash = `mcpRouter: the registry holds a metric ${name} already, which is not a ${kind.name.toLowerCase()} with the labels (${labelNames.join(', ')}); set metrics.prefix, or give the router a registry of its own`;
+    if (!(held instanceof kind)) throw new TypeError(clash);
+    try {
+      // prom-client does not tell a metric's labels, but it refuses any other number of values, and unknown names.
+      held.labels(...labelNames.map(() => ''));
+      return children(held, false);
+    } catch (cause) {
+      throw new TypeError(clash, { cause });
+    }
+  }
+}

@@ -1,0 +1,158 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
+import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import type { Clock } from './clock.js';
+
+/** What the router needs of a server; the SDK's `McpServer` and `Server` both are one. */
+export interface McpServerLike {
+  connect(transport: Transport): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The request that asks for a server: what a factory may need of it, and nothing that keeps its socket alive. */
+export interface OpeningRequest {
+  readonly headers: IncomingHttpHeaders;
+  /** What the SDK's bearer middleware left on the request. */
+  readonly auth: AuthInfo | undefined;
+}
+
+/** What `serverFactory` is told of the session that it builds a server for. */
+export interface ServerContext {
+  /** Undefined when stateless. */
+  readonly sessionId: string | undefined;
+  readonly principal: string | undefined;
+  readonly req: OpeningRequest;
+  /** From the `initialize` request; undefined when stateless and this is another one. */
+  readonly clientInfo: Implementation | undefined;
+  readonly clientCapabilities: ClientCapabilities | undefined;
+  /** Whether the session lived before and is built again. */
+  readonly restored: boolean;
+  /** 0 in a session's first life; grows with each restore. */
+  readonly epoch: number;
+  /** Aborts when the session ends, or when its opening fails. */
+  readonly signal: AbortSignal;
+}
+
+/** Builds the server of one session (of one request, when stateless). Must return a new one each time. */
+export type ServerFactory = (context: ServerContext) => McpServerLike | Promise<McpServerLike>;
+
+/** A request as the app's middleware left it. */
+export type IdentifiableRequest = IncomingMessage & { auth?: AuthInfo };
+
+/** Names who is asking: the same name for the same party for as long as a session may live. Undefined: nobody known. */
+export type PrincipalFunction = (req: IdentifiableRequest) => string | undefined;
+
+export interface MetricsOptions {
+  /** Where to register. Default: a registry of the router's own. */
+  registry?: Registry | undefined;
+  /** Put before each metric's name. Default: none. */
+  prefix?: string | undefined;
+  /** Whether the router itself serves its metrics path. Default: true. */
+  route?: boolean | undefined;
+}
+
+/** Options of {@link mcpRouter}. All times are milliseconds. `undefined` is the same as leaving the key out. */
+export interface McpRouterOptions {
+  /**
+   * Returns a **new** server for each session, or for each request when `stateless`; sync or async. Required.
+   *
+   * @example
+   * ```ts
+   * serverFactory: ({ principal }) => buildServer(principal)
+   * ```
+   */
+  serverFactory: ServerFactory;
+  /** How long a session may be unattached before it is closed (`expired`). Default: 1,800,000 (30 min). */
+  ttl?: number | undefined;
+  /** How long a session may be unattached before it counts as orphaned. Default: 60,000, or `ttl` if that is shorter. */
+  orphanAfter?: number | undefined;
+  /** A shorter `ttl` for sessions that had an SSE stream and lost it. Default: `ttl`. */
+  orphanTtl?: number | undefined;
+  /** Absolute age at which a session ends (`lifetime`): unsettled requests may finish, GET streams are ended. Default: none. */
+  maxLifetime?: number | undefined;
+  /** How long a request may go without answer or progress before it is answered with an error. Default: 3,600,000 (1 h). */
+  requestTimeout?: number | undefined;
+  /** How long `serverFactory`, `connect` and `initialize` may take together; then all is undone, and 503. Default: 30,000. */
+  openTimeout?: number | undefined;
+  /** Open sessions, pending opens counted. At the cap the longest orphaned is evicted, else 503. Default: 10,000. */
+  maxSessions?: number | undefined;
+  /** The same within one principal. Default: none. */
+  maxSessionsPerPrincipal?: number | undefined;
+  /** A fresh server and transport for each request, no session ID; GET and DELETE get 405. Default: false. */
+  stateless?: boolean | undefined;
+  /** Answer with JSON unless something is streamed before the result. A JSON reply cannot be resumed. Default: false. */
+  enableJsonResponse?: boolean | undefined;
+  /**
+   * Names the principal of a request; a session belongs to the one that opened it. Default: from `req.auth`, `extra.iss`
+   * and `extra.sub`, or `clientId` where there is no `sub`.
+   */
+  principal?: PrincipalFunction | undefined;
+  /** Answer 401 when there is no principal. Default: false. */
+  requirePrincipal?: boolean | undefined;
+  /**
+   * Host header values to accept, with or without port. Default: any, but on a loopback address only loopback names
+   * (DNS rebinding; spec 2025-11-25, basic/transports, "Security Warning").
+   */
+  allowedHosts?: readonly string[] | undefined;
+  /** Origins to accept beside the endpoint's own; CORS is answered for them. Default: none. */
+  allowedOrigins?: readonly string[] | undefined;
+  /** Bytes of one POST body. Default: 4,194,304 (4 MiB). */
+  maxBodySize?: number | undefined;
+  /** Interval of SSE comments on a quiet stream. Default: 15,000. */
+  keepAlive?: number | undefined;
+  /** The SSE `retry` field: how long a client waits before it reconnects. Default: 1,000. */
+  retryInterval?: number | undefined;
+  /** Interval of server pings on a standalone stream; one unanswered for as long ends the stream. Default: none. */
+  pingInterval?: number | undefined;
+  /** Bytes that may wait for a slow reader before its stream is ended (it can resume). Default: 1,048,576 (1 MiB). */
+  maxStreamBuffer?: number | undefined;
+  /** Makes streams resumable. Any store of the SDK's interface; always seen through a view of one session. Default: none. */
+  eventStore?: EventStore | undefined;
+  /** Prometheus metrics, or `false`. Default: on, in a registry of the router's own. */
+  metrics?: MetricsOptions | false | undefined;
+  /** A pino logger, or `false`. Default: pino to stdout, level from `LOG_LEVEL`, else `info`. */
+  logger?: Logger | false | undefined;
+  /**
+   * The endpoint's path below the mount. Default: the mount itself where there is one (`app.use('/mcp', router)`), else
+   * `/mcp`. Metrics stand at `/metrics` below the mount.
+   */
+  path?: string | undefined;
+  /** Makes session IDs: unique, unguessable, visible ASCII. Default: `crypto.randomUUID`. */
+  sessionIdGenerator?: (() => string) | undefined;
+  /** Time and timers. Default: Node's. For tests. */
+  clock?: Clock | undefined;
+}
+
+/** The options as the rest of the package sees them: complete, checked, frozen. */
+export interface ResolvedOptions {
+  readonly serverFactory: ServerFactory;
+  readonly ttl: number;
+  readonly orphanAfter: number;
+  readonly orphanTtl: number;
+  readonly maxLifetime: number | undefined;
+  readonly requestTimeout: number;
+  readonly openTimeout: number;
+  readonly maxSessions: number;
+  readonly maxSessionsPerPrincipal: number | undefined;
+  readonly stateless: boolean;
+  readonly enableJsonResponse: boolean;
+  readonly principal: PrincipalFunction | undefined;
+  readonly requirePrincipal: boolean;
+  readonly allowedHosts: readonly string[] | undefined;
+  readonly allowedOrigins: readonly string[];
+  readonly maxBodySize: number;
+  readonly keepAlive: number;
+  readonly retryInterval: number;
+  readonly pingInterval: number | undefined;
+  readonly maxStreamBuffer: number;
+  readonly eventStore: EventStore | undefined;
+  readonly metrics: MetricsOptions | false;
+  readonly logger: Logger | false | undefined;
+  readonly path: string | undefined;
+  readonly sessionIdGenerator: () => string;
+  readonly clock: Clock;
+}

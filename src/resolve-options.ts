@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto';
+import { systemClock } from './clock.js';
+import type { McpRouterOptions, ResolvedOptions } from './options.js';
+
+/** The longest delay that a Node timer takes; a longer one fires at once. */
+const MAX_TIMER = 2 ** 31 - 1;
+
+/** Checks one value: undefined when it will do, else what is wanted. */
+type Check = (value: unknown) => string | undefined;
+
+const timer: Check = (value) =>
+  Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_TIMER
+    ? undefined
+    : `a whole number of milliseconds from 1 to ${MAX_TIMER}`;
+const count: Check = (value) =>
+  Number.isSafeInteger(value) && (value as number) >= 1 ? undefined : 'a whole number of 1 or more';
+const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
+const callable: Check = (value) => (typeof value === 'function' ? undefined : 'a function');
+const strings: Check = (value) =>
+  Array.isArray(value) && value.every((entry) => typeof entry === 'string' && entry !== '')
+    ? undefined
+    : 'an array of non-empty strings';
+const having =
+  (what: string, ...methods: string[]): Check =>
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    methods.every((method) => typeof (value as Record<string, unknown>)[method] === 'function')
+      ? undefined
+      : what;
+const orFalse =
+  (check: Check): Check =>
+  (value) => {
+    const wanted = value === false ? undefined : check(value);
+    return wanted === undefined ? undefined : `${wanted}, or false`;
+  };
+
+const METRICS_CHECKS = new Map<string, Check>([
+  ['registry', having('a prom-client Registry', 'registerMetric', 'getSingleMetric', 'metrics')],
+  [
+    'prefix',
+    (value) => (typeof value === 'string' && /^[a-zA-Z_:]?[\w:]*$/.test(value) ? undefined : 'a metric name prefix'),
+  ],
+  ['route', flag],
+]);
+
+const metricsOptions: Check = (value) => {
+  const wanted = having('an object of registry, prefix, route')(value);
+  if (wanted !== undefined) return wanted;
+  checkKeys('metrics.', value as object, METRICS_CHECKS);
+  return undefined;
+};
+
+const CHECKS = new Map<keyof McpRouterOptions, Check>([
+  ['serverFactory', callable],
+  ['ttl', timer],
+  ['orphanAfter', timer],
+  ['orphanTtl', timer],
+  ['maxLifetime', timer],
+  ['requestTimeout', timer],
+  ['openTimeout', timer],
+  ['maxSessions', count],
+  ['maxSessionsPerPrincipal', count],
+  ['stateless', flag],
+  ['enableJsonResponse', flag],
+  ['principal', callable],
+  ['requirePrincipal', flag],
+  ['allowedHosts', strings],
+  ['allowedOrigins', origins],
+  ['maxBodySize', count],
+  ['keepAlive', timer],
+  ['retryInterval', timer],
+  ['pingInterval', timer],
+  ['maxStreamBuffer', count],
+  ['eventStore', having('an SDK EventStore', 'storeEvent', 'replayEventsAfter')],
+  ['metrics', orFalse(metricsOptions)],
+  ['logger', orFalse(having('a pino logger', 'info', 'warn', 'error', 'child'))],
+  [
+    'path',
+    (value) => (typeof value === 'string' && /^\/[^?#]*$/.test(value) ? undefined : 'a path that begins with /'),
+  ],
+  ['sessionIdGenerator', callable],
+  ['clock', having('a Clock', 'now', 'setTimeout', 'clearTimeout')],
+]);
+
+/** Options that speak of sessions, which a stateless router does not have. */
+const STATEFUL_ONLY = [
+  'ttl',
+  'orphanAfter',
+  'orphanTtl',
+  'maxLifetime',
+  'maxSessions',
+  'maxSessionsPerPrincipal',
+  'pingInterval',
+  'eventStore',
+  'sessionIdGenerator',
+] as const satisfies readonly (keyof McpRouterOptions)[];
+
+function origins(value: unknown): string | undefined {
+  const wanted = 'an array of origins such as https://app.example.com';
+  if (strings(value) !== undefined) return wanted;
+  return (value as string[]).every((origin) => /^(null|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+)$/.test(origin))
+    ? undefined
+    : wanted;
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'function') return 'a function';
+  if (Array.isArray(value)) return `an array (${value.map(shown).join(', ')})`;
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
+}
+
+function checkKeys(prefix: string, options: object, checks: ReadonlyMap<string, Check>): void {
+  for (const [key, value] of Object.entries(options)) {
+    const check = checks.get(key);
+    if (check === undefined) {
+      throw new TypeError(`mcpRouter: unknown option ${prefix}${key}; known are ${[...checks.keys()].join(', ')}`);
+    }
+    if (value === undefined) continue;
+    const wanted = check(value);
+    if (wanted !== undefined)
+      throw new TypeError(`mcpRouter: option ${prefix}${key} must be ${wanted}; got ${shown(value)}`);
+  }
+}
+
+function contradiction(message: string): never {
+  throw new TypeError(`mcpRouter: ${message}`);
+}
+
+/**
+ * Checks what the user gave and fills in the defaults.
+ *
+ * @throws TypeError naming the option, what it got and what it wants: unknown keys, wrong types, numbers out of range
+ * (timers past 2^31 - 1 would fire at once), and options that contradict each other.
+ */
+export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    contradiction(`options must be an object with serverFactory; got ${shown(options)}`);
+  }
+  checkKeys('', options, CHECKS);
+  if ((options.serverFactory as unknown) === undefined) {
+    contradiction('option serverFactory must be a function; got undefined');
+  }
+
+  const stateless = options.stateless ?? false;
+  const stateful = STATEFUL_ONLY.find((key) => options[key] !== undefined);
+  if (stateless && stateful !== undefined) {
+    contradiction(
+      `option ${stateful} has no meaning with stateless: true, which keeps no sessions; leave out one of them`,
+    );
+  }
+
+  const ttl = options.ttl ?? 30 * 60_000;
+  const orphanAfter = options.orphanAfter ?? Math.min(60_000, ttl, options.orphanTtl ?? ttl);
+  const orphanTtl = options.orphanTtl ?? ttl;
+  const maxSessions = options.maxSessions ?? 10_000;
+  if (orphanAfter > ttl) contradiction(`option orphanAfter must be at most ttl (${ttl}); got ${orphanAfter}`);
+  if (orphanTtl > ttl) contradiction(`option orphanTtl must be at most ttl (${ttl}); got ${orphanTtl}`);
+  if (orphanAfter > orphanTtl)
+    contradiction(`option orphanAfter must be at most orphanTtl (${orphanTtl}); got ${orphanAfter}`);
+  if ((options.maxSessionsPerPrincipal ?? 0) > maxSessions) {
+    contradiction(
+      `option maxSessionsPerPrincipal must be at most maxSessions (${maxSessions}); got ${String(options.maxSessionsPerPrincipal)}`,
+    );
+  }
+
+  return Object.freeze({
+    serverFactory: options.serverFactory,
+    ttl,
+    orphanAfter,
+    orphanTtl,
+    maxLifetime: options.maxLifetime,
+    requestTimeout: options.requestTimeout ?? 60 * 60_000,
+    openTimeout: options.openTimeout ?? 30_000,
+    maxSessions,
+    maxSessionsPerPrincipal: options.maxSessionsPerPrincipal,
+    stateless,
+    enableJsonResponse: options.enableJsonResponse ?? false,
+    principal: options.principal,
+    requirePrincipal: options.requirePrincipal ?? false,
+    allowedHosts: options.allowedHosts && Object.freeze([...options.allowedHosts]),
+    allowedOrigins: Object.freeze([...(options.allowedOrigins ?? [])]),
+    maxBodySize: options.maxBodySize ?? 4 * 1024 * 1024,
+    keepAlive: options.keepAlive ?? 15_000,
+    retryInterval: options.retryInterval ?? 1_000,
+    pingInterval: options.pingInterval,
+    maxStreamBuffer: options.maxStreamBuffer ?? 1024 * 1024,
+    eventStore: options.eventStore,
+    metrics: options.metrics ?? {},
+    logger: options.logger,
+    path: options.path,
+    sessionIdGenerator: options.sessionIdGenerator ?? randomUUID,
+    clock: options.clock ?? systemClock,
+  });
+}

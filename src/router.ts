@@ -1,0 +1,157 @@
+import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
+import { DueQueue } from './clock.js';
+import { Refusal } from './errors.js';
+import { Events, type CoreEvents } from './events.js';
+import { sendError } from './http/answer.js';
+import type { Endpoint } from './http/endpoint.js';
+import { Exchange } from './http/exchange.js';
+import { createCors, createGuard } from './http/guard.js';
+import { createIdentify } from './http/identity.js';
+import { StatefulEndpoint } from './http/stateful.js';
+import { StatelessEndpoint } from './http/stateless.js';
+import { createHealth, createReady } from './observe/health.js';
+import { createLogger, createRequestLog, logSessions } from './observe/logging.js';
+import { createMetrics } from './observe/metrics.js';
+import type { McpRouterOptions, ResolvedOptions } from './options.js';
+import { resolveOptions } from './resolve-options.js';
+import { ServerBuilder } from './sessions/build.js';
+import { Registry } from './sessions/registry.js';
+import { Sessions } from './sessions/sessions.js';
+import type { TransportContext } from './transport/context.js';
+
+const METHODS = new Set(['GET', 'POST', 'DELETE']);
+
+/** What {@link mcpRouter} returns: an Express router, and what an app needs to watch and to stop it. */
+export interface McpRouter extends Router {
+  /** Prometheus text format; 404 with `metrics: false`. */
+  readonly metrics: RequestHandler;
+  /** 200 as long as the process answers. */
+  readonly health: RequestHandler;
+  /** 200 while new sessions are taken, else 503. */
+  readonly ready: RequestHandler;
+  readonly sessions: Sessions;
+  /**
+   * Stops in peace: refuses new sessions, ends standalone streams so that their clients reconnect elsewhere, lets requests
+   * finish for at most `timeoutMs`, then closes. Idempotent; resolves when all is closed.
+   */
+  drain(timeoutMs: number): Promise<void>;
+  /** Ends everything now: every reply ends, every handler's `signal` aborts. Idempotent; resolves when all is closed. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes an Express router that serves the Model Context Protocol over Streamable HTTP, with a server of its own for each
+ * client's session.
+ *
+ * @throws TypeError for options that are unknown, of a wrong type or at odds with each other.
+ *
+ * @example
+ * ```ts
+ * const mcp = mcpRouter({ serverFactory: () => buildServer() });
+ * app.use('/mcp', mcp);
+ * app.get('/metrics', mcp.metrics);
+ * ```
+ */
+export function mcpRouter(options: McpRouterOptions): McpRouter {
+  const resolved = resolveOptions(options);
+  const events = createEvents();
+  const logger = createLogger(resolved.logger);
+  logSessions(events, logger);
+  const logRequest = createRequestLog(logger);
+  const metrics = resolved.metrics === false ? undefined : createMetrics(events, resolved.metrics);
+
+  const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, (what, error) =>
+    events.emit('failure', what, error),
+  );
+  const registry = new Registry(resolved, events, builder);
+  const endpoint = createEndpoint(resolved, events, builder, registry);
+  const lifecycle = createLifecycle(endpoint, resolved);
+
+  const warn = (message: string): void => logger.warn(message);
+  const guard = createGuard(resolved, warn);
+  const cors = createCors(resolved.allowedOrigins);
+  const identify = createIdentify(resolved, warn);
+
+  const serve = async (req: Request, res: Response): Promise<void> => {
+    logRequest(req, res);
+    let exchange: Exchange | undefined;
+    try {
+      guard(req);
+      if (cors(req, res)) return;
+      if (!METHODS.has(req.method)) throw new Refusal('methodNotAllowed');
+      exchange = new Exchange(req, res, identify(req));
+      await endpoint.handle(exchange);
+    } catch (error) {
+      if (!(error instanceof Refusal)) events.emit('failure', 'a request failed', error, exchange?.sessionId);
+      else if (error.cause !== undefined) events.emit('failure', error.message, error.cause, exchange?.sessionId);
+      sendError(res, error instanceof Refusal ? error.reason : 'internalError', exchange?.id ?? null);
+    }
+  };
+
+  const notFound: RequestHandler = (_req, _res, next) => next();
+  const serveMetrics = metrics?.handler ?? notFound;
+  const metricsPath = resolved.metrics !== false && resolved.metrics.route !== false ? '/metrics' : undefined;
+  const router = Router();
+  router.use((req: Request, res: Response, next: NextFunction) => {
+    const path = req.path.length > 1 && req.path.endsWith('/') ? req.path.slice(0, -1) : req.path;
+    if (path === (resolved.path ?? (req.baseUrl === '' ? '/mcp' : '/'))) void serve(req, res);
+    else if (path === metricsPath) void serveMetrics(req, res, next);
+    else next();
+  });
+
+  return Object.assign(router, {
+    metrics: serveMetrics,
+    health: createHealth(),
+    ready: createReady(() => (lifecycle.stopping() ? 'draining' : registry.full ? 'full' : 'ready')),
+    sessions: new Sessions(registry, events),
+    drain: lifecycle.drain,
+    close: lifecycle.close,
+  });
+}
+
+function createEvents(): Events<CoreEvents> {
+  const events: Events<CoreEvents> = new Events((name, error) => {
+    // A listener of failures that fails has nobody left to tell.
+    if (name !== 'failure') events.emit('failure', `a listener of ${name}`, error);
+  });
+  return events;
+}
+
+function createEndpoint(
+  options: ResolvedOptions,
+  events: Events<CoreEvents>,
+  builder: ServerBuilder,
+  registry: Registry,
+): Endpoint {
+  const { clock, eventStore, sessionIdGenerator, maxBodySize, pingInterval } = options;
+  const transports: TransportContext = {
+    clock,
+    events,
+    enableJsonResponse: options.enableJsonResponse,
+    keepAlive: options.keepAlive,
+    retryInterval: options.retryInterval,
+    maxStreamBuffer: options.maxStreamBuffer,
+    quiet: new DueQueue(clock, options.keepAlive, (reply) => reply.keepAlive()),
+    unanswered: new DueQueue(clock, options.requestTimeout, (request) => request.transport.timeOut(request)),
+    pings: pingInterval === undefined ? undefined : new DueQueue(clock, pingInterval, (stream) => stream.ping()),
+  };
+  if (options.stateless) return new StatelessEndpoint(builder, transports, maxBodySize);
+  return new StatefulEndpoint({ registry, builder, transports, eventStore, sessionIdGenerator }, events, maxBodySize);
+}
+
+function createLifecycle(endpoint: Endpoint, { clock }: ResolvedOptions) {
+  let draining: Promise<void> | undefined;
+  let closing: Promise<void> | undefined;
+
+  const close = (): Promise<void> => (closing ??= endpoint.close());
+  const drainThenClose = async (timeoutMs: number): Promise<void> => {
+    endpoint.drain();
+    let timer: unknown;
+    const late = new Promise<void>((resolve) => (timer = clock.setTimeout(resolve, timeoutMs)));
+    await Promise.race([endpoint.idle(), late]);
+    clock.clearTimeout(timer);
+    await close();
+  };
+  const drain = (timeoutMs: number): Promise<void> => (draining ??= drainThenClose(timeoutMs));
+  return { drain, close, stopping: () => draining !== undefined || closing !== undefined };
+}

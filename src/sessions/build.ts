@@ -1,0 +1,109 @@
+import type { Clock } from '../clock.js';
+import { Refusal } from '../errors.js';
+import type { McpServerLike, ServerFactory } from '../options.js';
+import type { HttpTransport } from '../transport/transport.js';
+import type { FactoryContext } from './context.js';
+
+/** How long a server's own `close` may take, in ms, before nobody waits for it any longer. */
+const CLOSE_TIMEOUT = 5_000;
+
+const ignore = (): void => undefined;
+
+/** Runs a factory and makes sure of what it returned. One for each router, as it remembers the servers it has seen. */
+export class ServerBuilder {
+  readonly #factory: ServerFactory;
+  readonly #clock: Clock;
+  readonly #openTimeout: number;
+  readonly #onFailure: (what: string, error: unknown) => void;
+  readonly #seen = new WeakSet<McpServerLike>();
+
+  constructor(
+    factory: ServerFactory,
+    clock: Clock,
+    openTimeout: number,
+    onFailure: (what: string, error: unknown) => void,
+  ) {
+    this.#factory = factory;
+    this.#clock = clock;
+    this.#openTimeout = openTimeout;
+    this.#onFailure = onFailure;
+  }
+
+  /**
+   * Builds a server, connects it, and runs `first` on it; all within `openTimeout`.
+   *
+   * @param gone - Rejects when nobody waits any longer.
+   * @throws Refusal `openTimeout`; whatever the factory, `connect` or `first` threw. Then the server and the transport are
+   * closed, also a server that the factory hands over only later.
+   */
+  async build<T>(
+    context: FactoryContext,
+    transport: HttpTransport,
+    gone: Promise<never>,
+    first: () => Promise<T>,
+  ): Promise<{ server: McpServerLike; result: T }> {
+    let server: McpServerLike | undefined;
+    let abandoned = false;
+    const work = async (): Promise<{ server: McpServerLike; result: T }> => {
+      const made = this.#check(await this.#factory(context));
+      if (abandoned) {
+        await this.close(made);
+        throw new Error('abandoned');
+      }
+      server = made;
+      await made.connect(transport);
+      if (!transport.started) throw new TypeError('connect() did not start the transport that it was given');
+      return { server: made, result: await first() };
+    };
+
+    let timer: unknown;
+    const late = new Promise<never>((_, reject) => {
+      timer = this.#clock.setTimeout(() => reject(new Refusal('openTimeout')), this.#openTimeout);
+    });
+    const working = work();
+    try {
+      return await Promise.race([working, late, gone]);
+    } catch (error) {
+      abandoned = true;
+      working.catch(ignore);
+      context.end();
+      await transport.close();
+      // A server that never took our transport may be connected to another one, which closing it would end.
+      if (server !== undefined && transport.started) await this.close(server);
+      throw error;
+    } finally {
+      this.#clock.clearTimeout(timer);
+    }
+  }
+
+  /** Closes a server; never rejects, and waits no longer than a while for one that does not settle. */
+  async close(server: McpServerLike): Promise<void> {
+    let timer: unknown;
+    const late = new Promise<void>((resolve) => {
+      timer = this.#clock.setTimeout(resolve, CLOSE_TIMEOUT);
+    });
+    try {
+      await Promise.race([server.close(), late]);
+    } catch (error) {
+      this.#onFailure('server.close', error);
+    } finally {
+      this.#clock.clearTimeout(timer);
+    }
+  }
+
+  #check(server: McpServerLike): McpServerLike {
+    const { connect, close } = (server) ?? {};
+    if (typeof connect !== 'function' || typeof close !== 'function') {
+      throw new TypeError('serverFactory must return an McpServer or a Server, or a promise of one');
+    }
+    if (this.#seen.has(server)) {
+      throw new Error(
+        'serverFactory returned a server that it had returned before. A server is bound to one transport: to connect it a ' +
+          'second time sends the answers of one client to another, or fails with "Already connected to a transport" ' +
+          '(CVE-2026-25536). Build a new server in each call.',
+      );
+    }
+    this.#seen.add(server);
+    return server;
+  }
+}

@@ -1,0 +1,282 @@
+import { randomInt } from 'node:crypto';
+import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import { systemClock, type Clock } from '../clock.js';
+
+/** Options of {@link memoryEventStore}. `undefined` is the same as leaving the key out. */
+export interface MemoryEventStoreOptions {
+  /** Events kept of one stream; past it, the stream's oldest goes. Default: 1,000. */
+  maxEventsPerStream?: number | undefined;
+  /**
+   * Bytes kept in all: the JSON text of the messages, and 384 an event for what surrounds it. Past it, the oldest event of
+   * all streams goes. Default: 67,108,864 (64 MiB).
+   */
+  maxBytes?: number | undefined;
+  /** Milliseconds that an event is kept. Default: 300,000 (5 min). */
+  maxAge?: number | undefined;
+  /** Time and timers. Default: Node's. For tests. */
+  clock?: Clock | undefined;
+}
+
+/** The SDK's `EventStore`, and what it holds. */
+export interface MemoryEventStore extends Required<EventStore> {
+  /** Events held now. */
+  readonly size: number;
+  /** Bytes held now, as `maxBytes` counts them. */
+  readonly bytes: number;
+}
+
+/** One event, linked to the next of its stream. Kept as text: its size is known, and the app cannot change it any more. */
+interface StoredEvent {
+  readonly sequence: number;
+  readonly stream: Stream;
+  readonly json: string;
+  readonly bytes: number;
+  readonly dueAt: number;
+  next: StoredEvent | undefined;
+}
+
+/** What is held of one stream: never nothing. */
+interface Stream {
+  readonly id: string;
+  size: number;
+  oldest: StoredEvent | undefined;
+  newest: StoredEvent | undefined;
+  /** The sequence of the event dropped last: all that came after it are held, so a client that saw it misses nothing. */
+  dropped: number | undefined;
+}
+
+/**
+ * What an event costs beside its text, so that many small ones cannot outgrow `maxBytes`: a priming event is 2 bytes of
+ * JSON. On Node 20, 170 bytes of heap on a long stream, 260 with two events a stream, 360 with one.
+ */
+const EVENT_OVERHEAD = 384;
+
+/**
+ * Keeps the events of all streams in memory, bounded by number, bytes and age, so that clients can resume.
+ *
+ * A stream is replayed without a hole or not at all: an event ID whose later events are no longer all held is unknown.
+ * It lives and dies with the process; behind several nodes, use a store that they share.
+ *
+ * @throws TypeError for an unknown option or a wrong value, naming the option, what it got and what it wants.
+ *
+ * @example
+ * ```ts
+ * mcpRouter({ serverFactory, eventStore: memoryEventStore({ maxAge: 60_000 }) });
+ * ```
+ */
+export function memoryEventStore(options: MemoryEventStoreOptions = {}): MemoryEventStore {
+  checkOptions(options);
+  return new Store(options);
+}
+
+class Store implements MemoryEventStore {
+  readonly #maxEventsPerStream: number;
+  readonly #maxBytes: number;
+  readonly #maxAge: number;
+  readonly #clock: Clock;
+  /** By sequence, which is the order of age over all streams. */
+  readonly #events = new Map<number, StoredEvent>();
+  readonly #streams = new Map<string, Stream>();
+  /** Begins anywhere, so that an ID of an earlier process, for a stream of the same name, is not taken for one of ours. */
+  #sequence = randomInt(2 ** 30);
+  /** No event with a lower sequence is held. A map's own first key is slow to find once many before it were deleted. */
+  #lowest = this.#sequence;
+  #bytes = 0;
+  #timer: unknown;
+
+  constructor(options: MemoryEventStoreOptions) {
+    this.#maxEventsPerStream = options.maxEventsPerStream ?? 1_000;
+    this.#maxBytes = options.maxBytes ?? 64 * 1024 * 1024;
+    this.#maxAge = options.maxAge ?? 5 * 60_000;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  get size(): number {
+    return this.#events.size;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Stored when the call returns, so that events have the order of the calls. */
+  storeEvent(streamId: string, message: JSONRPCMessage): Promise<string> {
+    return new Promise((resolve) => resolve(this.#append(streamId, JSON.stringify(message))));
+  }
+
+  getStreamIdForEventId(eventId: string): Promise<string | undefined> {
+    return Promise.resolve(this.#locate(eventId)?.stream.id);
+  }
+
+  /**
+   * Sends what came after the event, and what is stored meanwhile. Rejects when `send` does, and when an event that is
+   * still to be sent is dropped while `send` waits: the client would have a hole in its stream.
+   */
+  async replayEventsAfter(
+    lastEventId: string,
+    { send }: { send: (eventId: string, message: JSONRPCMessage) => Promise<void> },
+  ): Promise<string> {
+    const last = this.#locate(lastEventId);
+    if (last === undefined) return '';
+    const { stream } = last;
+    let event = this.#following(stream, last.sequence);
+    while (event !== undefined) {
+      await send(idOf(stream.id, event.sequence), JSON.parse(event.json) as JSONRPCMessage);
+      event = this.#following(stream, event.sequence);
+    }
+    return stream.id;
+  }
+
+  #append(streamId: string, json: string): string {
+    const sequence = (this.#sequence += 1);
+    const bytes = Buffer.byteLength(json) + EVENT_OVERHEAD;
+    if (bytes > this.#maxBytes) {
+      // To keep it would cost every other stream its events, and then itself. Its own stream has a hole here.
+      this.#forget(streamId);
+      return idOf(streamId, sequence);
+    }
+    const stream = this.#streams.get(streamId) ?? this.#open(streamId);
+    const event: StoredEvent = {
+      sequence,
+      stream,
+      json,
+      bytes,
+      dueAt: this.#clock.now() + this.#maxAge,
+      next: undefined,
+    };
+    this.#events.set(sequence, event);
+    this.#bytes += bytes;
+    stream.size += 1;
+    stream.oldest ??= event;
+    if (stream.newest !== undefined) stream.newest.next = event;
+    stream.newest = event;
+    this.#bound(stream);
+    this.#arm();
+    return idOf(streamId, sequence);
+  }
+
+  #open(id: string): Stream {
+    const stream: Stream = { id, size: 0, oldest: undefined, newest: undefined, dropped: undefined };
+    this.#streams.set(id, stream);
+    return stream;
+  }
+
+  #bound(stream: Stream): void {
+    if (stream.size > this.#maxEventsPerStream) this.#dropOldest(stream);
+    for (let event = this.#oldest(); event !== undefined && this.#bytes > this.#maxBytes; event = this.#oldest()) {
+      this.#dropOldest(event.stream);
+    }
+  }
+
+  #dropOldest(stream: Stream): void {
+    const event = stream.oldest;
+    if (event === undefined) return;
+    this.#events.delete(event.sequence);
+    this.#bytes -= event.bytes;
+    stream.size -= 1;
+    stream.oldest = event.next;
+    stream.dropped = event.sequence;
+    if (stream.oldest === undefined) this.#streams.delete(stream.id);
+  }
+
+  #forget(streamId: string): void {
+    const stream = this.#streams.get(streamId);
+    while (stream?.oldest !== undefined) this.#dropOldest(stream);
+    this.#arm();
+  }
+
+  /** The oldest event of all, which is its stream's oldest too. */
+  #oldest(): StoredEvent | undefined {
+    if (this.#events.size === 0) return undefined;
+    while (!this.#events.has(this.#lowest)) this.#lowest += 1;
+    return this.#events.get(this.#lowest);
+  }
+
+  /** Where in its stream an event ID stands; undefined unless it was issued and all that came after it is held. */
+  #locate(eventId: string): { stream: Stream; sequence: number } | undefined {
+    // The last one: a stream ID may hold any character.
+    const separator = eventId.lastIndexOf('_');
+    const stream = this.#streams.get(eventId.slice(0, separator));
+    const sequence = Number(eventId.slice(separator + 1));
+    // Only the spelling that was issued: Number() also reads '', '0x1' and '1.0'.
+    if (stream === undefined || eventId !== idOf(stream.id, sequence)) return undefined;
+    const known = this.#events.get(sequence)?.stream === stream || stream.dropped === sequence;
+    return known ? { stream, sequence } : undefined;
+  }
+
+  #following(stream: Stream, sequence: number): StoredEvent | undefined {
+    const event = this.#events.get(sequence);
+    if (event !== undefined) return event.next;
+    if (stream.dropped === sequence) return stream.oldest;
+    throw new Error('memoryEventStore: an event was dropped before it could be replayed');
+  }
+
+  /** One timer, for the oldest event. If that is dropped before, the timer finds nothing due and is set anew. */
+  #arm(): void {
+    const oldest = this.#oldest();
+    if (oldest !== undefined) {
+      this.#timer ??= this.#clock.setTimeout(this.#expire, Math.ceil(oldest.dueAt - this.#clock.now()));
+      return;
+    }
+    if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  readonly #expire = (): void => {
+    this.#timer = undefined;
+    const now = this.#clock.now();
+    for (let event = this.#oldest(); event !== undefined && event.dueAt <= now; event = this.#oldest()) {
+      this.#dropOldest(event.stream);
+    }
+    this.#arm();
+  };
+}
+
+function idOf(streamId: string, sequence: number): string {
+  return `${streamId}_${sequence}`;
+}
+
+/** The longest delay that a Node timer takes; a longer one fires at once. */
+const MAX_TIMER = 2 ** 31 - 1;
+
+function isWholeNumber(value: unknown, max: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= max;
+}
+
+function isClock(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const members = value as Readonly<Record<string, unknown>>;
+  return ['now', 'setTimeout', 'clearTimeout'].every((name) => typeof members[name] === 'function');
+}
+
+/** What each option wants, and whether a value is that. */
+const CHECKS = new Map<string, readonly [wanted: string, holds: (value: unknown) => boolean]>([
+  ['maxEventsPerStream', ['a whole number of 1 or more', (value) => isWholeNumber(value, Number.MAX_SAFE_INTEGER)]],
+  ['maxBytes', ['a whole number of 1 or more', (value) => isWholeNumber(value, Number.MAX_SAFE_INTEGER)]],
+  ['maxAge', [`a whole number of milliseconds from 1 to ${MAX_TIMER}`, (value) => isWholeNumber(value, MAX_TIMER)]],
+  ['clock', ['a Clock', isClock]],
+]);
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'function') return 'a function';
+  if (Array.isArray(value)) return 'an array';
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
+}
+
+function checkOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`memoryEventStore: options must be an object; got ${shown(options)}`);
+  }
+  for (const [key, value] of Object.entries(options)) {
+    const check = CHECKS.get(key);
+    if (check === undefined) {
+      throw new TypeError(`memoryEventStore: unknown option ${key}; known are ${[...CHECKS.keys()].join(', ')}`);
+    }
+    const [wanted, holds] = check;
+    if (value !== undefined && !holds(value)) {
+      throw new TypeError(`memoryEventStore: option ${key} must be ${wanted}; got ${shown(value)}`);
+    }
+  }
+}

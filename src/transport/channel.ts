@@ -1,0 +1,67 @@
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { EventView } from './event-view.js';
+import type { Reply } from './reply.js';
+
+const ignore = (): void => undefined;
+
+/**
+ * A stream of events as the specification means it: it outlives the HTTP replies that carry it one after the other.
+ *
+ * With an event store, everything on a channel happens one after the other: an event is stored, then sent; a resume reads,
+ * sends what was missed and takes over, and no event falls between. Without one, all is synchronous.
+ */
+export class Channel {
+  /** The reply that carries the stream now. */
+  reply: Reply | undefined;
+  readonly streamId: string;
+  readonly #view: EventView | undefined;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(view: EventView | undefined, streamId: string) {
+    this.#view = view;
+    this.streamId = streamId;
+  }
+
+  /** Stores the message where there is a store, and delivers it. */
+  publish(message: JSONRPCMessage, deliver: (eventId?: string) => void): Promise<void> | undefined {
+    const view = this.#view;
+    if (view === undefined) {
+      deliver();
+      return undefined;
+    }
+    return this.#inTurn(async () => deliver(await view.store(this.streamId, message)));
+  }
+
+  /** Begins the reply with an event that has an ID and no data, so that the client can resume before anything was sent. */
+  async prime(): Promise<void> {
+    const view = this.#view;
+    await this.#inTurn(async () => this.reply?.begin(await view?.store(this.streamId)));
+  }
+
+  /** Lets a new reply take over from the one before it, after what the client missed. */
+  resume(reply: Reply, lastEventId: string, view: EventView): Promise<void> {
+    return this.#inTurn(async () => {
+      const missed = await view.eventsAfter(lastEventId, this.streamId);
+      this.reply?.end();
+      this.reply = reply;
+      reply.begin();
+      for (const { id, json } of missed) {
+        reply.event(json, id);
+        await reply.drained();
+      }
+    });
+  }
+
+  /** The reply is over; unless another has taken over, nothing carries the stream. */
+  detach(reply: Reply): boolean {
+    if (this.reply !== reply) return false;
+    this.reply = undefined;
+    return true;
+  }
+
+  #inTurn(job: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(job);
+    this.#last = done.catch(ignore);
+    return done;
+  }
+}

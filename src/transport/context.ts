@@ -1,0 +1,43 @@
+import type { Clock, DueQueue } from '../clock.js';
+import type { CoreEvents, Events } from '../events.js';
+import type { PendingRequest } from './pending.js';
+import type { Reply } from './reply.js';
+import type { StandaloneStream } from './standalone-stream.js';
+
+/** What all transports of a router share: settings, and one queue for each kind of deadline. */
+export interface TransportContext {
+  readonly clock: Clock;
+  readonly events: Events<CoreEvents>;
+  readonly enableJsonResponse: boolean;
+  /** Milliseconds, for the SSE `retry` field. */
+  readonly retryInterval: number;
+  /** Bytes. */
+  readonly maxStreamBuffer: number;
+  /** Milliseconds without a byte after which a stream gets a comment. */
+  readonly keepAlive: number;
+  /** Replies that have been quiet for `keepAlive`. */
+  readonly quiet: DueQueue<Reply>;
+  /** Requests, due when they went without answer or progress for `requestTimeout`. */
+  readonly unanswered: DueQueue<PendingRequest>;
+  /** Standalone streams, due a ping; undefined when `pingInterval` is not set. */
+  readonly pings: DueQueue<StandaloneStream> | undefined;
+}
+
+/** Who holds a transport: a session, or one stateless request. It must not end while something is held. */
+export interface TransportOwner {
+  hold(): void;
+  release(): void;
+  /** A standalone stream was opened. */
+  streamOpened(): void;
+  /** An SSE stream ended other than by the server's will. */
+  streamLost(): void;
+  /** The server closed its own transport, or was closed by the app. */
+  transportClosed(): void;
+}
+
+/** A transport, as its replies and streams see it. */
+export interface TransportSide {
+  readonly sessionId: string | undefined;
+  readonly context: TransportContext;
+  readonly owner: TransportOwner;
+}

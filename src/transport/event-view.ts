@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto';
+import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { Clock } from '../clock.js';
+
+/** An event as it was sent, or would have been. */
+export interface StoredEvent {
+  readonly id: string;
+  readonly json: string;
+}
+
+/** A priming event has no message; the SDK's transport stores the same for it, so stores know it. */
+const PRIMING = {} as JSONRPCMessage;
+
+/** How long a store may take for one event, in ms, before the event goes out without an ID: a reply must not hang on it. */
+const STORE_TIMEOUT = 10_000;
+
+/**
+ * One session's view of an event store that many sessions share.
+ *
+ * Stream IDs begin with a hash of the session's ID: no two sessions share one, a store (and what it puts into event IDs)
+ * never holds the ID itself, and the same session finds its streams again after a restart. Whatever the store answers is
+ * this session's only when the stream ID says so; nothing else ever leaves this class (spec 2025-11-25, basic/transports,
+ * "Resumability and Redelivery": never replay what belongs to a different stream).
+ */
+export class EventView {
+  readonly standaloneId: string;
+  readonly #store: EventStore;
+  readonly #prefix: string;
+  readonly #epoch: number;
+  readonly #clock: Clock;
+  readonly #onFailure: (what: string, error: unknown) => void;
+  #streams = 0;
+
+  constructor(
+    store: EventStore,
+    sessionId: string,
+    epoch: number,
+    clock: Clock,
+    onFailure: (what: string, error: unknown) => void,
+  ) {
+    this.#store = store;
+    this.#prefix = createHash('sha256').update(sessionId).digest('hex').slice(0, 32);
+    this.#epoch = epoch;
+    this.#clock = clock;
+    this.#onFailure = onFailure;
+    this.standaloneId = `${this.#prefix}-get`;
+  }
+
+  newStreamId(): string {
+    this.#streams += 1;
+    return `${this.#prefix}-${this.#epoch}.${this.#streams}`;
+  }
+
+  /** The ID under which the message can be replayed; undefined when it could not be stored, which must not stop its delivery. */
+  async store(streamId: string, message: JSONRPCMessage = PRIMING): Promise<string | undefined> {
+    let timer: unknown;
+    const late = new Promise<never>((_, reject) => {
+      timer = this.#clock.setTimeout(() => reject(new Error('the event store did not answer in time')), STORE_TIMEOUT);
+    });
+    try {
+      const id = await Promise.race([this.#store.storeEvent(streamId, message), late]);
+      // It becomes a field of the event stream, where a line break would begin another field (HTML, 9.2.6).
+      if (typeof id === 'string' && id !== '' && !/[\0\r\n]/.test(id)) return id;
+      throw new TypeError('the event store gave an event ID that is empty or has a line break');
+    } catch (error) {
+      this.#onFailure('event store: storeEvent', error);
+      return undefined;
+    } finally {
+      this.#clock.clearTimeout(timer);
+    }
+  }
+
+  /**
+   * The stream of this session that the event belongs to; undefined when it is not this session's, or not known.
+   *
+   * @throws whatever the store does: then nothing is known of the event.
+   */
+  async streamOf(eventId: string): Promise<string | undefined> {
+    const streamId =
+      this.#store.getStreamIdForEventId === undefined
+        ? await this.#store.replayEventsAfter(eventId, { send: () => Promise.resolve() })
+        : await this.#store.getStreamIdForEventId(eventId);
+    return this.#owns(streamId) ? streamId : undefined;
+  }
+
+  /**
+   * What came after the event on the given stream. Held back until the store has said which stream it read, as only then
+   * is it proved to be this session's.
+   */
+  async eventsAfter(eventId: string, streamId: string): Promise<readonly StoredEvent[]> {
+    const events: StoredEvent[] = [];
+    const replayed = await this.#store.replayEventsAfter(eventId, {
+      send: (id, message) => {
+        if ('jsonrpc' in message) events.push({ id, json: JSON.stringify(message) });
+        return Promise.resolve();
+      },
+    });
+    return replayed === streamId ? events : [];
+  }
+
+  #owns(streamId: string | undefined): streamId is string {
+    return typeof streamId === 'string' && streamId.startsWith(`${this.#prefix}-`);
+  }
+}

@@ -1,0 +1,93 @@
+import {
+  RELATED_TASK_META_KEY,
+  type JSONRPCErrorResponse,
+  type JSONRPCNotification,
+  type JSONRPCRequest,
+  type JSONRPCResultResponse,
+} from '@modelcontextprotocol/sdk/types.js';
+
+/** What a JSON-RPC message asks of its receiver; a response carries a result or an error. */
+export type MessageKind = 'request' | 'notification' | 'response';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+// The SDK's schemas are strict: a message with any other key is none. `_meta`, `params`, `result` and `error` are open.
+const REQUEST_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params']);
+const NOTIFICATION_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'method', 'params']);
+const RESULT_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'result']);
+const ERROR_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'error']);
+
+/**
+ * Tells what kind of JSON-RPC message a parsed JSON value is; undefined when it is none.
+ *
+ * Says exactly what the SDK's own schemas say (`JSONRPCRequestSchema` and its siblings, SDK 1.32.2), because
+ * `Protocol.connect` drops what they refuse: a request that only we took for one would never be answered. Written by hand
+ * because every message passes here, and the schemas, which copy what they check, cost many times as much.
+ */
+export function kindOf(value: unknown): MessageKind | undefined {
+  if (!isObject(value) || value.jsonrpc !== '2.0') return undefined;
+  if ('method' in value) return kindOfCall(value);
+  return isResultResponse(value) || isErrorResponse(value) ? 'response' : undefined;
+}
+
+/** Whether {@link kindOf} says `request`. */
+export function isRequest(value: unknown): value is JSONRPCRequest {
+  return kindOf(value) === 'request';
+}
+
+/** Whether {@link kindOf} says `notification`. */
+export function isNotification(value: unknown): value is JSONRPCNotification {
+  return kindOf(value) === 'notification';
+}
+
+/** Whether {@link kindOf} says `response`. */
+export function isResponse(value: unknown): value is JSONRPCResultResponse | JSONRPCErrorResponse {
+  return kindOf(value) === 'response';
+}
+
+function kindOfCall(message: Fields): 'request' | 'notification' | undefined {
+  if (typeof message.method !== 'string') return undefined;
+  if (message.params !== undefined && !isObjectWithMeta(message.params)) return undefined;
+  if (!('id' in message)) return hasOnly(NOTIFICATION_KEYS, message) ? 'notification' : undefined;
+  return isStringOrInteger(message.id) && hasOnly(REQUEST_KEYS, message) ? 'request' : undefined;
+}
+
+function isResultResponse(message: Fields): boolean {
+  return isStringOrInteger(message.id) && isObjectWithMeta(message.result) && hasOnly(RESULT_KEYS, message);
+}
+
+/** Its ID may be missing (where the request's own could not be read), but not null: MCP 2025-11-25, schema.ts. */
+function isErrorResponse(message: Fields): boolean {
+  const { id, error } = message;
+  if (id !== undefined && !isStringOrInteger(id)) return false;
+  if (!isObject(error) || !Number.isSafeInteger(error.code) || typeof error.message !== 'string') return false;
+  return hasOnly(ERROR_KEYS, message);
+}
+
+/** The shape of `params` and of `result`: open, but for what the protocol itself reads in `_meta`. */
+function isObjectWithMeta(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const meta = value._meta;
+  if (meta === undefined) return true;
+  if (!isObject(meta)) return false;
+  if (meta.progressToken !== undefined && !isStringOrInteger(meta.progressToken)) return false;
+  const task = meta[RELATED_TASK_META_KEY];
+  return task === undefined || (isObject(task) && typeof task.taskId === 'string');
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** zod's `int()` means a safe integer. */
+function isStringOrInteger(value: unknown): boolean {
+  return typeof value === 'string' || Number.isSafeInteger(value);
+}
+
+/** Sees inherited keys too, as zod does: under a polluted prototype nothing is a message that the SDK would drop. */
+function hasOnly(keys: ReadonlySet<string>, message: Fields): boolean {
+  for (const key in message) {
+    if (!keys.has(key)) return false;
+  }
+  return true;
+}

@@ -1,0 +1,86 @@
+import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal } from '../errors.js';
+import type { Outcome } from '../events.js';
+import type { TransportContext } from './context.js';
+import type { RequestStream } from './request-stream.js';
+
+/** A request of the client that is not settled. */
+export interface PendingRequest {
+  /** The client's own ID. */
+  readonly id: RequestId;
+  /** The ID that the server knows it by. */
+  readonly key: RequestId;
+  readonly method: string;
+  /** When it arrived, by the router's clock. */
+  readonly since: number;
+  readonly stream: RequestStream;
+  /** Where it is settled with an error when it has gone without answer or progress for too long. */
+  readonly transport: { timeOut(request: PendingRequest): void };
+}
+
+/**
+ * The ID that the server is to know a request by. The SDK's server ignores the cancellation of one whose ID is falsy
+ * (`Protocol._oncancel`, SDK 1.32.2), so such a request goes by another.
+ */
+export function keyOf(id: RequestId): RequestId {
+  return id === 0 || id === '' ? `\0${id}` : id;
+}
+
+/** The unsettled requests of one transport, by the ID that the server knows them by. */
+export class PendingRequests {
+  readonly #context: TransportContext;
+  readonly #requests = new Map<RequestId, PendingRequest>();
+  /** Their streams that can be resumed, by stream ID. */
+  readonly #streams = new Map<string, RequestStream>();
+
+  constructor(context: TransportContext) {
+    this.#context = context;
+  }
+
+  get size(): number {
+    return this.#requests.size;
+  }
+
+  get(key: RequestId): PendingRequest | undefined {
+    return this.#requests.get(key);
+  }
+
+  all(): PendingRequest[] {
+    return [...this.#requests.values()];
+  }
+
+  /** The unsettled stream with that ID; undefined when it is finished. */
+  stream(streamId: string): RequestStream | undefined {
+    return this.#streams.get(streamId);
+  }
+
+  /** @throws Refusal when one has the ID of another that is in flight: only one of them could be answered. */
+  refuseDuplicates(requests: readonly JSONRPCRequest[]): void {
+    const keys = new Set<RequestId>();
+    for (const { id } of requests) {
+      const key = keyOf(id);
+      if (this.#requests.has(key) || keys.has(key)) throw new Refusal('requestIdInFlight', { id });
+      keys.add(key);
+    }
+  }
+
+  add(request: PendingRequest, resumable: boolean): void {
+    this.#requests.set(request.key, request);
+    this.#context.unanswered.add(request);
+    if (resumable) this.#streams.set(request.stream.channel.streamId, request.stream);
+  }
+
+  /** Progress was reported, or something was asked of the client: the request is alive. */
+  touch(request: PendingRequest): void {
+    this.#context.unanswered.add(request);
+  }
+
+  /** Frees the ID and the reply, with an answer or (a cancelled request gets none) without. */
+  settle(request: PendingRequest, outcome: Outcome, answer?: string, eventId?: string): void {
+    if (this.#requests.get(request.key) !== request) return;
+    this.#requests.delete(request.key);
+    this.#context.unanswered.delete(request);
+    this.#context.events.emit('settled', request.method, outcome, this.#context.clock.now() - request.since);
+    if (request.stream.settle(answer, eventId)) this.#streams.delete(request.stream.channel.streamId);
+  }
+}

@@ -1,0 +1,61 @@
+import type { ServerResponse } from 'node:http';
+import { Refusal } from '../errors.js';
+import type { TransportSide } from './context.js';
+import type { EventView } from './event-view.js';
+import type { PendingRequests } from './pending.js';
+import { Reply } from './reply.js';
+import type { StandaloneStream } from './standalone-stream.js';
+
+/** A transport's streams: where a client that comes back may find what it lost. */
+export interface ResumableStreams {
+  readonly side: TransportSide;
+  readonly view: EventView;
+  readonly standalone: StandaloneStream;
+  readonly pending: PendingRequests;
+  readonly isClosed: () => boolean;
+}
+
+/**
+ * Answers a GET with Last-Event-ID: what the client missed on that stream, then the stream itself if it goes on
+ * (spec 2025-11-25, basic/transports, "Resumability and Redelivery").
+ *
+ * @throws Refusal: the event is not this session's, or not kept; the store does not answer; the session was closed meanwhile.
+ */
+export async function resume(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
+  const { side, view, standalone, pending } = streams;
+  try {
+    const streamId = await view.streamOf(lastEventId);
+    if (streams.isClosed()) throw new Refusal('sessionNotFound');
+    if (streamId === undefined) throw new Refusal('unknownEventId');
+    if (streamId === view.standaloneId) return await standalone.resume(res, lastEventId, view);
+    const stream = pending.stream(streamId);
+    if (stream === undefined) return await replayFinished(res, lastEventId, streamId, streams);
+    await stream.channel.resume(new Reply(res, 'request', side, stream), lastEventId, view);
+  } catch (error) {
+    throw error instanceof Refusal ? error : new Refusal('storeUnavailable', { cause: error });
+  }
+}
+
+/**
+ * A stream whose requests are all settled: what the client missed, then the end. Where nothing is left, 204 is how an event
+ * source is told to stop reconnecting (HTML, 9.2.3); a client that polls would do so for ever.
+ */
+async function replayFinished(
+  res: ServerResponse,
+  lastEventId: string,
+  streamId: string,
+  { side, view }: ResumableStreams,
+): Promise<void> {
+  const missed = await view.eventsAfter(lastEventId, streamId);
+  if (missed.length === 0) {
+    res.statusCode = 204;
+    res.end();
+    return;
+  }
+  const reply = new Reply(res, 'request', side, { replyClosed: () => undefined });
+  for (const { id, json } of missed) {
+    reply.event(json, id);
+    await reply.drained();
+  }
+  reply.end();
+}

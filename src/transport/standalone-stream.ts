@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import { Channel } from './channel.js';
+import type { TransportSide } from './context.js';
+import type { EventView } from './event-view.js';
+import { Reply, type ReplyListener } from './reply.js';
+
+/** Requests that wait for a stream to go out on; more than a server sends before its client has opened one. */
+const MAX_HELD = 32;
+
+interface Held {
+  readonly json: string;
+  readonly eventId: string | undefined;
+}
+
+/** The stream that a GET opens: what the server has to say outside any request of the client. One a session. */
+export class StandaloneStream implements ReplyListener {
+  readonly channel: Channel;
+  readonly #side: TransportSide;
+  /**
+   * Requests sent while no stream is open. The SDK's client opens its stream after `notifications/initialized`, so a server
+   * that asks for the client's roots just then would otherwise wait for its time-out.
+   */
+  readonly #held = new Map<RequestId, Held>();
+  #unansweredPing: string | undefined;
+
+  constructor(side: TransportSide, view: EventView | undefined) {
+    this.#side = side;
+    this.channel = new Channel(view, view?.standaloneId ?? '');
+  }
+
+  get open(): boolean {
+    return this.channel.reply?.live === true;
+  }
+
+  /** Opens the stream on a fresh reply. */
+  async start(res: ServerResponse, primed: boolean): Promise<void> {
+    const reply = this.#newReply(res);
+    this.channel.reply = reply;
+    if (primed) await this.channel.prime();
+    else reply.begin();
+    for (const { json, eventId } of this.#held.values()) reply.event(json, eventId);
+    this.#held.clear();
+  }
+
+  /** Lets a fresh reply take over after what the client missed. */
+  async resume(res: ServerResponse, lastEventId: string, view: EventView): Promise<void> {
+    await this.channel.resume(this.#newReply(res), lastEventId, view);
+    // What was held is stored too, so it was among the missed.
+    this.#held.clear();
+  }
+
+  /** Sends a request or notification; one that finds no stream waits if it is a request, and is gone if it is not. */
+  send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
+    const id = 'id' in message ? message.id : undefined;
+    if (id === undefined && this.#withdraw(message)) return undefined;
+    if (id !== undefined && !this.open && this.#held.size >= MAX_HELD) {
+      throw new Error('The client has no SSE stream open, and too many requests wait for one already');
+    }
+    return this.channel.publish(message, (eventId) => {
+      if (this.open) this.channel.reply?.event(json, eventId);
+      else if (id !== undefined) this.#held.set(id, { json, eventId });
+    });
+  }
+
+  /** Sends a ping, or ends the stream if the one before was not answered: nobody is there. */
+  ping(): void {
+    if (!this.open) return;
+    if (this.#unansweredPing !== undefined) {
+      this.channel.reply?.destroy();
+      return;
+    }
+    this.#unansweredPing = randomUUID();
+    this.channel.reply?.event(JSON.stringify({ jsonrpc: '2.0', id: this.#unansweredPing, method: 'ping' }));
+    this.#side.context.pings?.add(this);
+  }
+
+  /** Whether the answer is one to our own ping. */
+  takesAnswer(id: RequestId | undefined): boolean {
+    if (id === undefined || id !== this.#unansweredPing) return false;
+    this.#unansweredPing = undefined;
+    return true;
+  }
+
+  replyClosed(reply: Reply, complete: boolean): void {
+    if (!this.channel.detach(reply)) return;
+    this.#side.context.pings?.delete(this);
+    if (!complete) this.#side.owner.streamLost();
+  }
+
+  #newReply(res: ServerResponse): Reply {
+    this.#unansweredPing = undefined;
+    this.#side.owner.streamOpened();
+    this.#side.context.pings?.add(this);
+    return new Reply(res, 'standalone', this.#side, this);
+  }
+
+  /** Takes back a request that waits still when the server cancels it. */
+  #withdraw(message: JSONRPCMessage): boolean {
+    if (!('method' in message) || message.method !== 'notifications/cancelled') return false;
+    return this.#held.delete(message.params?.requestId as RequestId);
+  }
+}

@@ -1,0 +1,292 @@
+import type { ServerResponse } from 'node:http';
+import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { Transport, TransportSendOptions } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type {
+  JSONRPCErrorResponse,
+  JSONRPCMessage,
+  JSONRPCNotification,
+  JSONRPCRequest,
+  JSONRPCResultResponse,
+  MessageExtraInfo,
+  RequestId,
+} from '@modelcontextprotocol/sdk/types.js';
+import { errorResponse, Refusal } from '../errors.js';
+import type { Outcome } from '../events.js';
+import type { TransportContext, TransportOwner, TransportSide } from './context.js';
+import { EpochIds } from './epoch-ids.js';
+import { EventView } from './event-view.js';
+import { keyOf, PendingRequests, type PendingRequest } from './pending.js';
+import { RequestStream } from './request-stream.js';
+import { resume } from './resume.js';
+import { StandaloneStream } from './standalone-stream.js';
+
+type Answer = JSONRPCResultResponse | JSONRPCErrorResponse;
+
+/** From this version on a client resumes from an event without data, and polls (SEP-1699). */
+const PRIMING_SINCE = '2025-11-25';
+
+/** What a transport is built with. */
+export interface TransportInit {
+  /** Undefined when stateless. */
+  readonly sessionId: string | undefined;
+  readonly epoch: number;
+  readonly eventStore: EventStore | undefined;
+  readonly context: TransportContext;
+  readonly owner: TransportOwner;
+}
+
+/**
+ * The SDK's `Transport` on Node's own request and response: Streamable HTTP of the specification's versions 2025-03-26 to
+ * 2025-11-25 (basic/transports), for one session, or for one request when stateless.
+ *
+ * It is given parsed, checked messages with the reply to answer on; reading and refusing requests is the HTTP layer's.
+ * Whatever becomes of a request, its reply is ended and its ID is free again.
+ */
+export class HttpTransport implements Transport, TransportSide {
+  onclose?: () => void;
+  onerror?: (error: Error) => void;
+  onmessage?: (message: JSONRPCMessage, extra?: MessageExtraInfo) => void;
+  readonly sessionId: string | undefined;
+  readonly context: TransportContext;
+  readonly owner: TransportOwner;
+  /** Negotiated by `initialize`. */
+  protocolVersion: string | undefined;
+  readonly #pending: PendingRequests;
+  readonly #standalone: StandaloneStream;
+  readonly #view: EventView | undefined;
+  readonly #ids: EpochIds;
+  #initialize: { key: RequestId; resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
+  #started = false;
+  #closed = false;
+
+  constructor({ sessionId, epoch, eventStore, context, owner }: TransportInit) {
+    this.sessionId = sessionId;
+    this.context = context;
+    this.owner = owner;
+    this.#pending = new PendingRequests(context);
+    this.#ids = new EpochIds(epoch);
+    if (eventStore !== undefined && sessionId !== undefined) {
+      this.#view = new EventView(eventStore, sessionId, epoch, context.clock, (what, error) =>
+        context.events.emit('failure', what, error, sessionId),
+      );
+    }
+    this.#standalone = new StandaloneStream(this, this.#view);
+  }
+
+  /** Whether a server has connected. */
+  get started(): boolean {
+    return this.#started;
+  }
+
+  /** Requests of the client that are not settled. */
+  get unsettled(): number {
+    return this.#pending.size;
+  }
+
+  start(): Promise<void> {
+    if (this.#closed)
+      return Promise.reject(new Error('The transport is closed: its session could not be opened in time'));
+    this.#started = true;
+    return Promise.resolve();
+  }
+
+  /** Has the server answer an `initialize`, and hands over the answer instead of sending it. */
+  async initialize(message: JSONRPCRequest, extra: MessageExtraInfo): Promise<Answer> {
+    const answer = await new Promise<Answer>((resolve, reject) => {
+      const key = keyOf(message.id);
+      this.#initialize = { key, resolve, reject };
+      this.onmessage?.({ ...message, id: key }, extra);
+    });
+    const version = 'result' in answer ? answer.result.protocolVersion : undefined;
+    if (typeof version === 'string') this.protocolVersion = version;
+    return { ...answer, id: message.id };
+  }
+
+  /**
+   * Takes the messages of one POST.
+   *
+   * @param version - The protocol version that the reply is made for.
+   * @throws Refusal when a request has the ID of another that is in flight; then none of the messages was taken.
+   */
+  async post(
+    res: ServerResponse,
+    messages: readonly JSONRPCMessage[],
+    {
+      batch,
+      extra,
+      version = this.protocolVersion ?? '',
+    }: { batch: boolean; extra: MessageExtraInfo; version?: string },
+  ): Promise<void> {
+    const requests = messages.filter((message) => 'method' in message && 'id' in message);
+    if (requests.length === 0) {
+      for (const message of messages) this.#take(message, extra);
+      res.statusCode = 202;
+      res.end();
+      return;
+    }
+
+    this.#pending.refuseDuplicates(requests);
+    const stream = new RequestStream(res, this, requests.length, batch, this.#view);
+    const now = this.context.clock.now();
+    const resumable = this.#view !== undefined;
+    for (const { id, method } of requests) {
+      this.#pending.add({ id, key: keyOf(id), method, since: now, stream, transport: this }, resumable);
+    }
+    const primed = resumable && version >= PRIMING_SINCE && !stream.json;
+    if (primed) await stream.channel.prime();
+    for (const message of messages) this.#take(message, primed ? this.#pollable(extra, stream) : extra, stream);
+  }
+
+  /**
+   * Opens the standalone stream, or resumes the stream of which the client names the last event that it got.
+   *
+   * @throws Refusal: a standalone stream is open; the event is not this session's, or not kept; the store does not answer.
+   */
+  async get(res: ServerResponse, lastEventId: string | undefined): Promise<void> {
+    if (lastEventId !== undefined) {
+      if (this.#view === undefined) throw new Refusal('unknownEventId');
+      return resume(res, lastEventId, {
+        side: this,
+        view: this.#view,
+        standalone: this.#standalone,
+        pending: this.#pending,
+        isClosed: () => this.#closed,
+      });
+    }
+    if (this.#standalone.open) throw new Refusal('streamConflict');
+    const primed = this.#view !== undefined && (this.protocolVersion ?? '') >= PRIMING_SINCE;
+    return this.#standalone.start(res, primed);
+  }
+
+  /** Called by the server: its answers, and what it has to say besides. */
+  async send(message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
+    if (!('method' in message)) return this.#answer(message);
+    if (this.#closed) throw new Error('Session closed');
+    const marked = this.#ids.outgoing(message);
+    const json = JSON.stringify(marked);
+    const related = options?.relatedRequestId;
+    const pending = related === undefined ? undefined : this.#pending.get(related);
+    if (pending !== undefined) {
+      this.#pending.touch(pending);
+      return pending.stream.send(marked, json);
+    }
+    // Progress must stop with the answer (spec 2025-11-25, basic/utilities/progress); anything else still has its worth.
+    if (related !== undefined && message.method === 'notifications/progress') return;
+    if (this.sessionId !== undefined) return this.#standalone.send(marked, json);
+    if ('id' in message)
+      throw new Error('A stateless server cannot send requests: their answers would reach another server');
+  }
+
+  close(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    this.#closed = true;
+    this.#initialize?.reject(new Error('Closed while initializing'));
+    for (const pending of this.#pending.all()) {
+      this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
+    }
+    this.endStandalone();
+    this.onclose?.();
+    this.owner.transportClosed();
+    return Promise.resolve();
+  }
+
+  /** Ends the standalone stream; its client may open it again. */
+  endStandalone(): void {
+    this.#standalone.channel.reply?.end();
+  }
+
+  /** Answers a request with an error and cancels it, so that its handler's `signal` aborts. */
+  timeOut(pending: PendingRequest): void {
+    const { message } = errorResponse('requestTimedOut').error;
+    this.#handOver({
+      jsonrpc: '2.0',
+      method: 'notifications/cancelled',
+      params: { requestId: pending.key, reason: message },
+    });
+    this.#publish(pending, 'timeout', { ...errorResponse('requestTimedOut'), id: pending.id });
+  }
+
+  /** What came from the client, on its way to the server. */
+  #take(message: JSONRPCMessage, extra: MessageExtraInfo, stream?: RequestStream): void {
+    if (!('method' in message)) return this.#takeAnswer(message, extra);
+    if ('id' in message) return this.#takeRequest(message, extra, stream);
+    if (message.method === 'notifications/cancelled') return this.#cancel(message);
+    const known = this.#ids.incoming(message);
+    if (known !== undefined) this.#handOver(known, extra);
+  }
+
+  #takeRequest(message: JSONRPCRequest, extra: MessageExtraInfo, stream: RequestStream | undefined): void {
+    const key = keyOf(message.id);
+    const pending = this.#pending.get(key);
+    // While its stream was primed it may have been cancelled, or the session closed.
+    if (pending === undefined || (stream !== undefined && pending.stream !== stream)) return;
+    try {
+      this.onmessage?.(key === message.id ? message : { ...message, id: key }, extra);
+    } catch (error) {
+      this.#report('the server threw on a message', error);
+      this.#publish(pending, 'error', { ...errorResponse('internalError'), id: pending.id });
+    }
+  }
+
+  #takeAnswer(message: Answer, extra: MessageExtraInfo): void {
+    if (this.#standalone.takesAnswer(message.id)) return;
+    const known = this.#ids.incoming(message);
+    if (known !== undefined) this.#handOver(known, extra);
+  }
+
+  /** The server never answers a cancelled request (spec 2025-11-25, basic/utilities/cancellation), so its reply is ended here. */
+  #cancel(message: JSONRPCNotification): void {
+    const pending = this.#pending.get(keyOf(message.params?.requestId as RequestId));
+    if (pending === undefined) return;
+    this.#handOver({ ...message, params: { ...message.params, requestId: pending.key } });
+    const answer = pending.stream.json ? JSON.stringify(errorResponse('requestCancelled', pending.id)) : undefined;
+    this.#pending.settle(pending, 'cancelled', answer);
+  }
+
+  #handOver(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
+    try {
+      this.onmessage?.(message, extra);
+    } catch (error) {
+      this.#report('the server threw on a message', error);
+    }
+  }
+
+  #answer(message: Answer): void {
+    if (this.#initialize !== undefined && this.#initialize.key === message.id) {
+      this.#initialize.resolve(message);
+      this.#initialize = undefined;
+      return;
+    }
+    const pending = message.id === undefined ? undefined : this.#pending.get(message.id);
+    if (pending === undefined) return;
+    const failed = 'error' in message || message.result.isError === true;
+    this.#publish(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
+  }
+
+  #publish(pending: PendingRequest, outcome: Outcome, answer: Answer): void {
+    let json: string;
+    try {
+      json = JSON.stringify(answer);
+    } catch (error) {
+      this.#report(`the answer to ${pending.method} cannot be written as JSON`, error);
+      return this.#publish(pending, 'error', { ...errorResponse('internalError'), id: pending.id });
+    }
+    pending.stream
+      .publishAnswer(answer, (eventId) => this.#pending.settle(pending, outcome, json, eventId))
+      ?.catch((error: unknown) => this.#report('an answer could not be sent', error));
+  }
+
+  /** What a handler is given to let its client poll: end the reply, not the stream. */
+  #pollable(extra: MessageExtraInfo, stream: RequestStream): MessageExtraInfo {
+    return {
+      ...extra,
+      closeSSEStream: () => stream.channel.reply?.end(),
+      closeStandaloneSSEStream: () => this.endStandalone(),
+    };
+  }
+
+  #report(what: string, error: unknown): void {
+    this.context.events.emit('failure', what, error, this.sessionId);
+    this.onerror?.(error instanceof Error ? error : new Error(String(error)));
+  }
+}
