@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { Refusal } from '../../src/errors.js';
 import { createCors, createGuard } from '../../src/http/guard.js';
 
+type Guard = ReturnType<typeof createGuard>;
 type GuardOptions = Parameters<typeof createGuard>[0];
 
 const OPEN: GuardOptions = { allowedHosts: undefined, allowedOrigins: [] };
@@ -23,7 +24,7 @@ function request({ host, origin, localAddress = '127.0.0.1', destroyed = false }
 }
 
 /** 'passes', or the reason of the refusal; anything else that is thrown fails the test. */
-function verdict(guard: (req: IncomingMessage) => void, req: IncomingMessage): string {
+function verdict(guard: Guard, req: IncomingMessage): string {
   try {
     guard(req);
     return 'passes';
@@ -33,11 +34,12 @@ function verdict(guard: (req: IncomingMessage) => void, req: IncomingMessage): s
   }
 }
 
+function silentGuard(options: Partial<GuardOptions> = {}): Guard {
+  return createGuard({ ...OPEN, ...options }, () => undefined);
+}
+
 function judge(options: Partial<GuardOptions>, facts: Facts): string {
-  return verdict(
-    createGuard({ ...OPEN, ...options }, () => undefined),
-    request(facts),
-  );
+  return verdict(silentGuard(options), request(facts));
 }
 
 function hintFor(options: Partial<GuardOptions>, facts: Facts): string {
@@ -49,6 +51,21 @@ function hintFor(options: Partial<GuardOptions>, facts: Facts): string {
   expect(hints).toHaveLength(1);
   return hints[0]!;
 }
+
+const servers: http.Server[] = [];
+
+async function listen(server: http.Server): Promise<number> {
+  servers.push(server.listen(0, '127.0.0.1'));
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+afterEach(async () => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  }
+});
 
 const label = fc.stringMatching(/^[a-z][a-z0-9]{0,8}$/);
 const hostName = fc.array(label, { minLength: 2, maxLength: 3 }).map((labels) => labels.join('.'));
@@ -127,32 +144,21 @@ describe('Host on a loopback address (DNS rebinding: spec 2025-11-25, basic/tran
   });
 
   test('who hangs up at once does not get round the check: Node forgets the address of a destroyed socket', async () => {
-    const guard = createGuard(OPEN, () => undefined);
     const server = http.createServer();
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const client = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
+    const client = net.connect(await listen(server), '127.0.0.1');
     client.write('GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n');
     const [req] = (await once(server, 'request')) as [IncomingMessage];
-    const gone = once(req.socket, 'close');
-    client.resetAndDestroy();
-    await gone;
+    client.destroy();
+    await once(req.socket, 'close');
 
     expect(req.socket.localAddress).toBeUndefined();
-    expect(verdict(guard, req)).toBe('hostNotAllowed');
-    server.close();
-    await once(server, 'close');
+    expect(verdict(silentGuard(), req)).toBe('hostNotAllowed');
   });
 
   test('a Unix domain socket has no address, and no page can be rebound to it: any Host passes', () => {
     const req = request({ host: 'mcp.example.com' });
     Object.assign(req.socket, { localAddress: undefined });
-    expect(
-      verdict(
-        createGuard(OPEN, () => undefined),
-        req,
-      ),
-    ).toBe('passes');
+    expect(verdict(silentGuard(), req)).toBe('passes');
   });
 });
 
@@ -184,7 +190,7 @@ describe('allowedHosts', () => {
   });
 
   test('one guard keeps the two apart, whichever it met first', () => {
-    const guard = createGuard({ ...OPEN, allowedHosts }, () => undefined);
+    const guard = silentGuard({ allowedHosts });
     const ask = (localAddress: string) => verdict(guard, request({ host: 'localhost', localAddress }));
     expect([ask('127.0.0.1'), ask(PUBLIC_ADDRESS), ask('127.0.0.1'), ask(PUBLIC_ADDRESS)]).toEqual([
       'passes',
@@ -209,10 +215,7 @@ describe('allowedHosts', () => {
     fc.assert(
       fc.property(hostName, anyCase(hostName), fc.option(port), port, (other, name, entryPort, hostPort) => {
         fc.pre(other !== name.toLowerCase());
-        const guard = createGuard(
-          { ...OPEN, allowedHosts: [entryPort === null ? name : `${name}:${entryPort}`] },
-          () => undefined,
-        );
+        const guard = silentGuard({ allowedHosts: [entryPort === null ? name : `${name}:${entryPort}`] });
         const ask = (host: string) => verdict(guard, request({ host, localAddress: PUBLIC_ADDRESS }));
         const fits = entryPort === null || entryPort === hostPort;
         expect(ask(`${name.toLowerCase()}:${hostPort}`)).toBe(fits ? 'passes' : 'hostNotAllowed');
@@ -225,7 +228,7 @@ describe('allowedHosts', () => {
   test.each(['https://mcp.example.com', 'mcp.example.com/', '*.example.com', '*', '::1', 'a b', 'bücher.example', ''])(
     'an entry that no Host could equal, %j, throws at construction and is named',
     (entry) => {
-      const construct = () => createGuard({ ...OPEN, allowedHosts: ['ok.example', entry] }, () => undefined);
+      const construct = () => silentGuard({ allowedHosts: ['ok.example', entry] });
       expect(construct).toThrow(TypeError);
       expect(construct).toThrow(JSON.stringify(entry));
       expect(construct).toThrow('allowedHosts');
@@ -236,7 +239,7 @@ describe('allowedHosts', () => {
 describe('what is remembered of a Host', () => {
   test('never changes a verdict, however many are made up', () => {
     const allowedHosts = ['mcp.example.com:1'];
-    const guard = createGuard({ ...OPEN, allowedHosts }, () => undefined);
+    const guard = silentGuard({ allowedHosts });
     fc.assert(
       fc.property(
         fc.array(
@@ -410,21 +413,13 @@ describe('the hint for the log says what to do', () => {
 });
 
 describe('CORS (Fetch standard, "CORS protocol")', () => {
-  const servers: http.Server[] = [];
-  afterEach(async () => {
-    await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
-  });
-
   async function ask(allowedOrigins: string[], method: string, headers: Record<string, string>) {
     const applyCors = createCors(allowedOrigins);
     const server = http.createServer((req, res) => {
       if (applyCors(req, res)) return;
       res.writeHead(299).end('the router');
     });
-    servers.push(server);
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const req = http.request({ port: (server.address() as AddressInfo).port, method, headers, agent: false }).end();
+    const req = http.request({ port: await listen(server), method, headers, agent: false }).end();
     const [res] = (await once(req, 'response')) as [IncomingMessage];
     res.resume();
     await once(res, 'end');

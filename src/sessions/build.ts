@@ -91,9 +91,8 @@ export class ServerBuilder {
     }
   }
 
-  #check(server: McpServerLike): McpServerLike {
-    const { connect, close } = (server) ?? {};
-    if (typeof connect !== 'function' || typeof close !== 'function') {
+  #check(server: unknown): McpServerLike {
+    if (!isServer(server)) {
       throw new TypeError('serverFactory must return an McpServer or a Server, or a promise of one');
     }
     if (this.#seen.has(server)) {
@@ -106,4 +105,9 @@ export class ServerBuilder {
     this.#seen.add(server);
     return server;
   }
+}
+
+function isServer(value: unknown): value is McpServerLike {
+  if (typeof value !== 'object' || value === null || !('connect' in value) || !('close' in value)) return false;
+  return typeof value.connect === 'function' && typeof value.close === 'function';
 }

@@ -61,6 +61,9 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     owner: session,
   });
   session.transport = transport;
+  const since = registry.clock.now();
+  const settled = (outcome: 'ok' | 'error'): void =>
+    transports.events.emit('settled', 'initialize', outcome, registry.clock.now() - since);
   const abandoned = new Promise<never>((_, reject) => (session.abandon = reject));
   call.onGone(() => session.abandon?.(new Refusal('sessionClosed')));
   try {
@@ -73,9 +76,11 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     const { server, result } = await opening;
     session.server = server;
     registry.activate(session);
+    settled('ok');
     return { session, answer: result };
   } catch (error) {
     registry.discard(session);
+    settled('error');
     if (error instanceof Rejected) return { session: undefined, answer: error.answer };
     throw error;
   }

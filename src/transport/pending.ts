@@ -1,8 +1,15 @@
-import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
-import { Refusal } from '../errors.js';
+import type {
+  JSONRPCErrorResponse,
+  JSONRPCRequest,
+  JSONRPCResultResponse,
+  RequestId,
+} from '@modelcontextprotocol/sdk/types.js';
+import { errorResponse, Refusal, type ErrorName } from '../errors.js';
 import type { Outcome } from '../events.js';
-import type { TransportContext } from './context.js';
+import type { TransportContext, TransportSide } from './context.js';
 import type { RequestStream } from './request-stream.js';
+
+export type Answer = JSONRPCResultResponse | JSONRPCErrorResponse;
 
 /** A request of the client that is not settled. */
 export interface PendingRequest {
@@ -28,13 +35,15 @@ export function keyOf(id: RequestId): RequestId {
 
 /** The unsettled requests of one transport, by the ID that the server knows them by. */
 export class PendingRequests {
+  readonly #side: TransportSide;
   readonly #context: TransportContext;
   readonly #requests = new Map<RequestId, PendingRequest>();
   /** Their streams that can be resumed, by stream ID. */
   readonly #streams = new Map<string, RequestStream>();
 
-  constructor(context: TransportContext) {
-    this.#context = context;
+  constructor(side: TransportSide) {
+    this.#side = side;
+    this.#context = side.context;
   }
 
   get size(): number {
@@ -75,6 +84,26 @@ export class PendingRequests {
     this.#context.unanswered.add(request);
   }
 
+  /** Settles a request with an answer, which is stored first where it could be asked for again. */
+  answer(request: PendingRequest, outcome: Outcome, answer: Answer): void {
+    let json: string;
+    try {
+      json = JSON.stringify(answer);
+    } catch (error) {
+      this.#report(`the answer to ${request.method} cannot be written as JSON`, error);
+      this.fail(request, 'error', 'internalError');
+      return;
+    }
+    request.stream
+      .publishAnswer(answer, (eventId) => this.settle(request, outcome, json, eventId))
+      ?.catch((error: unknown) => this.#report('an answer could not be sent', error));
+  }
+
+  /** Settles a request with a row of the error table. */
+  fail(request: PendingRequest, outcome: Outcome, reason: ErrorName): void {
+    this.answer(request, outcome, { ...errorResponse(reason), id: request.id });
+  }
+
   /** Frees the ID and the reply, with an answer or (a cancelled request gets none) without. */
   settle(request: PendingRequest, outcome: Outcome, answer?: string, eventId?: string): void {
     if (this.#requests.get(request.key) !== request) return;
@@ -82,5 +111,9 @@ export class PendingRequests {
     this.#context.unanswered.delete(request);
     this.#context.events.emit('settled', request.method, outcome, this.#context.clock.now() - request.since);
     if (request.stream.settle(answer, eventId)) this.#streams.delete(request.stream.channel.streamId);
+  }
+
+  #report(what: string, error: unknown): void {
+    this.#context.events.emit('failure', what, error, this.#side.sessionId);
   }
 }

@@ -2,25 +2,20 @@ import type { ServerResponse } from 'node:http';
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { Transport, TransportSendOptions } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type {
-  JSONRPCErrorResponse,
   JSONRPCMessage,
   JSONRPCNotification,
   JSONRPCRequest,
-  JSONRPCResultResponse,
   MessageExtraInfo,
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
-import { errorResponse, Refusal } from '../errors.js';
-import type { Outcome } from '../events.js';
+import { errorResponse, ERRORS, Refusal } from '../errors.js';
 import type { TransportContext, TransportOwner, TransportSide } from './context.js';
 import { EpochIds } from './epoch-ids.js';
 import { EventView } from './event-view.js';
-import { keyOf, PendingRequests, type PendingRequest } from './pending.js';
+import { keyOf, PendingRequests, type Answer, type PendingRequest } from './pending.js';
 import { RequestStream } from './request-stream.js';
 import { resume } from './resume.js';
 import { StandaloneStream } from './standalone-stream.js';
-
-type Answer = JSONRPCResultResponse | JSONRPCErrorResponse;
 
 /** From this version on a client resumes from an event without data, and polls (SEP-1699). */
 const PRIMING_SINCE = '2025-11-25';
@@ -35,6 +30,14 @@ export interface TransportInit {
   readonly owner: TransportOwner;
 }
 
+/** How the messages of a POST came. */
+export interface PostInit {
+  readonly batch: boolean;
+  readonly extra: MessageExtraInfo;
+  /** The protocol version that the reply is made for. Default: the session's. */
+  readonly version?: string;
+}
+
 /**
  * The SDK's `Transport` on Node's own request and response: Streamable HTTP of the specification's versions 2025-03-26 to
  * 2025-11-25 (basic/transports), for one session, or for one request when stateless.
@@ -43,9 +46,9 @@ export interface TransportInit {
  * Whatever becomes of a request, its reply is ended and its ID is free again.
  */
 export class HttpTransport implements Transport, TransportSide {
-  onclose?: () => void;
-  onerror?: (error: Error) => void;
-  onmessage?: (message: JSONRPCMessage, extra?: MessageExtraInfo) => void;
+  onclose?: Transport['onclose'];
+  onerror?: Transport['onerror'];
+  onmessage?: Transport['onmessage'];
   readonly sessionId: string | undefined;
   readonly context: TransportContext;
   readonly owner: TransportOwner;
@@ -63,7 +66,7 @@ export class HttpTransport implements Transport, TransportSide {
     this.sessionId = sessionId;
     this.context = context;
     this.owner = owner;
-    this.#pending = new PendingRequests(context);
+    this.#pending = new PendingRequests(this);
     this.#ids = new EpochIds(epoch);
     if (eventStore !== undefined && sessionId !== undefined) {
       this.#view = new EventView(eventStore, sessionId, epoch, context.clock, (what, error) =>
@@ -105,17 +108,12 @@ export class HttpTransport implements Transport, TransportSide {
   /**
    * Takes the messages of one POST.
    *
-   * @param version - The protocol version that the reply is made for.
    * @throws Refusal when a request has the ID of another that is in flight; then none of the messages was taken.
    */
   async post(
     res: ServerResponse,
     messages: readonly JSONRPCMessage[],
-    {
-      batch,
-      extra,
-      version = this.protocolVersion ?? '',
-    }: { batch: boolean; extra: MessageExtraInfo; version?: string },
+    { batch, extra, version = this.protocolVersion ?? '' }: PostInit,
   ): Promise<void> {
     const requests = messages.filter((message) => 'method' in message && 'id' in message);
     if (requests.length === 0) {
@@ -127,13 +125,14 @@ export class HttpTransport implements Transport, TransportSide {
 
     this.#pending.refuseDuplicates(requests);
     const stream = new RequestStream(res, this, requests.length, batch, this.#view);
-    const now = this.context.clock.now();
+    const since = this.context.clock.now();
     const resumable = this.#view !== undefined;
     for (const { id, method } of requests) {
-      this.#pending.add({ id, key: keyOf(id), method, since: now, stream, transport: this }, resumable);
+      this.#pending.add({ id, key: keyOf(id), method, since, stream, transport: this }, resumable);
     }
     const primed = resumable && version >= PRIMING_SINCE && !stream.json;
     if (primed) await stream.channel.prime();
+    if (this.#closed) return;
     for (const message of messages) this.#take(message, primed ? this.#pollable(extra, stream) : extra, stream);
   }
 
@@ -185,7 +184,11 @@ export class HttpTransport implements Transport, TransportSide {
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
     this.endStandalone();
-    this.onclose?.();
+    try {
+      this.onclose?.();
+    } catch (error) {
+      this.#report('the server threw on close', error);
+    }
     this.owner.transportClosed();
     return Promise.resolve();
   }
@@ -197,13 +200,12 @@ export class HttpTransport implements Transport, TransportSide {
 
   /** Answers a request with an error and cancels it, so that its handler's `signal` aborts. */
   timeOut(pending: PendingRequest): void {
-    const { message } = errorResponse('requestTimedOut').error;
     this.#handOver({
       jsonrpc: '2.0',
       method: 'notifications/cancelled',
-      params: { requestId: pending.key, reason: message },
+      params: { requestId: pending.key, reason: ERRORS.requestTimedOut.message },
     });
-    this.#publish(pending, 'timeout', { ...errorResponse('requestTimedOut'), id: pending.id });
+    this.#pending.fail(pending, 'timeout', 'requestTimedOut');
   }
 
   /** What came from the client, on its way to the server. */
@@ -224,7 +226,7 @@ export class HttpTransport implements Transport, TransportSide {
       this.onmessage?.(key === message.id ? message : { ...message, id: key }, extra);
     } catch (error) {
       this.#report('the server threw on a message', error);
-      this.#publish(pending, 'error', { ...errorResponse('internalError'), id: pending.id });
+      this.#pending.fail(pending, 'error', 'internalError');
     }
   }
 
@@ -260,20 +262,7 @@ export class HttpTransport implements Transport, TransportSide {
     const pending = message.id === undefined ? undefined : this.#pending.get(message.id);
     if (pending === undefined) return;
     const failed = 'error' in message || message.result.isError === true;
-    this.#publish(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
-  }
-
-  #publish(pending: PendingRequest, outcome: Outcome, answer: Answer): void {
-    let json: string;
-    try {
-      json = JSON.stringify(answer);
-    } catch (error) {
-      this.#report(`the answer to ${pending.method} cannot be written as JSON`, error);
-      return this.#publish(pending, 'error', { ...errorResponse('internalError'), id: pending.id });
-    }
-    pending.stream
-      .publishAnswer(answer, (eventId) => this.#pending.settle(pending, outcome, json, eventId))
-      ?.catch((error: unknown) => this.#report('an answer could not be sent', error));
+    this.#pending.answer(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
   }
 
   /** What a handler is given to let its client poll: end the reply, not the stream. */
@@ -287,6 +276,10 @@ export class HttpTransport implements Transport, TransportSide {
 
   #report(what: string, error: unknown): void {
     this.context.events.emit('failure', what, error, this.sessionId);
-    this.onerror?.(error instanceof Error ? error : new Error(String(error)));
+    try {
+      this.onerror?.(error instanceof Error ? error : new Error(String(error)));
+    } catch (thrown) {
+      this.context.events.emit('failure', 'the onerror of a server threw', thrown, this.sessionId);
+    }
   }
 }
