@@ -57,7 +57,15 @@ async function stop(app) {
   assert.equal(code, 0, 'SIGTERM must end npm start with status 0');
 }
 
-// A process group of its own, so that nothing of it survives a failure.
+/** npm and all that it started; nothing of it may survive a failure. */
+function endGroup(app) {
+  try {
+    process.kill(-app.pid, 'SIGKILL');
+  } catch {
+    // All of it has ended, as it should.
+  }
+}
+
 const app = spawn('npm', ['start'], { stdio: ['ignore', 'inherit', 'inherit'], detached: true });
 try {
   await untilReady(app);
@@ -67,5 +75,6 @@ try {
 } catch (error) {
   console.error(error);
   process.exitCode = 1;
-  if (app.exitCode === null) process.kill(-app.pid, 'SIGKILL');
+} finally {
+  endGroup(app);
 }

@@ -7,6 +7,7 @@ import type { Endpoint } from './http/endpoint.js';
 import { Exchange } from './http/exchange.js';
 import { createCors, createGuard } from './http/guard.js';
 import { createIdentify } from './http/identity.js';
+import { createQueueWatch } from './http/pipelining.js';
 import { StatefulEndpoint } from './http/stateful.js';
 import { StatelessEndpoint } from './http/stateless.js';
 import { createHealth, createReady } from './observe/health.js';
@@ -18,8 +19,6 @@ import { ServerBuilder } from './sessions/build.js';
 import { Registry } from './sessions/registry.js';
 import { Sessions } from './sessions/sessions.js';
 import type { TransportContext } from './transport/context.js';
-
-const METHODS = new Set(['GET', 'POST', 'DELETE']);
 
 /** What {@link mcpRouter} returns: an Express router, and what an app needs to watch and to stop it. */
 export interface McpRouter extends Router {
@@ -71,20 +70,27 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const guard = createGuard(resolved, warn);
   const cors = createCors(resolved.allowedOrigins);
   const identify = createIdentify(resolved, warn);
+  const watchQueue = createQueueWatch();
 
   const serve = async (req: Request, res: Response): Promise<void> => {
+    watchQueue(req, res);
     logRequest(req, res);
     let exchange: Exchange | undefined;
     try {
       guard(req);
       if (cors(req, res)) return;
-      if (!METHODS.has(req.method)) throw new Refusal('methodNotAllowed');
+      if (!endpoint.methods.includes(req.method)) {
+        // RFC 9110, 15.5.6: the methods of this very resource, which are fewer when stateless.
+        res.setHeader('Allow', endpoint.methods.join(', '));
+        throw new Refusal('methodNotAllowed');
+      }
       exchange = new Exchange(req, res, identify(req));
       await endpoint.handle(exchange);
     } catch (error) {
-      if (!(error instanceof Refusal)) events.emit('failure', 'a request failed', error, exchange?.sessionId);
-      else if (error.cause !== undefined) events.emit('failure', error.message, error.cause, exchange?.sessionId);
-      sendError(res, error instanceof Refusal ? error.reason : 'internalError', exchange?.id ?? null);
+      const refusal = error instanceof Refusal ? error : undefined;
+      if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
+      else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
+      sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
     }
   };
 

@@ -19,8 +19,8 @@ interface Logged {
 
 /** An app whose requests are logged, with the facts that the endpoint would have left. */
 function logged(
-  make = (lines: LogLines): Logger => pino(lines),
-  facts: object = { session: '3f2b8c1e', method: 'tools/call' },
+  make = (lines: LogLines): Logger => pino({}, lines),
+  facts: object | null = { session: '3f2b8c1e', method: 'tools/call' },
 ): Logged {
   const lines = new LogLines();
   const log = createRequestLog(make(lines));
@@ -72,7 +72,7 @@ test('a request is one line: session, RPC method, status, duration', async () =>
 
 test('the URL is the whole one, whatever the router is mounted at', async () => {
   const lines = new LogLines();
-  const log = createRequestLog(pino(lines));
+  const log = createRequestLog(pino({}, lines));
   const app = express().use(
     '/api',
     express.Router().use('/mcp', (req, res) => (log(req, res), void res.end())),
@@ -81,7 +81,7 @@ test('the URL is the whole one, whatever the router is mounted at', async () => 
   expect(await lines.atLeast(1)).toMatchObject([{ req: { url: '/api/mcp' } }]);
 });
 
-test.each([undefined, {}])(
+test.each([null, {}])(
   'a request of which nothing is known (%p) is logged without session and method',
   async (facts) => {
     const { app, lines } = logged(undefined, facts);
@@ -174,13 +174,17 @@ test('a client that leaves before there is any reply is no error', async () => {
 test('a reply that is written to after its end is an error, with its stack', async () => {
   const { app, lines } = logged();
   app.get('/mcp', (_req, res) => {
-    res.end('done');
+    res.on('error', () => undefined);
+    // More than the socket takes at once, so that the reply is ended and not yet finished.
+    res.end(Buffer.alloc(10_000_000));
     res.write('more');
   });
-  await request(app).get('/mcp');
+  const socket = connect(await listen(app), '127.0.0.1');
+  socket.write('GET /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n');
   expect(await lines.atLeast(1)).toMatchObject([
     { level: 50, err: { code: 'ERR_STREAM_WRITE_AFTER_END', stack: expect.any(String) } },
   ]);
+  socket.destroy();
 });
 
 test("an error that the app's error handler names is shown without what it must not tell", async () => {
@@ -188,7 +192,8 @@ test("an error that the app's error handler names is shown without what it must 
   app.get('/mcp', () => {
     throw Object.assign(new Error(`no ${ID} for ${SECRETS.authorization}`), { headers: SECRETS });
   });
-  const onError: ErrorRequestHandler = (error, _req, res, _next) => {
+  const onError: ErrorRequestHandler = (error, _req, res, next) => {
+    if (res.headersSent) return next(error);
     res.err = error;
     res.status(500).end();
   };
@@ -231,7 +236,7 @@ describe('whatever is asked, no line shows a full session ID, credentials, or an
 describe('requests that need no line of ours', () => {
   test('those of an app that logs them itself are left alone', async () => {
     const [apps, ours] = [new LogLines(), new LogLines()];
-    const log = createRequestLog(pino(ours));
+    const log = createRequestLog(pino({}, ours));
     const app = express().use(pinoHttp({}, apps));
     app.get('/mcp', (req, res) => {
       const theirs = req.log;

@@ -1,6 +1,8 @@
 import { EventEmitter, once } from 'node:events';
 import type { DestinationStream } from 'pino';
 
+type LogLine = Readonly<Record<string, unknown>>;
+
 /** What a pino logger wrote. */
 export class LogLines implements DestinationStream {
   readonly #written = new EventEmitter();
@@ -12,15 +14,15 @@ export class LogLines implements DestinationStream {
     this.#written.emit('line');
   }
 
-  get all(): Record<string, any>[] {
+  get all(): LogLine[] {
     return this.text
       .split('\n')
       .filter((line) => line !== '')
-      .map((line) => JSON.parse(line));
+      .map((line) => JSON.parse(line) as LogLine);
   }
 
   /** All lines, once there are as many as that. */
-  async atLeast(count: number): Promise<Record<string, any>[]> {
+  async atLeast(count: number): Promise<LogLine[]> {
     while (this.all.length < count) await once(this.#written, 'line');
     return this.all;
   }

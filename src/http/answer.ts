@@ -4,7 +4,6 @@ import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName } from '../e
 
 const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
   [401, { 'WWW-Authenticate': 'Bearer' }],
-  [405, { Allow: 'GET, POST, DELETE' }],
   [503, { 'Retry-After': String(RETRY_AFTER_SECONDS) }],
 ]);
 

@@ -51,6 +51,8 @@ function readText(req: IncomingMessage, maxBytes: number): Promise<string> {
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
     return Promise.reject(new Refusal('unsupportedMediaType'));
   }
+  // Its client left while other middleware ran; there will be no event any more.
+  if (req.destroyed) return Promise.reject(new Refusal('parseError'));
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -70,7 +72,10 @@ function readText(req: IncomingMessage, maxBytes: number): Promise<string> {
       resolve((chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)).toString()),
     );
     // A body that stops half-way: nobody is left to read the answer.
-    req.once('error', () => reject(new Refusal('parseError')));
-    req.once('close', () => reject(new Refusal('parseError')));
+    const onStop = (): void => {
+      if (!req.readableEnded) reject(new Refusal('parseError'));
+    };
+    req.once('error', onStop);
+    req.once('close', onStop);
   });
 }

@@ -33,8 +33,9 @@ function checked(principal: PrincipalFunction): PrincipalFunction {
     const name: unknown = principal(req);
     if (name === undefined || typeof name === 'string') return name;
     const wanted = 'mcpRouter: option principal must return a string or undefined';
-    if (!types.isPromise(name))
-      throw new Error(`${wanted}; it returned ${name === null ? 'null' : `a ${typeof name}`}`);
+    if (!types.isPromise(name)) {
+      throw new Error(`${wanted}; it returned ${name === null ? 'null' : `a value of type ${typeof name}`}`);
+    }
     // Nobody awaits it: should it reject, that must not end the process.
     name.catch(() => undefined);
     throw new Error(`${wanted}; it returned a promise: do in a middleware before the router what has to be awaited`);
@@ -76,7 +77,7 @@ function authPrincipal(warn: (message: string) => void): PrincipalFunction {
 function claim(name: string, value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value === 'string') return value;
-  throw new Error(`mcpRouter: req.auth.${name} must be a string; it is a ${typeof value}`);
+  throw new Error(`mcpRouter: req.auth.${name} must be a string; it is of type ${typeof value}`);
 }
 
 /** Options of {@link trustedProxyPrincipal}. */
@@ -111,9 +112,10 @@ export function trustedProxyPrincipal(options: TrustedProxyOptions): PrincipalFu
   const proxies = proxyList(options.trustedProxies);
   return (req) => {
     if (!isListed(proxies, req.socket.remoteAddress)) throw new Refusal('unauthorized');
+    // Of two, one is not the proxy's.
     const values = req.headersDistinct[header];
-    const [name] = values ?? [];
-    if (values?.length !== 1 || name === undefined || name === '') throw new Refusal('unauthorized');
+    const name = values?.length === 1 ? values[0] : undefined;
+    if (name === undefined || name === '') throw new Refusal('unauthorized');
     return name;
   };
 }

@@ -15,6 +15,7 @@ type Initialize = Extract<Classified, { kind: 'initialize' }>;
 
 /** The MCP endpoint of a router that keeps sessions. */
 export class StatefulEndpoint implements Endpoint {
+  readonly methods = ['GET', 'POST', 'DELETE'];
   readonly #opener: Opener;
   readonly #registry: Registry;
   readonly #events: Events<CoreEvents>;

@@ -15,6 +15,7 @@ const ignore = (): void => undefined;
 
 /** The MCP endpoint of a router that keeps no sessions: a server and a transport for each POST, closed when all is done. */
 export class StatelessEndpoint implements Endpoint {
+  readonly methods = ['POST'];
   readonly #builder: ServerBuilder;
   readonly #transports: TransportContext;
   readonly #maxBodySize: number;
@@ -31,7 +32,6 @@ export class StatelessEndpoint implements Endpoint {
 
   async handle(exchange: Exchange): Promise<void> {
     const { req, principal } = exchange;
-    if (req.method !== 'POST') throw new Refusal('methodNotAllowed');
     this.#checkAccept(req);
     const body = await readBody(req, this.#maxBodySize);
     exchange.id = idOf(body);

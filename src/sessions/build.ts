@@ -65,11 +65,15 @@ export class ServerBuilder {
       return await Promise.race([working, late, gone]);
     } catch (error) {
       abandoned = true;
-      working.catch(ignore);
       context.end();
       await transport.close();
       // A server that never took our transport may be connected to another one, which closing it would end.
-      if (server !== undefined && transport.started) await this.close(server);
+      const taken = transport.started;
+      if (server !== undefined && taken) await this.close(server);
+      // One that is still connecting may take it yet.
+      void working.catch(ignore).then(async () => {
+        if (server !== undefined && !taken && transport.started) await this.close(server);
+      });
       throw error;
     } finally {
       this.#clock.clearTimeout(timer);

@@ -22,6 +22,8 @@ export interface MemoryEventStoreOptions {
 export interface MemoryEventStore extends Required<EventStore> {
   /** Events held now. */
   readonly size: number;
+  /** Streams that these events belong to. */
+  readonly streams: number;
   /** Bytes held now, as `maxBytes` counts them. */
   readonly bytes: number;
 }
@@ -36,7 +38,7 @@ interface StoredEvent {
   next: StoredEvent | undefined;
 }
 
-/** What is held of one stream: never nothing. */
+/** What is held of one stream; forgotten with its last event. */
 interface Stream {
   readonly id: string;
   size: number;
@@ -94,6 +96,10 @@ class Store implements MemoryEventStore {
 
   get size(): number {
     return this.#events.size;
+  }
+
+  get streams(): number {
+    return this.#streams.size;
   }
 
   get bytes(): number {
@@ -163,27 +169,27 @@ class Store implements MemoryEventStore {
   }
 
   #bound(stream: Stream): void {
-    if (stream.size > this.#maxEventsPerStream) this.#dropOldest(stream);
+    for (let event = stream.oldest; event !== undefined && stream.size > this.#maxEventsPerStream; event = event.next) {
+      this.#drop(event);
+    }
     for (let event = this.#oldest(); event !== undefined && this.#bytes > this.#maxBytes; event = this.#oldest()) {
-      this.#dropOldest(event.stream);
+      this.#drop(event);
     }
   }
 
-  #dropOldest(stream: Stream): void {
-    const event = stream.oldest;
-    if (event === undefined) return;
-    this.#events.delete(event.sequence);
-    this.#bytes -= event.bytes;
-    stream.size -= 1;
-    stream.oldest = event.next;
-    stream.dropped = event.sequence;
-    if (stream.oldest === undefined) this.#streams.delete(stream.id);
+  #forget(streamId: string): void {
+    for (let event = this.#streams.get(streamId)?.oldest; event !== undefined; event = event.next) this.#drop(event);
+    this.#arm();
   }
 
-  #forget(streamId: string): void {
-    const stream = this.#streams.get(streamId);
-    while (stream?.oldest !== undefined) this.#dropOldest(stream);
-    this.#arm();
+  /** Always its stream's oldest, so that what is held of a stream never has a hole. */
+  #drop({ sequence, stream, bytes, next }: StoredEvent): void {
+    this.#events.delete(sequence);
+    this.#bytes -= bytes;
+    stream.size -= 1;
+    stream.oldest = next;
+    stream.dropped = sequence;
+    if (next === undefined) this.#streams.delete(stream.id);
   }
 
   /** The oldest event of all, which is its stream's oldest too. */
@@ -216,7 +222,8 @@ class Store implements MemoryEventStore {
   #arm(): void {
     const oldest = this.#oldest();
     if (oldest !== undefined) {
-      this.#timer ??= this.#clock.setTimeout(this.#expire, Math.ceil(oldest.dueAt - this.#clock.now()));
+      const ms = Math.max(0, Math.ceil(oldest.dueAt - this.#clock.now()));
+      this.#timer ??= this.#clock.setTimeout(this.#expire, ms);
       return;
     }
     if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
@@ -227,7 +234,7 @@ class Store implements MemoryEventStore {
     this.#timer = undefined;
     const now = this.#clock.now();
     for (let event = this.#oldest(); event !== undefined && event.dueAt <= now; event = this.#oldest()) {
-      this.#dropOldest(event.stream);
+      this.#drop(event);
     }
     this.#arm();
   };

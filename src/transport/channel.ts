@@ -15,6 +15,7 @@ export class Channel {
   reply: Reply | undefined;
   readonly streamId: string;
   readonly #view: EventView | undefined;
+  #finished = false;
   #last: Promise<void> = Promise.resolve();
 
   constructor(view: EventView | undefined, streamId: string) {
@@ -42,6 +43,8 @@ export class Channel {
   resume(reply: Reply, lastEventId: string, view: EventView): Promise<void> {
     return this.#inTurn(async () => {
       const missed = await view.eventsAfter(lastEventId, this.streamId);
+      // Its client went away meanwhile; the reply that it had may still be open.
+      if (!reply.live) return;
       this.reply?.end();
       this.reply = reply;
       reply.begin();
@@ -49,7 +52,14 @@ export class Channel {
         reply.event(json, id);
         await reply.drained();
       }
+      if (this.#finished) reply.end();
     });
+  }
+
+  /** Nothing more will come: ends the reply, and a resume that is under way once it has sent what was missed. */
+  finish(): void {
+    this.#finished = true;
+    this.reply?.end();
   }
 
   /** The reply is over; unless another has taken over, nothing carries the stream. */

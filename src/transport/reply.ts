@@ -14,6 +14,9 @@ const SSE_HEADERS = {
   'X-Accel-Buffering': 'no',
 };
 
+/** Characters from which on a body is encoded before it is handed to Node. */
+const LONG = 16_384;
+
 const ignore = (): void => undefined;
 
 function frame(json: string, eventId: string | undefined): string {
@@ -54,7 +57,7 @@ export class Reply {
     side.owner.hold();
     // A reset that arrives between our check and our write is no reason to crash; `close` follows.
     res.on('error', ignore);
-    if (res.closed) queueMicrotask(this.#onClose);
+    if (res.destroyed) queueMicrotask(this.#onClose);
     else res.once('close', this.#onClose);
     this.#context.quiet.add(this);
   }
@@ -154,12 +157,12 @@ export class Reply {
     });
   }
 
-  #finish(headers: Record<string, string>, body: string): void {
+  #finish(headers: Record<string, string>, text: string): void {
     if (!this.live) return;
     this.#ended = true;
-    // Encoded once: a large string would otherwise be walked for its length and again to be written.
-    const bytes = Buffer.from(body);
-    this.#res.writeHead(200, this.#head(headers, bytes.length)).end(bytes);
+    // Node puts a string into one write with the head; a long one is better encoded once than measured and then encoded.
+    const body = text.length > LONG ? Buffer.from(text) : text;
+    this.#res.writeHead(200, this.#head(headers, Buffer.byteLength(body))).end(body);
   }
 
   #head(headers: Record<string, string>, length?: number): Record<string, string | number> {

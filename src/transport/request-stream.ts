@@ -58,7 +58,7 @@ export class RequestStream implements ReplyListener {
     if (!last) return false;
     if (this.#answers !== undefined)
       reply?.json(this.#batch ? `[${this.#answers.join(',')}]` : (this.#answers[0] ?? ''));
-    else reply?.end();
+    else this.channel.finish();
     this.#side.owner.release();
     return true;
   }

@@ -76,7 +76,7 @@ export class HttpTransport implements Transport, TransportSide {
     this.#standalone = new StandaloneStream(this, this.#view);
   }
 
-  /** Whether a server has connected. */
+  /** Whether a server has connected, be it too late. */
   get started(): boolean {
     return this.#started;
   }
@@ -87,9 +87,9 @@ export class HttpTransport implements Transport, TransportSide {
   }
 
   start(): Promise<void> {
+    this.#started = true;
     if (this.#closed)
       return Promise.reject(new Error('The transport is closed: its session could not be opened in time'));
-    this.#started = true;
     return Promise.resolve();
   }
 
@@ -183,7 +183,7 @@ export class HttpTransport implements Transport, TransportSide {
     for (const pending of this.#pending.all()) {
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
-    this.endStandalone();
+    this.#standalone.channel.finish();
     try {
       this.onclose?.();
     } catch (error) {

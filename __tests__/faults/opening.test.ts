@@ -1,0 +1,285 @@
+import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
+import type { McpRouterOptions, McpServerLike, ServerFactory, SessionEvents } from '../../src/index.js';
+import { initializeBody, post } from '../support/harness.js';
+import { answerOf, RawSession } from '../support/raw-session.js';
+import { scriptedServer, startScripted, type Scripted } from '../support/scripted.js';
+import { Deferred, never, soon, until } from '../support/waiting.js';
+
+let harness: Scripted;
+afterEach(() => harness.close());
+
+const INTERNAL = { jsonrpc: '2.0', id: 7, error: { code: -32603, message: 'Internal error' } };
+const MODES: [name: string, options: Partial<McpRouterOptions>][] = [
+  ['SSE', {}],
+  ['JSON', { enableJsonResponse: true }],
+  ['stateless', { stateless: true }],
+];
+
+/** A server that tells when it is closed. */
+function watchedServer(): { server: Server; closed: () => boolean } {
+  const server = scriptedServer({});
+  let closed = false;
+  server.onclose = () => (closed = true);
+  return { server, closed: () => closed };
+}
+
+/** Everything that a failed opening must have undone. */
+async function expectNothingLeft(): Promise<void> {
+  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+  expect(harness.router.sessions.list()).toEqual([]);
+  await until('no timer is left', () => harness.clock.pending === 0);
+}
+
+describe.each(MODES)('a serverFactory that fails (%s)', (_, options) => {
+  const FAILURES: [name: string, factory: ServerFactory, cause: string][] = [
+    ['throws', () => fail(new Error('no database')), 'no database'],
+    ['throws what is no error', () => fail('no database'), 'no database'],
+    ['rejects', () => Promise.reject(new Error('no database')), 'no database'],
+    ['returns nothing', () => undefined as unknown as McpServerLike, 'serverFactory must return an McpServer or a Server'],
+    ['returns null', () => null as unknown as McpServerLike, 'serverFactory must return an McpServer or a Server'],
+    ['returns a number', () => 5 as unknown as McpServerLike, 'serverFactory must return an McpServer or a Server'],
+    ['returns {}', () => ({}) as McpServerLike, 'serverFactory must return an McpServer or a Server'],
+    ['returns itself', () => scriptedServer as unknown as McpServerLike, 'serverFactory must return'],
+    ['has a connect that throws', () => withConnect(() => fail(new Error('no luck'))), 'no luck'],
+    ['has a connect that rejects', () => withConnect(() => Promise.reject(new Error('no luck'))), 'no luck'],
+    ['has a connect that does nothing', () => withConnect(() => Promise.resolve()), 'did not start the transport'],
+  ];
+
+  test.each(FAILURES)('and %s: 500 and -32603 to the client, the cause to the log, nothing left', async (_name, serverFactory, cause) => {
+    harness = await startScripted({}, { serverFactory, ...options });
+    const response = await post(harness.url, initializeBody(7));
+    expect(response.status).toBe(500);
+    expect(response.headers.get('mcp-session-id')).toBeNull();
+    expect(await response.json()).toEqual(INTERNAL);
+    expect(harness.log.text).toContain(cause);
+    await expectNothingLeft();
+  });
+
+  test('and never settles: 503 with Retry-After after openTimeout, and the server that comes too late is closed', async () => {
+    const late = new Deferred<McpServerLike>();
+    const called = new Deferred();
+    harness = await startScripted(
+      {},
+      { serverFactory: () => (called.resolve(), late.promise), openTimeout: 5_000, ...options },
+    );
+    const reply = post(harness.url, initializeBody(7));
+    await called.promise;
+    harness.clock.advance(4_999);
+    expect(harness.clock.pending).toBe(1);
+    harness.clock.advance(1);
+
+    const response = await soon('the reply has ended', reply);
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '5']);
+    expect(await response.json()).toMatchObject({ id: 7, error: { code: -32000 } });
+    await expectNothingLeft();
+
+    const { server, closed } = watchedServer();
+    const closing = new Deferred();
+    late.resolve({ connect: (transport) => server.connect(transport), close: async () => closing.resolve() });
+    await soon('the late server is closed', closing.promise);
+    expect(server.transport).toBeUndefined();
+    expect(closed()).toBe(false);
+    await expectNothingLeft();
+  });
+
+  test('and never settles: its context.signal aborts', async () => {
+    const signal = new Deferred<AbortSignal>();
+    harness = await startScripted(
+      {},
+      { serverFactory: (context) => (signal.resolve(context.signal), never()), openTimeout: 5_000, ...options },
+    );
+    const reply = post(harness.url, initializeBody(7));
+    const { aborted } = await signal.promise;
+    expect(aborted).toBe(false);
+    harness.clock.advance(5_000);
+    await reply;
+    expect((await signal.promise).aborted).toBe(true);
+  });
+
+  test('and connects only after openTimeout: its server is closed when it has', async () => {
+    const { server } = watchedServer();
+    const gate = new Deferred();
+    const connecting = new Deferred();
+    const closed = new Deferred();
+    const slow: McpServerLike = {
+      connect: async (transport) => {
+        connecting.resolve();
+        await gate.promise;
+        await server.connect(transport);
+      },
+      close: async () => closed.resolve(),
+    };
+    harness = await startScripted({}, { serverFactory: () => slow, openTimeout: 5_000, ...options });
+    const reply = post(harness.url, initializeBody(7));
+    await connecting.promise;
+    harness.clock.advance(5_000);
+    expect((await reply).status).toBe(503);
+    gate.resolve();
+    await soon('the server is closed', closed.promise);
+    await expectNothingLeft();
+  });
+});
+
+describe.each(MODES)('a serverFactory that returns the same server twice (%s)', (_, options) => {
+  test('gets an explanation in the log, its second client 500, and its first client is not disturbed', async () => {
+    const release = new Deferred<object>();
+    const server = scriptedServer({ work: () => release.promise });
+    harness = await startScripted({}, { serverFactory: () => server, ...options });
+    const first = options.stateless
+      ? post(harness.url, { jsonrpc: '2.0', id: 1, method: 'work' }).then(answerOf)
+      : (await RawSession.open(harness.url)).call(1, 'work');
+    await until('the first call runs', () => server.transport !== undefined);
+
+    const second = await post(harness.url, initializeBody(7));
+
+    expect([second.status, await second.json()]).toEqual([500, INTERNAL]);
+    expect(harness.log.text).toContain('Build a new server in each call');
+    expect(harness.router.sessions.stats().active).toBe(options.stateless ? 0 : 1);
+    release.resolve({ done: true });
+    expect(await soon('the first answer', first)).toEqual({ jsonrpc: '2.0', id: 1, result: { done: true } });
+  });
+
+  test('and one that is connected elsewhere: 500, and it stays connected there', async () => {
+    const { server, closed } = watchedServer();
+    const [elsewhere] = InMemoryTransport.createLinkedPair();
+    await server.connect(elsewhere);
+    harness = await startScripted({}, { serverFactory: () => server, ...options });
+    const response = await post(harness.url, initializeBody(7));
+    expect([response.status, await response.json()]).toEqual([500, INTERNAL]);
+    expect(harness.log.text).toContain('Already connected');
+    expect(closed()).toBe(false);
+    expect(server.transport).toBe(elsewhere);
+    await expectNothingLeft();
+    await server.close();
+  });
+});
+
+describe('a server that fails at initialize', () => {
+  test('and answers with an error: the client gets that error, and there is no session', async () => {
+    harness = await startScripted({}, {}, (server) => {
+      server.removeRequestHandler('initialize');
+      server.fallbackRequestHandler = () => Promise.reject(Object.assign(new Error('not today'), { code: -32042 }));
+    });
+    const response = await post(harness.url, initializeBody(7));
+    expect(response.status).toBe(200);
+    expect(response.headers.get('mcp-session-id')).toBeNull();
+    expect(await response.json()).toEqual({ jsonrpc: '2.0', id: 7, error: { code: -32042, message: 'not today' } });
+    await expectNothingLeft();
+    expect(harness.serversOpen()).toBe(0);
+  });
+
+  test('and never answers: 503 after openTimeout, and the server is closed', async () => {
+    const asked = new Deferred();
+    harness = await startScripted({}, { openTimeout: 5_000 }, (server) => {
+      server.removeRequestHandler('initialize');
+      server.fallbackRequestHandler = () => (asked.resolve(), never());
+    });
+    const reply = post(harness.url, initializeBody(7));
+    await asked.promise;
+    harness.clock.advance(5_000);
+    expect((await soon('the reply has ended', reply)).status).toBe(503);
+    expect(harness.serversOpen()).toBe(0);
+    await expectNothingLeft();
+  });
+});
+
+describe('the hooks of a server', () => {
+  test('oninitialized may throw: the session goes on', async () => {
+    harness = await startScripted({}, {}, (server) => (server.oninitialized = () => fail(new Error('in oninitialized'))));
+    const session = await harness.session();
+    expect(await session.call(1, 'ping')).toMatchObject({ result: {} });
+  });
+
+  test.each(['DELETE', 'expiry', 'shutdown'])('onclose and onerror may throw: %s ends all that it should', async (how) => {
+    harness = await startScripted({ hang: never, big: () => ({ n: 1n }) }, { ttl: 10_000 }, (server) => {
+      server.onclose = () => fail(new Error('in onclose'));
+      server.onerror = () => fail(new Error('in onerror'));
+    });
+    const reasons: string[] = [];
+    harness.router.sessions.on('closed', (_session, reason) => reasons.push(reason));
+    const [session, other] = [await harness.session(), await harness.session()];
+    expect(await session.call(1, 'big')).toEqual({ ...INTERNAL, id: 1 });
+    await harness.unattached(session);
+    await harness.unattached(other);
+
+    if (how === 'DELETE') for (const each of [session, other]) expect((await each.terminate()).status).toBe(200);
+    else if (how === 'expiry') harness.clock.advance(10_000);
+    else await harness.router.close();
+
+    expect(reasons).toHaveLength(2);
+    expect(harness.log.text).toContain('in onclose');
+    await expectNothingLeft();
+  });
+
+  test('close may never settle: nobody waits for it for longer than 5 s, and the session is gone at once', async () => {
+    const server = scriptedServer({});
+    harness = await startScripted(
+      {},
+      { serverFactory: () => ({ connect: (transport) => server.connect(transport), close: never }) },
+    );
+    await harness.session();
+    const closed = harness.router.close();
+    expect(harness.router.sessions.list()).toEqual([]);
+    harness.clock.advance(5_000);
+    await soon('the router is closed', closed);
+    await expectNothingLeft();
+  });
+
+  test.each(['throws', 'rejects'])('close may fail (it %s): that goes to the log', async (how) => {
+    const server = scriptedServer({});
+    const close = () => (how === 'throws' ? fail(new Error('in close')) : Promise.reject(new Error('in close')));
+    harness = await startScripted({}, { serverFactory: () => ({ connect: (transport) => server.connect(transport), close }) });
+    const session = await harness.session();
+    expect((await session.terminate()).status).toBe(200);
+    await until('it is logged', () => harness.log.text.includes('in close'));
+    await expectNothingLeft();
+  });
+});
+
+describe('listeners of sessions events', () => {
+  const EVENTS: (keyof SessionEvents)[] = ['opened', 'orphaned', 'closed'];
+  const LISTENERS: [how: string, listener: () => unknown][] = [
+    ['throws', () => fail(new Error('in a listener'))],
+    ['rejects', () => Promise.reject(new Error('in a listener'))],
+    ['never settles', never],
+  ];
+
+  test.each(LISTENERS)('one that %s hurts neither the session nor the other listeners', async (how, listener) => {
+    harness = await startScripted({}, { ttl: 10_000, orphanAfter: 1_000 });
+    const heard: string[] = [];
+    for (const event of EVENTS) {
+      harness.router.sessions.on(event, listener);
+      harness.router.sessions.on(event, () => heard.push(event));
+    }
+    const session = await harness.session();
+    expect(await session.call(1, 'ping')).toMatchObject({ result: {} });
+    await harness.unattached(session);
+    harness.clock.advance(10_000);
+    expect(heard).toEqual(EVENTS);
+    await expectNothingLeft();
+    if (how === 'never settles') return;
+    await until('all of them are logged', () => EVENTS.every((event) => harness.log.text.includes(`a listener of ${event}`)));
+  });
+
+  test('one that ends its session as soon as it is opened: it is gone for good, and counted once', async () => {
+    harness = await startScripted({}, { ttl: 10_000, orphanAfter: 1_000 });
+    const heard: string[] = [];
+    for (const event of EVENTS) harness.router.sessions.on(event, () => heard.push(event));
+    harness.router.sessions.once('opened', ({ id }) => harness.router.sessions.close(id));
+    const response = await post(harness.url, initializeBody(7));
+    await response.text();
+    harness.clock.advance(100_000);
+    expect(heard).toEqual(['opened', 'closed']);
+    await expectNothingLeft();
+    expect(harness.serversOpen()).toBe(0);
+  });
+});
+
+function fail(error: unknown): never {
+  throw error;
+}
+
+function withConnect(connect: McpServerLike['connect']): McpServerLike {
+  return { connect, close: () => Promise.resolve() };
+}

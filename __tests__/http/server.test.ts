@@ -1,0 +1,558 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import http, { IncomingMessage, ServerResponse, type RequestListener } from 'node:http';
+import https from 'node:https';
+import net, { type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import tls from 'node:tls';
+import express5, { type NextFunction, type Request, type Response } from 'express';
+import fc from 'fast-check';
+import { createHttpServer, createHttpsServer } from '../../src/http/server.js';
+
+type Express = typeof express5;
+type Create = (app: RequestListener, options?: http.ServerOptions) => http.Server;
+
+const express4 = jest.requireActual<Express>('express4');
+const EXPRESSES: [string, Express][] = [
+  ['Express 5', express5],
+  ['Express 4', express4],
+];
+
+const NODE: Create = (app, options = {}) => http.createServer(options, app);
+
+const directory = mkdtempSync(join(tmpdir(), 'server-test-'));
+const [keyFile, certFile] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
+const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', keyFile];
+execFileSync('openssl', ['req', '-x509', ...newKey, '-out', certFile, '-days', '2', '-subj', '/CN=localhost'], {
+  stdio: 'pipe',
+});
+const TLS = { key: readFileSync(keyFile), cert: readFileSync(certFile) };
+afterAll(() => rmSync(directory, { recursive: true }));
+
+/** Each pair: Node's own, which is the oracle, and ours. */
+const PAIRS: [string, Create, Create][] = [
+  ['HTTP', NODE, createHttpServer],
+  [
+    'HTTPS',
+    (app, options) => https.createServer({ ...options, ...TLS }, app),
+    (app, options) => createHttpsServer(app, { ...options, ...TLS }),
+  ],
+];
+
+const servers: http.Server[] = [];
+
+async function listen<Server extends http.Server>(server: Server): Promise<Server> {
+  servers.push(server.listen(0, '127.0.0.1'));
+  await once(server, 'listening');
+  return server;
+}
+
+async function closeServers(): Promise<void> {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  }
+}
+
+async function connect(server: http.Server): Promise<net.Socket> {
+  const { port } = server.address() as AddressInfo;
+  const secure = server instanceof https.Server;
+  const socket = secure ? tls.connect({ port, rejectUnauthorized: false }) : net.connect(port, '127.0.0.1');
+  await once(socket, secure ? 'secureConnect' : 'connect');
+  return socket.on('error', () => undefined);
+}
+
+/** All that the server sends until it closes the connection, but for the time of day. */
+async function bytesOf(socket: net.Socket): Promise<string> {
+  const bytes = Buffer.concat((await socket.toArray()) as Buffer[]).toString('latin1');
+  return bytes.replace(/^Date: .*\r\n/gm, '');
+}
+
+async function send(server: http.Server, ...pieces: string[]): Promise<string> {
+  const socket = await connect(server);
+  const answer = bytesOf(socket);
+  for (const piece of pieces) {
+    socket.write(piece, 'latin1');
+    await new Promise(setImmediate);
+  }
+  return answer;
+}
+
+/** The text of a request; the last of a connection says `Connection: close`. */
+function text(requestLine: string, headers: string[] = [], body = ''): string {
+  return [`${requestLine} HTTP/1.1`, 'Host: a.b.example.com', ...headers, '', body].join('\r\n');
+}
+
+/** What the app adds to the prototypes. */
+interface Greeting extends Request {
+  greeting(): string;
+}
+interface Celebrating extends Response {
+  celebrate(body: string): void;
+}
+
+/** An app that shows all that it can see and do, so that any difference comes out in the bytes of its answers. */
+function buildApp(express: Express): ReturnType<Express> {
+  const app = express();
+  app.set('trust proxy', 'loopback');
+  Object.assign(app.request, {
+    greeting(this: Request) {
+      return `hello ${this.get('X-Name') ?? 'you'}`;
+    },
+  });
+  Object.assign(app.response, {
+    celebrate(this: Response, body: string) {
+      return this.set('X-Party', 'yes').send(body);
+    },
+  });
+
+  const show = (name: string, expected: ReturnType<Express>) => (req: Request, res: Response) =>
+    res.json({
+      name,
+      seen: [req.method, req.url, req.originalUrl, req.baseUrl, req.path, req.query, req.params, req.headers],
+      from: [req.ip, req.ips, req.protocol, req.secure, req.hostname, req.subdomains, req.xhr, req.fresh],
+      asked: [req.get('x-name'), req.accepts(['json', 'html']), req.is('json'), req.range(100) ?? null],
+      linked: [req.app === expected, res.app === expected, req.res === res, res.req === req, res.locals],
+      born: [req instanceof IncomingMessage, res instanceof ServerResponse, req.constructor.name, res.constructor.name],
+      prototypes: [Object.getPrototypeOf(req) === expected.request, Object.getPrototypeOf(res) === expected.response],
+      own: [Object.keys(req).sort(), Object.keys(res).sort()],
+      custom: typeof (req as { greeting?: unknown }).greeting,
+    });
+
+  app.get('/show/:id', show('show', app));
+  app.get('/custom', (req, res) => {
+    (res as Celebrating).celebrate((req as Greeting).greeting());
+  });
+  app.get('/redirect', (_req, res) => res.redirect(302, '/show/1'));
+  app.get('/file', (_req, res) => res.sendFile(certFile));
+  app.get('/download', (_req, res) => res.download(certFile, 'name.pem'));
+  app.get('/text', (_req, res) => res.send('a text with an ETag'));
+  app.get('/nothing', (_req, res) => res.sendStatus(204));
+  app.get('/headers', (_req, res) => {
+    res.cookie('a', '1').append('X-Many', ['1', '2']).links({ next: '/x' }).vary('X-Name').type('html');
+    res.format({ 'text/plain': () => res.end('plain'), 'text/html': () => res.end('<p>') });
+  });
+  app.post('/echo', (req, res) => void req.pipe(res));
+  app.post('/parsed', express.json(), (req, res) => res.json(req.body));
+  app.get('/stream', async (_req, res) => {
+    for (const part of ['one ', 'two ', 'three']) {
+      res.write(part);
+      await new Promise(setImmediate);
+    }
+    res.addTrailers({ 'X-Sum': '3' });
+    res.end();
+  });
+  app.get('/hints', (_req, res) => {
+    res.writeProcessing();
+    res.writeEarlyHints({ link: '</a.css>; rel=preload' });
+    res.end();
+  });
+  app.get('/throws', () => {
+    throw Object.assign(new Error('thrown'), { status: 418 });
+  });
+  app.get('/unhandled', (_req, _res, next) =>
+    next(Object.assign(new Error('hidden'), { stack: 'frames', status: 503 })),
+  );
+
+  const sub = express();
+  Object.assign(sub.request, { greeting: 'of the mounted app' });
+  sub.get('/show', show('mounted', sub));
+  sub.get('/throws', () => {
+    throw Object.assign(new Error('thrown in a mounted app'), { status: 418 });
+  });
+  app.use('/sub', sub);
+  app.get('/sub/restored', show('restored', app));
+
+  const router = express.Router({ mergeParams: true });
+  router.get('/show', show('router', app));
+  app.use('/router/:id', router);
+
+  app.use((error: Error & { status?: number }, req: Request, res: Response, next: NextFunction) => {
+    if (error.status === 503) next(error);
+    else
+      res
+        .status(error.status ?? 500)
+        .json({ handled: error.message, prototype: Object.getPrototypeOf(req) === app.request });
+  });
+  return app;
+}
+
+const PATHS = [
+  ...[
+    '/show/7?a=1&a=2&b[c]=3',
+    '/custom',
+    '/redirect',
+    '/file',
+    '/download',
+    '/text',
+    '/nothing',
+    '/headers',
+    '/stream',
+  ],
+  ...['/hints', '/throws', '/unhandled', '/sub/show?x=y', '/sub/throws', '/sub/restored', '/router/5/show', '/missing'],
+  ...['/echo', '/parsed', '/show/%E0%A4%A', '/', '*'],
+];
+
+const wireRequest = fc
+  .record({
+    method: fc.constantFrom('GET', 'GET', 'HEAD', 'POST', 'POST', 'PUT', 'OPTIONS', 'DELETE'),
+    path: fc.constantFrom(...PATHS),
+    version: fc.constantFrom('1.1', '1.1', '1.1', '1.0'),
+    headers: fc.uniqueArray(
+      fc.constantFrom(
+        ...['X-Name: Ann', 'X-Forwarded-For: 203.0.113.7, 10.0.0.1', 'X-Forwarded-Proto: https', 'Range: bytes=5-20'],
+        ...[
+          'If-None-Match: W/"13-Xod8WJ6rWYXEqZyHbaJ0IUBw3LA"',
+          'If-None-Match: *',
+          'Accept: text/html',
+          'Cookie: a=b',
+        ],
+        ...[
+          'X-Requested-With: XMLHttpRequest',
+          'Expect: 100-continue',
+          'Content-Type: application/json',
+          'TE: trailers',
+        ],
+        ...['Connection: keep-alive', 'X-Name: Bob'],
+      ),
+      { maxLength: 5 },
+    ),
+    body: fc.option(fc.oneof(fc.json({ maxDepth: 1 }), fc.string({ maxLength: 40 })), { nil: undefined }),
+    chunked: fc.boolean(),
+  })
+  .map(({ method, path, version, headers, body, chunked }) => (last: boolean) => {
+    const bytes = Buffer.from(body ?? '').toString('latin1');
+    const inChunks = chunked && version === '1.1' && bytes !== '';
+    const framing = inChunks ? 'Transfer-Encoding: chunked' : `Content-Length: ${bytes.length}`;
+    return [
+      `${method} ${path} HTTP/${version}`,
+      'Host: a.b.example.com',
+      ...headers.filter((line) => !last || !line.startsWith('Connection')),
+      ...(body === undefined ? [] : [framing]),
+      ...(last ? ['Connection: close'] : []),
+      '',
+      inChunks ? `${bytes.length.toString(16)}\r\n${bytes}\r\n0\r\n\r\n` : bytes,
+    ].join('\r\n');
+  });
+
+describe.each(EXPRESSES)('%s', (_version, express) => {
+  describe.each(PAIRS)('over %s', (_protocol, theirs, ours) => {
+    let pair: [http.Server, http.Server];
+    beforeAll(async () => {
+      pair = [await listen(theirs(buildApp(express))), await listen(ours(buildApp(express)))];
+    });
+    afterAll(closeServers);
+
+    /** The answer, which both servers give. */
+    async function same(...pieces: string[]): Promise<string> {
+      const [expected, answer] = await Promise.all(pair.map((server) => send(server, ...pieces)));
+      expect(answer).toBe(expected);
+      return answer!;
+    }
+
+    test('any requests, pipelined on one connection, get the same bytes as from http.createServer', async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(wireRequest, { minLength: 1, maxLength: 4 }), async (requests) => {
+          const bytes = requests.map((request, index) => request(index === requests.length - 1)).join('');
+          expect(await same(bytes)).toMatch(/^HTTP\/1\.1 \d{3} /);
+        }),
+        { numRuns: 100 },
+      );
+    });
+
+    test.each(PATHS)('GET and HEAD %s on one kept connection: the same bytes', async (path) => {
+      await same(text(`HEAD ${path}`), text(`GET ${path}`), text(`GET ${path}`, ['Connection: close']));
+    });
+
+    test('the app sees and does all that Express gives it', async () => {
+      const headers = ['X-Name: Ann', 'X-Forwarded-For: 203.0.113.7', 'X-Forwarded-Proto: https', 'Connection: close'];
+      const answer = await same(text('GET /show/7?a=1', headers));
+      expect(JSON.parse(answer.slice(answer.indexOf('{'), answer.lastIndexOf('}') + 1))).toMatchObject({
+        from: ['203.0.113.7', ['203.0.113.7'], 'https', true, 'a.b.example.com', ['b', 'a'], false, false],
+        linked: [true, true, true, true, {}],
+        born: [true, true, 'IncomingMessage', 'ServerResponse'],
+        prototypes: [true, true],
+      });
+      expect(await same(text('GET /custom', headers))).toMatch(/^X-Party: yes\r\n[^]*hello Ann$/m);
+      expect(await same(text('GET /redirect', headers))).toMatch(/^HTTP\/1\.1 302 [^]*Location: \/show\/1\r\n/);
+      expect(await same(text('GET /file', headers))).toContain(TLS.cert.toString());
+    });
+
+    test('a mounted app gets its own prototypes, and the app that it is mounted in has its own back', async () => {
+      const mounted = await same(text('GET /sub/show', ['Connection: close']));
+      expect(mounted).toContain('"linked":[true,true,true,true,{}]');
+      expect(mounted).toContain('"prototypes":[true,true]');
+      expect(mounted).toContain('"custom":"string"');
+      const restored = await same(text('GET /sub/restored', ['Connection: close']));
+      expect(restored).toContain('"prototypes":[true,true]');
+      expect(restored).toContain('"custom":"function"');
+      expect(await same(text('GET /sub/throws', ['Connection: close']))).toContain(
+        '{"handled":"thrown in a mounted app","prototype":true}',
+      );
+    });
+
+    test('100-continue: the body comes after the go-ahead', async () => {
+      const headers = [
+        'Expect: 100-continue',
+        'Content-Type: application/json',
+        'Content-Length: 7',
+        'Connection: close',
+      ];
+      const answer = await same(text('POST /parsed', headers), '{"a":1}');
+      expect(answer).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK[^]*\{"a":1\}$/);
+    });
+
+    test('chunked bodies with trailers and extensions, however they are cut, are streamed through', async () => {
+      const chunks = ['5;ext=1\r\nhel', 'lo\r\n', '6\r\n world\r\n0\r\nX-Trailer: yes\r\n\r\n'];
+      const answer = await same(text('POST /echo', ['Transfer-Encoding: chunked', 'Connection: close']), ...chunks);
+      expect(answer.replace(/\r\n[\da-f]+\r\n/g, '')).toContain('hello world');
+    });
+
+    test.each([
+      ['no HTTP', 'garbage\r\n\r\n', '400'],
+      ['no Host', 'GET / HTTP/1.1\r\n\r\n', '400'],
+      ['a header that is none', text('GET /', ['no colon']), '400'],
+      ['two lengths', text('POST /echo', ['Content-Length: 1', 'Content-Length: 2']), '400'],
+      ['an unknown expectation', text('GET /', ['Expect: wonders', 'Connection: close']), '417'],
+      ['headers too long', text('GET /', [`X-Long: ${'x'.repeat(20_000)}`]), '431'],
+    ])('what Node itself answers stays: %s', async (_, bytes, status) => {
+      expect(await same(bytes)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    });
+  });
+});
+
+describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => {
+  afterEach(closeServers);
+
+  /** Does the same with a server of each kind; gives what came of it, which is the same. */
+  async function same<Result>(run: (create: Create) => Promise<Result>): Promise<Result> {
+    const [expected, result] = [await run(NODE), await run(createHttpServer)];
+    expect(result).toEqual(expected);
+    return result;
+  }
+
+  test('Express finds nothing to change: requests and responses are born with the prototypes of the app', async () => {
+    const app = express();
+    app.get('/', (_req, res) => void res.end());
+    const seen = async (create: Create) => {
+      const prototypes: boolean[] = [];
+      const look = (req: IncomingMessage, res: ServerResponse) =>
+        prototypes.push(Object.getPrototypeOf(req) === app.request, Object.getPrototypeOf(res) === app.response);
+      const server = create(app).prependListener('request', look).on('request', look);
+      await send(await listen(server), text('GET /', ['Connection: close']));
+      return prototypes;
+    };
+    expect(await seen(createHttpServer)).toEqual([true, true, true, true]);
+    expect(await seen(NODE)).toEqual([false, false, true, true]);
+  });
+
+  test('no field that Node sets is caught by an accessor of Express: its own hide them with http.createServer', () => {
+    const req = new IncomingMessage(new net.Socket());
+    const caught = (born: object, prototype: object) =>
+      Reflect.ownKeys(born).filter((key) => {
+        let owner: object | null = prototype;
+        while (owner !== null && !Object.hasOwn(owner, key)) owner = Object.getPrototypeOf(owner) as object | null;
+        return owner !== null && Object.getOwnPropertyDescriptor(owner, key)?.writable !== true;
+      });
+    expect(caught({ ip: '' }, express.request)).toEqual(['ip']);
+    expect(caught(req, express().request)).toEqual([]);
+    expect(caught(new ServerResponse(req), express().response)).toEqual([]);
+  });
+
+  test('methods that the user adds to the prototypes later, and prototypes that it replaces, are there', async () => {
+    const answer = await same(async (create) => {
+      const app = express();
+      app.get('/', (req, res) => {
+        (res as unknown as { reply(text: unknown): void }).reply((req as unknown as { late?: string }).late);
+      });
+      const server = await listen(create(app));
+      Object.assign(app.request, { late: 'added' });
+      Object.assign(app.response, {
+        reply(this: Response, value: string) {
+          this.send(value);
+        },
+      });
+      const added = await send(server, text('GET /', ['Connection: close']));
+      app.request = Object.create(app.request, { late: { value: 'replaced' } }) as Request;
+      return [added, await send(server, text('GET /', ['Connection: close']))];
+    });
+    expect(answer).toEqual([expect.stringMatching(/added$/), expect.stringMatching(/replaced$/)]);
+  });
+
+  test('an app that is mounted in another after its server was made inherits from it', async () => {
+    const answer = await same(async (create) => {
+      const [app, parent] = [express(), express()];
+      app.get('/', (req, res) => void res.send((req as unknown as { inherited?: string }).inherited));
+      const server = await listen(create(app));
+      Object.assign(parent.request, { inherited: 'from the parent' });
+      parent.use('/child', app);
+      return send(server, text('GET /', ['Connection: close']));
+    });
+    expect(answer).toMatch(/from the parent$/);
+  });
+
+  test.each([
+    ['a plain function', () => (_req: IncomingMessage, res: ServerResponse) => void res.end('plain')],
+    ['a router', () => express.Router() as unknown as RequestListener],
+    ['a function around an app', () => (req: IncomingMessage, res: ServerResponse) => express()(req, res)],
+    ['what only looks like an app', () => Object.assign(() => undefined, { request: {}, response: {} })],
+  ])('%s gets the classes of Node', async (_, listener) => {
+    const prototypes = await same(async (create) => {
+      const server = await listen(create(listener()));
+      const [handler] = server.listeners('request');
+      expect(handler).toBeInstanceOf(Function);
+      server.removeAllListeners('request').on('request', (req, res) => {
+        res.end(String(Object.getPrototypeOf(req) === IncomingMessage.prototype && !('app' in res)));
+      });
+      return send(server, text('GET /', ['Connection: close']));
+    });
+    expect(prototypes).toMatch(/true$/);
+  });
+
+  test('a function and a router answer as ever', async () => {
+    const router = express.Router();
+    router.get('/routed', (_req, res) => void res.end('routed'));
+    const listener: RequestListener = (req, res) =>
+      router(req as Request, res as Response, () => void res.writeHead(404).end('not routed'));
+    const ask = (path: string) =>
+      same(async (create) => send(await listen(create(listener)), text(`GET ${path}`, ['Connection: close'])));
+    expect(await ask('/routed')).toMatch(/routed$/);
+    expect(await ask('/other')).toMatch(/^HTTP\/1\.1 404/);
+  });
+
+  test('options go to Node as they are, and its classes of the user win', async () => {
+    class Ours extends IncomingMessage {}
+    class Answer<Req extends IncomingMessage> extends ServerResponse<Req> {}
+    const result = await same(async (create) => {
+      const app = express();
+      app.get('/', (_req, res) => void res.end('ok'));
+      const options = {
+        maxHeaderSize: 1_000,
+        keepAliveTimeout: 1_234,
+        requireHostHeader: false,
+        requestTimeout: 4_321,
+      };
+      const server = await listen(create(app, { ...options, IncomingMessage: Ours, ServerResponse: Answer }));
+      const seen: unknown[] = [server instanceof http.Server, server.keepAliveTimeout, server.requestTimeout];
+      server.prependListener('request', (req, res) => seen.push(req instanceof Ours, res instanceof Answer));
+      seen.push(await send(server, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n'));
+      return [...seen, await send(server, text('GET /', [`X-Long: ${'x'.repeat(2_000)}`]))];
+    });
+    expect(result).toEqual([
+      ...[true, 1_234, 4_321, true, true],
+      expect.stringMatching(/^HTTP\/1\.1 200 OK/),
+      expect.stringMatching(/^HTTP\/1\.1 431 /),
+    ]);
+  });
+
+  test.each([
+    ['upgrade', ['Connection: Upgrade', 'Upgrade: websocket'], 'GET /ws'],
+    ['connect', [], 'CONNECT example.com:443'],
+  ])('the %s event has the request, the socket and the first bytes', async (event, headers, requestLine) => {
+    const answer = await same(async (create) => {
+      const server = await listen(create(buildApp(express)));
+      server.on(event, (req: IncomingMessage, socket: net.Socket, head: Buffer) => {
+        socket.end(
+          `HTTP/1.1 101 Switched\r\n\r\n${req.method ?? ''} ${req.url ?? ''} ${req.headers.host ?? ''} ${head.toString()}`,
+        );
+      });
+      return send(server, text(requestLine, headers, 'first bytes'));
+    });
+    expect(answer).toMatch(/a\.b\.example\.com first bytes$/);
+  });
+
+  test('an upgrade that nobody listens for is a request like others', async () => {
+    const headers = ['Connection: Upgrade, close', 'Upgrade: websocket'];
+    const answer = await same(async (create) =>
+      send(
+        await listen(create(buildApp(express))),
+        text('GET /text', headers),
+        text('GET /text', ['Connection: close']),
+      ),
+    );
+    expect(answer).toContain('a text with an ETag');
+  });
+
+  test('checkContinue, checkExpectation and clientError are the user’s, who may hand the request to the app', async () => {
+    const answers = await same(async (create) => {
+      const app = buildApp(express);
+      const server = await listen(create(app));
+      server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
+        res.writeContinue();
+        app(req as Request, res as Response);
+      });
+      server.on('checkExpectation', (_req, res: ServerResponse) => res.writeHead(299).end());
+      server.on('clientError', (error: Error & { code?: string }, socket: net.Socket) => {
+        socket.end(`HTTP/1.1 400 ${error.code ?? ''}\r\n\r\n`);
+      });
+      return Promise.all([
+        send(server, text('POST /echo', ['Expect: 100-continue', 'Content-Length: 2', 'Connection: close']), 'hi'),
+        send(server, text('GET /text', ['Expect: wonders', 'Connection: close'])),
+        send(server, 'garbage\r\n\r\n'),
+      ]);
+    });
+    expect(answers).toEqual([
+      expect.stringMatching(/^HTTP\/1\.1 100 Continue[^]*200 OK[^]*hi/),
+      expect.stringMatching(/^HTTP\/1\.1 299 /),
+      expect.stringMatching(/^HTTP\/1\.1 400 HPE_/),
+    ]);
+  });
+
+  test('large bodies are streamed both ways, with back-pressure', async () => {
+    const block = Buffer.alloc(64 * 1024, 'mcp');
+    const digest = await same(async (create) => {
+      const server = await listen(create(buildApp(express)));
+      const { port } = server.address() as AddressInfo;
+      const req = http.request({ port, method: 'POST', path: '/echo', agent: false });
+      const answer = once(req, 'response') as Promise<[IncomingMessage]>;
+      for (let sent = 0; sent < 64; sent++) if (!req.write(block)) await once(req, 'drain');
+      req.end();
+      const [res] = await answer;
+      return createHash('sha256')
+        .update(Buffer.concat(await res.toArray()))
+        .digest('hex');
+    });
+    expect(digest).toBe(
+      createHash('sha256')
+        .update(Buffer.alloc(64 * 64 * 1024, block))
+        .digest('hex'),
+    );
+  });
+
+  test.each([
+    ['during its answer', text('GET /wait')],
+    ['during its body', text('POST /wait', ['Content-Length: 100'], 'half')],
+  ])('a client that goes away %s is seen in the same way', async (_, bytes) => {
+    const events = await same(async (create) => {
+      const app = express();
+      const seen: string[] = [];
+      let closed: () => void = () => undefined;
+      const done = new Promise<void>((resolve) => (closed = resolve));
+      app.all('/wait', (req, res) => {
+        for (const event of ['aborted', 'error', 'end', 'close']) req.on(event, () => seen.push(`request ${event}`));
+        for (const event of ['finish', 'error', 'close']) res.on(event, () => seen.push(`response ${event}`));
+        res.write('begun');
+        req.resume();
+        req.socket.on('close', () => {
+          setImmediate(() => {
+            seen.push(
+              `destroyed ${String(req.destroyed)} ${String(res.destroyed)}, ended ${String(res.writableEnded)}`,
+            );
+            closed();
+          });
+        });
+      });
+      const client = await connect(await listen(create(app)));
+      client.write(bytes);
+      await once(client, 'data');
+      client.destroy();
+      await done;
+      return seen;
+    });
+    expect(events).toContain('response close');
+    expect(events.at(-1)).toMatch(/ended false$/);
+  });
+});

@@ -1,0 +1,283 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { SUPPORTED_PROTOCOL_VERSIONS, type RequestId } from '@modelcontextprotocol/sdk/types.js';
+import express from 'express';
+import { ERRORS, type ErrorName } from '../../src/errors.js';
+import { mcpErrorHandler, type McpRouterOptions } from '../../src/index.js';
+import { initializeBody, JSON_HEADERS, messagesOf } from '../support/harness.js';
+import type { RawResponse } from '../support/raw-http.js';
+import { cancelled, ping, PLAIN, Target, type Mount } from '../support/target.js';
+
+interface Scenario {
+  readonly options?: Partial<McpRouterOptions>;
+  /** The ID that the error must bear. */
+  readonly id: RequestId | null;
+  provoke(target: Target): Promise<RawResponse>;
+}
+
+const MAX_BODY_SIZE = 100_000;
+const BROKEN = new Error('SECRET-7d1f at internal/store.js:1');
+const brokenStore = {
+  storeEvent: () => Promise.reject(BROKEN),
+  getStreamIdForEventId: () => Promise.reject(BROKEN),
+  replayEventsAfter: () => Promise.reject(BROKEN),
+};
+
+/** For each row of the table, a request that gets it. */
+const SCENARIOS = new Map<ErrorName, Scenario>([
+  ['parseError', { id: null, provoke: (target) => target.post('{"jsonrpc":"2.0","id":1,') }],
+  ['invalidRequest', { id: 7, provoke: (target) => target.post({ jsonrpc: '1.0', id: 7, method: 'ping' }) }],
+  ['emptyBatch', { id: null, provoke: (target) => target.post([]) }],
+  ['batchTooLarge', { id: null, provoke: (target) => target.post(Array.from({ length: 101 }, (_, id) => ping(id))) }],
+  [
+    'batchNotAllowed',
+    { id: null, provoke: async (target) => target.post([ping(1)], { 'mcp-session-id': await target.open() }) },
+  ],
+  ['initializeInBatch', { id: null, provoke: (target) => target.post([initializeBody(3)]) }],
+  [
+    'alreadyInitialized',
+    {
+      id: 'again',
+      provoke: async (target) => target.post(initializeBody('again'), { 'mcp-session-id': await target.open() }),
+    },
+  ],
+  [
+    'requestIdInFlight',
+    {
+      id: 5,
+      provoke: async (target) => {
+        const session = await target.open();
+        const { response } = await target.waiting(5, session);
+        const refused = await target.post(ping(5), { 'mcp-session-id': session });
+        target.happened.emit('release');
+        expect(messagesOf((await response).body)).toMatchObject([{ id: 5, result: {} }]);
+        return refused;
+      },
+    },
+  ],
+  [
+    'invalidInitialize',
+    { id: 0, provoke: (target) => target.post({ jsonrpc: '2.0', id: 0, method: 'initialize', params: {} }) },
+  ],
+  ['sessionRequired', { id: 'a', provoke: (target) => target.post(ping('a')) }],
+  [
+    'unsupportedProtocolVersion',
+    {
+      id: 1,
+      provoke: async (target) =>
+        target.post(ping(1), { 'mcp-session-id': await target.open(), 'mcp-protocol-version': '1999-01-01' }),
+    },
+  ],
+  [
+    'unknownEventId',
+    {
+      id: null,
+      provoke: async (target) => target.get({ 'mcp-session-id': await target.open(), 'last-event-id': '1' }),
+    },
+  ],
+  ['unauthorized', { options: { requirePrincipal: true }, id: null, provoke: (target) => target.post(ping(1)) }],
+  ['hostNotAllowed', { id: null, provoke: (target) => target.post(ping(1), { host: 'evil.example' }) }],
+  ['originNotAllowed', { id: null, provoke: (target) => target.post(ping(1), { origin: 'https://evil.example' }) }],
+  ['sessionNotFound', { id: 1, provoke: (target) => target.post(ping(1), { 'mcp-session-id': 'unknown' }) }],
+  ['methodNotAllowed', { id: null, provoke: (target) => target.send('PUT', JSON_HEADERS, ping(1)) }],
+  ['notAcceptable', { id: null, provoke: (target) => target.post(ping(1), { accept: 'application/json' }) }],
+  [
+    'streamConflict',
+    {
+      id: null,
+      provoke: async (target) => {
+        const session = await target.open();
+        await target.stream(session);
+        return target.get({ 'mcp-session-id': session });
+      },
+    },
+  ],
+  [
+    'bodyTooLarge',
+    {
+      options: { maxBodySize: MAX_BODY_SIZE },
+      id: null,
+      provoke: (target) => target.post(JSON.stringify(ping(1)).padEnd(2 * MAX_BODY_SIZE)),
+    },
+  ],
+  ['unsupportedMediaType', { id: null, provoke: (target) => target.post(ping(1), { 'content-type': 'text/plain' }) }],
+  [
+    'internalError',
+    {
+      options: {
+        serverFactory: () => {
+          throw BROKEN;
+        },
+      },
+      id: 1,
+      provoke: (target) => target.post(initializeBody(1)),
+    },
+  ],
+  [
+    'openTimeout',
+    {
+      id: 1,
+      options: { openTimeout: 30_000 },
+      provoke: async (target) => {
+        const asked = once(target.happened, 'asked');
+        const response = target.post(initializeBody(1), { 'x-slow': 'yes' });
+        await asked;
+        target.clock.advance(30_000);
+        return response;
+      },
+    },
+  ],
+  [
+    'atCapacity',
+    {
+      options: { maxSessions: 1 },
+      id: 1,
+      provoke: async (target) => {
+        await target.open();
+        return target.post(initializeBody(1));
+      },
+    },
+  ],
+  [
+    'principalAtCapacity',
+    {
+      options: { maxSessionsPerPrincipal: 1, principal: () => 'alice' },
+      id: 1,
+      provoke: async (target) => {
+        await target.open();
+        return target.post(initializeBody(1));
+      },
+    },
+  ],
+  [
+    'draining',
+    {
+      id: 1,
+      provoke: async (target) => {
+        await target.router.drain(1_000);
+        return target.post(initializeBody(1));
+      },
+    },
+  ],
+  [
+    'storeUnavailable',
+    {
+      options: { eventStore: brokenStore },
+      id: null,
+      provoke: async (target) => target.get({ 'mcp-session-id': await target.open(), 'last-event-id': '1' }),
+    },
+  ],
+  [
+    'requestTimedOut',
+    {
+      options: { requestTimeout: 60_000 },
+      id: 8,
+      provoke: async (target) => {
+        const { response } = await target.waiting(8, await target.open());
+        target.clock.advance(60_000);
+        return response;
+      },
+    },
+  ],
+  [
+    'requestCancelled',
+    {
+      options: { enableJsonResponse: true },
+      id: 8,
+      provoke: async (target) => {
+        const session = await target.open();
+        const { response } = await target.waiting(8, session);
+        expect(await target.post(cancelled(8), { 'mcp-session-id': session })).toMatchObject({ status: 202, body: '' });
+        return response;
+      },
+    },
+  ],
+  [
+    'sessionClosed',
+    {
+      id: 8,
+      provoke: async (target) => {
+        const session = await target.open();
+        const { response } = await target.waiting(8, session);
+        expect(await target.send('DELETE', { 'mcp-session-id': session })).toMatchObject({ status: 200, body: '' });
+        return response;
+      },
+    },
+  ],
+]);
+
+const MOUNTS: readonly Mount[] = [
+  PLAIN,
+  { where: 'at the root', path: '/mcp', mount: (app, router) => app.use(router) },
+  {
+    where: 'with a path of its own',
+    path: '/rpc/v1',
+    options: { path: '/rpc/v1' },
+    mount: (app, router) => app.use(router),
+  },
+  {
+    where: 'behind express.json(), before mcpErrorHandler()',
+    path: '/mcp',
+    mount: (app, router) => app.use('/mcp', express.json(), router, mcpErrorHandler()),
+  },
+];
+
+const HEADERS_OF = new Map<number, readonly [string, string]>([
+  [401, ['www-authenticate', 'Bearer']],
+  [405, ['allow', 'GET, POST, DELETE']],
+  [503, ['retry-after', '5']],
+]);
+
+/** The error that the response gives, and all that it says beside it. */
+function errorIn({ headers, body }: RawResponse): unknown {
+  if (headers.get('content-type') === 'application/json') return JSON.parse(body);
+  expect(headers.get('content-type')).toBe('text/event-stream');
+  const messages = messagesOf(body);
+  expect(messages).toHaveLength(1);
+  return messages[0];
+}
+
+describe.each(MOUNTS)('every row of the error table, as a client gets it from a router $where', (mount) => {
+  let target: Target;
+  beforeEach(() => (target = new Target()));
+  afterEach(() => target.close());
+
+  test.each(Object.keys(ERRORS) as ErrorName[])('%s', async (name) => {
+    const scenario = SCENARIOS.get(name);
+    if (scenario === undefined) throw new Error(`no request is known that provokes ${name}`);
+    await target.start(mount, {
+      serverFactory: ({ req }) => {
+        if (req.headers['x-slow'] === undefined) return target.server();
+        target.happened.emit('asked');
+        return new Promise(() => undefined);
+      },
+      ...scenario.options,
+    });
+
+    const response = await scenario.provoke(target);
+
+    const { status, code, message } = ERRORS[name];
+    expect(response.status).toBe(status);
+    // A parser before the router throws before anybody could read an ID.
+    expect(errorIn(response)).toEqual({ jsonrpc: '2.0', error: { code, message }, id: scenario.id });
+    if (status !== 200) expect(response.headers.get('content-type')).toBe('application/json');
+    for (const [of, [header, value]] of HEADERS_OF) {
+      expect(response.headers.get(header)).toBe(status === of ? value : undefined);
+    }
+    expect(response.body).not.toMatch(/<|SECRET|\.[jt]s:|\n\s+at /);
+  });
+});
+
+describe('docs/http.md', () => {
+  test('holds exactly the rows of src/errors.ts: names, statuses, codes and messages, in the same order', () => {
+    const rows = [
+      ...readFileSync('docs/http.md', 'utf8').matchAll(/^\| `(\w+)` *\| (\d{3}) *\| (-\d{5}) *\| (.+?) *\|/gm),
+    ];
+    const versions = SUPPORTED_PROTOCOL_VERSIONS.join(', ');
+    expect(
+      rows.map(([, name, status, code, message]) => ({ name, status: Number(status), code: Number(code), message })),
+    ).toEqual(
+      Object.entries(ERRORS).map(([name, row]) => ({ name, ...row, message: row.message.replace(versions, '…') })),
+    );
+  });
+});

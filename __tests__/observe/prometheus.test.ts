@@ -1,0 +1,131 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import express from 'express';
+import { type CoreEvents, Events } from '../../src/events.js';
+import { createMetrics } from '../../src/observe/metrics.js';
+import { ensureDebianTool } from '../support/debian.js';
+import { sessionInfo } from '../support/session-info.js';
+
+/** Of each state some, so that no query gives the right number by chance. */
+const ACTIVE = 3;
+const STREAM_LOST = 2;
+const IDLE = 1;
+
+function routerWithSessions() {
+  const events = new Events<CoreEvents>((_name, error) => {
+    throw error;
+  });
+  const metrics = createMetrics(events, {});
+  for (let n = 0; n < ACTIVE + STREAM_LOST + IDLE; n++) events.emit('opened', sessionInfo());
+  for (let n = 0; n < STREAM_LOST; n++) events.emit('orphaned', sessionInfo(), 'stream_lost');
+  for (let n = 0; n < IDLE; n++) events.emit('orphaned', sessionInfo(), 'idle');
+  events.emit('settled', 'tools/call', 'ok', 42);
+  events.emit('settled', '"}\n\\', 'error', 42);
+  events.emit('rejected', 'atCapacity');
+  return metrics;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** The value of an instant query that has one result; undefined while it has none, or Prometheus does not answer yet. */
+async function query(origin: string, expression: string): Promise<number | undefined> {
+  const response = await fetch(`${origin}/api/v1/query?query=${encodeURIComponent(expression)}`).catch(() => undefined);
+  if (response?.status !== 200) return undefined;
+  const { data } = (await response.json()) as { data: { result: { value: [number, string] }[] } };
+  const value = data.result[0]?.value[1];
+  return value === undefined ? undefined : Number(value);
+}
+
+async function until(condition: () => Promise<boolean>, whatElse: () => string): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`not within 30 s: ${whatElse()}`);
+    await new Promise((tick) => setTimeout(tick, 100));
+  }
+}
+
+describe('Prometheus itself (the package of Debian)', () => {
+  const cleanUp: (() => unknown)[] = [];
+  // Downloads the package where it is not there yet.
+  beforeAll(() => ensureDebianTool('promtool', 'prometheus'), 300_000);
+  afterEach(async () => {
+    for (const step of cleanUp.splice(0).reverse()) await step();
+  });
+
+  test('`promtool check metrics` has nothing to say of our metrics', async () => {
+    const promtool = execFile(await ensureDebianTool('promtool', 'prometheus'), ['check', 'metrics']);
+    let said = '';
+    promtool.stdout!.on('data', (text: string) => (said += text));
+    promtool.stderr!.on('data', (text: string) => (said += text));
+    promtool.stdin!.end(await routerWithSessions().registry.metrics());
+    const [code] = await once(promtool, 'close');
+    expect({ said, code }).toEqual({ said: '', code: 0 });
+  });
+
+  test('scrapes an Express app and answers queries for both gauges', async () => {
+    const app = express().get('/metrics', routerWithSessions().handler);
+    const server = app.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    cleanUp.push(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+
+    const folder = await mkdtemp(join(tmpdir(), 'prometheus-'));
+    cleanUp.push(() => rm(folder, { recursive: true }));
+    const target = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await writeFile(
+      join(folder, 'prometheus.yml'),
+      JSON.stringify({
+        global: { scrape_interval: '1s' },
+        scrape_configs: [{ job_name: 'mcp', static_configs: [{ targets: [target] }] }],
+      }),
+    );
+    const origin = `127.0.0.1:${await freePort()}`;
+    const prometheus = await start(folder, origin);
+    cleanUp.push(prometheus.stop);
+
+    const ask = (expression: string) => query(`http://${origin}`, expression);
+    await until(async () => (await ask('up{job="mcp"}')) === 1, prometheus.said);
+    expect(await ask('mcp_sessions_active')).toBe(ACTIVE);
+    expect(await ask('mcp_sessions_orphaned{cause="stream_lost"}')).toBe(STREAM_LOST);
+    expect(await ask('mcp_sessions_orphaned{cause="idle"}')).toBe(IDLE);
+    expect(await ask('sum(mcp_sessions_active) + sum(mcp_sessions_orphaned)')).toBe(ACTIVE + STREAM_LOST + IDLE);
+    expect(await ask('mcp_server_operation_duration_seconds_count{mcp_method_name="other",outcome="error"}')).toBe(1);
+    expect(await ask('mcp_sessions_closed_total{reason="expired"}')).toBe(0);
+  }, 60_000);
+});
+
+/** Starts a Prometheus that keeps everything in the folder, which holds its `prometheus.yml`. */
+async function start(folder: string, address: string): Promise<{ said: () => string; stop: () => Promise<void> }> {
+  const prometheus: ChildProcess = spawn(
+    await ensureDebianTool('prometheus', 'prometheus'),
+    [
+      `--config.file=${join(folder, 'prometheus.yml')}`,
+      `--storage.tsdb.path=${join(folder, 'data')}`,
+      `--web.listen-address=${address}`,
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  let said = '';
+  prometheus.stderr!.on('data', (text: Buffer) => (said += text.toString()));
+  const exited = once(prometheus, 'exit');
+  return {
+    said: () => said,
+    stop: async () => {
+      prometheus.kill();
+      await exited;
+    },
+  };
+}

@@ -1,0 +1,290 @@
+import fc from 'fast-check';
+import { until } from '../support/waiting.js';
+import { type Model, type ModelCall, type ModelSession } from './model.js';
+import type { World } from './world.js';
+
+type Command = fc.AsyncCommand<Model, World>;
+
+/** Between any two commands, so that no two sessions become unattached at the same moment. */
+export const TICK = 10;
+/** Times in the settings and here end in digits that keep deadlines of different kinds apart; that of commands is 0. */
+export const DRAIN_TIMEOUT = 309;
+
+const USERS = ['alice', 'bob', undefined] as const;
+const ANYBODY_ELSE = 'mallory';
+const METHODS = ['POST', 'GET', 'DELETE'] as const;
+
+/** Waits until what the model says has ended has ended. */
+export async function settled(model: Model, world: World): Promise<void> {
+  for (const number of model.takeEnded()) await world.exchanges[number]!.over();
+  if (model.over) await world.stopped;
+}
+
+/** Lets time pass in both, stopping at each moment at which the model has something to happen. */
+export async function advance(model: Model, world: World, ms: number): Promise<void> {
+  const end = model.now + ms;
+  for (let next = model.nextDeadline(end); next !== undefined; next = model.nextDeadline(end)) {
+    world.clock.advance(next - model.now);
+    model.moveTo(next);
+    await settled(model, world);
+  }
+  world.clock.advance(end - model.now);
+  model.moveTo(end);
+}
+
+/** The router shows what the model holds, to the app and to Prometheus. */
+export async function agree(model: Model, world: World): Promise<void> {
+  const { sessions } = world.router;
+  expect(sessions.stats()).toEqual(model.stats());
+  expect(sessions.list()).toMatchObject(model.list());
+  expect(await world.metrics()).toEqual(model.metrics());
+  expect(world.servers.size).toBe(model.inState('active', 'orphaned').length);
+}
+
+function command(
+  name: string,
+  check: (model: Model) => boolean,
+  act: (model: Model, world: World) => Promise<void>,
+): Command {
+  return {
+    check,
+    toString: () => name,
+    run: async (model, world) => {
+      await act(model, world);
+      await settled(model, world);
+      await agree(model, world);
+      await advance(model, world, TICK);
+    },
+  };
+}
+
+const pick = <T>(from: readonly T[], n: number): T => from[n % from.length]!;
+const nth = fc.nat(1000);
+const open = (model: Model): ModelSession[] => model.inState('active', 'orphaned');
+const as = (user: string | undefined) => (user === undefined ? {} : { 'x-user': user });
+
+/** A command on one session of those that a list names. */
+function onSession(
+  name: string,
+  among: (model: Model) => ModelSession[],
+  act: (session: ModelSession, model: Model, world: World) => Promise<void>,
+): fc.Arbitrary<Command> {
+  return nth.map((n) =>
+    command(
+      `${name}(${n})`,
+      (model) => among(model).length > 0,
+      (model, world) => act(pick(among(model), n), model, world),
+    ),
+  );
+}
+
+/** A command on one call of those that are not settled. */
+function onCall(
+  name: string,
+  act: (call: ModelCall, model: Model, world: World) => Promise<void>,
+  among = (model: Model): ModelCall[] => model.calls(),
+): fc.Arbitrary<Command> {
+  return nth.map((n) =>
+    command(
+      `${name}(${n})`,
+      (model) => among(model).length > 0,
+      (model, world) => act(pick(among(model), n), model, world),
+    ),
+  );
+}
+
+const openings = fc.tuple(fc.constantFrom(...USERS), fc.boolean()).map(([user, slow]) =>
+  command(
+    `${slow ? 'openSlowly' : 'open'}(${user})`,
+    () => true,
+    async (model, world) => {
+      const id = `session-${world.exchanges.length}`;
+      const gate = world.holdFactory(id);
+      const exchange = world.initialize(id, as(user));
+      const admitted = model.admit(id, user, exchange.number);
+      if (typeof admitted === 'string') {
+        const { status, headers } = await exchange.reply();
+        expect([status, headers['retry-after']]).toEqual([503, '5']);
+        return;
+      }
+      await gate.reached.promise;
+      if (slow) return;
+      gate.resolve();
+      expect((await exchange.reply()).status).toBe(200);
+      model.activate(admitted);
+    },
+  ),
+);
+
+const initializing = (model: Model): ModelSession[] => model.inState('initializing');
+
+const finishOpening = onSession('finishOpening', initializing, async (session, model, world) => {
+  world.gates.get(session.id)!.resolve();
+  const { status, headers } = await world.exchanges[session.opening]!.reply();
+  expect([status, headers['mcp-session-id']]).toEqual([200, session.id]);
+  model.activate(session);
+});
+
+const throwInFactory = onSession('throwInFactory', initializing, async (session, model, world) => {
+  world.gates.get(session.id)!.reject(new Error('the factory failed'));
+  expect((await world.exchanges[session.opening]!.reply()).status).toBe(500);
+  model.fail(session, 'internalError');
+});
+
+const hangUpOpening = onSession('hangUpOpening', initializing, async (session, model, world) => {
+  await world.exchanges[session.opening]!.hangUp();
+  await until('the opening is given up', () => world.router.sessions.get(session.id) === undefined);
+  model.fail(session);
+});
+
+const ping = onSession('ping', open, async (session, model, world) => {
+  const { status } = await world.ping(session.id, as(session.user)).reply();
+  expect(status).toBe(session.retiring ? 404 : 200);
+  model.touch(session);
+});
+
+const call = onSession('call', open, async (session, model, world) => {
+  const key = `call-${world.exchanges.length}`;
+  if (session.retiring) {
+    expect((await world.call(session.id, key, as(session.user)).reply()).status).toBe(404);
+    model.touch(session);
+    return;
+  }
+  const exchange = await world.wait(session.id, key, as(session.user));
+  model.call(session, key, exchange.number);
+});
+
+const finishCall = onCall('finishCall', async (call, model, world) => {
+  const { key, session, exchange, connected } = call;
+  const { requests } = world.router.sessions.get(session.id)!;
+  (await world.handler(key)).finish();
+  if (connected) expect((await world.exchanges[exchange]!.reply()).text).toContain(key);
+  else await until('the call is settled', () => world.router.sessions.get(session.id)?.requests !== requests);
+  model.settle(call, 'ok');
+});
+
+const cancelCall = onCall('cancelCall', async (call, model, world) => {
+  const { key, session } = call;
+  const { status } = await world
+    .notify(session.id, 'notifications/cancelled', { requestId: key }, as(session.user))
+    .reply();
+  expect(status).toBe(202);
+  expect((await world.handler(key)).signal.aborted).toBe(true);
+  model.settle(call, 'cancelled');
+});
+
+const hangUpCall = onCall(
+  'hangUpCall',
+  async (call, model, world) => {
+    await world.exchanges[call.exchange]!.hangUp();
+    model.hangUpCall(call);
+  },
+  (model) => model.calls().filter(({ connected }) => connected),
+);
+
+const stream = onSession('stream', open, async (session, model, world) => {
+  const exchange = world.send('GET', { 'mcp-session-id': session.id, ...as(session.user) });
+  const refused = session.retiring ? 404 : model.draining ? 503 : session.stream !== undefined ? 409 : undefined;
+  expect(await exchange.status()).toBe(refused ?? 200);
+  if (refused === undefined) return model.stream(session, exchange.number);
+  await exchange.over();
+  model.touch(session);
+});
+
+const hangUpStream = onSession(
+  'hangUpStream',
+  (model) => open(model).filter(({ stream }) => stream !== undefined),
+  async (session, model, world) => {
+    await world.exchanges[session.stream!]!.hangUp();
+    model.hangUpStream(session);
+  },
+);
+
+const terminate = onSession('terminate', open, async (session, model, world) => {
+  const exchange = world.send('DELETE', { 'mcp-session-id': session.id, ...as(session.user) });
+  expect((await exchange.reply()).status).toBe(200);
+  model.close(session, 'deleted');
+});
+
+const closeByApp = onSession(
+  'closeByApp',
+  ({ sessions }) => sessions,
+  async (session, model, world) => {
+    expect(await world.router.sessions.close(session.id)).toBe(true);
+    model.close(session, 'deleted');
+  },
+);
+
+const closeByServer = onSession('closeByServer', open, async (session, model, world) => {
+  await world.serverOf.get(session.id)!.close();
+  model.close(session, 'deleted');
+});
+
+const closeByPrincipal = fc.constantFrom('alice', 'bob').map((user) => {
+  const own = (model: Model) => model.sessions.filter((session) => session.user === user);
+  return command(
+    `closeByPrincipal(${user})`,
+    (model) => own(model).length > 0,
+    async (model, world) => {
+      const sessions = own(model);
+      expect(await world.router.sessions.closeByPrincipal(user)).toBe(sessions.length);
+      for (const session of sessions) model.close(session, 'deleted');
+    },
+  );
+});
+
+/** Somebody else's session, whatever its state, is no session; nor does a stranger keep it alive. */
+const trespass = fc.constantFrom(...METHODS).chain((method) =>
+  onSession(
+    `trespass ${method}`,
+    ({ sessions }) => sessions,
+    async ({ id }, _model, world) => {
+      const body = method === 'POST' ? { jsonrpc: '2.0', id: 1, method: 'ping' } : undefined;
+      const exchange = world.send(method, { 'mcp-session-id': id, ...as(ANYBODY_ELSE) }, body);
+      expect((await exchange.reply()).status).toBe(404);
+    },
+  ),
+);
+
+const pass = fc.constantFrom(TICK, 100, 150, 160, 190, 200, 210, 400, 600, 800, 1000, 2000).map((ms) =>
+  command(
+    `pass(${ms})`,
+    () => true,
+    (model, world) => advance(model, world, ms),
+  ),
+);
+
+const drain = command(
+  'drain',
+  ({ draining }) => !draining,
+  async (model, world) => {
+    world.stopped = world.router.drain(DRAIN_TIMEOUT);
+    model.drain(DRAIN_TIMEOUT);
+  },
+);
+
+/** Everything that clients, the app and the clock do to sessions; draining seldom, as not much comes after it. */
+export const commands: fc.Arbitrary<Command>[] = [
+  openings,
+  openings,
+  finishOpening,
+  throwInFactory,
+  hangUpOpening,
+  ping,
+  call,
+  call,
+  finishCall,
+  cancelCall,
+  hangUpCall,
+  stream,
+  hangUpStream,
+  terminate,
+  closeByApp,
+  closeByServer,
+  closeByPrincipal,
+  trespass,
+  pass,
+  pass,
+  pass,
+  fc.oneof({ weight: 9, arbitrary: pass }, { weight: 1, arbitrary: fc.constant(drain) }),
+];

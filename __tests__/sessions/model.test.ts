@@ -1,0 +1,64 @@
+import fc from 'fast-check';
+import { until } from '../support/waiting.js';
+import { advance, agree, commands, DRAIN_TIMEOUT, settled } from './commands.js';
+import { Model, type Settings } from './model.js';
+import { World } from './world.js';
+
+/** More of them with MODEL_RUNS=5000, say. */
+const RUNS = Number(process.env.MODEL_RUNS ?? 300);
+
+const settings: fc.Arbitrary<Settings> = fc.record({
+  ttl: fc.constant(1000),
+  orphanAfter: fc.constant(200),
+  orphanTtl: fc.constant(600),
+  maxLifetime: fc.constantFrom(undefined, 1203),
+  requestTimeout: fc.constant(801),
+  openTimeout: fc.constant(505),
+  keepAlive: fc.constant(157),
+  maxSessions: fc.constantFrom(3, 4),
+  maxSessionsPerPrincipal: fc.constantFrom(undefined, 2),
+  enableJsonResponse: fc.boolean(),
+});
+
+/** Ends a run as an app would, and looks for anything that was left. */
+async function finish(model: Model, world: World, ending: 'close' | 'drain'): Promise<void> {
+  if (ending === 'close') {
+    world.stopped = world.router.close();
+    model.closeAll();
+  } else if (!model.draining) {
+    world.stopped = world.router.drain(DRAIN_TIMEOUT);
+    model.drain(DRAIN_TIMEOUT);
+  }
+  await settled(model, world);
+  await advance(model, world, DRAIN_TIMEOUT);
+  await world.stopped;
+  for (const exchange of world.exchanges) await exchange.over();
+  await agree(model, world);
+  expect(model.sessions).toEqual([]);
+  expect(world.clock.pending).toBe(0);
+
+  // What the app's own code does only now finds nobody, and leaves nothing.
+  for (const gate of world.gates.values()) gate.resolve();
+  for (const handler of world.handlers.values()) (await handler.promise).finish();
+  await until('servers that came too late are closed', () => world.servers.size === 0 && world.clock.pending === 0);
+}
+
+test(
+  'whatever clients, app and clock do, states, counts and Prometheus follow DESIGN 2 to 4, and a stopped router leaves no timer, server or reply',
+  async () => {
+    const run = async (chosen: Settings, plan: Iterable<fc.AsyncCommand<Model, World>>, ending: 'close' | 'drain') => {
+      const world = await World.start(chosen);
+      const model = new Model(chosen, world.clock.now());
+      try {
+        await fc.asyncModelRun(() => ({ model, real: world }), plan);
+        await finish(model, world, ending);
+      } finally {
+        await world.stop();
+      }
+    };
+    const plans = fc.commands(commands, { maxCommands: 40, size: 'max' });
+    const endings = fc.constantFrom('close' as const, 'drain' as const);
+    await fc.assert(fc.asyncProperty(settings, plans, endings, run), { numRuns: RUNS });
+  },
+  RUNS * 1000,
+);

@@ -1,0 +1,347 @@
+import type { CloseReason, OrphanCause, Outcome, SessionInfo } from '../../src/events.js';
+import type { ErrorName } from '../../src/errors.js';
+
+/** The options that the model knows of. */
+export interface Settings {
+  readonly ttl: number;
+  readonly orphanAfter: number;
+  readonly orphanTtl: number;
+  readonly maxLifetime: number | undefined;
+  readonly requestTimeout: number;
+  readonly openTimeout: number;
+  readonly keepAlive: number;
+  readonly maxSessions: number;
+  readonly maxSessionsPerPrincipal: number | undefined;
+  readonly enableJsonResponse: boolean;
+}
+
+/** A request of the tool that is not settled. */
+export interface ModelCall {
+  readonly key: string;
+  readonly session: ModelSession;
+  readonly exchange: number;
+  readonly since: number;
+  /** Whether its client is still there to get the answer. */
+  connected: boolean;
+  /** Whether the head of an SSE reply is out. */
+  streaming: boolean;
+}
+
+export interface ModelSession {
+  readonly id: string;
+  readonly user: string | undefined;
+  /** The exchange that asks for it. */
+  readonly opening: number;
+  state: 'initializing' | 'active' | 'orphaned' | 'closed';
+  cause: OrphanCause | undefined;
+  openedAt: number;
+  idleSince: number;
+  retiring: boolean;
+  streamLost: boolean;
+  /** The exchange that is its standalone stream. */
+  stream: number | undefined;
+  calls: ModelCall[];
+}
+
+/** Something that will come to pass by the clock alone. */
+interface Deadline {
+  readonly at: number;
+  readonly happen: () => void;
+}
+
+/**
+ * DESIGN 2 to 4 without HTTP, promises and timers: what the states, leases and counts of a router must be after what its
+ * clients, its app and the clock have done. Exchanges are numbers; those that must have ended are collected for the caller.
+ */
+export class Model {
+  readonly sessions: ModelSession[] = [];
+  readonly opened = { count: 0 };
+  readonly closed = new Map<CloseReason, number>();
+  readonly rejected = new Map<ErrorName, number>();
+  /** How the calls of the tool were settled. */
+  readonly outcomes = new Map<Outcome, number>();
+  readonly settings: Settings;
+  draining = false;
+  /** Drained or closed: nothing is left, and nothing will be. */
+  over = false;
+  now: number;
+  #drainUntil: number | undefined;
+  #ended: number[] = [];
+
+  constructor(settings: Settings, now: number) {
+    this.settings = settings;
+    this.now = now;
+  }
+
+  /** Exchanges that have ended since this was last asked. */
+  takeEnded(): number[] {
+    return this.#ended.splice(0);
+  }
+
+  inState(...states: ModelSession['state'][]): ModelSession[] {
+    return this.sessions.filter(({ state }) => states.includes(state));
+  }
+
+  calls(): ModelCall[] {
+    return this.sessions.flatMap(({ calls }) => calls);
+  }
+
+  /** What an `initialize` gets at once: the entry of a session that is to be, or a refusal. */
+  admit(id: string, user: string | undefined, exchange: number): ModelSession | ErrorName {
+    const refusal = this.draining ? 'draining' : this.#makeRoom(user);
+    if (refusal !== undefined) {
+      count(this.rejected, refusal);
+      return refusal;
+    }
+    const session: ModelSession = {
+      id,
+      user,
+      opening: exchange,
+      state: 'initializing',
+      cause: undefined,
+      openedAt: this.now,
+      idleSince: this.now,
+      retiring: false,
+      streamLost: false,
+      stream: undefined,
+      calls: [],
+    };
+    this.sessions.push(session);
+    return session;
+  }
+
+  activate(session: ModelSession): void {
+    session.state = 'active';
+    session.openedAt = this.now;
+    session.idleSince = this.now;
+    this.opened.count += 1;
+    this.#ended.push(session.opening);
+    this.#released(session);
+  }
+
+  /** Its opening failed; who hung up is not told, and so not counted as rejected. */
+  fail(session: ModelSession, rejected?: ErrorName): void {
+    this.#remove(session);
+    this.#ended.push(session.opening);
+    if (rejected !== undefined) count(this.rejected, rejected);
+  }
+
+  /** An exchange of the session's own principal that is over at once. */
+  touch(session: ModelSession): void {
+    this.#attach(session);
+    this.#released(session);
+  }
+
+  call(session: ModelSession, key: string, exchange: number): void {
+    this.#attach(session);
+    const since = this.now;
+    session.calls.push({ key, session, exchange, since, connected: true, streaming: false });
+  }
+
+  settle(call: ModelCall, outcome: Outcome): void {
+    const { session } = call;
+    count(this.outcomes, outcome);
+    if (call.connected) this.#ended.push(call.exchange);
+    session.calls = session.calls.filter((other) => other !== call);
+    this.#released(session);
+  }
+
+  /** The client of a call goes away; the call goes on (spec 2025-11-25, basic/transports, "Sending Messages"). */
+  hangUpCall(call: ModelCall): void {
+    call.connected = false;
+    call.session.streamLost = true;
+  }
+
+  stream(session: ModelSession, exchange: number): void {
+    this.#attach(session);
+    session.stream = exchange;
+    session.streamLost = false;
+  }
+
+  hangUpStream(session: ModelSession): void {
+    session.stream = undefined;
+    session.streamLost = true;
+    this.#released(session);
+  }
+
+  close(session: ModelSession, reason: CloseReason): void {
+    if (session.state === 'initializing') {
+      this.fail(session, 'draining');
+      return;
+    }
+    this.#endStream(session);
+    for (const call of session.calls) {
+      count(this.outcomes, 'closed');
+      if (call.connected) this.#ended.push(call.exchange);
+    }
+    this.#remove(session);
+    count(this.closed, reason);
+    this.#closeIfDrained();
+  }
+
+  drain(timeout: number): void {
+    this.draining = true;
+    this.#drainUntil ??= this.now + timeout;
+    for (const session of this.inState('active', 'orphaned')) {
+      if (session.stream === undefined) continue;
+      this.#endStream(session);
+      this.#released(session);
+    }
+    this.#closeIfDrained();
+  }
+
+  closeAll(): void {
+    this.draining = true;
+    this.over = true;
+    for (const session of [...this.sessions]) this.close(session, 'shutdown');
+  }
+
+  /** The next moment, up to `end`, at which something happens by itself. */
+  nextDeadline(end: number): number | undefined {
+    const times = this.#deadlines().map(({ at }) => at);
+    const next = Math.min(...times);
+    return next <= end ? next : undefined;
+  }
+
+  /** Moves on to a moment, past no deadline. */
+  moveTo(moment: number): void {
+    this.now = moment;
+    const due = this.#deadlines().filter(({ at }) => at <= moment);
+    for (const { happen } of due) happen();
+  }
+
+  stats() {
+    return {
+      initializing: this.inState('initializing').length,
+      active: this.inState('active').length,
+      orphaned: this.inState('orphaned').length,
+    };
+  }
+
+  list(): Partial<SessionInfo>[] {
+    return this.sessions.map((session) => ({
+      id: session.id,
+      principal: session.user,
+      state: session.state,
+      orphanCause: session.cause,
+      ageMs: this.now - session.openedAt,
+      idleMs: attached(session) ? 0 : this.now - session.idleSince,
+      requests: session.calls.length,
+    }));
+  }
+
+  /** What Prometheus must read, by name and label; what is 0 is left out. */
+  metrics(): Record<string, number> {
+    const orphaned = (cause: OrphanCause) => this.sessions.filter((session) => session.cause === cause).length;
+    const samples: [string, number][] = [
+      ['mcp_sessions_active', this.inState('active').length],
+      ['mcp_sessions_orphaned idle', orphaned('idle')],
+      ['mcp_sessions_orphaned stream_lost', orphaned('stream_lost')],
+      ['mcp_streams_open standalone', this.sessions.filter(({ stream }) => stream !== undefined).length],
+      ['mcp_streams_open request', this.calls().filter((call) => call.connected && call.streaming).length],
+      ['mcp_sessions_opened_total', this.opened.count],
+      ...[...this.closed].map(([reason, n]): [string, number] => [`mcp_sessions_closed_total ${reason}`, n]),
+      ...[...this.rejected].map(([reason, n]): [string, number] => [`mcp_sessions_rejected_total ${reason}`, n]),
+      ...[...this.outcomes].map(([outcome, n]): [string, number] => [`calls ${outcome}`, n]),
+    ];
+    return Object.fromEntries(samples.filter(([, value]) => value !== 0));
+  }
+
+  #deadlines(): Deadline[] {
+    const { keepAlive, requestTimeout, enableJsonResponse } = this.settings;
+    const deadlines = this.sessions.flatMap((session) => this.#deadlinesOf(session));
+    for (const call of this.calls()) {
+      deadlines.push({ at: call.since + requestTimeout, happen: () => this.settle(call, 'timeout') });
+      if (call.connected && !call.streaming && !enableJsonResponse) {
+        deadlines.push({ at: call.since + keepAlive, happen: () => (call.streaming = true) });
+      }
+    }
+    if (this.#drainUntil !== undefined && !this.over) {
+      deadlines.push({ at: this.#drainUntil, happen: () => this.closeAll() });
+    }
+    return deadlines;
+  }
+
+  #deadlinesOf(session: ModelSession): Deadline[] {
+    const { ttl, orphanAfter, orphanTtl, openTimeout, maxLifetime } = this.settings;
+    const { openedAt, idleSince, cause } = session;
+    if (session.state === 'initializing') {
+      return [{ at: openedAt + openTimeout, happen: () => this.fail(session, 'openTimeout') }];
+    }
+    const deadlines: Deadline[] = [];
+    if (maxLifetime !== undefined && !session.retiring) {
+      deadlines.push({ at: openedAt + maxLifetime, happen: () => this.#retire(session) });
+    }
+    if (cause !== undefined) {
+      const life = cause === 'idle' ? ttl : orphanTtl;
+      deadlines.push({ at: idleSince + life, happen: () => this.close(session, 'expired') });
+    } else if (!attached(session)) {
+      deadlines.push({ at: idleSince + orphanAfter, happen: () => orphan(session) });
+    }
+    return deadlines;
+  }
+
+  #makeRoom(user: string | undefined): ErrorName | undefined {
+    const { maxSessions, maxSessionsPerPrincipal = Infinity } = this.settings;
+    const own = user === undefined ? [] : this.sessions.filter((session) => session.user === user);
+    if (own.length >= maxSessionsPerPrincipal && !this.#evictFrom(own)) return 'principalAtCapacity';
+    if (this.sessions.length >= maxSessions && !this.#evictFrom(this.sessions)) return 'atCapacity';
+    return undefined;
+  }
+
+  #evictFrom(sessions: readonly ModelSession[]): boolean {
+    const orphans = sessions.filter(({ state }) => state === 'orphaned');
+    const [longest] = orphans.sort((a, b) => a.idleSince - b.idleSince);
+    if (longest !== undefined) this.close(longest, 'evicted');
+    return longest !== undefined;
+  }
+
+  #retire(session: ModelSession): void {
+    session.retiring = true;
+    this.#endStream(session);
+    if (!attached(session)) this.close(session, 'lifetime');
+  }
+
+  #endStream(session: ModelSession): void {
+    if (session.stream !== undefined) this.#ended.push(session.stream);
+    session.stream = undefined;
+  }
+
+  #attach(session: ModelSession): void {
+    session.state = 'active';
+    session.cause = undefined;
+  }
+
+  /** One of its leases went: perhaps the last. */
+  #released(session: ModelSession): void {
+    if (attached(session)) return;
+    session.idleSince = this.now;
+    if (session.retiring) this.close(session, 'lifetime');
+    this.#closeIfDrained();
+  }
+
+  #closeIfDrained(): void {
+    if (this.draining && !this.over && !this.sessions.some(attached)) this.closeAll();
+  }
+
+  #remove(session: ModelSession): void {
+    session.state = 'closed';
+    session.cause = undefined;
+    session.calls = [];
+    this.sessions.splice(this.sessions.indexOf(session), 1);
+  }
+}
+
+/** A session is held by its stream and by calls that are not settled; other exchanges are over as soon as they began. */
+export function attached({ stream, calls }: ModelSession): boolean {
+  return stream !== undefined || calls.length > 0;
+}
+
+function orphan(session: ModelSession): void {
+  session.state = 'orphaned';
+  session.cause = session.streamLost ? 'stream_lost' : 'idle';
+}
+
+function count<Key>(counts: Map<Key, number>, key: Key): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}

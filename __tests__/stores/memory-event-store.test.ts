@@ -1,0 +1,527 @@
+import fc from 'fast-check';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import {
+  memoryEventStore,
+  type MemoryEventStore,
+  type MemoryEventStoreOptions,
+} from '../../src/stores/memory-event-store.js';
+import { FakeClock } from '../support/fake-clock.js';
+
+/** What `maxBytes` counts for an event beside its JSON text. */
+const OVERHEAD = 384;
+
+const bytesOf = (message: JSONRPCMessage): number => Buffer.byteLength(JSON.stringify(message)) + OVERHEAD;
+
+const notification = (text: string): JSONRPCMessage => ({
+  jsonrpc: '2.0',
+  method: 'notifications/message',
+  params: { text },
+});
+
+interface Replayed {
+  readonly id: string;
+  readonly message: JSONRPCMessage;
+}
+
+async function replay(store: MemoryEventStore, lastEventId: string): Promise<{ streamId: string; events: Replayed[] }> {
+  const events: Replayed[] = [];
+  const streamId = await store.replayEventsAfter(lastEventId, {
+    send: async (id, message) => {
+      events.push({ id, message });
+    },
+  });
+  return { streamId, events };
+}
+
+// Stream IDs may be anything: with the separator of event IDs in them, empty, or a name that objects have.
+const STREAMS = ['a', 'a_1', '', '_', '__proto__', '0f3e-0.1'];
+
+describe('against a model that never forgets', () => {
+  interface Stored {
+    readonly id: string;
+    readonly streamId: string;
+    readonly json: string;
+    readonly bytes: number;
+    readonly dueAt: number;
+    /** How often the stream had been forgotten before. */
+    readonly life: number;
+    held: boolean;
+  }
+
+  /** Every event there ever was, in order, and which of them are held by the rules of the options. */
+  class Model {
+    readonly all: Stored[] = [];
+    readonly #lives = new Map<string, number>();
+
+    life(streamId: string): number {
+      return this.#lives.get(streamId) ?? 0;
+    }
+
+    held(streamId?: string): Stored[] {
+      return this.all.filter((event) => event.held && (streamId === undefined || event.streamId === streamId));
+    }
+
+    drop(event: Stored): void {
+      event.held = false;
+      if (this.held(event.streamId).length === 0) this.forget(event.streamId);
+    }
+
+    forget(streamId: string): void {
+      for (const event of this.held(streamId)) event.held = false;
+      this.#lives.set(streamId, this.life(streamId) + 1);
+    }
+
+    /** What a client that saw the event has missed; undefined where that cannot be known any more. */
+    after(event: Stored): Stored[] | undefined {
+      const stream = this.all.filter(({ streamId }) => streamId === event.streamId);
+      const later = stream.slice(stream.indexOf(event) + 1);
+      return event.life === this.life(event.streamId) && later.every(({ held }) => held) ? later : undefined;
+    }
+  }
+
+  interface Real {
+    readonly store: MemoryEventStore;
+    readonly clock: FakeClock;
+    readonly options: Readonly<Record<'maxEventsPerStream' | 'maxBytes' | 'maxAge', number>>;
+  }
+
+  type Command = fc.AsyncCommand<Model, Real>;
+
+  async function check(model: Model, { store, clock, options }: Real): Promise<void> {
+    const held = model.held();
+    expect(store.size).toBe(held.length);
+    expect(store.streams).toBe(new Set(held.map(({ streamId }) => streamId)).size);
+    expect(store.bytes).toBe(held.reduce((sum, { bytes }) => sum + bytes, 0));
+    expect(store.bytes).toBeLessThanOrEqual(options.maxBytes);
+    for (const streamId of STREAMS) {
+      expect(model.held(streamId).length).toBeLessThanOrEqual(options.maxEventsPerStream);
+    }
+    expect(clock.pending).toBe(held.length > 0 ? 1 : 0);
+  }
+
+  class Append implements Command {
+    readonly #streamId: string;
+    readonly #text: string;
+
+    constructor(streamId: string, text: string) {
+      this.#streamId = streamId;
+      this.#text = text;
+    }
+
+    check(): boolean {
+      return true;
+    }
+
+    async run(model: Model, real: Real): Promise<void> {
+      const { store, clock, options } = real;
+      const streamId = this.#streamId;
+      const params = { text: this.#text };
+      const message: JSONRPCMessage = { jsonrpc: '2.0', method: 'notifications/message', params };
+      const json = JSON.stringify(message);
+      const bytes = bytesOf(message);
+      const id = await store.storeEvent(streamId, message);
+      params.text = 'changed by the app later';
+
+      const event = { id, streamId, json, bytes, dueAt: clock.now() + options.maxAge, life: model.life(streamId) };
+      model.all.push({ ...event, held: bytes <= options.maxBytes });
+      if (bytes > options.maxBytes) model.forget(streamId);
+      if (model.held(streamId).length > options.maxEventsPerStream) model.drop(model.held(streamId)[0]!);
+      while (model.held().reduce((sum, each) => sum + each.bytes, 0) > options.maxBytes) model.drop(model.held()[0]!);
+      await check(model, real);
+    }
+
+    toString(): string {
+      return `append(${JSON.stringify(this.#streamId)}, ${this.#text.length} characters)`;
+    }
+  }
+
+  class Resume implements Command {
+    readonly #which: number;
+
+    constructor(which: number) {
+      this.#which = which;
+    }
+
+    check(model: Readonly<Model>): boolean {
+      return model.all.length > 0;
+    }
+
+    async run(model: Model, real: Real): Promise<void> {
+      const event = model.all[this.#which % model.all.length]!;
+      const missed = model.after(event);
+      expect(await real.store.getStreamIdForEventId(event.id)).toBe(missed && event.streamId);
+      expect(await replay(real.store, event.id)).toEqual({
+        streamId: missed === undefined ? '' : event.streamId,
+        events: (missed ?? []).map(({ id, json }) => ({ id, message: JSON.parse(json) })),
+      });
+      await check(model, real);
+    }
+
+    toString(): string {
+      return `resume(${this.#which})`;
+    }
+  }
+
+  class Advance implements Command {
+    readonly #ms: number;
+
+    constructor(ms: number) {
+      this.#ms = ms;
+    }
+
+    check(): boolean {
+      return true;
+    }
+
+    async run(model: Model, real: Real): Promise<void> {
+      real.clock.advance(this.#ms);
+      for (const event of model.held()) if (event.dueAt <= real.clock.now()) model.drop(event);
+      await check(model, real);
+    }
+
+    toString(): string {
+      return `advance(${this.#ms})`;
+    }
+  }
+
+  const text = fc.oneof(
+    { arbitrary: fc.string({ unit: 'binary', maxLength: 20 }), weight: 3 },
+    fc.nat(3_000).map((length) => 'é'.repeat(length)),
+  );
+  const commands = fc.commands(
+    [
+      fc.tuple(fc.constantFrom(...STREAMS), text).map(([streamId, content]) => new Append(streamId, content)),
+      fc.constantFrom(...STREAMS.slice(0, 2)).map((streamId) => new Append(streamId, '')),
+      fc.nat().map((which) => new Resume(which)),
+      fc.nat(12).map((ms) => new Advance(ms)),
+    ],
+    { maxCommands: 60 },
+  );
+  const options = fc.record({
+    maxEventsPerStream: fc.integer({ min: 1, max: 6 }),
+    maxBytes: fc.integer({ min: OVERHEAD, max: 5_000 }),
+    maxAge: fc.integer({ min: 1, max: 40 }),
+  });
+
+  test('a resume gives the whole of what came after on that stream, or nothing; no bound is exceeded, no timer is left', async () => {
+    let tooOld = 0;
+    let resumed = 0;
+    await fc.assert(
+      fc.asyncProperty(options, commands, async (bounds, run) => {
+        const clock = new FakeClock();
+        const real = { store: memoryEventStore({ ...bounds, clock }), clock, options: bounds };
+        const model = new Model();
+        await fc.asyncModelRun(() => ({ model, real }), run);
+        for (let which = 0; which < model.all.length; which += 1) {
+          const missed = model.after(model.all[which]!);
+          if (missed === undefined) tooOld += 1;
+          else if (missed.length > 0) resumed += 1;
+          await new Resume(which).run(model, real);
+        }
+        await new Advance(bounds.maxAge).run(model, real);
+        expect([real.store.size, real.store.streams, real.store.bytes, clock.pending]).toEqual([0, 0, 0, 0]);
+      }),
+      { numRuns: 400 },
+    );
+    // Or the property would say little.
+    expect(tooOld).toBeGreaterThan(100);
+    expect(resumed).toBeGreaterThan(100);
+  });
+});
+
+describe('event IDs', () => {
+  test('are <stream ID>_<sequence>, and the sequence grows over all streams in the order of the calls', async () => {
+    const store = memoryEventStore({ clock: new FakeClock() });
+    const streams = ['a', 'b', 'a_b', '', 'a'];
+    const ids = await Promise.all(streams.map((streamId) => store.storeEvent(streamId, notification('x'))));
+    const sequences = ids.map((id) => Number(id.slice(id.lastIndexOf('_') + 1)));
+    expect(ids).toEqual(streams.map((streamId, index) => `${streamId}_${sequences[index]!}`));
+    expect(sequences).toEqual(sequences.map((_, index) => sequences[0]! + index));
+  });
+
+  test('that were not issued are unknown, however alike they look, and never throw', async () => {
+    const store = memoryEventStore({ clock: new FakeClock() });
+    const id = await store.storeEvent('a', notification('1'));
+    const other = await store.storeEvent('b', notification('2'));
+    const sequence = Number(id.slice(2));
+    const forged = [
+      `b_${sequence}`,
+      `a_${other.slice(2)}`,
+      `a_${sequence - 1}`,
+      `a_${sequence + 2}`,
+      `a_0${sequence}`,
+      `a_${sequence}.0`,
+      `a_0x${sequence.toString(16)}`,
+      `a_ ${sequence}`,
+      `a_${sequence} `,
+      `a_+${sequence}`,
+      `a_${sequence}_`,
+      `a${sequence}`,
+      `A_${sequence}`,
+      ...[
+        '',
+        '_',
+        'a',
+        'a_',
+        '_1',
+        'a_NaN',
+        'a_Infinity',
+        'a_-0',
+        'a_undefined',
+        'a_1e3',
+        '__proto___1',
+        'constructor',
+      ],
+    ];
+    for (const forgery of forged) {
+      expect([forgery, await store.getStreamIdForEventId(forgery)]).toEqual([forgery, undefined]);
+      expect([forgery, await replay(store, forgery)]).toEqual([forgery, { streamId: '', events: [] }]);
+    }
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(
+          fc.string({ unit: 'binary' }),
+          fc.string().map((text) => `a_${text}`),
+        ),
+        async (garbage) => {
+          fc.pre(garbage !== id);
+          expect(await store.getStreamIdForEventId(garbage)).toBeUndefined();
+          expect(await replay(store, garbage)).toEqual({ streamId: '', events: [] });
+        },
+      ),
+      { numRuns: 500 },
+    );
+    expect(await store.getStreamIdForEventId(id)).toBe('a');
+  });
+
+  test('of another store, as after a restart, are unknown even for a stream of the same name', async () => {
+    const [before, after] = [
+      memoryEventStore({ clock: new FakeClock() }),
+      memoryEventStore({ clock: new FakeClock() }),
+    ];
+    const id = await before.storeEvent('a', notification('1'));
+    await after.storeEvent('a', notification('2'));
+    expect(await after.getStreamIdForEventId(id)).toBeUndefined();
+  });
+});
+
+describe('a hole in a stream is never hidden', () => {
+  test('the event before the oldest that is held can still be resumed from; the one before that cannot', async () => {
+    const store = memoryEventStore({ maxEventsPerStream: 2, clock: new FakeClock() });
+    const ids: string[] = [];
+    for (const text of ['1', '2', '3', '4']) ids.push(await store.storeEvent('a', notification(text)));
+    expect(await Promise.all(ids.map((id) => store.getStreamIdForEventId(id)))).toEqual([undefined, 'a', 'a', 'a']);
+    expect((await replay(store, ids[1]!)).events.map(({ id }) => id)).toEqual(ids.slice(2));
+  });
+
+  test('a message larger than maxBytes is not kept, costs no other stream its events, and its own stream all of them', async () => {
+    const clock = new FakeClock();
+    const store = memoryEventStore({ maxBytes: 2_000, clock });
+    const other = await store.storeEvent('other', notification('1'));
+    const before = await store.storeEvent('own', notification('2'));
+    const large = await store.storeEvent('own', notification('x'.repeat(2_000)));
+    expect(await store.getStreamIdForEventId(other)).toBe('other');
+    expect(await store.getStreamIdForEventId(before)).toBeUndefined();
+    expect(await store.getStreamIdForEventId(large)).toBeUndefined();
+    expect([store.size, store.streams, clock.pending]).toEqual([1, 1, 1]);
+  });
+
+  test('a message larger than maxBytes on an empty store leaves it empty', async () => {
+    const clock = new FakeClock();
+    const store = memoryEventStore({ maxBytes: OVERHEAD, clock });
+    const id = await store.storeEvent('a', notification('1'));
+    expect(await replay(store, id)).toEqual({ streamId: '', events: [] });
+    expect([store.size, store.streams, store.bytes, clock.pending]).toEqual([0, 0, 0, 0]);
+  });
+
+  test('of IDs whose stream is gone and came back, none is known: what was dropped between cannot be told', async () => {
+    const clock = new FakeClock();
+    const store = memoryEventStore({ maxAge: 10, clock });
+    const old = await store.storeEvent('a', notification('1'));
+    clock.advance(10);
+    expect([store.size, store.streams, store.bytes, clock.pending]).toEqual([0, 0, 0, 0]);
+    expect(await store.getStreamIdForEventId(old)).toBeUndefined();
+    const young = await store.storeEvent('a', notification('2'));
+    expect(await store.getStreamIdForEventId(old)).toBeUndefined();
+    expect(await store.getStreamIdForEventId(young)).toBe('a');
+  });
+});
+
+describe('a replay during which things happen', () => {
+  type Deed =
+    { readonly deed: 'append'; readonly streamId: string } | { readonly deed: 'advance'; readonly ms: number };
+
+  const deed: fc.Arbitrary<Deed> = fc.oneof(
+    fc.record({ deed: fc.constant('append' as const), streamId: fc.constantFrom('a', 'a', 'b') }),
+    fc.record({ deed: fc.constant('advance' as const), ms: fc.nat(4) }),
+  );
+
+  test('sends each event once, in order, without a hole, or rejects where a hole would come', async () => {
+    const outcomes = { whole: 0, holed: 0 };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          maxEventsPerStream: fc.integer({ min: 2, max: 8 }),
+          maxBytes: fc.integer({ min: 1_000, max: 6_000 }),
+          maxAge: fc.integer({ min: 5, max: 30 }),
+        }),
+        fc.array(deed, { minLength: 1, maxLength: 12 }),
+        fc.nat(),
+        fc.array(fc.tuple(fc.boolean(), fc.array(deed, { maxLength: 3 })), { maxLength: 20 }),
+        async (bounds, before, from, during) => {
+          const clock = new FakeClock();
+          const store = memoryEventStore({ ...bounds, clock });
+          const issued: string[] = [];
+          const perform = async (each: Deed): Promise<void> => {
+            if (each.deed === 'advance') return clock.advance(each.ms);
+            const id = await store.storeEvent(each.streamId, notification(`${issued.length}`));
+            if (each.streamId === 'a') issued.push(id);
+          };
+          for (const each of before) await perform(each);
+          fc.pre(issued.length > 0);
+          const start = from % issued.length;
+          fc.pre((await store.getStreamIdForEventId(issued[start]!)) === 'a');
+
+          const stored = issued.length;
+          const sent: string[] = [];
+          const happening = [...during];
+          const result = await store
+            .replayEventsAfter(issued[start]!, {
+              send: async (id) => {
+                sent.push(id);
+                const [waits, deeds] = happening.shift() ?? [false, []];
+                if (waits) await new Promise(setImmediate);
+                for (const each of deeds) await perform(each);
+              },
+            })
+            .catch((error: unknown) => error);
+
+          expect(sent).toEqual(issued.slice(start + 1, start + 1 + sent.length));
+          if (result === 'a') {
+            outcomes.whole += 1;
+            expect(start + 1 + sent.length).toBeGreaterThanOrEqual(stored);
+            return;
+          }
+          outcomes.holed += 1;
+          expect(String(result)).toMatch(/dropped before it could be replayed/);
+          expect(await store.getStreamIdForEventId(sent.at(-1)!)).toBeUndefined();
+        },
+      ),
+      { numRuns: 1_000 },
+    );
+    expect(outcomes.whole).toBeGreaterThan(50);
+    expect(outcomes.holed).toBeGreaterThan(10);
+  });
+
+  test('sends what is stored while it waits, since a transport may attach the stream only after it', async () => {
+    const store = memoryEventStore({ clock: new FakeClock() });
+    const first = await store.storeEvent('a', notification('1'));
+    const second = await store.storeEvent('a', notification('2'));
+    const sent: string[] = [];
+    const later: string[] = [];
+    await store.replayEventsAfter(first, {
+      send: async (id) => {
+        sent.push(id);
+        if (later.length < 3) later.push(await store.storeEvent('a', notification('later')));
+      },
+    });
+    expect(sent).toEqual([second, ...later]);
+  });
+
+  test('stops when send rejects or throws, and rejects with the same', async () => {
+    const store = memoryEventStore({ clock: new FakeClock() });
+    const first = await store.storeEvent('a', notification('1'));
+    for (const text of ['2', '3', '4']) await store.storeEvent('a', notification(text));
+    const reason = new Error('gone');
+    for (const fail of [
+      () => Promise.reject(reason),
+      () => {
+        throw reason;
+      },
+    ]) {
+      const send = jest.fn<Promise<void>, []>().mockResolvedValueOnce(undefined).mockImplementation(fail);
+      await expect(store.replayEventsAfter(first, { send })).rejects.toBe(reason);
+      expect(send).toHaveBeenCalledTimes(2);
+    }
+  });
+
+  test('gives each replay messages of its own: what one reader changes, the next does not see', async () => {
+    const store = memoryEventStore({ clock: new FakeClock() });
+    const first = await store.storeEvent('a', notification('1'));
+    await store.storeEvent('a', notification('2'));
+    const once = (await replay(store, first)).events[0]!.message;
+    Object.assign(once, { method: 'changed' });
+    expect((await replay(store, first)).events[0]!.message).toEqual(notification('2'));
+  });
+});
+
+test('a message that has no JSON rejects, and leaves nothing', async () => {
+  const clock = new FakeClock();
+  const store = memoryEventStore({ clock });
+  const params: Record<string, unknown> = {};
+  params.self = params;
+  await expect(store.storeEvent('a', { jsonrpc: '2.0', method: 'x', params })).rejects.toThrow(TypeError);
+  expect([store.size, store.streams, store.bytes, clock.pending]).toEqual([0, 0, 0, 0]);
+});
+
+describe('options', () => {
+  test('default to 1,000 events a stream and 5 minutes', async () => {
+    const clock = new FakeClock();
+    const store = memoryEventStore({ clock, maxAge: undefined, maxBytes: undefined, maxEventsPerStream: undefined });
+    for (let count = 0; count < 1_001; count += 1) await store.storeEvent('a', notification('x'));
+    expect(store.size).toBe(1_000);
+    clock.advance(300_000 - 1);
+    expect(store.size).toBe(1_000);
+    clock.advance(1);
+    expect(store.size).toBe(0);
+  });
+
+  test('default to 64 MiB', async () => {
+    const store = memoryEventStore({ clock: new FakeClock() });
+    const message = notification('x'.repeat(4 * 1024 * 1024 - 1_000));
+    for (let count = 0; count < 20; count += 1) await store.storeEvent('a', message);
+    expect(store.bytes).toBe(16 * bytesOf(message));
+    expect(store.bytes + bytesOf(message)).toBeGreaterThan(64 * 1024 * 1024);
+  });
+
+  test('work without any, on a clock that does not keep the process alive', async () => {
+    const store = memoryEventStore();
+    const id = await store.storeEvent('a', notification('x'));
+    expect(await store.getStreamIdForEventId(id)).toBe('a');
+  });
+
+  test.each<[options: unknown, message: string]>([
+    [null, 'memoryEventStore: options must be an object; got null'],
+    ['x', 'memoryEventStore: options must be an object; got "x"'],
+    [
+      { maxEvents: 1 },
+      'memoryEventStore: unknown option maxEvents; known are maxEventsPerStream, maxBytes, maxAge, clock',
+    ],
+    [
+      { maxEventsPerStream: 0 },
+      'memoryEventStore: option maxEventsPerStream must be a whole number of 1 or more; got 0',
+    ],
+    [
+      { maxEventsPerStream: 1.5 },
+      'memoryEventStore: option maxEventsPerStream must be a whole number of 1 or more; got 1.5',
+    ],
+    [{ maxBytes: '64' }, 'memoryEventStore: option maxBytes must be a whole number of 1 or more; got "64"'],
+    [
+      { maxBytes: 2 ** 53 },
+      'memoryEventStore: option maxBytes must be a whole number of 1 or more; got 9007199254740992',
+    ],
+    [
+      { maxAge: 2 ** 31 },
+      'memoryEventStore: option maxAge must be a whole number of milliseconds from 1 to 2147483647; got 2147483648',
+    ],
+    [
+      { maxAge: [] },
+      'memoryEventStore: option maxAge must be a whole number of milliseconds from 1 to 2147483647; got an array',
+    ],
+    [{ clock: Date }, 'memoryEventStore: option clock must be a Clock; got a function'],
+    [{ clock: { now: () => 0 } }, 'memoryEventStore: option clock must be a Clock; got an object'],
+    [{ clock: null }, 'memoryEventStore: option clock must be a Clock; got null'],
+  ])('%j throws a TypeError that says which, what it got and what it wants', (options, message) => {
+    expect(() => memoryEventStore(options as MemoryEventStoreOptions)).toThrow(new TypeError(message));
+  });
+});

@@ -1,0 +1,88 @@
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
+import {
+  ErrorCode,
+  McpError,
+  type Result,
+  type ServerNotification,
+  type ServerRequest,
+} from '@modelcontextprotocol/sdk/types.js';
+import { pino } from 'pino';
+import { memoryEventStore, type McpRouterOptions } from '../../src/index.js';
+import { FakeClock } from './fake-clock.js';
+import { start, type Harness } from './harness.js';
+import { LogLines } from './log-lines.js';
+import { RawSession, type RawSessionInit } from './raw-session.js';
+import { until } from './waiting.js';
+
+export type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
+
+/** What a server does for a method; what it returns is the result. */
+export type Method = (params: any, extra: Extra, server: Server) => unknown;
+
+/** A router whose servers do what the test says, on a clock that the test moves. */
+export interface Scripted extends Harness {
+  readonly clock: FakeClock;
+  /** Every server that was built, oldest first. */
+  readonly servers: Server[];
+  /** How many of them are not closed. */
+  serversOpen(): number;
+  /** What the router logged as a failure, or as a warning. */
+  readonly log: LogLines;
+  session(init?: RawSessionInit): Promise<RawSession>;
+  /** Waits until nothing holds the session any longer; takes a millisecond or more of the clock. */
+  unattached(session: RawSession): Promise<void>;
+}
+
+/** Starts a router whose servers answer the given methods beside what the SDK answers itself. */
+export async function startScripted(
+  methods: Readonly<Record<string, Method>>,
+  options: Partial<McpRouterOptions> = {},
+  prepare: (server: Server) => void = () => undefined,
+): Promise<Scripted> {
+  const clock = new FakeClock();
+  const log = new LogLines();
+  const servers: Server[] = [];
+  const open = new Set<Server>();
+  const serverFactory = (): Server => {
+    const server = scriptedServer(methods);
+    servers.push(server);
+    open.add(server);
+    server.onclose = () => open.delete(server);
+    prepare(server);
+    return server;
+  };
+  const harness = await start({ serverFactory, clock, logger: pino({ level: 'warn' }, log), ...options });
+  return {
+    ...harness,
+    clock,
+    servers,
+    log,
+    serversOpen: () => open.size,
+    session: (init) => RawSession.open(harness.url, init),
+    unattached: ({ id }) =>
+      until('nothing holds the session', () => {
+        clock.advance(1);
+        return harness.router.sessions.get(id)?.idleMs !== 0;
+      }),
+  };
+}
+
+/** A server that answers the given methods, and all of the protocol that the SDK answers by itself. */
+export function scriptedServer(methods: Readonly<Record<string, Method>>): Server {
+  const server = new Server({ name: 'scripted', version: '1.0.0' }, { capabilities: { logging: {}, tools: {} } });
+  server.fallbackRequestHandler = async ({ method, params }, extra) => {
+    const perform = methods[method];
+    if (perform === undefined) throw new McpError(ErrorCode.MethodNotFound, 'Method not found');
+    return (await perform(params, extra, server)) as Result;
+  };
+  return server;
+}
+
+/** Every kind of reply that a request may get. */
+export const REPLIES: [name: string, options: () => Partial<McpRouterOptions>][] = [
+  ['SSE', () => ({})],
+  ['SSE, with an event store', () => ({ eventStore: memoryEventStore() })],
+  ['JSON', () => ({ enableJsonResponse: true })],
+  ['JSON, with an event store', () => ({ enableJsonResponse: true, eventStore: memoryEventStore() })],
+];

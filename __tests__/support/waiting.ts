@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A promise that the test settles. */
+export class Deferred<T = void> {
+  readonly promise: Promise<T>;
+  resolve!: (value: T) => void;
+  reject!: (error: Error) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+}
+
+/** A promise that nobody settles. */
+export const never = (): Promise<never> => new Promise(() => undefined);
+
+const PATIENCE = 5_000;
+
+/** Waits for what no event tells the test of; fails, saying what, when it does not come. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + PATIENCE;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`still not so after ${PATIENCE} ms: ${what}`);
+    await sleep(1);
+  }
+}
+
+/** The value of a promise that must settle soon; one that hangs says so, where jest would only say that a test took too long. */
+export async function soon<T>(what: string, promise: Promise<T>): Promise<T> {
+  const timer = new AbortController();
+  const late = sleep(PATIENCE, undefined, { signal: timer.signal }).then(() => {
+    throw new Error(`still not so after ${PATIENCE} ms: ${what}`);
+  });
+  late.catch(() => undefined);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    timer.abort();
+  }
+}
