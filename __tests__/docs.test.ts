@@ -1,0 +1,129 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { Server } from 'node:http';
+import express, { type Express } from 'express';
+import request from 'supertest';
+import ts from 'typescript';
+import { mcpRouter } from '../src/index.js';
+import type { McpRouterOptions } from '../src/index.js';
+import { resolveOptions } from '../src/resolve-options.js';
+import { echoServer } from './support/harness.js';
+
+const root = resolve(__dirname, '..');
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
+const readme = read('README.md');
+
+/** The rows of the first table after a heading or marker, as cells. */
+function tableAfter(text: string, marker: string): string[][] {
+  const lines = text.slice(text.indexOf(marker)).split('\n');
+  const first = lines.findIndex((line) => line.startsWith('|'));
+  const rows = lines.slice(first + 2);
+  return rows
+    .slice(
+      0,
+      rows.findIndex((line) => !line.startsWith('|')),
+    )
+    .map((row) =>
+      row
+        .split(/(?<!\\)\|/)
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+}
+
+/** The fenced block after a marker, as JavaScript, without its imports. */
+function codeAfter(text: string, marker: string): string {
+  const [, code = ''] = /```ts\n([\s\S]*?)```/.exec(text.slice(text.indexOf(marker))) ?? [];
+  const { outputText } = ts.transpileModule(code.replace(/^import .*$/gm, ''), {
+    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
+  });
+  return outputText.replace(/^export \{\};$/m, '');
+}
+
+function knownOptions(): string[] {
+  try {
+    resolveOptions({ nonsense: 1 } as unknown as McpRouterOptions);
+  } catch (error) {
+    return (error as Error).message.replace(/.*known are /, '').split(', ');
+  }
+  throw new Error('an unknown option was accepted');
+}
+
+describe("the README's options table", () => {
+  const rows = tableAfter(readme, '<!-- options -->');
+
+  test('names every option that mcpRouter takes, and no other', () => {
+    expect(rows.map(([name]) => name?.replaceAll('`', '')).sort()).toEqual(knownOptions().sort());
+  });
+
+  test('gives the defaults that the code has, where they are a number or a flag', () => {
+    const defaults = resolveOptions({ serverFactory: echoServer }) as unknown as Record<string, unknown>;
+    const stated = rows.filter(([, value]) => /^([\d,]+|`(true|false)`)$/.test(value ?? ''));
+    expect(stated.length).toBeGreaterThanOrEqual(10);
+    for (const [name = '', value = ''] of stated) {
+      const key = name.replaceAll('`', '');
+      const given = value.includes('`') ? value === '`true`' : Number(value.replaceAll(',', ''));
+      expect([key, given]).toEqual([key, defaults[key]]);
+    }
+    const none = rows.filter(([, value]) => value === 'none').map(([name]) => name?.replaceAll('`', '') ?? '');
+    for (const key of none) expect([key, defaults[key] ?? []]).toEqual([key, []]);
+  });
+});
+
+test("the README's metrics table names every metric that the router registers, and no other", async () => {
+  const app = express().get('/metrics', mcpRouter({ serverFactory: echoServer, logger: false }).metrics);
+  const { text } = await request(app).get('/metrics').expect(200);
+  const registered = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+  const stated = tableAfter(readme, '## Metrics').flatMap(([names = '']) =>
+    [...names.matchAll(/`([a-z_]+)/g)].map(([, name]) => name),
+  );
+  expect(stated.sort()).toEqual(registered.sort());
+});
+
+describe("the README's quick start", () => {
+  const servers: Server[] = [];
+  afterAll(() => servers.forEach((server) => server.close()));
+
+  test('runs as it stands, and serves /mcp and /metrics', async () => {
+    const code = codeAfter(readme, '# express-mcp-router').replace('app.listen(3000)', 'listen(app)');
+    const apps: Express[] = [];
+    const listen = (app: Express) => apps.push(app);
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval
+    new Function('express', 'mcpRouter', 'buildServer', 'listen', code)(
+      express,
+      (options: McpRouterOptions) => mcpRouter({ ...options, logger: false }),
+      echoServer,
+      listen,
+    );
+    const [app] = apps;
+    await request(app!)
+      .get('/metrics')
+      .expect(200)
+      .expect(/mcp_sessions_active 0/);
+    await request(app!).delete('/mcp').expect(400);
+  });
+});
+
+describe("the README's test of an app with supertest", () => {
+  const app = express().use('/mcp', mcpRouter({ serverFactory: echoServer, logger: false }));
+  const code = codeAfter(readme, '<!-- test: supertest -->');
+  expect(code).toContain('test(');
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval
+  new Function('request', 'app', 'test', code)(request, app, test);
+});
+
+test('every link between the documents leads to a file that is there', () => {
+  const documents = [
+    'README.md',
+    'CONTRIBUTING.md',
+    'example-app/README.md',
+    ...readdirSync(join(root, 'docs')).map((file) => `docs/${file}`),
+  ];
+  const broken = documents.flatMap((document) =>
+    [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)]
+      .map(([, link = '']) => link)
+      .filter((link) => !existsSync(join(root, dirname(document), link)))
+      .map((link) => `${document}: ${link}`),
+  );
+  expect(broken).toEqual([]);
+});
