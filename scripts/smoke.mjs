@@ -10,6 +10,14 @@ const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 15_000;
 const base = `http://localhost:${process.env.PORT ?? 3000}`;
 
+/** Else another app would be tested, and this one's start would fail unseen. */
+async function requireFreePort() {
+  const other = await fetch(base).catch(() => undefined);
+  if (other === undefined) return;
+  console.error(`Something serves ${base} already; choose another port: PORT=3001 npm test -- smoke`);
+  process.exit(1);
+}
+
 async function untilReady(app) {
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (performance.now() < deadline) {
@@ -66,6 +74,7 @@ function endGroup(app) {
   }
 }
 
+await requireFreePort();
 const app = spawn('npm', ['start'], { stdio: ['ignore', 'inherit', 'inherit'], detached: true });
 try {
   await untilReady(app);

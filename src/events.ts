@@ -59,12 +59,17 @@ export interface CoreEvents extends SessionEvents {
 
 type Listener<Args extends unknown[]> = (...args: Args) => unknown;
 
+interface Registration {
+  readonly listener: Listener<never[]>;
+  readonly once: boolean;
+}
+
 /**
  * Typed events whose listeners cannot hurt the core: what one throws or rejects with is reported as a `failure` event, and
  * the others still run.
  */
 export class Events<Map extends { [K in keyof Map]: unknown[] }> {
-  readonly #listeners = new globalThis.Map<keyof Map, readonly Listener<never[]>[]>();
+  readonly #listeners = new globalThis.Map<keyof Map, readonly Registration[]>();
   readonly #onFailure: (name: string, error: unknown) => void;
 
   constructor(onFailure: (name: string, error: unknown) => void) {
@@ -72,20 +77,15 @@ export class Events<Map extends { [K in keyof Map]: unknown[] }> {
   }
 
   on<K extends keyof Map>(name: K, listener: Listener<Map[K]>): this {
-    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
-    return this;
+    return this.#add(name, { listener, once: false });
   }
 
   once<K extends keyof Map>(name: K, listener: Listener<Map[K]>): this {
-    const wrapped: Listener<Map[K]> = (...args) => {
-      this.off(name, wrapped);
-      return listener(...args);
-    };
-    return this.on(name, wrapped);
+    return this.#add(name, { listener, once: true });
   }
 
   off<K extends keyof Map>(name: K, listener: Listener<Map[K]>): this {
-    const rest = (this.#listeners.get(name) ?? []).filter((held) => held !== listener);
+    const rest = (this.#listeners.get(name) ?? []).filter((held) => held.listener !== listener);
     this.#listeners.set(name, rest);
     return this;
   }
@@ -95,13 +95,30 @@ export class Events<Map extends { [K in keyof Map]: unknown[] }> {
   }
 
   emit<K extends keyof Map>(name: K, ...args: Map[K]): void {
-    for (const listener of this.#listeners.get(name) ?? []) {
+    for (const registration of this.#listeners.get(name) ?? []) {
+      // A listener before it may have emitted the same event, and so have had it called.
+      if (registration.once && !this.#remove(name, registration)) continue;
       try {
-        const result = (listener as Listener<Map[K]>)(...args);
+        const result = (registration.listener as Listener<Map[K]>)(...args);
         if (result instanceof Promise) result.catch((error: unknown) => this.#onFailure(String(name), error));
       } catch (error) {
         this.#onFailure(String(name), error);
       }
     }
+  }
+
+  #add(name: keyof Map, registration: Registration): this {
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), registration]);
+    return this;
+  }
+
+  #remove(name: keyof Map, registration: Registration): boolean {
+    const held = this.#listeners.get(name) ?? [];
+    if (!held.includes(registration)) return false;
+    this.#listeners.set(
+      name,
+      held.filter((other) => other !== registration),
+    );
+    return true;
   }
 }

@@ -3,7 +3,7 @@ import { systemClock } from './clock.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
 
 /** The longest delay that a Node timer takes; a longer one fires at once. */
-const MAX_TIMER = 2 ** 31 - 1;
+export const MAX_TIMER = 2 ** 31 - 1;
 
 /** Checks one value: undefined when it will do, else what is wanted. */
 type Check = (value: unknown) => string | undefined;

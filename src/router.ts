@@ -14,7 +14,7 @@ import { createHealth, createReady } from './observe/health.js';
 import { createLogger, createRequestLog, logSessions } from './observe/logging.js';
 import { createMetrics } from './observe/metrics.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
-import { resolveOptions } from './resolve-options.js';
+import { MAX_TIMER, resolveOptions } from './resolve-options.js';
 import { ServerBuilder } from './sessions/build.js';
 import { Registry } from './sessions/registry.js';
 import { Sessions } from './sessions/sessions.js';
@@ -32,6 +32,9 @@ export interface McpRouter extends Router {
   /**
    * Stops in peace: refuses new sessions, ends standalone streams so that their clients reconnect elsewhere, lets requests
    * finish for at most `timeoutMs`, then closes. Idempotent; resolves when all is closed.
+   *
+   * Rejects with a TypeError, and stops nothing, when `timeoutMs` is not from 0 to 2,147,483,647 (a longer timer of Node's
+   * fires at once).
    */
   drain(timeoutMs: number): Promise<void>;
   /** Ends everything now: every reply ends, every handler's `signal` aborts. Idempotent; resolves when all is closed. */
@@ -97,10 +100,11 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const notFound: RequestHandler = (_req, _res, next) => next();
   const serveMetrics = metrics?.handler ?? notFound;
   const metricsPath = resolved.metrics !== false && resolved.metrics.route !== false ? '/metrics' : undefined;
+  const ownPath = resolved.path === undefined ? undefined : withoutTrailingSlash(resolved.path);
   const router = Router();
   router.use((req: Request, res: Response, next: NextFunction) => {
-    const path = req.path.length > 1 && req.path.endsWith('/') ? req.path.slice(0, -1) : req.path;
-    if (path === (resolved.path ?? (req.baseUrl === '' ? '/mcp' : '/'))) void serve(req, res);
+    const path = withoutTrailingSlash(req.path);
+    if (path === (ownPath ?? (req.baseUrl === '' ? '/mcp' : '/'))) void serve(req, res);
     else if (path === metricsPath) void serveMetrics(req, res, next);
     else next();
   });
@@ -113,6 +117,10 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     drain: lifecycle.drain,
     close: lifecycle.close,
   });
+}
+
+function withoutTrailingSlash(path: string): string {
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
 function createEvents(): Events<CoreEvents> {
@@ -158,6 +166,13 @@ function createLifecycle(endpoint: Endpoint, { clock }: ResolvedOptions) {
     clock.clearTimeout(timer);
     await close();
   };
-  const drain = (timeoutMs: number): Promise<void> => (draining ??= drainThenClose(timeoutMs));
+  const drain = (timeoutMs: number): Promise<void> => {
+    if (Number.isFinite(timeoutMs) && timeoutMs >= 0 && timeoutMs <= MAX_TIMER) {
+      return (draining ??= drainThenClose(timeoutMs));
+    }
+    return Promise.reject(
+      new TypeError(`mcpRouter: drain takes milliseconds from 0 to ${MAX_TIMER}; got ${String(timeoutMs)}`),
+    );
+  };
   return { drain, close, stopping: () => draining !== undefined || closing !== undefined };
 }

@@ -1,6 +1,6 @@
 import express from 'express';
 import type { McpRouterOptions, McpServerLike, ServerFactory } from '../../src/index.js';
-import { initializeBody, JSON_HEADERS, post, start } from '../support/harness.js';
+import { initializeBody, JSON_HEADERS, post } from '../support/harness.js';
 import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { scriptedServer, startScripted, type Scripted } from '../support/scripted.js';
 import { Deferred, never, soon, until } from '../support/waiting.js';
@@ -17,9 +17,9 @@ const MODES: [name: string, options: Partial<McpRouterOptions>][] = [
 const INITIALIZE = requestBytes('POST', '/mcp', Object.entries(JSON_HEADERS), JSON.stringify(initializeBody()));
 
 /** What must be so in the end: no session, no server, no timer, and gauges that say so. */
-async function expectNothingLeft(serversOpen = harness.serversOpen): Promise<void> {
+async function expectNothingLeft(): Promise<void> {
   await until('no timer is left', () => harness.clock.pending === 0);
-  await until('no server is open', () => serversOpen() === 0);
+  await until('no server is open', () => harness.serversOpen() === 0);
   expect(harness.router.sessions.list()).toEqual([]);
   expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
   const metrics = await gauges();
@@ -126,15 +126,7 @@ describe.each(MODES.slice(0, 2))('a client that hangs up half-way through initia
     const gate = new Deferred();
     const waiting = new Deferred();
     const gone = new Deferred();
-    const servers = new Set<object>();
-    const serverFactory = (): McpServerLike => {
-      const server = scriptedServer({});
-      servers.add(server);
-      server.onclose = () => servers.delete(server);
-      return server;
-    };
-    harness = await startScripted({}, options);
-    const behind = await start({ serverFactory, ...options, logger: false }, (app, router) => {
+    harness = await startScripted({}, options, undefined, (app, router) => {
       app.use('/mcp', express.json(), (_req, res, next) => {
         res.once('close', () => gone.resolve());
         waiting.resolve();
@@ -142,15 +134,15 @@ describe.each(MODES.slice(0, 2))('a client that hangs up half-way through initia
       });
       app.use('/mcp', router);
     });
-    const socket = await RawSocket.open(behind.url.port);
+    const ended = new Promise((resolve) => harness.router.sessions.on('closed', (_info, reason) => resolve(reason)));
+    const socket = await RawSocket.open(harness.url.port);
     await socket.write(INITIALIZE);
     await waiting.promise;
     socket.destroy();
     await gone.promise;
     gate.resolve();
-    await until('no session is left', () => behind.router.sessions.list().length === 0 && servers.size === 0);
-    expect(behind.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
-    await behind.close();
+    expect(await soon('the session has ended', ended)).toBe('failed');
+    await expectNothingLeft();
   });
 });
 

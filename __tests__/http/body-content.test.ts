@@ -2,19 +2,14 @@ import { gzipSync } from 'node:zlib';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import express, { type Express, type RequestHandler } from 'express';
 import { pino } from 'pino';
-import { ERRORS, type ErrorName } from '../../src/errors.js';
 import { mcpErrorHandler, type McpRouter } from '../../src/index.js';
 import { initializeBody, JSON_HEADERS, messagesOf, post, start, type Harness } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
 import { chunked, RawSocket, type RawResponse } from '../support/raw-http.js';
+import { expectRow } from '../support/rows.js';
 
 const HEADERS = Object.entries(JSON_HEADERS);
 const CHUNKED = [...HEADERS, ['Transfer-Encoding', 'chunked']] as [string, string][];
-
-function expectRow(response: Pick<RawResponse, 'status' | 'body'>, name: ErrorName): void {
-  const { status, code, message } = ERRORS[name];
-  expect({ status: response.status, ...JSON.parse(response.body) }).toMatchObject({ status, error: { code, message } });
-}
 
 describe('the media type (RFC 8259, 8.1 and 11: JSON between systems is UTF-8, and has no charset parameter)', () => {
   let harness: Harness;

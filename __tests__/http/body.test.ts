@@ -3,10 +3,11 @@ import http, { type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { RequestHandler } from 'express';
 import fc from 'fast-check';
-import { ERRORS, Refusal, type ErrorName } from '../../src/errors.js';
+import { Refusal } from '../../src/errors.js';
 import { readBody } from '../../src/http/body.js';
 import { echoServer, initializeBody, JSON_HEADERS, post, start, type Harness } from '../support/harness.js';
 import { chunked, RawSocket, requestBytes, type RawResponse } from '../support/raw-http.js';
+import { expectRow } from '../support/rows.js';
 
 const HEADERS = Object.entries(JSON_HEADERS);
 const CHUNKED = [...HEADERS, ['Transfer-Encoding', 'chunked']] as [string, string][];
@@ -16,11 +17,6 @@ const MAX = 10_000;
 function initializeOf(bytes: number): Buffer {
   const text = JSON.stringify({ ...initializeBody(), params: { ...initializeBody().params, title: 'é€😀' } });
   return Buffer.from(text.padEnd(bytes - (Buffer.byteLength(text) - text.length)));
-}
-
-function expectRow(response: Pick<RawResponse, 'status' | 'body'>, name: ErrorName): void {
-  const { status, code, message } = ERRORS[name];
-  expect({ status: response.status, ...JSON.parse(response.body) }).toMatchObject({ status, error: { code, message } });
 }
 
 describe('the size of a body', () => {

@@ -329,6 +329,7 @@ describe('Origin (spec 2025-11-25, basic/transports: "Servers MUST validate the 
     ['https://app.example', 'https://app.example', 'passes'],
     ['https://app.example:443', 'https://app.example', 'passes'],
     ['HTTPS://App.Example', 'https://app.example', 'passes'],
+    ['https://app.example', 'HTTPS://App.Example:443', 'passes'],
     ['https://app.example', 'http://app.example', 'originNotAllowed'],
     ['https://app.example', 'https://app.example:8443', 'originNotAllowed'],
     ['https://app.example:8443', 'https://app.example:8443', 'passes'],

@@ -270,6 +270,7 @@ describe('trustedProxyPrincipal', () => {
     ['2001:db8::/32', '2001:db9::1', false],
     ['2001:DB8::7', '2001:db8:0:0::7', true],
     ['fe80::/10', 'fe80::1%eth0', true],
+    ['fe80::1', 'fe80::1%no-such-interface', true],
     ['fe80::1', 'fe80::2%eth0', false],
     ['loopback', undefined, false],
     ['loopback', '', false],

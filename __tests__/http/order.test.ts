@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { ERRORS, type ErrorName } from '../../src/errors.js';
+import type { ErrorName } from '../../src/errors.js';
 import { initializeBody, JSON_HEADERS } from '../support/harness.js';
 import type { RawResponse } from '../support/raw-http.js';
+import { expectRow } from '../support/rows.js';
 import { ping, PLAIN, Target, waitCall, type Headers } from '../support/target.js';
 
 const MAX_BODY_SIZE = 100_000;
@@ -74,8 +75,6 @@ describe('the order of the checks (docs/http.md): of two faults in one request, 
       ...first.headers,
     };
     const response = await target.send(method, headers, text.padEnd(size));
-    const { status, code, message } = ERRORS[first.gets];
-    expect(response.status).toBe(status);
-    expect(JSON.parse(response.body).error).toEqual({ code, message });
+    expectRow(response, first.gets);
   });
 });

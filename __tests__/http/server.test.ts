@@ -334,19 +334,47 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     return result;
   }
 
-  test('Express finds nothing to change: requests and responses are born with the prototypes of the app', async () => {
+  test.each(PAIRS)(
+    'over %s, Express finds nothing to change: requests and responses are born with the prototypes of the app',
+    async (_protocol, theirs, ours) => {
+      const app = express();
+      app.get('/', (_req, res) => void res.end());
+      const seen = async (create: Create) => {
+        const prototypes: boolean[] = [];
+        const look = (req: IncomingMessage, res: ServerResponse) =>
+          prototypes.push(Object.getPrototypeOf(req) === app.request, Object.getPrototypeOf(res) === app.response);
+        const server = create(app).prependListener('request', look).on('request', look);
+        await send(await listen(server), text('GET /', ['Connection: close']));
+        return prototypes;
+      };
+      expect(await seen(ours)).toEqual([true, true, true, true]);
+      expect(await seen(theirs)).toEqual([false, false, true, true]);
+    },
+  );
+
+  test('should Node make classes of its constructors one day, its server is left as it is', async () => {
+    const actual = jest.requireActual<typeof http>('node:http');
+    class Modern extends IncomingMessage {
+      static override [Symbol.hasInstance]() {
+        return true;
+      }
+    }
+    let create: Create = NODE;
+    jest.isolateModules(() => {
+      jest.doMock('node:http', () => ({ ...actual, default: actual, __esModule: true, IncomingMessage: Modern }));
+      create = jest.requireActual<{ createHttpServer: Create }>('../../src/http/server.js').createHttpServer;
+      jest.dontMock('node:http');
+    });
+    expect(create).not.toBe(NODE);
+
     const app = express();
-    app.get('/', (_req, res) => void res.end());
-    const seen = async (create: Create) => {
-      const prototypes: boolean[] = [];
-      const look = (req: IncomingMessage, res: ServerResponse) =>
-        prototypes.push(Object.getPrototypeOf(req) === app.request, Object.getPrototypeOf(res) === app.response);
-      const server = create(app).prependListener('request', look).on('request', look);
-      await send(await listen(server), text('GET /', ['Connection: close']));
-      return prototypes;
-    };
-    expect(await seen(createHttpServer)).toEqual([true, true, true, true]);
-    expect(await seen(NODE)).toEqual([false, false, true, true]);
+    app.get('/', (req, res) => void res.json(Object.getPrototypeOf(req) === app.request));
+    const born: boolean[] = [];
+    const server = create(app).prependListener('request', (req) => {
+      born.push(Object.getPrototypeOf(req) === IncomingMessage.prototype);
+    });
+    expect(await send(await listen(server), text('GET /', ['Connection: close']))).toMatch(/true$/);
+    expect(born).toEqual([true]);
   });
 
   test('no field that Node sets is caught by an accessor of Express: its own hide them with http.createServer', () => {

@@ -209,10 +209,15 @@ export class World {
 
   /** Calls the tool `wait`; resolves once its handler runs. */
   async wait(session: string, key: string, headers: http.OutgoingHttpHeaders = {}): Promise<Exchange> {
-    this.handlers.set(key, new Deferred());
+    this.expectCall(key);
     const exchange = this.call(session, key, headers);
     await this.handler(key);
     return exchange;
+  }
+
+  /** From here on a handler of the tool with this key will be told to the test. */
+  expectCall(key: string): void {
+    this.handlers.set(key, new Deferred());
   }
 
   handler(key: string): Promise<Handler> {

@@ -233,7 +233,10 @@ describe('event IDs', () => {
   test('are <stream ID>_<sequence>, and the sequence grows over all streams in the order of the calls', async () => {
     const store = memoryEventStore({ clock: new FakeClock() });
     const streams = ['a', 'b', 'a_b', '', 'a'];
-    const ids = await Promise.all(streams.map((streamId) => store.storeEvent(streamId, notification('x'))));
+    const storing = streams.map((streamId) => store.storeEvent(streamId, notification('x')));
+    // There at once: whoever does not wait for one before the next still gets them in this order.
+    expect(store.size).toBe(streams.length);
+    const ids = await Promise.all(storing);
     const sequences = ids.map((id) => Number(id.slice(id.lastIndexOf('_') + 1)));
     expect(ids).toEqual(streams.map((streamId, index) => `${streamId}_${sequences[index]!}`));
     expect(sequences).toEqual(sequences.map((_, index) => sequences[0]! + index));
@@ -324,6 +327,21 @@ describe('a hole in a stream is never hidden', () => {
     expect(await store.getStreamIdForEventId(before)).toBeUndefined();
     expect(await store.getStreamIdForEventId(large)).toBeUndefined();
     expect([store.size, store.streams, clock.pending]).toEqual([1, 1, 1]);
+  });
+
+  test('what fits maxBytes to the byte is kept; one more pushes out the oldest of all, whose stream it is not', async () => {
+    const store = memoryEventStore({ maxBytes: 2 * bytesOf(notification('x')), clock: new FakeClock() });
+    const [first, second] = [
+      await store.storeEvent('a', notification('x')),
+      await store.storeEvent('b', notification('x')),
+    ];
+    expect([store.size, store.bytes]).toEqual([2, 2 * bytesOf(notification('x'))]);
+    const third = await store.storeEvent('b', notification('x'));
+    expect(await Promise.all([first, second, third].map((id) => store.getStreamIdForEventId(id)))).toEqual([
+      undefined,
+      'b',
+      'b',
+    ]);
   });
 
   test('a message larger than maxBytes on an empty store leaves it empty', async () => {
@@ -453,6 +471,27 @@ describe('a replay during which things happen', () => {
     Object.assign(once, { method: 'changed' });
     expect((await replay(store, first)).events[0]!.message).toEqual(notification('2'));
   });
+});
+
+test('its timer wakes it once for each event that is due, and not between, also where time has fractions', async () => {
+  const clock = new FakeClock(0.25);
+  const armed = jest.spyOn(clock, 'setTimeout');
+  const store = memoryEventStore({ maxAge: 10, clock });
+  await store.storeEvent('a', notification('due at 10.25'));
+  clock.advance(1.5);
+  await store.storeEvent('a', notification('due at 11.75'));
+  const sizes = [8, 0.5, 1.5, 0.5].map((ms) => {
+    clock.advance(ms);
+    return [clock.now(), store.size];
+  });
+  // The last a fraction late: timers count whole milliseconds, and never early.
+  expect(sizes).toEqual([
+    [9.75, 2],
+    [10.25, 1],
+    [11.75, 1],
+    [12.25, 0],
+  ]);
+  expect(armed).toHaveBeenCalledTimes(2);
 });
 
 test('a message that has no JSON rejects, and leaves nothing', async () => {

@@ -39,6 +39,7 @@ export async function startScripted(
   methods: Readonly<Record<string, Method>>,
   options: Partial<McpRouterOptions> = {},
   prepare: (server: Server) => void = () => undefined,
+  mount?: Parameters<typeof start>[1],
 ): Promise<Scripted> {
   const clock = new FakeClock();
   const log = new LogLines();
@@ -52,7 +53,7 @@ export async function startScripted(
     prepare(server);
     return server;
   };
-  const harness = await start({ serverFactory, clock, logger: pino({ level: 'warn' }, log), ...options });
+  const harness = await start({ serverFactory, clock, logger: pino({ level: 'warn' }, log), ...options }, mount);
   return {
     ...harness,
     clock,

@@ -72,6 +72,6 @@ function isInitialize(message: JSONRPCMessage): message is JSONRPCRequest {
 }
 
 function initializeOf(message: JSONRPCRequest): { message: JSONRPCRequest; params: InitializeRequestParams } {
-  if (!isInitializeRequest(message)) throw new Refusal('invalidInitialize', { id: (message).id });
+  if (!isInitializeRequest(message)) throw new Refusal('invalidInitialize', { id: message.id });
   return { message, params: message.params };
 }

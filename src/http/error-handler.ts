@@ -23,13 +23,26 @@ const PARSER_ERRORS = new Map<unknown, ErrorName>([
  * ```
  */
 export function mcpErrorHandler(): ErrorRequestHandler {
-  // Express knows an error handler by its four parameters.
-  return (error: unknown, _req, res, _next) => {
+  return (error: unknown, _req, res, next) => {
+    // Express' own handler breaks the socket off: half an answer must not pass for a whole one.
+    if (res.headersSent) {
+      next(error);
+      return;
+    }
     if (error instanceof Refusal) {
       sendError(res, error.reason, error.id);
       return;
     }
-    const type = typeof error === 'object' && error !== null && 'type' in error ? error.type : undefined;
-    sendError(res, PARSER_ERRORS.get(type) ?? 'internalError');
+    const reason = reasonOf(error);
+    // The client is not told what it was; here pino-http looks for what to log.
+    if (reason === 'internalError' && error instanceof Error) res.err = error;
+    sendError(res, reason);
   };
+}
+
+function reasonOf(error: unknown): ErrorName {
+  if (typeof error !== 'object' || error === null) return 'internalError';
+  const { type, status } = error as { type?: unknown; status?: unknown };
+  // A body that does not decompress has no type, only the status that body-parser gives all such errors.
+  return PARSER_ERRORS.get(type) ?? (status === 400 ? 'parseError' : 'internalError');
 }

@@ -158,10 +158,8 @@ function addEntry(list: BlockList, entry: string): void {
 
 function isListed(list: BlockList, address: string | undefined): boolean {
   if (address === undefined) return false;
-  if (isIPv4(address)) return list.check(address, 'ipv4');
-  // ::ffff:a.b.c.d, as a dual-stack socket gives it, is a.b.c.d to BlockList. It does not know the zone that Node adds to a
-  // link-local address (fe80::1%eth0).
-  return list.check(address.replace(/%.*$/, ''), 'ipv6');
+  // BlockList takes ::ffff:a.b.c.d, as a dual-stack socket gives it, for a.b.c.d, and leaves the zone of fe80::1%eth0 aside.
+  return list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
 }
 
 /** Options of {@link bearerPrincipal}. */

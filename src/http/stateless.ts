@@ -79,6 +79,8 @@ export class StatelessEndpoint implements Endpoint {
       const messages = classified.kind === 'initialize' ? [classified.message] : classified.messages;
       const batch = classified.kind === 'messages' && classified.batch;
       await call.open();
+      // Abandoned too late to stop its opening.
+      if (call.abandonedFor !== undefined) throw call.abandonedFor;
       await call.transport.post(exchange.res, messages, { batch, extra: exchange.extra, version });
     } finally {
       call.release();
@@ -94,6 +96,8 @@ export class StatelessEndpoint implements Endpoint {
 /** One POST with its own server, which is closed with the last hold on it. */
 class StatelessCall implements TransportOwner {
   readonly transport: HttpTransport;
+  /** Set when the router closes. */
+  abandonedFor: Error | undefined;
   readonly #context: FactoryContext;
   readonly #builder: ServerBuilder;
   readonly #onEnd: () => void;
@@ -130,6 +134,7 @@ class StatelessCall implements TransportOwner {
   }
 
   abandon(reason: Error): void {
+    this.abandonedFor = reason;
     this.#reject(reason);
     void this.transport.close();
   }

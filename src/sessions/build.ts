@@ -67,13 +67,13 @@ export class ServerBuilder {
       abandoned = true;
       context.end();
       await transport.close();
-      // A server that never took our transport may be connected to another one, which closing it would end.
-      const taken = transport.started;
-      if (server !== undefined && taken) await this.close(server);
+      // A server that never takes our transport may be connected to another one, which closing it would end.
+      const letGo = async (): Promise<void> => {
+        if (server !== undefined && transport.started) await this.close(server);
+      };
+      if (transport.started) await letGo();
       // One that is still connecting may take it yet.
-      void working.catch(ignore).then(async () => {
-        if (server !== undefined && !taken && transport.started) await this.close(server);
-      });
+      else void working.catch(ignore).then(letGo);
       throw error;
     } finally {
       this.#clock.clearTimeout(timer);

@@ -31,7 +31,7 @@ export class Registry implements SessionHome, ReaperActions {
   readonly #reaper: Reaper;
   readonly #sessions = new Map<string, Session>();
   readonly #byPrincipal = new Map<string, Set<Session>>();
-  /** Closing sessions that their servers have not let go of. */
+  /** Sessions that are closing: their servers have not let go of them, or their opening is not undone yet. */
   readonly #closing = new Set<Promise<void>>();
   readonly #whenIdle: (() => void)[] = [];
   #initializing = 0;
@@ -104,9 +104,11 @@ export class Registry implements SessionHome, ReaperActions {
     session.opening = undefined;
     session.abandon = undefined;
     session.openedAt = this.clock.now();
+    session.idleSince = session.openedAt;
     this.#reaper.opened(session);
-    this.#events.emit('opened', session.info());
     if (!session.attached) this.#reaper.detached(session);
+    // Last, as a listener may close it at once.
+    this.#events.emit('opened', session.info());
   }
 
   /** Undoes {@link admit} for a session that could not be opened; nobody is told of a session that never was. */
@@ -119,10 +121,10 @@ export class Registry implements SessionHome, ReaperActions {
 
   /**
    * Ends a session: every reply ends, every handler's signal aborts, its server is closed. All but the server's own clean-up
-   * is done when this returns; the promise is for that.
+   * is done when this returns; the promise is for that. One that is being opened is given up.
    */
   close(session: Session, reason: CloseReason): Promise<void> {
-    session.abandon?.(new Refusal('draining'));
+    if (session.state === 'initializing') return this.#track(this.#giveUp(session, reason));
     if (session.state !== 'active' && session.state !== 'orphaned') return Promise.resolve();
     const before = session.info();
     if (session.state === 'orphaned') this.#orphaned -= 1;
@@ -131,12 +133,10 @@ export class Registry implements SessionHome, ReaperActions {
     void session.transport.close();
     session.context.end();
     this.#events.emit('closed', before, reason);
-    const closing = this.#closeServer(session);
-    this.#closing.add(closing);
-    return closing.finally(() => this.#closing.delete(closing));
+    return this.#track(this.#closeServer(session));
   }
 
-  /** Resolves when every session that was closed has been let go of by its server. */
+  /** Resolves when every session that was closed has been let go of by its server, and every open given up is undone. */
   async settled(): Promise<void> {
     await Promise.all(this.#closing);
   }
@@ -167,6 +167,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   closedByServer(session: Session): void {
+    session.abandon?.(new Error('The server closed its transport while the session was being opened'));
     void this.close(session, 'deleted');
   }
 
@@ -210,6 +211,18 @@ export class Registry implements SessionHome, ReaperActions {
     const own = this.#byPrincipal.get(session.principal);
     own?.delete(session);
     if (own?.size === 0) this.#byPrincipal.delete(session.principal);
+  }
+
+  async #giveUp(session: Session, reason: CloseReason): Promise<void> {
+    session.abandon?.(new Refusal('draining'));
+    await session.opening?.catch(() => undefined);
+    // Given up too late, it is open now.
+    await this.close(session, reason);
+  }
+
+  #track(closing: Promise<void>): Promise<void> {
+    this.#closing.add(closing);
+    return closing.finally(() => this.#closing.delete(closing));
   }
 
   async #closeServer(session: Session): Promise<void> {

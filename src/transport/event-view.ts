@@ -5,14 +5,17 @@ import type { Clock } from '../clock.js';
 
 /** An event as it was sent, or would have been. */
 export interface StoredEvent {
-  readonly id: string;
+  readonly id: string | undefined;
   readonly json: string;
 }
 
 /** A priming event has no message; the SDK's transport stores the same for it, so stores know it. */
 const PRIMING = {} as JSONRPCMessage;
 
-/** How long a store may take for one event, in ms, before the event goes out without an ID: a reply must not hang on it. */
+/**
+ * How long a store may take for one answer, in ms, as no reply must hang on it: then an event goes out without an ID, and a
+ * resume is refused.
+ */
 const STORE_TIMEOUT = 10_000;
 
 /**
@@ -54,20 +57,13 @@ export class EventView {
 
   /** The ID under which the message can be replayed; undefined when it could not be stored, which must not stop its delivery. */
   async store(streamId: string, message: JSONRPCMessage = PRIMING): Promise<string | undefined> {
-    let timer: unknown;
-    const late = new Promise<never>((_, reject) => {
-      timer = this.#clock.setTimeout(() => reject(new Error('the event store did not answer in time')), STORE_TIMEOUT);
-    });
     try {
-      const id = await Promise.race([this.#store.storeEvent(streamId, message), late]);
-      // It becomes a field of the event stream, where a line break would begin another field (HTML, 9.2.6).
-      if (typeof id === 'string' && id !== '' && !/[\0\r\n]/.test(id)) return id;
+      const id = await this.#inTime(() => this.#store.storeEvent(streamId, message));
+      if (isSendable(id)) return id;
       throw new TypeError('the event store gave an event ID that is empty or has a line break');
     } catch (error) {
       this.#onFailure('event store: storeEvent', error);
       return undefined;
-    } finally {
-      this.#clock.clearTimeout(timer);
     }
   }
 
@@ -77,29 +73,49 @@ export class EventView {
    * @throws whatever the store does: then nothing is known of the event.
    */
   async streamOf(eventId: string): Promise<string | undefined> {
-    const streamId =
-      this.#store.getStreamIdForEventId === undefined
-        ? await this.#store.replayEventsAfter(eventId, { send: () => Promise.resolve() })
-        : await this.#store.getStreamIdForEventId(eventId);
+    const store = this.#store;
+    const streamId = await this.#inTime(() =>
+      store.getStreamIdForEventId === undefined
+        ? store.replayEventsAfter(eventId, { send: () => Promise.resolve() })
+        : store.getStreamIdForEventId(eventId),
+    );
     return this.#owns(streamId) ? streamId : undefined;
   }
 
   /**
    * What came after the event on the given stream. Held back until the store has said which stream it read, as only then
    * is it proved to be this session's.
+   *
+   * @throws whatever the store does.
    */
   async eventsAfter(eventId: string, streamId: string): Promise<readonly StoredEvent[]> {
     const events: StoredEvent[] = [];
-    const replayed = await this.#store.replayEventsAfter(eventId, {
-      send: (id, message) => {
-        if ('jsonrpc' in message) events.push({ id, json: JSON.stringify(message) });
-        return Promise.resolve();
-      },
-    });
+    const send = (id: string, message: JSONRPCMessage): Promise<void> => {
+      if ('jsonrpc' in message) events.push({ id: isSendable(id) ? id : undefined, json: JSON.stringify(message) });
+      return Promise.resolve();
+    };
+    const replayed = await this.#inTime(() => this.#store.replayEventsAfter(eventId, { send }));
     return replayed === streamId ? events : [];
+  }
+
+  async #inTime<T>(ask: () => Promise<T>): Promise<T> {
+    let timer: unknown;
+    const late = new Promise<never>((_, reject) => {
+      timer = this.#clock.setTimeout(() => reject(new Error('the event store did not answer in time')), STORE_TIMEOUT);
+    });
+    try {
+      return await Promise.race([ask(), late]);
+    } finally {
+      this.#clock.clearTimeout(timer);
+    }
   }
 
   #owns(streamId: string | undefined): streamId is string {
     return typeof streamId === 'string' && streamId.startsWith(`${this.#prefix}-`);
   }
+}
+
+/** It becomes a field of the event stream, where a line break would begin another field (HTML, 9.2.6). */
+function isSendable(eventId: unknown): eventId is string {
+  return typeof eventId === 'string' && eventId !== '' && !/[\0\r\n]/.test(eventId);
 }

@@ -12,6 +12,7 @@ import { errorResponse, ERRORS, Refusal } from '../errors.js';
 import type { TransportContext, TransportOwner, TransportSide } from './context.js';
 import { EpochIds } from './epoch-ids.js';
 import { EventView } from './event-view.js';
+import { isResponse } from './jsonrpc.js';
 import { keyOf, PendingRequests, type Answer, type PendingRequest } from './pending.js';
 import { RequestStream } from './request-stream.js';
 import { resume } from './resume.js';
@@ -261,6 +262,15 @@ export class HttpTransport implements Transport, TransportSide {
     }
     const pending = message.id === undefined ? undefined : this.#pending.get(message.id);
     if (pending === undefined) return;
+    // A handler may return what is no result at all, and the SDK's server would send it; the client would wait on.
+    if (!isResponse(message)) {
+      this.#report(
+        `the answer to ${pending.method} is no JSON-RPC response`,
+        new TypeError('a result must be an object'),
+      );
+      this.#pending.fail(pending, 'error', 'internalError');
+      return;
+    }
     const failed = 'error' in message || message.result.isError === true;
     this.#pending.answer(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
   }

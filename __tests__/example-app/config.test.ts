@@ -1,0 +1,250 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { pino } from 'pino';
+import { createApp } from '../../example-app/src/app.js';
+import { ConfigError, inVariables, loadConfig } from '../../example-app/src/config.js';
+import { editDistance, nearestName } from '../../example-app/src/nearest.js';
+import { VARIABLES } from '../../example-app/src/variables.js';
+
+const silent = pino({ level: 'silent' });
+
+const startUp = (env: Record<string, string>) => createApp(loadConfig(env), silent);
+
+/** The text that a value is written as, with what surrounds it in a file or a shell. */
+const padded = (text: string) => fc.constantFrom(text, ` ${text}`, `${text} `, `\t${text}\n`);
+
+describe('the configuration from the environment', () => {
+  it('leaves to the router every option that is not set, so that its defaults are stated once', () => {
+    const { router, ...rest } = loadConfig({});
+    const set = Object.entries(router).filter(([, value]) => value !== undefined);
+    expect(set.map(([key]) => key)).toEqual(['eventStore']);
+    expect(rest).toEqual({ port: 3000, host: '127.0.0.1', logLevel: 'info', drainTimeoutMs: 10_000, warnings: [] });
+  });
+
+  it('takes an empty value for an unset one', () => {
+    const empty = Object.fromEntries(VARIABLES.map(({ name }, index) => [name, ' '.repeat(index % 3)]));
+    expect(JSON.stringify(loadConfig(empty))).toBe(JSON.stringify(loadConfig({})));
+  });
+
+  it('reads any whole number as it is written', () => {
+    fc.assert(
+      fc.property(
+        fc.maxSafeNat().chain((number) => fc.tuple(fc.constant(number), padded(String(number)))),
+        ([number, text]) => {
+          expect(loadConfig({ MCP_SESSION_TTL_MS: text }).router.ttl).toBe(number);
+          expect(loadConfig({ MCP_MAX_BODY_BYTES: text }).router.maxBodySize).toBe(number);
+        },
+      ),
+    );
+  });
+
+  it('refuses as a number whatever is not digits only, naming variable, value and what is wanted', () => {
+    fc.assert(
+      fc.property(
+        fc
+          .oneof(
+            fc.string(),
+            fc.double({ noDefaultInfinity: true }).map(String),
+            fc.constantFrom('30m', '1e3', '0x10', '-1', '+1', '1_000', '1 000', 'NaN', 'Infinity', '9007199254740993'),
+          )
+          .filter((text) => text.trim() !== '' && !/^\s*\d{1,15}\s*$/.test(text)),
+        (text) => {
+          expect(() => loadConfig({ MCP_KEEP_ALIVE_MS: text })).toThrow(
+            new ConfigError(
+              `MCP_KEEP_ALIVE_MS must be a whole number of milliseconds; got ${JSON.stringify(text.trim())}`,
+            ),
+          );
+        },
+      ),
+    );
+  });
+
+  it('reads true and false in any case, and refuses any other word', () => {
+    const cased = (word: string) =>
+      fc
+        .tuple(...Array.from(word).map((letter) => fc.constantFrom(letter, letter.toUpperCase())))
+        .map((all) => all.join(''));
+    fc.assert(
+      fc.property(
+        fc.constantFrom('true', 'false').chain((word) => fc.tuple(fc.constant(word), cased(word))),
+        ([word, text]) => {
+          expect(loadConfig({ MCP_STATELESS: text }).router.stateless).toBe(word === 'true');
+        },
+      ),
+    );
+    fc.assert(
+      fc.property(
+        fc.string().filter((text) => !/^\s*(true|false)?\s*$/i.test(text)),
+        (text) => {
+          expect(() => loadConfig({ MCP_STATELESS: text })).toThrow(
+            `MCP_STATELESS must be true or false; got ${JSON.stringify(text.trim())}`,
+          );
+        },
+      ),
+    );
+  });
+
+  it('reads a list as its entries without the spaces around them, and refuses one with an empty entry', () => {
+    const entry = fc.stringMatching(/^[a-z0-9.:-]{1,20}$/);
+    fc.assert(
+      fc.property(fc.array(entry, { minLength: 1 }), fc.constantFrom(',', ', ', ' ,\t'), (entries, comma) => {
+        expect(loadConfig({ MCP_ALLOWED_HOSTS: entries.join(comma) }).router.allowedHosts).toEqual(entries);
+        for (const text of [
+          [...entries, ''],
+          ['', ...entries],
+        ].map((all) => all.join(comma))) {
+          expect(() => loadConfig({ MCP_ALLOWED_HOSTS: text })).toThrow(
+            `MCP_ALLOWED_HOSTS must be a list, its entries separated by commas; got ${JSON.stringify(text.trim())}`,
+          );
+        }
+      }),
+    );
+  });
+
+  it.each([
+    ['PORT', '65536', 'a port from 0 to 65535'],
+    ['LOG_LEVEL', 'loud', 'one of fatal, error, warn, info, debug, trace, silent'],
+    ['MCP_DRAIN_TIMEOUT_MS', '2147483648', 'a whole number of milliseconds from 0 to 2147483647'],
+  ])('refuses %s=%s, which the router never sees', (name, value, wanted) => {
+    expect(() => loadConfig({ [name]: value })).toThrow(
+      new ConfigError(`${name} must be ${wanted}; got ${JSON.stringify(value)}`),
+    );
+  });
+
+  it.each([
+    [
+      { MCP_SESSION_TTL_MS: '0' },
+      'MCP_SESSION_TTL_MS must be a whole number of milliseconds from 1 to 2147483647; got 0',
+    ],
+    [{ MCP_MAX_SESSIONS: '0' }, 'MCP_MAX_SESSIONS must be a whole number of 1 or more; got 0'],
+    [
+      { MCP_SESSION_TTL_MS: '1000', MCP_ORPHAN_AFTER_MS: '2000' },
+      'MCP_ORPHAN_AFTER_MS must be at most MCP_SESSION_TTL_MS (1000); got 2000',
+    ],
+    [
+      { MCP_STATELESS: 'true', MCP_PING_INTERVAL_MS: '1000' },
+      'MCP_PING_INTERVAL_MS has no meaning with MCP_STATELESS: true',
+    ],
+    [{ MCP_STATELESS: 'true', MCP_RESUMABLE: 'true' }, 'MCP_RESUMABLE has no meaning with MCP_STATELESS: true'],
+    [{ MCP_ALLOWED_ORIGINS: 'app.example.com' }, 'MCP_ALLOWED_ORIGINS must be an array of origins'],
+    [{ MCP_ALLOWED_HOSTS: 'https://x.example' }, 'MCP_ALLOWED_HOSTS must hold host names'],
+    [{ MCP_AUTH_TRUST_PROXY_IDENTITY: 'true', MCP_AUTH_PROXY_HEADER: 'x user' }, 'MCP_AUTH_PROXY_HEADER must be'],
+    [
+      { MCP_AUTH_TRUST_PROXY_IDENTITY: 'true', MCP_AUTH_TRUSTED_PROXIES: 'proxy.local' },
+      'MCP_AUTH_TRUSTED_PROXIES must',
+    ],
+  ])('says in terms of variables what the package refuses: %j', (env, message) => {
+    expect(() => startUp(env)).toThrow(ConfigError);
+    expect(() => startUp(env)).toThrow(message);
+  });
+
+  it('does not pass off as a bad value what is a fault of the code', () => {
+    for (const fault of [new TypeError('x is not a function'), new Error('mcpRouter: no'), new RangeError('ttl')]) {
+      const thrown = (): never => {
+        throw fault;
+      };
+      expect(() => inVariables(thrown)).toThrow(fault);
+      expect(() => inVariables(thrown)).not.toThrow(ConfigError);
+    }
+  });
+
+  it('wants a principal of every request once it trusts a proxy to name them', () => {
+    expect(loadConfig({ MCP_AUTH_TRUST_PROXY_IDENTITY: 'true' }).router).toMatchObject({ requirePrincipal: true });
+    expect(loadConfig({ MCP_AUTH_TRUST_PROXY_IDENTITY: 'false' }).router).not.toHaveProperty('principal');
+  });
+
+  it('starts alike with .env.example as it is, and with every line of it in force', () => {
+    const lines = [...readFileSync('.env.example', 'utf8').matchAll(/^#([A-Z_]+)=(.*)$/gm)];
+    const inForce = Object.fromEntries(lines.map(([, name = '', value = '']) => [name, value]));
+    expect(Object.keys(inForce)).toHaveLength(VARIABLES.length);
+    expect(() => startUp(inForce)).not.toThrow();
+    expect(loadConfig(inForce)).toMatchObject({ ...loadConfig({}), router: {} });
+  });
+
+  it('keeps no events when stateless, as there is nothing to resume', () => {
+    expect(loadConfig({ MCP_STATELESS: 'true' }).router.eventStore).toBeUndefined();
+    expect(loadConfig({ MCP_RESUMABLE: 'false' }).router.eventStore).toBeUndefined();
+    expect(loadConfig({ MCP_STATELESS: 'false' }).router.eventStore).toBeDefined();
+    expect(() => startUp({ MCP_STATELESS: 'true' })).not.toThrow();
+  });
+
+  it('warns of proxy settings that do nothing, as MCP_AUTH_TRUST_PROXY_IDENTITY is not set', () => {
+    expect(loadConfig({ MCP_AUTH_TRUSTED_PROXIES: '10.0.0.1' }).warnings).toEqual([
+      'MCP_AUTH_TRUSTED_PROXIES has no effect without MCP_AUTH_TRUST_PROXY_IDENTITY=true',
+    ]);
+    for (const decided of ['true', 'false']) {
+      const env = { MCP_AUTH_TRUSTED_PROXIES: '10.0.0.1', MCP_AUTH_TRUST_PROXY_IDENTITY: decided };
+      expect(loadConfig(env).warnings).toEqual([]);
+    }
+  });
+});
+
+describe('an unknown MCP_ variable', () => {
+  it.each([
+    ['MCP_SESSION_TTL', 'MCP_SESSION_TTL_MS'],
+    ['MCP_SESION_TTL_MS', 'MCP_SESSION_TTL_MS'],
+    ['MCP_ALLOWED_HOST', 'MCP_ALLOWED_HOSTS'],
+    ['MCP_STATLESS', 'MCP_STATELESS'],
+    ['MCP_PORT', 'PORT'],
+    ['MCP_LOG_LEVEL', 'LOG_LEVEL'],
+  ])('%s is warned of with the nearest known name, %s', (name, nearest) => {
+    expect(loadConfig({ [name]: '1' }).warnings).toEqual([
+      `${name} is not a variable of this app; did you mean ${nearest}?`,
+    ]);
+  });
+
+  it('is warned of without a guess where none is near, and never stops the start (Kubernetes injects such names)', () => {
+    const injected = {
+      MCP_SERVICE_HOST: '10.0.0.1',
+      MCP_SERVICE_PORT: '3000',
+      MCP_PORT_3000_TCP: 'tcp://10.0.0.1:3000',
+      MCP_PORT_3000_TCP_PROTO: 'tcp',
+      MCP_PORT_3000_TCP_ADDR: '10.0.0.1',
+      MCP_HOSTNAME: 'mcp-7d9f',
+    };
+    expect(loadConfig(injected).warnings).toEqual(
+      Object.keys(injected).map((name) => `${name} is not a variable of this app`),
+    );
+  });
+
+  it('is not warned of when it is empty or has another prefix', () => {
+    expect(loadConfig({ MCP_NONSENSE: '', MCPX: '1', PROT: '1' }).warnings).toEqual([]);
+  });
+});
+
+describe('the distance between two names', () => {
+  const word = fc.string({ maxLength: 8, unit: fc.constantFrom('A', 'B', '_') });
+
+  it('is a metric: zero for the same word only, the same both ways, and never shorter by a detour', () => {
+    fc.assert(
+      fc.property(word, word, word, (a, b, c) => {
+        expect(editDistance(a, b) === 0).toBe(a === b);
+        expect(editDistance(a, b)).toBe(editDistance(b, a));
+        expect(editDistance(a, c)).toBeLessThanOrEqual(editDistance(a, b) + editDistance(b, c));
+      }),
+    );
+  });
+
+  it('is one for one letter more, less or other', () => {
+    fc.assert(
+      fc.property(word, fc.nat(), (text, at) => {
+        const index = at % (text.length + 1);
+        const longer = `${text.slice(0, index)}x${text.slice(index)}`;
+        expect(editDistance(text, longer)).toBe(1);
+        expect(editDistance(longer, text)).toBe(1);
+        expect(editDistance(longer, longer.replace('x', 'y'))).toBe(1);
+      }),
+    );
+    expect(editDistance('kitten', 'sitting')).toBe(3);
+  });
+
+  it('finds the name itself among others, whatever the order', () => {
+    const names = VARIABLES.map(({ name }) => name);
+    fc.assert(
+      fc.property(fc.shuffledSubarray(names, { minLength: 1 }), fc.nat(), (known, at) => {
+        const name = known[at % known.length]!;
+        expect(nearestName(name, known, 'MCP_')).toBe(name);
+      }),
+    );
+  });
+});

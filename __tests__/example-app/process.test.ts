@@ -1,0 +1,209 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { connect as connectSocket, createServer, type AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { build } from 'esbuild';
+import { connect } from './start.js';
+
+/** Below the repository, so that it finds the same dependencies. */
+const MAIN = '.cache/example-app-test/main.mjs';
+
+beforeAll(async () => {
+  await build({
+    entryPoints: ['example-app/src/main.ts'],
+    outfile: MAIN,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    packages: 'external',
+    alias: { 'express-mcp-router': './src/index.ts' },
+  });
+});
+
+const children = new Set<ChildProcess>();
+
+// A test that fails half-way must not leave its app behind.
+afterEach(() => {
+  for (const child of children) child.kill('SIGKILL');
+  children.clear();
+});
+
+/** Starts the app as its own process, as `npm start` does. */
+function run(args: string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env.PATH, ...env } });
+  children.add(child);
+  const written = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (written.stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (written.stderr += text));
+  const exited = once(child, 'close').then(([code, signal]: unknown[]) => ({ code, signal, ...written }));
+  const line = async (message: string): Promise<Record<string, unknown>> => {
+    for (;;) {
+      const lines = written.stdout
+        .split('\n')
+        .filter((text) => text.endsWith('}'))
+        .map((text) => JSON.parse(text) as Record<string, unknown>);
+      const found = lines.find(({ msg }) => msg === message);
+      if (found !== undefined) return found;
+      await Promise.race([
+        once(child.stdout, 'data'),
+        exited.then((end) => Promise.reject(new Error(JSON.stringify(end)))),
+      ]);
+    }
+  };
+  return { child, exited, line };
+}
+
+/** Starts it on a free port and waits until it listens. */
+async function running(env: Record<string, string> = {}) {
+  const app = run(['--port', '0'], env);
+  const { url } = (await app.line('listening')) as { url: string };
+  return { ...app, url };
+}
+
+describe('the example app as a process', () => {
+  it('says where it listens, once for machines and once for people, and serves there', async () => {
+    const { child, exited, line, url } = await running();
+    expect(await line('listening')).toMatchObject({ level: 30, url, endpoint: `${url}/mcp`, stateless: false });
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    child.kill('SIGTERM');
+    expect((await exited).stderr).toContain(`Open ${url}/`);
+  });
+
+  it.each([['--port', '0'], ['--port=0']])('takes %s before PORT', async (...args) => {
+    const { child, exited, line } = run(args, { PORT: '1' });
+    await line('listening');
+    child.kill('SIGTERM');
+    expect(await exited).toMatchObject({ code: 0 });
+  });
+
+  it('a port in use: says which, and how to choose another, and exits 1 without a stack', async () => {
+    const holder = createServer().listen(0, '127.0.0.1');
+    await once(holder, 'listening');
+    const { port } = holder.address() as AddressInfo;
+    for (const app of [run([], { PORT: String(port) }), run([`--port=${port}`])]) {
+      const { code, stdout, stderr } = await app.exited;
+      expect(code).toBe(1);
+      expect(stderr).toContain(`port ${port} of 127.0.0.1 is in use`);
+      expect(stderr).toContain(`--port ${port + 1}`);
+      expect(stderr).toContain('PORT=');
+      expect(stderr.trim().split('\n')).toHaveLength(1);
+      expect(stdout).toBe('');
+    }
+    holder.close();
+  });
+
+  it.each([
+    [[], { MCP_SESSION_TTL_MS: '30m' }, 'MCP_SESSION_TTL_MS must be a whole number of milliseconds; got "30m"'],
+    [[], { MCP_SESSION_TTL_MS: '0' }, 'MCP_SESSION_TTL_MS must be a whole number of milliseconds from 1'],
+    [[], { MCP_STATELESS: 'true', MCP_SESSION_TTL_MS: '1' }, 'MCP_SESSION_TTL_MS has no meaning with MCP_STATELESS'],
+    [[], { PORT: 'http' }, 'PORT must be a port from 0 to 65535; got "http"'],
+    [[], { HOST: '192.0.2.1' }, 'HOST must be an address of this machine; got "192.0.2.1"'],
+    [['--port', 'x'], {}, '--port must be a port from 0 to 65535; got "x"'],
+    [['--prot', '1'], {}, "Unknown option '--prot'"],
+    [['4000'], {}, "Unexpected argument '4000'"],
+  ] as [string[], Record<string, string>, string][])(
+    'stops a start with %j and %j by one line, and exits 1',
+    async (args, env, message) => {
+      const { code, stdout, stderr } = await run(args, env).exited;
+      expect(stderr).toContain(`Cannot start: ${message}`);
+      expect(stderr.trim().split('\n')).toHaveLength(1);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    },
+  );
+
+  it('warns of an unknown MCP_ variable in its log, and starts', async () => {
+    const { child, exited, line } = await running({ MCP_SESION_TTL_MS: '1', MCP_SERVICE_HOST: '10.0.0.1' });
+    expect(
+      await line('MCP_SESION_TTL_MS is not a variable of this app; did you mean MCP_SESSION_TTL_MS?'),
+    ).toMatchObject({
+      level: 40,
+    });
+    expect(await line('MCP_SERVICE_HOST is not a variable of this app')).toMatchObject({ level: 40 });
+    child.kill('SIGTERM');
+    await exited;
+  });
+
+  it('--help lists the variables and exits 0', async () => {
+    const { code, stdout } = await run(['--help']).exited;
+    expect(code).toBe(0);
+    expect(stdout).toContain('--port N');
+    expect(stdout).toContain('MCP_SESSION_TTL_MS');
+  });
+});
+
+describe('SIGTERM and SIGINT', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('%s lets a call finish, ends the GET stream and exits 0', async (signal) => {
+    const { child, exited, line, url } = await running();
+    const { client, listening } = await connect(url);
+    await listening;
+    let signalled = false;
+    const result = await client.callTool({ name: 'countdown', arguments: { seconds: 2 } }, undefined, {
+      onprogress: () => (signalled ||= child.kill(signal)),
+    });
+    expect(result.content).toEqual([{ type: 'text', text: 'Counted down from 2.' }]);
+    expect(await line('stopping')).toMatchObject({ signal });
+    expect(await exited).toMatchObject({ code: 0, signal: null });
+    expect(await line('stopped')).toMatchObject({ level: 30 });
+    await client.close();
+  });
+
+  it('ends what takes longer than MCP_DRAIN_TIMEOUT_MS, and exits 0', async () => {
+    const { child, exited, url } = await running({ MCP_DRAIN_TIMEOUT_MS: '200' });
+    const { client } = await connect(url);
+    const started = performance.now();
+    let signalled = false;
+    const call = client.callTool({ name: 'countdown', arguments: { seconds: 30 } }, undefined, {
+      onprogress: () => (signalled ||= child.kill('SIGTERM')),
+    });
+    await expect(call).rejects.toThrow();
+    expect(await exited).toMatchObject({ code: 0 });
+    expect(performance.now() - started).toBeLessThan(10_000);
+    await client.close();
+  });
+
+  it('together are one wish, as a Ctrl-C comes from the terminal and from npm: the call still finishes', async () => {
+    const { child, exited, url } = await running();
+    const { client } = await connect(url);
+    let signalled = false;
+    const result = await client.callTool({ name: 'countdown', arguments: { seconds: 2 } }, undefined, {
+      onprogress: () => (signalled ||= child.kill('SIGINT') && child.kill('SIGTERM')),
+    });
+    expect(result.content).toEqual([{ type: 'text', text: 'Counted down from 2.' }]);
+    expect(await exited).toMatchObject({ code: 0 });
+    await client.close();
+  });
+
+  it('a second one, later, exits at once', async () => {
+    const { child, exited, line, url } = await running();
+    const { client } = await connect(url);
+    let signalled = false;
+    const call = client
+      .callTool({ name: 'countdown', arguments: { seconds: 30 } }, undefined, {
+        onprogress: () => (signalled ||= child.kill('SIGTERM')),
+      })
+      .catch((error: unknown) => error);
+    await line('stopping');
+    await sleep(600);
+    child.kill('SIGTERM');
+    expect(await exited).toMatchObject({ code: 143 });
+    await client.close();
+    expect(await call).toBeInstanceOf(Error);
+  });
+
+  it('do not wait for a client that holds its socket open, whether or not it began to ask something', async () => {
+    const { child, exited, url } = await running();
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    const halfWay = connectSocket(Number(new URL(url).port), '127.0.0.1');
+    halfWay.on('error', () => undefined);
+    await once(halfWay, 'connect');
+    await new Promise((resolve) => halfWay.write('GET /healthz HTTP/1.1\r\nHost:', resolve));
+    // Answered after those bytes were read, as both came in on the same event loop.
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    const started = performance.now();
+    child.kill('SIGTERM');
+    expect(await exited).toMatchObject({ code: 0 });
+    expect(performance.now() - started).toBeLessThan(10_000);
+    halfWay.destroy();
+  });
+});

@@ -1,0 +1,47 @@
+import { mcpErrorHandler, mcpRouter, type McpRouter } from 'express-mcp-router';
+import express, { type Express } from 'express';
+import { pino, type Logger } from 'pino';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { inVariables, type Config } from './config.js';
+import { renderPage } from './page.js';
+import { buildServer } from './server.js';
+
+/**
+ * Puts the app together, without listening.
+ *
+ * @throws ConfigError when the configuration contradicts itself.
+ */
+export function createApp(
+  config: Config,
+  logger: Logger = pino({ level: config.logLevel }),
+): { app: Express; router: McpRouter } {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const router = inVariables(() =>
+    mcpRouter({ ...config.router, serverFactory: buildServer, logger, metrics: { registry, route: false } }),
+  );
+
+  const app = express();
+  app.disable('x-powered-by');
+  app.use('/mcp', router, mcpErrorHandler());
+  app.get('/metrics', router.metrics);
+  app.get('/healthz', router.health);
+  app.get('/readyz', router.ready);
+  app.get('/', (req, res) => {
+    res
+      .set({ 'Cache-Control': 'no-store', 'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'" })
+      .type('html')
+      .send(
+        renderPage({
+          scheme: req.protocol,
+          host: req.headers.host,
+          stateless: config.router.stateless === true,
+          sessions: router.sessions.stats(),
+        }),
+      );
+  });
+  app.use((_req, res) => {
+    res.status(404).type('text').send('Not found. / says what is here.\n');
+  });
+  return { app, router };
+}

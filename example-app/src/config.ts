@@ -1,0 +1,112 @@
+import { memoryEventStore, trustedProxyPrincipal, type McpRouterOptions } from 'express-mcp-router';
+import { nearestName } from './nearest.js';
+import { APP, ROUTER, VARIABLES, type AppVariable, type Kind } from './variables.js';
+
+/** Something that the one who starts the app can mend; its message is all that they need to see. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+export interface Config {
+  readonly port: number;
+  readonly host: string;
+  readonly logLevel: string;
+  readonly drainTimeoutMs: number;
+  /** What the environment sets of the router's options; the rest is left to the router's own defaults. */
+  readonly router: Omit<McpRouterOptions, 'serverFactory'>;
+  /** What looks like a mistake but need not be one. */
+  readonly warnings: readonly string[];
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads one value. Empty counts as unset: `NAME=` in a file, or a template that was filled with nothing, mean that. */
+export function readValue<T>(name: string, kind: Kind<T>, given: string | undefined): T | undefined {
+  const text = given?.trim() ?? '';
+  if (text === '') return undefined;
+  const value = kind.parse(text);
+  if (value === undefined) throw new ConfigError(`${name} must be ${kind.wanted}; got ${JSON.stringify(text)}`);
+  return value;
+}
+
+/**
+ * Reads the configuration of the app from its environment.
+ *
+ * @throws ConfigError naming the variable, its value and what is wanted.
+ */
+export function loadConfig(env: Environment): Config {
+  const given = <T>({ name, kind }: AppVariable<T>) => readValue(name, kind, env[name]);
+  const own = <T>(variable: AppVariable<T>) => given(variable) ?? variable.fallback;
+
+  const options: Config['router'] = Object.fromEntries(
+    ROUTER.map(({ name, kind, option }) => [option, readValue(name, kind, env[name])]),
+  );
+  const identity = own(APP.trustProxyIdentity) && {
+    requirePrincipal: true,
+    principal: inVariables(() =>
+      trustedProxyPrincipal({ header: own(APP.proxyHeader), trustedProxies: own(APP.trustedProxies) }),
+    ),
+  };
+  // Only what was asked for by name may contradict MCP_STATELESS.
+  const resumable = given(APP.resumable) ?? (APP.resumable.fallback && options.stateless !== true);
+
+  return {
+    port: own(APP.port),
+    host: own(APP.host),
+    logLevel: own(APP.logLevel),
+    drainTimeoutMs: own(APP.drainTimeoutMs),
+    router: { ...options, ...identity, eventStore: resumable ? memoryEventStore() : undefined },
+    warnings: [
+      ...unknownNames(env),
+      ...[APP.proxyHeader, APP.trustedProxies]
+        .filter(({ name }) => isSet(env[name]) && !isSet(env[APP.trustProxyIdentity.name]))
+        .map(({ name }) => `${name} has no effect without ${APP.trustProxyIdentity.name}=true`),
+    ],
+  };
+}
+
+/** What the package's own messages call the things that variables stand for here. */
+const VARIABLE_OF_OPTION: readonly (readonly [string, string])[] = [
+  ...ROUTER.map(({ option, name }) => [option, name] as const),
+  ['eventStore', APP.resumable.name],
+  ['header', APP.proxyHeader.name],
+  ['trustedProxies', APP.trustedProxies.name],
+];
+
+/**
+ * Runs something that checks options, and says what it finds wrong with them in terms of variables.
+ *
+ * @throws ConfigError in place of the TypeError that the package throws; any other error as it is.
+ */
+export function inVariables<T>(build: () => T): T {
+  try {
+    return build();
+  } catch (error) {
+    const [, complaint] =
+      error instanceof TypeError
+        ? (/^(?:mcpRouter|trustedProxyPrincipal): (?:option )?(.*)$/.exec(error.message) ?? [])
+        : [];
+    if (complaint === undefined) throw error;
+    // The first time only that each is named: after that it may be a plain word ("header must be the name of a header").
+    const message = VARIABLE_OF_OPTION.reduce(
+      (text, [option, name]) => text.replace(new RegExp(`\\b${option}\\b`), name),
+      complaint,
+    );
+    throw new ConfigError(message, { cause: error });
+  }
+}
+
+/** Warned of only, never refused: Kubernetes, for one, gives each container MCP_PORT and more for a service named "mcp". */
+function unknownNames(env: Environment): string[] {
+  const known = VARIABLES.map(({ name }) => name);
+  return Object.keys(env)
+    .filter((name) => name.startsWith('MCP_') && isSet(env[name]) && !known.includes(name))
+    .map((name) => {
+      const nearest = nearestName(name, known, 'MCP_');
+      return `${name} is not a variable of this app${nearest === undefined ? '' : `; did you mean ${nearest}?`}`;
+    });
+}
+
+function isSet(value: string | undefined): boolean {
+  return value !== undefined && value.trim() !== '';
+}

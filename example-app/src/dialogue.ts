@@ -1,0 +1,53 @@
+import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import type { ElicitRequestFormParams } from '@modelcontextprotocol/sdk/types.js';
+import { z } from 'zod';
+import { say, sayFailed } from './results.js';
+
+/** People take longer than the minute that the SDK gives a request. */
+const ANSWER_WITHIN_MS = 5 * 60_000;
+
+const announceInput = z.object({ text: z.string().max(2_000).describe('What to announce') });
+
+const nameForm: ElicitRequestFormParams = {
+  message: 'What is your name?',
+  requestedSchema: {
+    type: 'object',
+    properties: { name: { type: 'string', title: 'Name', minLength: 1, maxLength: 100 } },
+    required: ['name'],
+  },
+};
+
+/** The tools that speak to the client on their own account. */
+export function registerDialogue(server: McpServer): void {
+  server.registerTool(
+    'ask_name',
+    { title: 'Ask for a name', description: 'Asks the user for their name (elicitation) and greets them.' },
+    async ({ requestId, signal }) => {
+      if (server.server.getClientCapabilities()?.elicitation?.form === undefined) {
+        return sayFailed('This client cannot be asked: it did not declare the elicitation capability.');
+      }
+      // Related to the call, the question travels on the call's own stream; no GET stream is needed.
+      const { action, content } = await server.server.elicitInput(nameForm, {
+        relatedRequestId: requestId,
+        timeout: ANSWER_WITHIN_MS,
+        signal,
+      });
+      if (action === 'decline') return say('No name was given, which is fine.');
+      if (action === 'cancel') return say('The question was put aside.');
+      return say(`Hello, ${String(content?.name)}!`);
+    },
+  );
+
+  server.registerTool(
+    'announce',
+    {
+      title: 'Announce',
+      description: 'Sends a log message on the GET stream, where clients hear from the server without having asked.',
+      inputSchema: announceInput,
+    },
+    async ({ text }, { sessionId }) => {
+      await server.server.sendLoggingMessage({ level: 'notice', logger: 'announce', data: text }, sessionId);
+      return say('Announced.');
+    },
+  );
+}

@@ -1,0 +1,49 @@
+import { constants } from 'node:os';
+import type { Server } from 'node:http';
+import type { McpRouter } from 'express-mcp-router';
+import type { Logger } from 'pino';
+
+/** A Ctrl-C under `npm start` arrives twice, from the terminal and from npm; that is one wish, not two. */
+const SAME_WISH_MS = 500;
+
+/** How long replies outside the MCP endpoint may take to end once it is closed. */
+const CLOSE_WITHIN_MS = 2_000;
+
+interface Running {
+  readonly server: Server;
+  readonly router: McpRouter;
+  readonly logger: Logger;
+  readonly drainTimeoutMs: number;
+}
+
+/** Drains and exits 0 on SIGTERM or SIGINT; on a second one exits at once. */
+export function stopOnSignals(running: Running): void {
+  let stoppingSince: number | undefined;
+  const onSignal = (signal: 'SIGTERM' | 'SIGINT') => {
+    if (stoppingSince === undefined) {
+      stoppingSince = performance.now();
+      running.logger.info({ signal }, 'stopping');
+      stop(running).then(
+        () => process.exit(0),
+        (error: unknown) => {
+          running.logger.error({ err: error }, 'could not stop in order');
+          process.exit(1);
+        },
+      );
+      return;
+    }
+    if (performance.now() - stoppingSince > SAME_WISH_MS) process.exit(128 + constants.signals[signal]);
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}
+
+/** The port stays open while the router drains: clients with a session may still use it, and `/readyz` says 503. */
+async function stop({ server, router, logger, drainTimeoutMs }: Running): Promise<void> {
+  await router.drain(drainTimeoutMs);
+  await router.close();
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  setTimeout(() => server.closeAllConnections(), CLOSE_WITHIN_MS).unref();
+  await closed;
+  logger.info('stopped');
+}

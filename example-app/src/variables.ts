@@ -1,0 +1,187 @@
+import type { McpRouterOptions } from 'express-mcp-router';
+
+/** A kind of value that a variable can hold. */
+export interface Kind<T> {
+  readonly wanted: string;
+  /** Undefined when the text will not do. */
+  parse(text: string): T | undefined;
+}
+
+interface Variable<T> {
+  readonly name: string;
+  readonly kind: Kind<T>;
+  readonly about: string;
+}
+
+/** A variable of the app's own, with its default. */
+export interface AppVariable<T> extends Variable<T> {
+  readonly fallback: T;
+}
+
+/** A variable that sets one option of the router as it is; the range and the default are the router's. */
+export interface RouterVariable extends Variable<unknown> {
+  readonly option: keyof McpRouterOptions;
+}
+
+/** Node's timers take no more (2^31 - 1 ms, 24.8 days); a longer one fires at once. */
+const MAX_TIMER = 2 ** 31 - 1;
+
+const whole = (wanted: string, max = Number.MAX_SAFE_INTEGER): Kind<number> => ({
+  wanted,
+  parse: (text) => (/^\d+$/.test(text) && Number(text) <= max ? Number(text) : undefined),
+});
+const oneOf = (words: readonly string[]): Kind<string> => ({
+  wanted: `one of ${words.join(', ')}`,
+  parse: (text) => words.find((word) => word === text.toLowerCase()),
+});
+const count = whole('a whole number');
+const ms = whole('a whole number of milliseconds');
+const text: Kind<string> = { wanted: 'a text', parse: (value) => value };
+const flag: Kind<boolean> = {
+  wanted: 'true or false',
+  parse: (value) => {
+    const word = value.toLowerCase();
+    return word === 'true' || word === 'false' ? word === 'true' : undefined;
+  },
+};
+const list: Kind<readonly string[]> = {
+  wanted: 'a list, its entries separated by commas',
+  parse: (value) => {
+    const entries = value.split(',').map((entry) => entry.trim());
+    return entries.includes('') ? undefined : entries;
+  },
+};
+
+const own = <T>(name: string, kind: Kind<T>, fallback: T, about: string): AppVariable<T> => ({
+  name,
+  kind,
+  fallback,
+  about,
+});
+
+/** The kind must be of the option's type: that makes what the table yields safe to hand to the router. */
+const sets = <K extends keyof McpRouterOptions>(
+  name: string,
+  option: K,
+  kind: Kind<NonNullable<McpRouterOptions[K]>>,
+  about: string,
+): RouterVariable => ({ name, kind, option, about });
+
+export const APP = {
+  port: own(
+    'PORT',
+    whole('a port from 0 to 65535', 65_535),
+    3000,
+    'TCP port to listen on; 0 lets the system choose, --port wins over it.',
+  ),
+  host: own(
+    'HOST',
+    text,
+    '127.0.0.1',
+    'Address to listen on; 0.0.0.0 for every one of the machine, as in a container.',
+  ),
+  logLevel: own(
+    'LOG_LEVEL',
+    oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    'info',
+    'Least severe log lines to write: fatal, error, warn, info, debug, trace or silent.',
+  ),
+  drainTimeoutMs: own(
+    'MCP_DRAIN_TIMEOUT_MS',
+    whole(`a whole number of milliseconds from 0 to ${MAX_TIMER}`, MAX_TIMER),
+    10_000,
+    'How long requests may take to finish after SIGTERM or SIGINT.',
+  ),
+  resumable: own(
+    'MCP_RESUMABLE',
+    flag,
+    true,
+    'Keep recent events in memory, so that a client that lost a stream can resume it; false when stateless.',
+  ),
+  trustProxyIdentity: own(
+    'MCP_AUTH_TRUST_PROXY_IDENTITY',
+    flag,
+    false,
+    'Believe the user name that an authenticating reverse proxy sends, and answer 401 without one.',
+  ),
+  proxyHeader: own('MCP_AUTH_PROXY_HEADER', text, 'x-preferred-username', 'Header in which that proxy names the user.'),
+  trustedProxies: own(
+    'MCP_AUTH_TRUSTED_PROXIES',
+    list,
+    ['loopback'],
+    'Addresses, CIDR ranges or loopback, separated by commas: where that proxy is; the header is believed from no other.',
+  ),
+};
+
+export const ROUTER: readonly RouterVariable[] = [
+  sets('MCP_SESSION_TTL_MS', 'ttl', ms, 'How long a session may be unattached before it is closed.'),
+  sets(
+    'MCP_ORPHAN_AFTER_MS',
+    'orphanAfter',
+    ms,
+    'How long a session may be unattached before it counts as orphaned; at most MCP_ORPHAN_TTL_MS.',
+  ),
+  sets(
+    'MCP_ORPHAN_TTL_MS',
+    'orphanTtl',
+    ms,
+    'A shorter MCP_SESSION_TTL_MS for sessions that lost their stream; empty for the same.',
+  ),
+  sets('MCP_MAX_LIFETIME_MS', 'maxLifetime', ms, 'Age at which a session ends, whatever it does; empty for none.'),
+  sets(
+    'MCP_REQUEST_TIMEOUT_MS',
+    'requestTimeout',
+    ms,
+    'How long a request may go without answer or progress before it is answered with an error.',
+  ),
+  sets('MCP_OPEN_TIMEOUT_MS', 'openTimeout', ms, 'How long the opening of a session may take.'),
+  sets(
+    'MCP_MAX_SESSIONS',
+    'maxSessions',
+    count,
+    'Sessions at a time; at the cap the longest orphaned is evicted, and if none is, new clients get 503.',
+  ),
+  sets(
+    'MCP_MAX_SESSIONS_PER_PRINCIPAL',
+    'maxSessionsPerPrincipal',
+    count,
+    'The same within one principal; empty for no such cap.',
+  ),
+  sets('MCP_STATELESS', 'stateless', flag, 'Serve each request with a server of its own, without sessions.'),
+  sets(
+    'MCP_JSON_RESPONSE',
+    'enableJsonResponse',
+    flag,
+    'Answer with JSON unless something is streamed before the result.',
+  ),
+  sets(
+    'MCP_ALLOWED_HOSTS',
+    'allowedHosts',
+    list,
+    'Host header values to accept, separated by commas; empty for any, but only local names on a loopback address.',
+  ),
+  sets(
+    'MCP_ALLOWED_ORIGINS',
+    'allowedOrigins',
+    list,
+    'Web origins to accept beside the own one, separated by commas; CORS is answered for them.',
+  ),
+  sets('MCP_MAX_BODY_BYTES', 'maxBodySize', count, 'Bytes that the body of one POST may have.'),
+  sets('MCP_KEEP_ALIVE_MS', 'keepAlive', ms, 'Interval of SSE comments on a quiet stream.'),
+  sets('MCP_RETRY_INTERVAL_MS', 'retryInterval', ms, 'How long a client waits before it reconnects a lost stream.'),
+  sets(
+    'MCP_PING_INTERVAL_MS',
+    'pingInterval',
+    ms,
+    'Interval of pings on a GET stream, which ends when one stays unanswered as long; empty for none.',
+  ),
+  sets(
+    'MCP_MAX_STREAM_BUFFER_BYTES',
+    'maxStreamBuffer',
+    count,
+    'Bytes that may wait for a slow reader before its stream is ended.',
+  ),
+];
+
+/** Every environment variable that the app reads: `.env.example`, `--help` and the README list the same ones. */
+export const VARIABLES: readonly (AppVariable<unknown> | RouterVariable)[] = [...Object.values(APP), ...ROUTER];
