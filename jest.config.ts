@@ -29,6 +29,8 @@ const config: Config = {
       },
     ],
   },
+  // Jest would leave one core of two idle.
+  maxWorkers: '100%',
   collectCoverageFrom: ['src/**/*.ts'],
   coverageThreshold: { global: { branches: 95 } },
   testTimeout: 20_000,

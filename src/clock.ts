@@ -69,16 +69,26 @@ export class DueQueue<T> {
   }
 
   readonly #run = (): void => {
-    this.#timer = undefined;
     const now = this.#clock.now();
-    for (const [item, dueAt] of this.#dueAt) {
-      if (dueAt > now) {
-        this.#timer ??= this.#clock.setTimeout(this.#run, Math.ceil(dueAt - now));
-        return;
+    try {
+      for (const [item, dueAt] of this.#dueAt) {
+        if (dueAt > now) return;
+        this.#dueAt.delete(item);
+        // Added again by its own handler, it waits behind `now` and ends the loop above.
+        this.#onDue(item);
       }
-      this.#dueAt.delete(item);
-      // Added again by its own handler, it waits behind `now` and ends the loop above.
-      this.#onDue(item);
+    } finally {
+      // Also when a handler threw, as the others still wait; and for the oldest, whatever a handler has added.
+      this.#rearm();
     }
   };
+
+  #rearm(): void {
+    if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const dueAt of this.#dueAt.values()) {
+      this.#timer = this.#clock.setTimeout(this.#run, Math.max(0, Math.ceil(dueAt - this.#clock.now())));
+      return;
+    }
+  }
 }

@@ -5,6 +5,9 @@ import type { McpRouterOptions, ResolvedOptions } from './options.js';
 /** The longest delay that a Node timer takes; a longer one fires at once. */
 export const MAX_TIMER = 2 ** 31 - 1;
 
+/** RFC 3986, 3.3: a path of non-empty segments, or the root. */
+const PATH = /^(\/|(\/[\w.~!$&'()*+,;=:@%-]+)+)$/;
+
 /** Checks one value: undefined when it will do, else what is wanted. */
 type Check = (value: unknown) => string | undefined;
 
@@ -39,14 +42,17 @@ const METRICS_CHECKS = new Map<string, Check>([
   ['registry', having('a prom-client Registry', 'registerMetric', 'getSingleMetric', 'metrics')],
   [
     'prefix',
-    (value) => (typeof value === 'string' && /^[a-zA-Z_:]?[\w:]*$/.test(value) ? undefined : 'a metric name prefix'),
+    (value) =>
+      typeof value === 'string' && /^([a-zA-Z_:][\w:]*)?$/.test(value)
+        ? undefined
+        : 'the beginning of a metric name: letters, digits, _ and :, no digit first',
   ],
   ['route', flag],
 ]);
 
 const metricsOptions: Check = (value) => {
-  const wanted = having('an object of registry, prefix, route')(value);
-  if (wanted !== undefined) return wanted;
+  const wanted = 'an object of registry, prefix, route';
+  if (Array.isArray(value) || having(wanted)(value) !== undefined) return wanted;
   checkKeys('metrics.', value as object, METRICS_CHECKS);
   return undefined;
 };
@@ -74,10 +80,13 @@ const CHECKS = new Map<keyof McpRouterOptions, Check>([
   ['maxStreamBuffer', count],
   ['eventStore', having('an SDK EventStore', 'storeEvent', 'replayEventsAfter')],
   ['metrics', orFalse(metricsOptions)],
-  ['logger', orFalse(having('a pino logger', 'info', 'warn', 'error', 'child'))],
+  ['logger', orFalse(having('a pino logger', 'info', 'warn', 'error', 'child', 'isLevelEnabled'))],
   [
     'path',
-    (value) => (typeof value === 'string' && /^\/[^?#]*$/.test(value) ? undefined : 'a path that begins with /'),
+    (value) =>
+      typeof value === 'string' && PATH.test(value)
+        ? undefined
+        : 'a path such as /mcp, as it stands in URLs, without / at its end',
   ],
   ['sessionIdGenerator', callable],
   ['clock', having('a Clock', 'now', 'setTimeout', 'clearTimeout')],
@@ -107,24 +116,25 @@ function origins(value: unknown): string | undefined {
 function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value === 'function') return 'a function';
-  if (Array.isArray(value)) return `an array (${value.map(shown).join(', ')})`;
+  if (Array.isArray(value))
+    return `an array (${value.map((entry) => (Array.isArray(entry) ? 'an array' : shown(entry))).join(', ')})`;
   return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }
 
 function checkKeys(prefix: string, options: object, checks: ReadonlyMap<string, Check>): void {
-  for (const [key, value] of Object.entries(options)) {
-    const check = checks.get(key);
-    if (check === undefined) {
-      throw new TypeError(`mcpRouter: unknown option ${prefix}${key}; known are ${[...checks.keys()].join(', ')}`);
-    }
-    if (value === undefined) continue;
-    const wanted = check(value);
-    if (wanted !== undefined)
-      throw new TypeError(`mcpRouter: option ${prefix}${key} must be ${wanted}; got ${shown(value)}`);
+  const unknown = Object.keys(options).find((key) => !checks.has(key));
+  if (unknown !== undefined) {
+    refuse(`unknown option ${prefix}${unknown}; known are ${[...checks.keys()].join(', ')}`);
+  }
+  // Not only the options' own: a class may have them as getters, and they are read like any other.
+  for (const [key, check] of checks) {
+    const value = (options as Record<string, unknown>)[key];
+    const wanted = value === undefined ? undefined : check(value);
+    if (wanted !== undefined) refuse(`option ${prefix}${key} must be ${wanted}; got ${shown(value)}`);
   }
 }
 
-function contradiction(message: string): never {
+function refuse(message: string): never {
   throw new TypeError(`mcpRouter: ${message}`);
 }
 
@@ -136,33 +146,36 @@ function contradiction(message: string): never {
  */
 export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
   if (typeof options !== 'object' || (options as unknown) === null) {
-    contradiction(`options must be an object with serverFactory; got ${shown(options)}`);
+    refuse(`options must be an object with serverFactory; got ${shown(options)}`);
   }
   checkKeys('', options, CHECKS);
   if ((options.serverFactory as unknown) === undefined) {
-    contradiction('option serverFactory must be a function; got undefined');
+    refuse('option serverFactory must be a function; got undefined');
   }
 
   const stateless = options.stateless ?? false;
   const stateful = STATEFUL_ONLY.find((key) => options[key] !== undefined);
   if (stateless && stateful !== undefined) {
-    contradiction(
-      `option ${stateful} has no meaning with stateless: true, which keeps no sessions; leave out one of them`,
-    );
+    refuse(`option ${stateful} has no meaning with stateless: true, which keeps no sessions; leave out one of them`);
   }
 
   const ttl = options.ttl ?? 30 * 60_000;
   const orphanAfter = options.orphanAfter ?? Math.min(60_000, ttl, options.orphanTtl ?? ttl);
   const orphanTtl = options.orphanTtl ?? ttl;
   const maxSessions = options.maxSessions ?? 10_000;
-  if (orphanAfter > ttl) contradiction(`option orphanAfter must be at most ttl (${ttl}); got ${orphanAfter}`);
-  if (orphanTtl > ttl) contradiction(`option orphanTtl must be at most ttl (${ttl}); got ${orphanTtl}`);
+  if (orphanAfter > ttl) refuse(`option orphanAfter must be at most ttl (${ttl}); got ${orphanAfter}`);
+  if (orphanTtl > ttl) refuse(`option orphanTtl must be at most ttl (${ttl}); got ${orphanTtl}`);
   if (orphanAfter > orphanTtl)
-    contradiction(`option orphanAfter must be at most orphanTtl (${orphanTtl}); got ${orphanAfter}`);
+    refuse(`option orphanAfter must be at most orphanTtl (${orphanTtl}); got ${orphanAfter}`);
   if ((options.maxSessionsPerPrincipal ?? 0) > maxSessions) {
-    contradiction(
+    refuse(
       `option maxSessionsPerPrincipal must be at most maxSessions (${maxSessions}); got ${String(options.maxSessionsPerPrincipal)}`,
     );
+  }
+
+  const metrics = options.metrics ?? {};
+  if (options.path === '/metrics' && metrics !== false && metrics.route !== false) {
+    refuse('option path must not be /metrics, where the metrics are served, unless metrics.route is false');
   }
 
   return Object.freeze({
@@ -187,7 +200,7 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     pingInterval: options.pingInterval,
     maxStreamBuffer: options.maxStreamBuffer ?? 1024 * 1024,
     eventStore: options.eventStore,
-    metrics: options.metrics ?? {},
+    metrics,
     logger: options.logger,
     path: options.path,
     sessionIdGenerator: options.sessionIdGenerator ?? randomUUID,

@@ -28,25 +28,29 @@ describe('an event store that cannot store', () => {
     ['throws', fail, 'the disk is full'],
     ['rejects', () => Promise.reject(new Error('the disk is full')), 'the disk is full'],
     ...BAD_IDS.map(
-      (id) => [`gives ${JSON.stringify(id)}`, () => Promise.resolve(id as string), 'empty or has a line break'] as const,
+      (id) =>
+        [`gives ${JSON.stringify(id)}`, () => Promise.resolve(id as string), 'empty or has a line break'] as const,
     ).map((row) => [...row] as [string, EventStore['storeEvent'], string]),
   ];
 
-  test.each(STORES)('as it %s: everything is delivered, without event IDs, and the log says why', async (_how, storeEvent, cause) => {
-    harness = await startScripted({ talk }, { eventStore: storeWith(() => ({ storeEvent })) });
-    const session = await harness.session();
-    const standalone = await session.stream();
-    expect(await standalone.block()).toMatchObject({ id: undefined, retry: 1_000 });
-    const blocks = await new EventStream(await session.request(1, 'talk')).blocks();
-    expect(blocks.map(({ id }) => id)).toEqual([undefined, undefined, undefined]);
-    expect(blocks.filter(({ data }) => data !== '').map(({ data }) => JSON.parse(data))).toMatchObject([
-      { params: { data: 'begun' } },
-      { id: 1, result: { done: true } },
-    ]);
-    await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'outside' });
-    expect(await standalone.message()).toMatchObject({ params: { data: 'outside' } });
-    expect(harness.log.text).toContain(cause);
-  });
+  test.each(STORES)(
+    'as it %s: everything is delivered, without event IDs, and the log says why',
+    async (_how, storeEvent, cause) => {
+      harness = await startScripted({ talk }, { eventStore: storeWith(() => ({ storeEvent })) });
+      const session = await harness.session();
+      const standalone = await session.stream();
+      expect(await standalone.block()).toMatchObject({ id: undefined, retry: 1_000 });
+      const blocks = await new EventStream(await session.request(1, 'talk')).blocks();
+      expect(blocks.map(({ id }) => id)).toEqual([undefined, undefined, undefined]);
+      expect(blocks.filter(({ data }) => data !== '').map(({ data }) => JSON.parse(data))).toMatchObject([
+        { params: { data: 'begun' } },
+        { id: 1, result: { done: true } },
+      ]);
+      await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'outside' });
+      expect(await standalone.message()).toMatchObject({ params: { data: 'outside' } });
+      expect(harness.log.text).toContain(cause);
+    },
+  );
 
   test('as it never settles: each event waits 10 s for it and goes out without an ID', async () => {
     harness = await startScripted({ talk }, { eventStore: storeWith(() => ({ storeEvent: never })) });
@@ -60,7 +64,10 @@ describe('an event store that cannot store', () => {
       harness.clock.advance(10_000);
       await new Promise(setImmediate);
     }
-    const messages = await soon('the stream has ended', reply.then((response) => new EventStream(response).messages()));
+    const messages = await soon(
+      'the stream has ended',
+      reply.then((response) => new EventStream(response).messages()),
+    );
     expect(messages).toMatchObject([{ params: { data: 'begun' } }, { id: 1, result: { done: true } }]);
     expect(harness.router.sessions.get(session.id)?.requests).toBe(0);
     expect(harness.log.text).toContain('did not answer in time');
@@ -76,7 +83,10 @@ describe('an event store that cannot replay', () => {
   };
   const STORES: [how: string, own: Partial<EventStore>][] = [
     ['throws when asked for the stream', { getStreamIdForEventId: fail }],
-    ['rejects when asked for the stream', { getStreamIdForEventId: () => Promise.reject(new Error('the disk is full')) }],
+    [
+      'rejects when asked for the stream',
+      { getStreamIdForEventId: () => Promise.reject(new Error('the disk is full')) },
+    ],
     ['throws when asked for the events', { replayEventsAfter: fail }],
     ['rejects when asked for the events', { replayEventsAfter: () => Promise.reject(new Error('the disk is full')) }],
   ];

@@ -37,30 +37,35 @@ describe.each(REPLIES)('a cancelled request (%s)', (_, options) => {
 
     const answer = await soon('the reply has ended', reply.then(answerOf));
     // A JSON reply cannot be empty; an SSE stream ends without an answer, as the specification has it.
-    expect(answer?.error).toEqual('enableJsonResponse' in options() ? { code: -32000, message: 'Request cancelled' } : undefined);
+    expect(answer?.error).toEqual(
+      'enableJsonResponse' in options() ? { code: -32000, message: 'Request cancelled' } : undefined,
+    );
     await soon('the signal has aborted', aborted.promise);
     release.resolve();
   });
 
-  test.each(IDS)('frees the ID %j at once, and its late answer is never given to the next request with that ID', async (id) => {
-    const { started, release, hang } = scene();
-    const second = new Deferred<object>();
-    harness = await startScripted({ hang, next: () => second.promise }, options());
-    const session = await harness.session();
-    const first = session.request(id, 'hang').then(answerOf);
-    await started.promise;
-    await session.cancel(id);
+  test.each(IDS)(
+    'frees the ID %j at once, and its late answer is never given to the next request with that ID',
+    async (id) => {
+      const { started, release, hang } = scene();
+      const second = new Deferred<object>();
+      harness = await startScripted({ hang, next: () => second.promise }, options());
+      const session = await harness.session();
+      const first = session.request(id, 'hang').then(answerOf);
+      await started.promise;
+      await session.cancel(id);
 
-    const next = session.call(id, 'next');
-    await until('the second request is there', () => harness.router.sessions.get(session.id)?.requests === 1);
-    release.resolve();
-    // A whole exchange later, whatever the cancelled handler had to say has been said.
-    await session.call('fence', 'ping');
-    second.resolve({ from: 'the next one' });
+      const next = session.call(id, 'next');
+      await until('the second request is there', () => harness.router.sessions.get(session.id)?.requests === 1);
+      release.resolve();
+      // A whole exchange later, whatever the cancelled handler had to say has been said.
+      await session.call('fence', 'ping');
+      second.resolve({ from: 'the next one' });
 
-    expect(await soon('the second answer', next)).toEqual({ jsonrpc: '2.0', id, result: { from: 'the next one' } });
-    await first;
-  });
+      expect(await soon('the second answer', next)).toEqual({ jsonrpc: '2.0', id, result: { from: 'the next one' } });
+      await first;
+    },
+  );
 
   test('holds its session no longer: it is orphaned and expires, though the handler never returns', async () => {
     const { started, hang } = scene();

@@ -161,13 +161,12 @@ describe('what a client missed that disconnected during a call (spec 2025-11-25,
     const stream = new EventStream(await session.request(1, 'work'));
     const primed = (await stream.block())!;
     const giveUp = new AbortController();
-    let gone = 0;
-    harness.http.on('connection', (socket) => socket.on('close', () => (gone += 1)));
+    const gone = harness.socketsGone();
     const resumed = session.get(primed.id, giveUp.signal);
     await asked.promise;
     giveUp.abort();
     await expect(resumed).rejects.toThrow('abort');
-    await until('the router knows', () => gone === 1);
+    await until('the router knows', () => harness.socketsGone() > gone);
     gate.resolve();
     goOn.resolve();
     release.resolve({ done: true });

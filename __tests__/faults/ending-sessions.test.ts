@@ -173,7 +173,10 @@ describe('the end of a session while a client resumes one of its streams', () =>
     await asked.promise;
     await session.terminate();
     gate.resolve();
-    await soon('the reply has ended', resumed.then((response) => response.text()));
+    await soon(
+      'the reply has ended',
+      resumed.then((response) => response.text()),
+    );
     await harness.router.close();
     expect(harness.clock.pending).toBe(0);
   });
@@ -187,7 +190,10 @@ describe('the end of a session while a client resumes one of its streams', () =>
     await asked.promise;
     await session.terminate();
     gate.resolve();
-    await soon('the reply has ended', resumed.then((response) => response.text()));
+    await soon(
+      'the reply has ended',
+      resumed.then((response) => response.text()),
+    );
     expect(harness.clock.pending).toBe(0);
   });
 
@@ -202,7 +208,10 @@ describe('the end of a session while a client resumes one of its streams', () =>
     if (how === 'is cancelled') await session.cancel(1);
     else release.resolve({ done: true });
     gate.resolve();
-    const messages = await soon('the reply has ended', resumed.then((stream) => stream.messages()));
+    const messages = await soon(
+      'the reply has ended',
+      resumed.then((stream) => stream.messages()),
+    );
     expect(messages).toEqual(how === 'is cancelled' ? [] : [{ jsonrpc: '2.0', id: 1, result: { done: true } }]);
   });
 });

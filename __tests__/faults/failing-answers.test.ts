@@ -34,64 +34,75 @@ const talkFirst =
     return then(params, extra, server);
   };
 
-describe.each([...REPLIES, ['stateless', () => ({ stateless: true })] as const])('an answer that fails (%s)', (_, options) => {
-  /** A client of whichever mode: stateless ones have no session. */
-  const startClient = async (methods: Record<string, Method>) => {
-    harness = await startScripted(methods, options());
-    if (harness.router.sessions.stats().active === 0 && 'stateless' in options()) {
-      const request = (id: number, method: string) => post(harness.url, { jsonrpc: '2.0', id, method });
-      return { request, call: async (id: number, method: string) => answerOf(await request(id, method)) };
-    }
-    return harness.session();
-  };
-
-  test.each(UNSENDABLE)('as its result %s: an error, the cause to the log, and the ID is free', async (_what, result) => {
-    const client = await startClient({ work: () => result });
-    const answer = await soon('the answer', client.call(1, 'work'));
-    expect(answer).toEqual({ jsonrpc: '2.0', id: 1, error: INTERNAL });
-    expect(harness.log.text).toContain('work');
-    expect(await client.call(1, 'ping')).toEqual({ jsonrpc: '2.0', id: 1, result: {} });
-  });
-
-  test.each(UNSENDABLE)('as its result %s, after SSE began: the stream ends with the error', async (_what, result) => {
-    const client = await startClient({ work: talkFirst(() => result) });
-    const stream = new EventStream(await client.request(1, 'work'));
-    expect(await soon('the stream has ended', stream.messages())).toEqual([
-      expect.objectContaining({ method: 'notifications/message' }),
-      { jsonrpc: '2.0', id: 1, error: INTERNAL },
-    ]);
-  });
-
-  test('as its handler throws after SSE began: the stream ends with the error', async () => {
-    const client = await startClient({ work: talkFirst(() => fail(Object.assign(new Error('broken'), { code: -32042 }))) });
-    const stream = new EventStream(await client.request(1, 'work'));
-    const messages = await soon('the stream has ended', stream.messages());
-    expect(messages.slice(1)).toEqual([{ jsonrpc: '2.0', id: 1, error: { code: -32042, message: 'broken' } }]);
-    expect(harness.log.all).toEqual([]);
-  });
-
-  test('as its error has data that JSON cannot say: an error without it', async () => {
-    const client = await startClient({ work: () => fail(Object.assign(new Error('broken'), { data: { n: 1n } })) });
-    expect(await soon('the answer', client.call(1, 'work'))).toEqual({ jsonrpc: '2.0', id: 1, error: INTERNAL });
-  });
-
-  test('as its handler throws what is no error: an error all the same', async () => {
-    const client = await startClient({ work: () => fail({ some: 'object' }) });
-    expect(await soon('the answer', client.call(1, 'work'))).toEqual({ jsonrpc: '2.0', id: 1, error: INTERNAL });
-  });
-
-  test('that JSON cannot say does not come to pass when it is a notification: its sender is told', async () => {
-    const told = new Deferred<unknown>();
-    const work = async (_params: unknown, extra: Extra) => {
-      const params = { level: 'info' as const, data: 1n };
-      await extra.sendNotification({ method: 'notifications/message', params }).catch(told.resolve);
-      return {};
+describe.each([...REPLIES, ['stateless', () => ({ stateless: true })] as const])(
+  'an answer that fails (%s)',
+  (_, options) => {
+    /** A client of whichever mode: stateless ones have no session. */
+    const startClient = async (methods: Record<string, Method>) => {
+      harness = await startScripted(methods, options());
+      if (harness.router.sessions.stats().active === 0 && 'stateless' in options()) {
+        const request = (id: number, method: string) => post(harness.url, { jsonrpc: '2.0', id, method });
+        return { request, call: async (id: number, method: string) => answerOf(await request(id, method)) };
+      }
+      return harness.session();
     };
-    const client = await startClient({ work });
-    expect(await client.call(1, 'work')).toEqual({ jsonrpc: '2.0', id: 1, result: {} });
-    expect(String(await told.promise)).toContain('BigInt');
-  });
-});
+
+    test.each(UNSENDABLE)(
+      'as its result %s: an error, the cause to the log, and the ID is free',
+      async (_what, result) => {
+        const client = await startClient({ work: () => result });
+        const answer = await soon('the answer', client.call(1, 'work'));
+        expect(answer).toEqual({ jsonrpc: '2.0', id: 1, error: INTERNAL });
+        expect(harness.log.text).toContain('work');
+        expect(await client.call(1, 'ping')).toEqual({ jsonrpc: '2.0', id: 1, result: {} });
+      },
+    );
+
+    test.each(UNSENDABLE)(
+      'as its result %s, after SSE began: the stream ends with the error',
+      async (_what, result) => {
+        const client = await startClient({ work: talkFirst(() => result) });
+        const stream = new EventStream(await client.request(1, 'work'));
+        expect(await soon('the stream has ended', stream.messages())).toEqual([
+          expect.objectContaining({ method: 'notifications/message' }),
+          { jsonrpc: '2.0', id: 1, error: INTERNAL },
+        ]);
+      },
+    );
+
+    test('as its handler throws after SSE began: the stream ends with the error', async () => {
+      const client = await startClient({
+        work: talkFirst(() => fail(Object.assign(new Error('broken'), { code: -32042 }))),
+      });
+      const stream = new EventStream(await client.request(1, 'work'));
+      const messages = await soon('the stream has ended', stream.messages());
+      expect(messages.slice(1)).toEqual([{ jsonrpc: '2.0', id: 1, error: { code: -32042, message: 'broken' } }]);
+      expect(harness.log.all).toEqual([]);
+    });
+
+    test('as its error has data that JSON cannot say: an error without it', async () => {
+      const client = await startClient({ work: () => fail(Object.assign(new Error('broken'), { data: { n: 1n } })) });
+      expect(await soon('the answer', client.call(1, 'work'))).toEqual({ jsonrpc: '2.0', id: 1, error: INTERNAL });
+    });
+
+    test('as its handler throws what is no error: an error all the same', async () => {
+      const client = await startClient({ work: () => fail({ some: 'object' }) });
+      expect(await soon('the answer', client.call(1, 'work'))).toEqual({ jsonrpc: '2.0', id: 1, error: INTERNAL });
+    });
+
+    test('that JSON cannot say does not come to pass when it is a notification: its sender is told', async () => {
+      const told = new Deferred<unknown>();
+      const work = async (_params: unknown, extra: Extra) => {
+        const params = { level: 'info' as const, data: 1n };
+        await extra.sendNotification({ method: 'notifications/message', params }).catch(told.resolve);
+        return {};
+      };
+      const client = await startClient({ work });
+      expect(await client.call(1, 'work')).toEqual({ jsonrpc: '2.0', id: 1, result: {} });
+      expect(String(await told.promise)).toContain('BigInt');
+    });
+  },
+);
 
 describe.each(REPLIES)('a reply that other middleware has ended (%s)', (_, options) => {
   test('gets nothing more from us, and its request is settled when its handler is done', async () => {
@@ -100,7 +111,8 @@ describe.each(REPLIES)('a reply that other middleware has ended (%s)', (_, optio
     harness = await startScripted({ work: talkFirst(() => release.promise) }, options(), undefined, (app, router) => {
       app.use('/mcp', (req, res, next) => {
         // As a time-out of the app's would.
-        if (req.headers['x-cut'] !== undefined) began.resolve(() => res.headersSent ? res.end() : res.status(503).send('cut'));
+        if (req.headers['x-cut'] !== undefined)
+          began.resolve(() => (res.headersSent ? res.end() : res.status(503).send('cut')));
         next();
       });
       app.use('/mcp', router);

@@ -36,7 +36,11 @@ describe.each(MODES)('a serverFactory that fails (%s)', (_, options) => {
     ['throws', () => fail(new Error('no database')), 'no database'],
     ['throws what is no error', () => fail('no database'), 'no database'],
     ['rejects', () => Promise.reject(new Error('no database')), 'no database'],
-    ['returns nothing', () => undefined as unknown as McpServerLike, 'serverFactory must return an McpServer or a Server'],
+    [
+      'returns nothing',
+      () => undefined as unknown as McpServerLike,
+      'serverFactory must return an McpServer or a Server',
+    ],
     ['returns null', () => null as unknown as McpServerLike, 'serverFactory must return an McpServer or a Server'],
     ['returns a number', () => 5 as unknown as McpServerLike, 'serverFactory must return an McpServer or a Server'],
     ['returns {}', () => ({}) as McpServerLike, 'serverFactory must return an McpServer or a Server'],
@@ -46,15 +50,18 @@ describe.each(MODES)('a serverFactory that fails (%s)', (_, options) => {
     ['has a connect that does nothing', () => withConnect(() => Promise.resolve()), 'did not start the transport'],
   ];
 
-  test.each(FAILURES)('and %s: 500 and -32603 to the client, the cause to the log, nothing left', async (_name, serverFactory, cause) => {
-    harness = await startScripted({}, { serverFactory, ...options });
-    const response = await post(harness.url, initializeBody(7));
-    expect(response.status).toBe(500);
-    expect(response.headers.get('mcp-session-id')).toBeNull();
-    expect(await response.json()).toEqual(INTERNAL);
-    expect(harness.log.text).toContain(cause);
-    await expectNothingLeft();
-  });
+  test.each(FAILURES)(
+    'and %s: 500 and -32603 to the client, the cause to the log, nothing left',
+    async (_name, serverFactory, cause) => {
+      harness = await startScripted({}, { serverFactory, ...options });
+      const response = await post(harness.url, initializeBody(7));
+      expect(response.status).toBe(500);
+      expect(response.headers.get('mcp-session-id')).toBeNull();
+      expect(await response.json()).toEqual(INTERNAL);
+      expect(harness.log.text).toContain(cause);
+      await expectNothingLeft();
+    },
+  );
 
   test('and never settles: 503 with Retry-After after openTimeout, and the server that comes too late is closed', async () => {
     const late = new Deferred<McpServerLike>();
@@ -186,31 +193,38 @@ describe('a server that fails at initialize', () => {
 
 describe('the hooks of a server', () => {
   test('oninitialized may throw: the session goes on', async () => {
-    harness = await startScripted({}, {}, (server) => (server.oninitialized = () => fail(new Error('in oninitialized'))));
+    harness = await startScripted(
+      {},
+      {},
+      (server) => (server.oninitialized = () => fail(new Error('in oninitialized'))),
+    );
     const session = await harness.session();
     expect(await session.call(1, 'ping')).toMatchObject({ result: {} });
   });
 
-  test.each(['DELETE', 'expiry', 'shutdown'])('onclose and onerror may throw: %s ends all that it should', async (how) => {
-    harness = await startScripted({ hang: never, big: () => ({ n: 1n }) }, { ttl: 10_000 }, (server) => {
-      server.onclose = () => fail(new Error('in onclose'));
-      server.onerror = () => fail(new Error('in onerror'));
-    });
-    const reasons: string[] = [];
-    harness.router.sessions.on('closed', (_session, reason) => reasons.push(reason));
-    const [session, other] = [await harness.session(), await harness.session()];
-    expect(await session.call(1, 'big')).toEqual({ ...INTERNAL, id: 1 });
-    await harness.unattached(session);
-    await harness.unattached(other);
+  test.each(['DELETE', 'expiry', 'shutdown'])(
+    'onclose and onerror may throw: %s ends all that it should',
+    async (how) => {
+      harness = await startScripted({ hang: never, big: () => ({ n: 1n }) }, { ttl: 10_000 }, (server) => {
+        server.onclose = () => fail(new Error('in onclose'));
+        server.onerror = () => fail(new Error('in onerror'));
+      });
+      const reasons: string[] = [];
+      harness.router.sessions.on('closed', (_session, reason) => reasons.push(reason));
+      const [session, other] = [await harness.session(), await harness.session()];
+      expect(await session.call(1, 'big')).toEqual({ ...INTERNAL, id: 1 });
+      await harness.unattached(session);
+      await harness.unattached(other);
 
-    if (how === 'DELETE') for (const each of [session, other]) expect((await each.terminate()).status).toBe(200);
-    else if (how === 'expiry') harness.clock.advance(10_000);
-    else await harness.router.close();
+      if (how === 'DELETE') for (const each of [session, other]) expect((await each.terminate()).status).toBe(200);
+      else if (how === 'expiry') harness.clock.advance(10_000);
+      else await harness.router.close();
 
-    expect(reasons).toHaveLength(2);
-    expect(harness.log.text).toContain('in onclose');
-    await expectNothingLeft();
-  });
+      expect(reasons).toHaveLength(2);
+      expect(harness.log.text).toContain('in onclose');
+      await expectNothingLeft();
+    },
+  );
 
   test('close may never settle: nobody waits for it for longer than 5 s, and the session is gone at once', async () => {
     const server = scriptedServer({});
@@ -229,7 +243,10 @@ describe('the hooks of a server', () => {
   test.each(['throws', 'rejects'])('close may fail (it %s): that goes to the log', async (how) => {
     const server = scriptedServer({});
     const close = () => (how === 'throws' ? fail(new Error('in close')) : Promise.reject(new Error('in close')));
-    harness = await startScripted({}, { serverFactory: () => ({ connect: (transport) => server.connect(transport), close }) });
+    harness = await startScripted(
+      {},
+      { serverFactory: () => ({ connect: (transport) => server.connect(transport), close }) },
+    );
     const session = await harness.session();
     expect((await session.terminate()).status).toBe(200);
     await until('it is logged', () => harness.log.text.includes('in close'));
@@ -259,7 +276,9 @@ describe('listeners of sessions events', () => {
     expect(heard).toEqual(EVENTS);
     await expectNothingLeft();
     if (how === 'never settles') return;
-    await until('all of them are logged', () => EVENTS.every((event) => harness.log.text.includes(`a listener of ${event}`)));
+    await until('all of them are logged', () =>
+      EVENTS.every((event) => harness.log.text.includes(`a listener of ${event}`)),
+    );
   });
 
   test('one that ends its session as soon as it is opened: it is gone for good, and counted once', async () => {

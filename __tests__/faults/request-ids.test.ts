@@ -14,23 +14,26 @@ const IN_FLIGHT = {
 // JSON-RPC 2.0, 4: the ID is what relates an answer to its request. MCP 2025-11-25, basic, "Requests": an ID must not have
 // been used before by the requestor within the same session.
 describe.each(REPLIES)('a second request with an ID that is in flight (%s)', (_, options) => {
-  test.each([0, '', 5, 'name'])('is refused with 400 and -32600, and the first with the ID %j still gets its answer', async (id) => {
-    const release = new Deferred<object>();
-    let runs = 0;
-    const work = () => ((runs += 1), release.promise);
-    harness = await startScripted({ work }, options());
-    const session = await harness.session();
-    const first = session.call(id, 'work');
-    await until('the first runs', () => runs === 1);
+  test.each([0, '', 5, 'name'])(
+    'is refused with 400 and -32600, and the first with the ID %j still gets its answer',
+    async (id) => {
+      const release = new Deferred<object>();
+      let runs = 0;
+      const work = () => ((runs += 1), release.promise);
+      harness = await startScripted({ work }, options());
+      const session = await harness.session();
+      const first = session.call(id, 'work');
+      await until('the first runs', () => runs === 1);
 
-    const second = await session.request(id, 'work');
+      const second = await session.request(id, 'work');
 
-    expect(second.status).toBe(400);
-    expect(await second.json()).toEqual({ jsonrpc: '2.0', id, error: IN_FLIGHT });
-    release.resolve({ done: true });
-    expect(await soon('the first answer', first)).toEqual({ jsonrpc: '2.0', id, result: { done: true } });
-    expect(runs).toBe(1);
-  });
+      expect(second.status).toBe(400);
+      expect(await second.json()).toEqual({ jsonrpc: '2.0', id, error: IN_FLIGHT });
+      release.resolve({ done: true });
+      expect(await soon('the first answer', first)).toEqual({ jsonrpc: '2.0', id, result: { done: true } });
+      expect(runs).toBe(1);
+    },
+  );
 
   test('is another one when the ID is a string and not a number', async () => {
     const release = new Deferred<object>();

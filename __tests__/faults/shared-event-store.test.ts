@@ -56,7 +56,8 @@ async function cross(told: readonly Told[], eventsEach = 5): Promise<string[]> {
           const response = await session.get(eventId);
           const body = await response.text();
           const refused = response.status === 400 && body.includes('Last-Event-ID was not issued by this session');
-          if (!refused || body.includes('secret-of')) wrong.push(`${secret} asked for ${eventId}: ${response.status} ${body}`);
+          if (!refused || body.includes('secret-of'))
+            wrong.push(`${secret} asked for ${eventId}: ${response.status} ${body}`);
         }
       }
     }),

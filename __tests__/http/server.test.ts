@@ -451,6 +451,21 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     expect(await ask('/other')).toMatch(/^HTTP\/1\.1 404/);
   });
 
+  test('options that Node hands on to the messages reach them', async () => {
+    const answer = await same(async (create) => {
+      const app = express();
+      app.get('/', (req, res) => {
+        res.set('X-Reads', String(req.readableHighWaterMark));
+        // For HEAD, against `rejectNonStandardBodyWrites`.
+        expect(() => res.write('a body')).toThrow(expect.objectContaining({ code: 'ERR_HTTP_BODY_NOT_ALLOWED' }));
+        res.end();
+      });
+      const server = await listen(create(app, { highWaterMark: 5_000, rejectNonStandardBodyWrites: true }));
+      return send(server, text('HEAD /', ['Connection: close']));
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*X-Reads: 5000\r\n/);
+  });
+
   test('options go to Node as they are, and its classes of the user win', async () => {
     class Ours extends IncomingMessage {}
     class Answer<Req extends IncomingMessage> extends ServerResponse<Req> {}

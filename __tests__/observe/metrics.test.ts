@@ -89,6 +89,16 @@ describe('events', () => {
     expect(valueOf(text, 'mcp_server_session_duration_seconds_bucket', { le: '120' })).toBe(1);
   });
 
+  test('a session built again from its record is active, and counts as restored, not as opened', async () => {
+    const events = throwing();
+    const { registry } = createMetrics(events, {});
+    events.emit('restored', sessionInfo());
+    const text = await registry.metrics();
+    expect(valueOf(text, 'mcp_sessions_active')).toBe(1);
+    expect(valueOf(text, 'mcp_sessions_restored_total')).toBe(1);
+    expect(valueOf(text, 'mcp_sessions_opened_total')).toBe(0);
+  });
+
   test('a session that failed before it was open moves nothing', async () => {
     const events = throwing();
     const { registry } = createMetrics(events, {});

@@ -1,9 +1,8 @@
 import { pino } from 'pino';
 import type { McpRouterOptions } from '../../src/index.js';
 import { LogLines } from '../support/log-lines.js';
-import { initializeBody, JSON_HEADERS } from '../support/harness.js';
-import { RawSocket, requestBytes } from '../support/raw-http.js';
-import { soon, until } from '../support/waiting.js';
+import { initializeBody } from '../support/harness.js';
+import { soon } from '../support/waiting.js';
 import { type Exchange, World } from './world.js';
 
 let world: World;
@@ -161,7 +160,9 @@ describe('drain (DESIGN 3: refuse new sessions, let requests finish, end streams
     'refuses %p for a time-out, and then nothing is stopped',
     async (ms) => {
       await started();
-      await expect(async () => world.router.drain(ms as number)).rejects.toThrow(`drain takes milliseconds from 0 to 2147483647; got ${ms}`);
+      await expect(async () => world.router.drain(ms as number)).rejects.toThrow(
+        `drain takes milliseconds from 0 to 2147483647; got ${ms}`,
+      );
       expect(await probe('ready')).toEqual([200, { status: 'ready' }]);
       await world.open('a');
     },

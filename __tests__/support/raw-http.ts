@@ -145,6 +145,11 @@ export class RawSocket {
     const [statusLine = '', ...lines] = head.split('\r\n');
     const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(statusLine)?.[1]);
     if (Number.isNaN(status)) throw new Error(`not a response: ${JSON.stringify(head)}`);
+    // 100 Continue and its like come before the response.
+    if (status < 200) {
+      this.#received = this.#received.subarray(end + 4);
+      return this.#parseHead();
+    }
     const headers = new Map<string, string>();
     for (const line of lines) {
       const colon = line.indexOf(':');
@@ -160,11 +165,6 @@ export class RawSocket {
     const found = this.#parseHead();
     if (found === undefined) return undefined;
     const { end, ...head } = found;
-    // 100 Continue and its like come before the response.
-    if (head.status < 200) {
-      this.#received = this.#received.subarray(end);
-      return this.#parse(method);
-    }
     const body = this.#parseBody(method, found);
     if (body === undefined) return undefined;
     this.#received = this.#received.subarray(body.end);

@@ -27,6 +27,8 @@ export interface Scripted extends Harness {
   readonly servers: Server[];
   /** How many of them are not closed. */
   serversOpen(): number;
+  /** How many sockets of clients have closed, as the router sees it. */
+  socketsGone(): number;
   /** What the router logged as a failure, or as a warning. */
   readonly log: LogLines;
   session(init?: RawSessionInit): Promise<RawSession>;
@@ -54,12 +56,15 @@ export async function startScripted(
     return server;
   };
   const harness = await start({ serverFactory, clock, logger: pino({ level: 'warn' }, log), ...options }, mount);
+  let gone = 0;
+  harness.http.on('connection', (socket) => socket.on('close', () => (gone += 1)));
   return {
     ...harness,
     clock,
     servers,
     log,
     serversOpen: () => open.size,
+    socketsGone: () => gone,
     session: (init) => RawSession.open(harness.url, init),
     unattached: ({ id }) =>
       until('nothing holds the session', () => {

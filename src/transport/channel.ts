@@ -1,4 +1,5 @@
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal } from '../errors.js';
 import type { EventView } from './event-view.js';
 import type { Reply } from './reply.js';
 
@@ -15,6 +16,7 @@ export class Channel {
   reply: Reply | undefined;
   readonly streamId: string;
   readonly #view: EventView | undefined;
+  #lastEventId: string | undefined;
   #finished = false;
   #last: Promise<void> = Promise.resolve();
 
@@ -30,19 +32,29 @@ export class Channel {
       deliver();
       return undefined;
     }
-    return this.#inTurn(async () => deliver(await view.store(this.streamId, message)));
+    return this.#inTurn(async () => deliver(await this.#store(view, message)));
   }
 
   /** Begins the reply with an event that has an ID and no data, so that the client can resume before anything was sent. */
   async prime(): Promise<void> {
     const view = this.#view;
-    await this.#inTurn(async () => this.reply?.begin(await view?.store(this.streamId)));
+    await this.#inTurn(async () => this.reply?.begin(view && (await this.#store(view))));
+  }
+
+  /**
+   * Whether nothing came after the event. The store may have let go of it then: a stream that is quiet for longer than events
+   * are kept must still be there for its client.
+   */
+  endsWith(eventId: string): boolean {
+    return this.#lastEventId === eventId;
   }
 
   /** Lets a new reply take over from the one before it, after what the client missed. */
   resume(reply: Reply, lastEventId: string, view: EventView): Promise<void> {
     return this.#inTurn(async () => {
-      const missed = await view.eventsAfter(lastEventId, this.streamId);
+      const kept = await view.eventsAfter(lastEventId, this.streamId);
+      const missed = kept ?? (this.endsWith(lastEventId) ? [] : undefined);
+      if (missed === undefined) throw new Refusal('unknownEventId');
       // Its client went away meanwhile; the reply that it had may still be open.
       if (!reply.live) return;
       this.reply?.end();
@@ -67,6 +79,12 @@ export class Channel {
     if (this.reply !== reply) return false;
     this.reply = undefined;
     return true;
+  }
+
+  async #store(view: EventView, message?: JSONRPCMessage): Promise<string | undefined> {
+    const eventId = await view.store(this.streamId, message);
+    this.#lastEventId = eventId ?? this.#lastEventId;
+    return eventId;
   }
 
   #inTurn(job: () => Promise<void>): Promise<void> {

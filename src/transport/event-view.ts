@@ -88,14 +88,14 @@ export class EventView {
    *
    * @throws whatever the store does.
    */
-  async eventsAfter(eventId: string, streamId: string): Promise<readonly StoredEvent[]> {
+  async eventsAfter(eventId: string, streamId: string): Promise<readonly StoredEvent[] | undefined> {
     const events: StoredEvent[] = [];
     const send = (id: string, message: JSONRPCMessage): Promise<void> => {
       if ('jsonrpc' in message) events.push({ id: isSendable(id) ? id : undefined, json: JSON.stringify(message) });
       return Promise.resolve();
     };
     const replayed = await this.#inTime(() => this.#store.replayEventsAfter(eventId, { send }));
-    return replayed === streamId ? events : [];
+    return replayed === streamId ? events : undefined;
   }
 
   async #inTime<T>(ask: () => Promise<T>): Promise<T> {

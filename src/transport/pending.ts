@@ -63,6 +63,12 @@ export class PendingRequests {
     return this.#streams.get(streamId);
   }
 
+  /** The unsettled stream whose last event that was. */
+  streamEndingWith(eventId: string): RequestStream | undefined {
+    for (const stream of this.#streams.values()) if (stream.channel.endsWith(eventId)) return stream;
+    return undefined;
+  }
+
   /** @throws Refusal when one has the ID of another that is in flight: only one of them could be answered. */
   refuseDuplicates(requests: readonly JSONRPCRequest[]): void {
     const keys = new Set<RequestId>();

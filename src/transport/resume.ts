@@ -24,7 +24,7 @@ export interface ResumableStreams {
 export async function resume(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
   const { side, view, standalone, pending } = streams;
   try {
-    const streamId = await view.streamOf(lastEventId);
+    const streamId = (await view.streamOf(lastEventId)) ?? quietStream(lastEventId, streams);
     if (streams.isClosed()) throw new Refusal('sessionNotFound');
     if (streamId === undefined) throw new Refusal('unknownEventId');
     if (streamId === view.standaloneId) return await standalone.resume(res, lastEventId, view);
@@ -34,6 +34,12 @@ export async function resume(res: ServerResponse, lastEventId: string, streams: 
   } catch (error) {
     throw error instanceof Refusal ? error : new Refusal('storeUnavailable', { cause: error });
   }
+}
+
+/** The stream that has been so quiet that the store let go even of the event that it ends with. */
+function quietStream(lastEventId: string, { standalone, pending }: ResumableStreams): string | undefined {
+  const stream = standalone.channel.endsWith(lastEventId) ? standalone : pending.streamEndingWith(lastEventId);
+  return stream?.channel.streamId;
 }
 
 /**
@@ -47,6 +53,7 @@ async function replayFinished(
   { side, view }: ResumableStreams,
 ): Promise<void> {
   const missed = await view.eventsAfter(lastEventId, streamId);
+  if (missed === undefined) throw new Refusal('unknownEventId');
   if (missed.length === 0) {
     res.statusCode = 204;
     res.end();

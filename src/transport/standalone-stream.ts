@@ -40,27 +40,26 @@ export class StandaloneStream implements ReplyListener {
     this.channel.reply = reply;
     if (primed) await this.channel.prime();
     else reply.begin();
-    for (const { json, eventId } of this.#held.values()) reply.event(json, eventId);
-    this.#held.clear();
+    this.#sendHeld(reply, false);
   }
 
   /** Lets a fresh reply take over after what the client missed. */
   async resume(res: ServerResponse, lastEventId: string, view: EventView): Promise<void> {
-    await this.channel.resume(this.#newReply(res), lastEventId, view);
-    // What was held is stored too, so it was among the missed.
-    this.#held.clear();
+    const reply = this.#newReply(res);
+    await this.channel.resume(reply, lastEventId, view);
+    this.#sendHeld(reply, true);
   }
 
   /** Sends a request or notification; one that finds no stream waits if it is a request, and is gone if it is not. */
   send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
     const id = 'id' in message ? message.id : undefined;
-    if (id === undefined && this.#withdraw(message)) return undefined;
     if (id !== undefined && !this.open && this.#held.size >= MAX_HELD) {
       throw new Error('The client has no SSE stream open, and too many requests wait for one already');
     }
     return this.channel.publish(message, (eventId) => {
       if (this.open) this.channel.reply?.event(json, eventId);
       else if (id !== undefined) this.#held.set(id, { json, eventId });
+      else this.#withdraw(message);
     });
   }
 
@@ -96,9 +95,18 @@ export class StandaloneStream implements ReplyListener {
     return new Reply(res, 'standalone', this.#side, this);
   }
 
+  /** Sends what is held, if the reply carries the stream. What a resume has sent is not sent again: all that was stored. */
+  #sendHeld(reply: Reply, resumed: boolean): void {
+    if (this.channel.reply !== reply || !reply.live) return;
+    for (const { json, eventId } of this.#held.values()) {
+      if (!resumed || eventId === undefined) reply.event(json, eventId);
+    }
+    this.#held.clear();
+  }
+
   /** Takes back a request that waits still when the server cancels it. */
-  #withdraw(message: JSONRPCMessage): boolean {
-    if (!('method' in message) || message.method !== 'notifications/cancelled') return false;
-    return this.#held.delete(message.params?.requestId as RequestId);
+  #withdraw(message: JSONRPCMessage): void {
+    if (!('method' in message) || message.method !== 'notifications/cancelled') return;
+    this.#held.delete(message.params?.requestId as RequestId);
   }
 }

@@ -1,0 +1,163 @@
+import fc from 'fast-check';
+import { parseExposition } from '../support/exposition.js';
+import { RawSocket, requestBytes } from '../support/raw-http.js';
+import { fuzzRequest, type FuzzRequest } from './fuzz-requests.js';
+import { verdictOn } from './fuzz-verdict.js';
+import { REQUEST_TIMEOUT, TTL, World } from './fuzz-world.js';
+
+const COUNT = Number(process.env.FUZZ_COUNT ?? 100_000);
+const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
+const BATCH = 2_000;
+const PIPELINES = 8;
+/** Sockets that serve one request each, at a time. */
+const ALONE = 16;
+/** GET streams held open while the rest goes on. */
+const MAX_STREAMS = 20;
+/** Ms of real time that any request may take; on the fake clock that is more than every time-out there is. */
+const TIME_LIMIT = 20_000;
+
+interface Sent {
+  readonly request: FuzzRequest;
+  readonly bytes: Buffer;
+}
+
+class Fuzzer {
+  readonly #world: World;
+  readonly #streams: RawSocket[] = [];
+  readonly verdicts = new Map<string, number>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** Sends all, and checks that each got an answer that the documentation knows. */
+  async run(requests: readonly FuzzRequest[]): Promise<void> {
+    await this.#world.refresh();
+    const all = requests.map((request) => this.#prepare(request));
+    const alone = all.filter(({ request }) => this.#needsOwnSocket(request));
+    const pipelined = all.filter(({ request }) => !this.#needsOwnSocket(request));
+    const lanes = [
+      ...split(pipelined, PIPELINES).map((lane) => this.#pipeline(lane)),
+      ...split(alone, ALONE).map((lane) => this.#eachAlone(lane)),
+    ];
+    await Promise.all(lanes);
+  }
+
+  close(): void {
+    for (const stream of this.#streams.splice(0)) stream.destroy();
+  }
+
+  #prepare(request: FuzzRequest): Sent {
+    const headers = [...request.headers, ...this.#world.headersFor(request.target, request.session)];
+    const bytes = requestBytes(request.method, request.target, headers, request.body);
+    if (request.damage === undefined) return { request, bytes };
+    const { at, remove, insert } = request.damage;
+    const start = at % bytes.length;
+    return { request, bytes: Buffer.concat([bytes.subarray(0, start), insert, bytes.subarray(start + remove)]) };
+  }
+
+  /** A stream that stays open would hold up the answers behind it. */
+  #needsOwnSocket({ lastOnSocket, method, session }: FuzzRequest): boolean {
+    return lastOnSocket || (method === 'GET' && session?.kind === 'live');
+  }
+
+  async #pipeline(lane: readonly Sent[]): Promise<void> {
+    if (lane.length === 0) return;
+    const socket = await RawSocket.open(this.#world.port);
+    void socket.write(Buffer.concat(lane.map(({ bytes }) => bytes)));
+    for (const sent of lane) {
+      const response = await inTime(sent, socket.response(sent.request.method));
+      this.#count(sent, () => verdictOn(sent.request, response));
+    }
+    socket.destroy();
+  }
+
+  async #eachAlone(lane: readonly Sent[]): Promise<void> {
+    for (const sent of lane) await inTime(sent, this.#alone(sent));
+  }
+
+  async #alone(sent: Sent): Promise<void> {
+    const { request, bytes } = sent;
+    const socket = await RawSocket.open(request.damage === undefined ? this.#world.port : this.#world.impatientPort);
+    await socket.write(bytes);
+    const { status, headers } = await socket.head();
+    const stream = request.method === 'GET' && status === 200 && headers.get('content-type') === 'text/event-stream';
+    if (stream) {
+      this.#count(sent, () => '200 GET stream');
+      this.#streams.push(socket);
+      if (this.#streams.length > MAX_STREAMS) this.#streams.shift()?.destroy();
+      return;
+    }
+    const response = await socket.response(request.method);
+    this.#count(sent, () => verdictOn(request, response));
+    socket.destroy();
+  }
+
+  #count(sent: Sent, verdict: () => string): void {
+    try {
+      const name = verdict();
+      this.verdicts.set(name, (this.verdicts.get(name) ?? 0) + 1);
+    } catch (cause) {
+      throw failure(sent, 'was answered wrongly', cause);
+    }
+  }
+}
+
+function split<T>(items: readonly T[], count: number): T[][] {
+  return Array.from({ length: count }, (_, n) => items.filter((_item, index) => index % count === n));
+}
+
+async function inTime<T>(sent: Sent, answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`nothing within ${TIME_LIMIT} ms`)), TIME_LIMIT);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } catch (cause) {
+    throw failure(sent, 'was not answered', cause);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function failure({ bytes }: Sent, what: string, cause: unknown): Error {
+  const shown = JSON.stringify(bytes.toString('latin1').slice(0, 2_000));
+  return new Error(`FUZZ_SEED=${SEED}: a request ${what}: ${String(cause)}\n${shown}`, { cause });
+}
+
+test(`${COUNT} fuzzed requests: each is answered as docs/http.md says, and nothing is left of them`, async () => {
+  const world = await new World().start();
+  const fuzzer = new Fuzzer(world);
+  // Time passes for the router much faster than for Node, so that every time-out of its own has its turn.
+  const hands = setInterval(() => world.clock.advance(1_000), 5);
+  try {
+    for (let sent = 0; sent < COUNT; sent += BATCH) {
+      await fuzzer.run(fc.sample(fuzzRequest, { seed: SEED + sent, numRuns: Math.min(BATCH, COUNT - sent) }));
+    }
+  } finally {
+    clearInterval(hands);
+    fuzzer.close();
+  }
+  const counted = [...fuzzer.verdicts].sort(([, a], [, b]) => b - a);
+  process.stdout.write(`fuzz, seed ${SEED}:\n${counted.map(([name, count]) => `${count}\t${name}`).join('\n')}\n`);
+
+  await world.disconnected();
+  world.clock.advance(REQUEST_TIMEOUT);
+  const client = await world.harness.client();
+  const result = await client.callTool({ name: 'echo', arguments: { text: 'still here' } });
+  expect(result.content).toEqual([{ type: 'text', text: 'still here' }]);
+  await client.close();
+
+  await world.disconnected();
+  for (let time = 0; time < 2 * TTL; time += TTL / 10) {
+    world.clock.advance(TTL / 10);
+    await new Promise(setImmediate);
+  }
+  for (const router of world.routers.values()) {
+    expect(router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+  }
+  expect(world.clock.pending).toBe(0);
+  await world.close();
+  void parseExposition;
+}, 180_000);

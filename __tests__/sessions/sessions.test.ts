@@ -1,0 +1,321 @@
+import { pino } from 'pino';
+import type { McpRouterOptions, SessionEvents } from '../../src/index.js';
+import { initializeBody, JSON_HEADERS } from '../support/harness.js';
+import { LogLines } from '../support/log-lines.js';
+import { RawSocket, requestBytes } from '../support/raw-http.js';
+import { soon, until } from '../support/waiting.js';
+import { World } from './world.js';
+
+let world: World;
+afterEach(async () => {
+  for (const gate of world.gates.values()) gate.resolve();
+  await world.router.close();
+  await world.stop();
+});
+
+const started = async (options: Partial<McpRouterOptions> = {}): Promise<World> => (world = await World.start(options));
+const header = (session: string) => ({ 'mcp-session-id': session });
+const as = (user: string) => ({ 'x-user': user });
+const ids = (): string[] => world.router.sessions.list().map(({ id }) => id);
+
+/** Every event from now on, as `name id` and what it tells besides. */
+function events(): string[] {
+  const seen: string[] = [];
+  world.router.sessions
+    .on('opened', ({ id }) => seen.push(`opened ${id}`))
+    .on('orphaned', ({ id }, cause) => seen.push(`orphaned ${id} ${cause}`))
+    .on('closed', ({ id, state }, reason) => seen.push(`closed ${id} ${state} ${reason}`));
+  return seen;
+}
+
+describe('the events of a session (DESIGN 2: states and close reasons)', () => {
+  test('tell what is known of it', async () => {
+    await started({ ttl: 1_000, orphanAfter: 100 });
+    const seen: SessionEvents[keyof SessionEvents][] = [];
+    for (const name of ['opened', 'orphaned', 'closed'] as const) {
+      world.router.sessions.on(name, (...args) => seen.push(args));
+    }
+    await world.open('a', as('alice'));
+    world.clock.advance(1_000);
+    const known = {
+      id: 'a',
+      principal: 'alice',
+      protocolVersion: '2025-11-25',
+      clientInfo: { name: 'raw', version: '1.0.0' },
+      requests: 0,
+    };
+    expect(seen).toEqual([
+      [{ ...known, state: 'active', orphanCause: undefined, ageMs: 0, idleMs: 0 }],
+      [{ ...known, state: 'orphaned', orphanCause: 'idle', ageMs: 100, idleMs: 100 }, 'idle'],
+      [{ ...known, state: 'orphaned', orphanCause: 'idle', ageMs: 1_000, idleMs: 1_000 }, 'expired'],
+    ]);
+  });
+
+  test('say of one that took long to open that it is 0 ms old, and has been idle for none', async () => {
+    await started();
+    let opened: unknown;
+    world.router.sessions.on('opened', (session) => (opened = session));
+    const gate = world.holdFactory('a');
+    const exchange = world.initialize('a');
+    await gate.reached.promise;
+    world.clock.advance(20_000);
+    gate.resolve();
+    await exchange.reply();
+    expect(opened).toMatchObject({ ageMs: 0, idleMs: 0 });
+  });
+
+  /** Each ends session `a`, which has a stream open, for a reason of its own. */
+  const endings: [string, string, Partial<McpRouterOptions>, () => Promise<unknown>][] = [
+    ['DELETE', 'active deleted', {}, () => world.send('DELETE', { ...header('a'), ...as('alice') }).reply()],
+    ['sessions.close', 'active deleted', {}, () => world.router.sessions.close('a')],
+    ['sessions.closeByPrincipal', 'active deleted', {}, () => world.router.sessions.closeByPrincipal('alice')],
+    ['a server that closes itself', 'active deleted', {}, () => world.serverOf.get('a')!.close()],
+    ['maxLifetime', 'active lifetime', { maxLifetime: 5_000 }, async () => world.clock.advance(5_000)],
+    ['close', 'active shutdown', {}, () => world.router.close()],
+    ['drain', 'active shutdown', {}, () => world.router.drain(1_000)],
+  ];
+
+  test.each(endings)('by %s: closed, %s; its stream ends, its server is closed', async (_, ending, options, end) => {
+    await started(options);
+    await world.open('a', as('alice'));
+    const stream = world.send('GET', { ...header('a'), ...as('alice') });
+    await stream.status();
+    const seen = events();
+    await soon('it is ended', end());
+    expect(await stream.reply()).toMatchObject({ status: 200 });
+    await until('its server is closed', () => world.servers.size === 0);
+    expect(seen).toEqual([`closed a ${ending}`]);
+    expect(world.contexts[0]!.signal.aborted).toBe(true);
+  });
+
+  test('by ttl: closed, orphaned expired', async () => {
+    await started({ ttl: 1_000, orphanAfter: 100 });
+    const seen = events();
+    await world.open('a');
+    world.clock.advance(1_000);
+    expect(seen).toEqual(['opened a', 'orphaned a idle', 'closed a orphaned expired']);
+  });
+
+  test('by a cap: closed, orphaned evicted, before the one that takes its place is opened', async () => {
+    await started({ maxSessions: 1, orphanAfter: 100 });
+    const seen = events();
+    await world.open('a');
+    world.clock.advance(100);
+    await world.open('b');
+    expect(seen).toEqual(['opened a', 'orphaned a idle', 'closed a orphaned evicted', 'opened b']);
+  });
+
+  test('by a client that went before it could learn the ID: closed, active failed', async () => {
+    await started();
+    await world.open('a');
+    const seen = events();
+    // The answer to `initialize` waits behind that of a call: nothing of it is sent when the socket goes.
+    world.expectCall('call');
+    world.nextId = 'b';
+    const params = { name: 'wait', arguments: { key: 'call' } };
+    const call = { jsonrpc: '2.0', id: 'call', method: 'tools/call', params };
+    const headers = Object.entries(JSON_HEADERS);
+    const socket = await RawSocket.open(world.port);
+    await socket.write(requestBytes('POST', '/mcp', [...headers, ['mcp-session-id', 'a']], JSON.stringify(call)));
+    await socket.write(requestBytes('POST', '/mcp', headers, JSON.stringify(initializeBody())));
+    await until('the session is open', () => seen.includes('opened b'));
+    socket.destroy();
+    await until('the session is closed', () => seen.length > 1);
+    expect(seen).toEqual(['opened b', 'closed b active failed']);
+    (await world.handler('call')).finish();
+  });
+
+  test('are none where nothing was opened', async () => {
+    await started();
+    const seen = events();
+    world.factory = () => Promise.reject(new Error('broken'));
+    expect((await world.initialize('a').reply()).status).toBe(500);
+    expect(seen).toEqual([]);
+  });
+});
+
+describe('listeners', () => {
+  test('are called in the order in which they were added, until they are taken off', async () => {
+    await started();
+    const called: string[] = [];
+    const both = () => called.push('on, twice');
+    const once = () => called.push('once');
+    const off = () => called.push('off');
+    const { sessions } = world.router;
+    expect(sessions.on('opened', both).once('opened', once).on('opened', off)).toBe(sessions);
+    sessions.once('opened', off).off('opened', off).off('opened', off).off('closed', both);
+    await world.open('a');
+    await world.open('b');
+    expect(called).toEqual(['on, twice', 'once', 'on, twice']);
+    sessions.off('opened', both);
+    await world.open('c');
+    expect(called).toHaveLength(3);
+  });
+
+  test('for the next event only are called once, also when a listener before them makes another such event', async () => {
+    await started();
+    for (const id of ['a', 'b']) await world.open(id);
+    const called: string[] = [];
+    world.router.sessions
+      .on('closed', () => world.router.sessions.close('b'))
+      .once('closed', ({ id }) => called.push(id));
+    await world.router.sessions.close('a');
+    expect(ids()).toEqual([]);
+    expect(called).toEqual(['b']);
+  });
+
+  test('may take themselves off, and others may be added, while an event is told', async () => {
+    await started();
+    const called: string[] = [];
+    const { sessions } = world.router;
+    const first = (): void => {
+      called.push('first');
+      sessions.off('opened', first).on('opened', () => called.push('added'));
+    };
+    sessions.on('opened', first).on('opened', () => called.push('second'));
+    await world.open('a');
+    expect(called).toEqual(['first', 'second']);
+    await world.open('b');
+    expect(called).toEqual(['first', 'second', 'second', 'added']);
+  });
+
+  test('that throw or reject are logged, and hurt neither the session nor the others', async () => {
+    const log = new LogLines();
+    await started({ logger: pino({ level: 'error' }, log) });
+    const called: string[] = [];
+    world.router.sessions
+      .on('opened', () => {
+        throw new Error('thrown');
+      })
+      .on('opened', async () => {
+        await Promise.resolve();
+        throw new Error('rejected');
+      })
+      .on('opened', () => Promise.reject(new Error('rejected at once')))
+      .on('opened', () => called.push('last'))
+      .on('closed', () => {
+        throw new Error('thrown on closing');
+      });
+    await world.open('a');
+    expect(called).toEqual(['last']);
+    expect((await world.ping('a').reply()).status).toBe(200);
+    await soon('all is closed', world.router.close());
+    expect(world.servers.size).toBe(0);
+    expect(log.all.map((line: any) => `${line.what}: ${line.err.message}`).sort()).toEqual([
+      'a listener of closed: thrown on closing',
+      'a listener of opened: rejected',
+      'a listener of opened: rejected at once',
+      'a listener of opened: thrown',
+    ]);
+  });
+
+  test('may close a session as soon as it is opened: it is gone, and nothing waits for it', async () => {
+    await started({ maxLifetime: 1_000_000 });
+    world.router.sessions.once('opened', ({ id }) => world.router.sessions.close(id));
+    const { status, headers } = await world.initialize('a').reply();
+    expect([status, headers['mcp-session-id']]).toEqual([200, 'a']);
+    expect((await world.ping('a').reply()).status).toBe(404);
+    await until('its server is closed', () => world.servers.size === 0);
+    expect(world.clock.pending).toBe(0);
+    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+    expect(await world.metrics()).toEqual({ mcp_sessions_opened_total: 1, 'mcp_sessions_closed_total deleted': 1 });
+  });
+
+  test('may close a session as soon as it is orphaned', async () => {
+    await started({ orphanAfter: 100 });
+    world.router.sessions.on('orphaned', ({ id }) => world.router.sessions.close(id));
+    await world.open('a');
+    world.clock.advance(100);
+    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+    await until('nothing is left', () => world.servers.size === 0 && world.clock.pending === 0);
+    expect(await world.metrics()).toEqual({ mcp_sessions_opened_total: 1, 'mcp_sessions_closed_total deleted': 1 });
+  });
+});
+
+describe('list and get', () => {
+  test('show every session, oldest first, as it is now', async () => {
+    await started({ orphanAfter: 100 });
+    await world.open('orphaned');
+    world.clock.advance(50);
+    await world.open('busy', as('alice'));
+    const call = await world.wait('busy', 'call', as('alice'));
+    world.clock.advance(60);
+    const gate = world.holdFactory('opening');
+    const opening = world.initialize('opening', as('bob'));
+    await gate.reached.promise;
+    world.clock.advance(5);
+
+    const clientInfo = { name: 'raw', version: '1.0.0' };
+    const expected = [
+      {
+        id: 'orphaned',
+        principal: undefined,
+        state: 'orphaned',
+        orphanCause: 'idle',
+        ageMs: 115,
+        idleMs: 115,
+        requests: 0,
+      },
+      { id: 'busy', principal: 'alice', state: 'active', orphanCause: undefined, ageMs: 65, idleMs: 0, requests: 1 },
+      {
+        id: 'opening',
+        principal: 'bob',
+        state: 'initializing',
+        orphanCause: undefined,
+        ageMs: 5,
+        idleMs: 5,
+        requests: 0,
+      },
+    ].map((session) => {
+      const protocolVersion = session.state === 'initializing' ? undefined : '2025-11-25';
+      return { ...session, protocolVersion, clientInfo };
+    });
+    const { sessions } = world.router;
+    expect(sessions.list()).toEqual(expected);
+    expect(expected.map(({ id }) => sessions.get(id))).toEqual(expected);
+    expect(sessions.stats()).toEqual({ initializing: 1, active: 1, orphaned: 1 });
+    (await world.handler('call')).finish();
+    gate.resolve();
+    await Promise.all([call.reply(), opening.reply()]);
+  });
+
+  test('know nothing of sessions that there are not', async () => {
+    await started();
+    await world.open('a');
+    for (const id of ['b', '', '__proto__', 'constructor']) expect(world.router.sessions.get(id)).toBeUndefined();
+    await world.router.sessions.close('a');
+    expect(world.router.sessions.get('a')).toBeUndefined();
+    expect(ids()).toEqual([]);
+  });
+});
+
+describe('close and closeByPrincipal', () => {
+  test('end a session as its DELETE would: calls are answered, streams end, and then it is not there', async () => {
+    await started();
+    await world.open('a');
+    const call = await world.wait('a', 'call');
+    expect(await world.router.sessions.close('a')).toBe(true);
+    expect((await call.reply()).text).toContain('Session closed');
+    expect((await world.handler('call')).signal.aborted).toBe(true);
+    expect((await world.ping('a').reply()).status).toBe(404);
+    expect(await world.router.sessions.close('a')).toBe(false);
+    expect(world.servers.size).toBe(0);
+  });
+
+  test('end all sessions of a principal and of nobody else, those that are being opened too', async () => {
+    await started();
+    await world.open('a1', as('alice'));
+    await world.open('b', as('bob'));
+    await world.open('nobody');
+    const gate = world.holdFactory('a2');
+    const opening = world.initialize('a2', as('alice'));
+    await gate.reached.promise;
+    expect(await world.router.sessions.closeByPrincipal('mallory')).toBe(0);
+    expect(await world.router.sessions.closeByPrincipal('alice')).toBe(2);
+    expect((await opening.reply()).status).toBe(503);
+    expect(ids()).toEqual(['b', 'nobody']);
+    gate.resolve();
+    await until('the server that came too late is closed', () => world.servers.size === 2);
+    expect(await world.router.sessions.closeByPrincipal('alice')).toBe(0);
+  });
+});

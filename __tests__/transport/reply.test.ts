@@ -1,0 +1,200 @@
+import { memoryEventStore } from '../../src/index.js';
+import { EventStream } from '../support/event-stream.js';
+import { initializeBody, post } from '../support/harness.js';
+import { RawSocket, requestBytes } from '../support/raw-http.js';
+import { answerOf } from '../support/raw-session.js';
+import { REPLIES, startScripted, type Method, type Scripted } from '../support/scripted.js';
+import { Deferred, never, soon } from '../support/waiting.js';
+
+let harness: Scripted;
+afterEach(() => harness.close());
+
+const talk: Method = async (_params, { sendNotification }) => {
+  await sendNotification({ method: 'notifications/message', params: { level: 'info', data: 'begun' } });
+  return { done: true };
+};
+
+describe('the head of a reply', () => {
+  test.each(REPLIES)('names the session, and keeps proxies from holding events back (%s)', async (_, options) => {
+    harness = await startScripted({ talk }, options());
+    const session = await harness.session();
+    const { headers } = await session.request(1, 'talk');
+    expect(headers.get('mcp-session-id')).toBe(session.id);
+    expect(headers.get('content-type')).toBe('text/event-stream');
+    expect(headers.get('cache-control')).toBe('no-cache, no-transform');
+    expect(headers.get('x-accel-buffering')).toBe('no');
+    expect((await session.get()).headers.get('mcp-session-id')).toBe(session.id);
+  });
+
+  test('has a Content-Length when the reply is one event, so that it is one write', async () => {
+    harness = await startScripted({ work: () => ({ text: 'äöü' }) });
+    const session = await harness.session();
+    const response = await session.request(1, 'work');
+    expect(response.headers.get('content-type')).toBe('text/event-stream');
+    const text = await response.text();
+    expect(Number(response.headers.get('content-length'))).toBe(Buffer.byteLength(text));
+    expect(text).toBe('event: message\ndata: {"result":{"text":"äöü"},"jsonrpc":"2.0","id":1}\n\n');
+  });
+
+  test('has one when the reply is JSON', async () => {
+    harness = await startScripted({ work: () => ({ text: 'äöü' }) }, { enableJsonResponse: true });
+    const session = await harness.session();
+    const response = await session.request(1, 'work');
+    expect(response.headers.get('content-type')).toBe('application/json');
+    const text = await response.text();
+    expect(Number(response.headers.get('content-length'))).toBe(Buffer.byteLength(text));
+    expect(JSON.parse(text)).toEqual({ jsonrpc: '2.0', id: 1, result: { text: 'äöü' } });
+  });
+
+  test('has none when more is to come', async () => {
+    harness = await startScripted({ talk });
+    const session = await harness.session();
+    const response = await session.request(1, 'talk');
+    expect(response.headers.get('content-length')).toBeNull();
+    expect(await new EventStream(response).messages()).toMatchObject([{ params: { data: 'begun' } }, { id: 1 }]);
+  });
+
+  test.each([[{}], [{ enableJsonResponse: true }]])('names no session when there is none (stateless, %j)', async (options) => {
+    harness = await startScripted({ talk }, { stateless: true, ...options });
+    const response = await post(harness.url, initializeBody());
+    expect(response.headers.get('mcp-session-id')).toBeNull();
+    expect(await answerOf(response)).toMatchObject({ id: 0, result: {} });
+  });
+});
+
+describe('a reply without output', () => {
+  const COMMENT = { comment: 'keep-alive', data: '', id: undefined, retry: undefined };
+
+  test('gets its head and a comment after each keepAlive', async () => {
+    const release = new Deferred<object>();
+    const started = new Deferred();
+    harness = await startScripted({ work: () => (started.resolve(), release.promise) }, { keepAlive: 5_000 });
+    const session = await harness.session();
+    const reply = session.request(1, 'work');
+    await started.promise;
+    harness.clock.advance(5_000);
+    const stream = new EventStream(await soon('the head', reply));
+    expect(await stream.block()).toEqual(COMMENT);
+    harness.clock.advance(5_000);
+    expect(await stream.block()).toEqual(COMMENT);
+    harness.clock.advance(4_999);
+    release.resolve({});
+    expect(await stream.messages()).toEqual([{ jsonrpc: '2.0', id: 1, result: {} }]);
+  });
+
+  test('gets a comment after each keepAlive when it was primed, and the comment is no event to resume from', async () => {
+    harness = await startScripted({ hang: never }, { keepAlive: 5_000, eventStore: memoryEventStore() });
+    const session = await harness.session();
+    const stream = new EventStream(await session.request(1, 'hang'));
+    expect(await stream.block()).toMatchObject({ id: expect.any(String) });
+    for (let interval = 0; interval < 3; interval += 1) {
+      harness.clock.advance(5_000);
+      expect(await soon('a comment', stream.block())).toEqual(COMMENT);
+    }
+  });
+
+  test('gets no comment where it may still become JSON', async () => {
+    const release = new Deferred<object>();
+    const started = new Deferred();
+    harness = await startScripted(
+      { work: () => (started.resolve(), release.promise) },
+      { keepAlive: 5_000, enableJsonResponse: true },
+    );
+    const session = await harness.session();
+    const reply = session.request(1, 'work');
+    await started.promise;
+    harness.clock.advance(50_000);
+    release.resolve({});
+    const response = await reply;
+    expect(response.headers.get('content-type')).toBe('application/json');
+    expect(await response.json()).toEqual({ jsonrpc: '2.0', id: 1, result: {} });
+  });
+
+  test('gets comments from its last output on: a standalone stream too', async () => {
+    harness = await startScripted({}, { keepAlive: 5_000 });
+    const session = await harness.session();
+    const stream = await session.stream();
+    await stream.block();
+    harness.clock.advance(4_000);
+    await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'here' });
+    await stream.message();
+    harness.clock.advance(4_000);
+    await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'still' });
+    expect(await stream.block()).toMatchObject({ comment: undefined, data: expect.stringContaining('still') });
+    harness.clock.advance(5_000);
+    expect(await stream.block()).toEqual(COMMENT);
+  });
+
+  test('costs no timer of its own: all replies share one', async () => {
+    harness = await startScripted({ hang: never });
+    const sessions = [await harness.session(), await harness.session()];
+    await (await sessions[0]!.stream()).block();
+    const timers = harness.clock.pending;
+    await (await sessions[1]!.stream()).block();
+    // One less: nothing waits to be orphaned any more.
+    expect(harness.clock.pending).toBeLessThanOrEqual(timers);
+  });
+});
+
+describe('the first block of a stream (spec 2025-11-25, "Sending Messages to the Server", 6, and SEP-1699)', () => {
+  const VERSIONS = ['2025-11-25', '2025-06-18', '2025-03-26'];
+
+  test.each(VERSIONS)('has an event ID and no data where the client can resume from that, and only there: %s', async (version) => {
+    harness = await startScripted({ talk }, { eventStore: memoryEventStore() });
+    const session = await harness.session({ version });
+    const [first] = await new EventStream(await session.request(1, 'talk')).blocks();
+    const standalone = await (await session.stream()).block();
+    if (version >= '2025-11-25') {
+      expect(first).toEqual({ id: expect.any(String), retry: 1_000, comment: undefined, data: '' });
+      expect(standalone).toEqual({ id: expect.any(String), retry: 1_000, comment: undefined, data: '' });
+    } else {
+      // Older clients take an event without data for a broken message.
+      expect(first).toMatchObject({ id: expect.any(String), data: expect.stringContaining('begun') });
+      expect(standalone).toEqual({ id: undefined, retry: 1_000, comment: undefined, data: '' });
+    }
+  });
+
+  test.each(VERSIONS)('has no event ID without an event store: %s', async (version) => {
+    harness = await startScripted({ talk });
+    const session = await harness.session({ version });
+    const blocks = await new EventStream(await session.request(1, 'talk')).blocks();
+    expect(blocks.map(({ id }) => id)).toEqual([undefined, undefined]);
+    expect(await (await session.stream()).block()).toMatchObject({ id: undefined });
+  });
+
+  test('tells how soon to reconnect, as retryInterval says', async () => {
+    harness = await startScripted({ talk }, { retryInterval: 250, eventStore: memoryEventStore() });
+    const session = await harness.session();
+    expect(await (await session.stream()).block()).toMatchObject({ retry: 250 });
+    expect(await new EventStream(await session.request(1, 'talk')).block()).toMatchObject({ retry: 250 });
+  });
+});
+
+test('a stream is valid to the byte (HTML, 9.2.6), whatever a message holds', async () => {
+  const nasty = 'a\nb\r\nc\rd\u2028e\0f: data: g\n\nid: 1\n\n\u{1f600}';
+  const work: Method = async (_params, { sendNotification }) => {
+    await sendNotification({ method: 'notifications/message', params: { level: 'info', data: nasty } });
+    return { nasty };
+  };
+  harness = await startScripted({ work }, { eventStore: memoryEventStore() });
+  const session = await harness.session();
+  const messages = await new EventStream(await session.request(1, 'work')).messages();
+  expect(messages).toMatchObject([{ params: { data: nasty } }, { result: { nasty } }]);
+});
+
+test('a client of HTTP/1.0 gets its reply too: without chunks, to the end of the socket', async () => {
+  harness = await startScripted({ talk });
+  const session = await harness.session();
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'talk' });
+  const headers = Object.entries({
+    ...session.headers,
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+  });
+  const request = requestBytes('POST', '/mcp', headers, body).toString('latin1').replace('HTTP/1.1', 'HTTP/1.0');
+  const socket = await RawSocket.open(harness.url.port);
+  await socket.write(request);
+  const response = await soon('the response', socket.response());
+  expect(response.headers.has('transfer-encoding')).toBe(false);
+  expect(response.body).toContain('"result":{"done":true}');
+});
