@@ -1,18 +1,34 @@
 import type { ErrorName } from './errors.js';
 
-/** Why a session ended. */
-export type CloseReason = 'deleted' | 'expired' | 'lifetime' | 'evicted' | 'shutdown' | 'failed' | 'moved';
+// Each set is closed, and fit for the labels of a metric.
 
+export const CLOSE_REASONS = ['deleted', 'expired', 'lifetime', 'evicted', 'shutdown', 'failed', 'moved'] as const;
+/** Why a session ended. */
+export type CloseReason = (typeof CLOSE_REASONS)[number];
+
+export const ORPHAN_CAUSES = ['stream_lost', 'idle'] as const;
 /** Why a session counts as orphaned: it had an SSE stream and lost it, or it never had one. */
-export type OrphanCause = 'stream_lost' | 'idle';
+export type OrphanCause = (typeof ORPHAN_CAUSES)[number];
+
+export const REJECT_REASONS = [
+  'atCapacity',
+  'principalAtCapacity',
+  'draining',
+  'openTimeout',
+  'internalError',
+] as const satisfies readonly ErrorName[];
+/** Why a new session was refused: the name of what the client was answered. */
+export type RejectReason = (typeof REJECT_REASONS)[number];
+
+export const OUTCOMES = ['ok', 'error', 'cancelled', 'timeout', 'closed'] as const;
+/** How a request ended, as far as the session layer can tell. */
+export type Outcome = (typeof OUTCOMES)[number];
+
+export const STREAM_KINDS = ['request', 'standalone'] as const;
+/** The two kinds of SSE stream: the reply of a POST, and the one a GET opens. */
+export type StreamKind = (typeof STREAM_KINDS)[number];
 
 export type SessionState = 'initializing' | 'active' | 'orphaned' | 'closing' | 'closed';
-
-/** How a request ended, as far as the session layer can tell. */
-export type Outcome = 'ok' | 'error' | 'cancelled' | 'timeout' | 'closed';
-
-/** The two kinds of SSE stream: the reply of a POST, and the one a GET opens. */
-export type StreamKind = 'request' | 'standalone';
 
 /** What is known of one session, as it was when asked. Ages in milliseconds. */
 export interface SessionInfo {
@@ -48,7 +64,7 @@ export interface CoreEvents extends SessionEvents {
   /** The client of an orphaned session is back; `session` is as it was while orphaned. */
   revived: [session: SessionInfo];
   /** A new session was refused. */
-  rejected: [reason: ErrorName];
+  rejected: [reason: RejectReason];
   streamOpened: [kind: StreamKind];
   streamClosed: [kind: StreamKind];
   /** A request of a client is settled; `durationMs` since it arrived. */

@@ -68,7 +68,10 @@ export interface McpRouterOptions {
   serverFactory: ServerFactory;
   /** How long a session may be unattached before it is closed (`expired`). Default: 1,800,000 (30 min). */
   ttl?: number | undefined;
-  /** How long a session may be unattached before it counts as orphaned. Default: 60,000, or `ttl` if that is shorter. */
+  /**
+   * How long a session may be unattached before it counts as orphaned. Default: 60,000, or `ttl` or `orphanTtl` if that is
+   * shorter.
+   */
   orphanAfter?: number | undefined;
   /** A shorter `ttl` for sessions that had an SSE stream and lost it. Default: `ttl`. */
   orphanTtl?: number | undefined;

@@ -146,7 +146,7 @@ function createEndpoint(
     retryInterval: options.retryInterval,
     maxStreamBuffer: options.maxStreamBuffer,
     quiet: new DueQueue(clock, options.keepAlive, (reply) => reply.keepAlive()),
-    unanswered: new DueQueue(clock, options.requestTimeout, (request) => request.transport.timeOut(request)),
+    unanswered: new DueQueue(clock, options.requestTimeout, (request) => request.timeOut()),
     pings: pingInterval === undefined ? undefined : new DueQueue(clock, pingInterval, (stream) => stream.ping()),
   };
   if (options.stateless) return new StatelessEndpoint(builder, transports, maxBodySize);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { InitializeRequestSchema, McpError } from '@modelcontextprotocol/sdk/types.js';
 import type { McpRouterOptions } from '../../src/index.js';
@@ -402,7 +402,7 @@ describe('an open that fails leaves nothing: no server, no session, no timer, no
 
   /** Servers that do something else where the SDK's would connect. */
   const withConnect = (
-    connect: (server: Server, transport: Transport, goOn: () => Promise<void>) => Promise<void>,
+    connect: (server: McpServer, transport: Transport, goOn: () => Promise<void>) => Promise<void>,
   ): void => {
     world.factory = () => {
       const server = world.make();
@@ -431,10 +431,10 @@ describe('an open that fails leaves nothing: no server, no session, no timer, no
   });
 
   /** Servers that do something else where the SDK's would answer `initialize`. */
-  const withInitialize = (answer: (server: Server) => Promise<never>): void => {
+  const withInitialize = (answer: (server: McpServer) => Promise<never>): void => {
     world.factory = () => {
       const server = world.make();
-      server.setRequestHandler(InitializeRequestSchema, () => answer(server));
+      server.server.setRequestHandler(InitializeRequestSchema, () => answer(server));
       return server;
     };
   };

@@ -14,7 +14,7 @@ const WARM_UP = 2_000;
 /** Requests at a time. */
 const LANES = 16;
 
-const router = mcpRouter({ serverFactory: echoServer, logger: false, ttl: 2_000, orphanAfter: 500, orphanTtl: 1_000 });
+const router = mcpRouter({ serverFactory: echoServer, logger: false, ttl: 1_000, orphanAfter: 500, orphanTtl: 700 });
 const app = express().use('/mcp', router);
 const server = http.createServer(app).listen(0, '127.0.0.1');
 await once(server, 'listening');
@@ -29,7 +29,6 @@ function begin(method: string, headers: http.OutgoingHttpHeaders, body?: unknown
 
 async function responseTo(request: http.ClientRequest): Promise<http.IncomingMessage> {
   const [response] = (await once(request, 'response')) as [http.IncomingMessage];
-  if (response.statusCode !== 200) throw new Error(`answered with ${response.statusCode}`);
   return response;
 }
 
@@ -42,6 +41,8 @@ async function openAndAbandon(n: number): Promise<void> {
   const response = await responseTo(begin('POST', JSON_HEADERS, initializeBody()));
   const headers = { ...JSON_HEADERS, 'mcp-session-id': response.headers['mcp-session-id'] as string };
   await finish(response);
+  if (response.statusCode !== 200) throw new Error(`initialize was answered with ${response.statusCode}`);
+  // On a machine that is busy the session may have expired by now, which is as good.
   if (n % 10 === 1) await finish(await responseTo(begin('POST', headers, echoCall(1, 'hello'))));
   if (n % 10 === 2) {
     const stream = begin('GET', { ...headers, accept: 'text/event-stream' });

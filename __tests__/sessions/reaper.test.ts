@@ -103,7 +103,7 @@ describe('the reaper (DESIGN 2 and 3)', () => {
     await started({ ttl: 1_000, orphanAfter: 100, orphanTtl: 400, eventStore: memoryEventStore() });
     world.factory = () => {
       const server = world.make();
-      server.setRequestHandler(CallToolRequestSchema, (_, { closeStandaloneSSEStream }) => {
+      server.server.setRequestHandler(CallToolRequestSchema, (_, { closeStandaloneSSEStream }) => {
         closeStandaloneSSEStream?.();
         return { content: [] };
       });

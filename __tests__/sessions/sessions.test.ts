@@ -201,7 +201,7 @@ describe('listeners', () => {
     expect((await world.ping('a').reply()).status).toBe(200);
     await soon('all is closed', world.router.close());
     expect(world.servers.size).toBe(0);
-    expect(log.all.map((line: any) => `${line.what}: ${line.err.message}`).sort()).toEqual([
+    expect(log.all.map(({ what, err }) => `${String(what)}: ${(err as Error).message}`).sort()).toEqual([
       'a listener of closed: thrown on closing',
       'a listener of opened: rejected',
       'a listener of opened: rejected at once',

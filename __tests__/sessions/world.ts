@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { CallToolRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import express from 'express';
 import { Registry } from 'prom-client';
@@ -91,9 +91,9 @@ export class World {
   readonly registry = new Registry();
   readonly router: McpRouter;
   /** Servers that the factory made and nobody has closed. */
-  readonly servers = new Set<Server>();
+  readonly servers = new Set<McpServer>();
   /** Servers by the ID of their session. */
-  readonly serverOf = new Map<string, Server>();
+  readonly serverOf = new Map<string, McpServer>();
   readonly exchanges: Exchange[] = [];
   readonly handlers = new Map<string, Deferred<Handler>>();
   /** What `drain` or `close` returned. */
@@ -245,7 +245,7 @@ export class World {
   }
 
   /** A server that answers what the SDK answers by itself, and calls of the tool `wait`. */
-  async build({ sessionId }: Pick<ServerContext, 'sessionId'>): Promise<Server> {
+  async build({ sessionId }: Pick<ServerContext, 'sessionId'>): Promise<McpServer> {
     const gate = sessionId === undefined ? undefined : this.gates.get(sessionId);
     gate?.reached.resolve();
     await gate?.promise;
@@ -254,9 +254,9 @@ export class World {
     return server;
   }
 
-  make(): Server {
+  make(): McpServer {
     const { servers } = this;
-    class CountedServer extends Server {
+    class CountedServer extends McpServer {
       override async close(): Promise<void> {
         servers.delete(this);
         await super.close();
@@ -264,7 +264,7 @@ export class World {
     }
     const server = new CountedServer({ name: 'world', version: '1.0.0' }, { capabilities: { tools: {} } });
     servers.add(server);
-    server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal }) => {
+    server.server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal }) => {
       const finished = new Deferred();
       this.handlers.get(String(params.arguments?.key))?.resolve({ finish: finished.resolve, signal });
       await finished.promise;

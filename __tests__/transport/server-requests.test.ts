@@ -3,10 +3,10 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import {
   CreateMessageRequestSchema,
   ElicitRequestSchema,
+  EmptyResultSchema,
   ListRootsRequestSchema,
   ResultSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { z } from 'zod';
 import { memoryEventStore } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
 import { REPLIES, startScripted, type Method, type Scripted } from '../support/scripted.js';
@@ -27,7 +27,7 @@ const ASKS: Readonly<Record<string, (server: Scripted['servers'][number], on: ob
   elicitation: (server, on) =>
     server.elicitInput({ message: 'Name?', requestedSchema: { type: 'object', properties: { name: { type: 'string' } } } }, on),
   roots: (server, on) => server.listRoots({}, on),
-  ping: (server, on) => server.request({ method: 'ping' }, z.object({}), on),
+  ping: (server, on) => server.request({ method: 'ping' }, EmptyResultSchema, on),
 };
 const ANSWERS: Readonly<Record<string, object>> = {
   sampling: { model: 'm', role: 'assistant', content: { type: 'text', text: 'Because.' } },
@@ -109,7 +109,7 @@ describe.each(REPLIES)('a server that asks its client (%s)', (_, options) => {
     const session = await harness.session({ capabilities: CAPABILITIES });
     const stream = new EventStream(await session.request(7, 'ask here', { what: 'ping' }));
     const { id } = await stream.message();
-    for (const unknown of [id + 1, 'unknown', '', -1]) await session.answer(unknown, { wrong: true });
+    for (const unknown of [id + 1, 'unknown', -1]) await session.answer(unknown, { wrong: true });
     await session.answer(id, {});
     await session.answer(id, { wrong: true });
     expect(await stream.messages()).toEqual([{ jsonrpc: '2.0', id: 7, result: {} }]);

@@ -1,5 +1,5 @@
 import { Refusal } from '../errors.js';
-import type { CoreEvents, Events } from '../events.js';
+import { REJECT_REASONS, type CoreEvents, type Events, type RejectReason } from '../events.js';
 import { openSession, type Opener } from '../sessions/open.js';
 import type { Registry } from '../sessions/registry.js';
 import type { Session } from '../sessions/session.js';
@@ -151,8 +151,13 @@ export class StatefulEndpoint implements Endpoint {
         onGone: (listener) => res.once('close', listener),
       });
     } catch (error) {
-      if (!res.destroyed) this.#events.emit('rejected', error instanceof Refusal ? error.reason : 'internalError');
+      if (!res.destroyed) this.#events.emit('rejected', rejectReason(error));
       throw error;
     }
   }
+}
+
+function rejectReason(error: unknown): RejectReason {
+  const named = error instanceof Refusal ? REJECT_REASONS.find((reason) => reason === error.reason) : undefined;
+  return named ?? 'internalError';
 }

@@ -1,8 +1,16 @@
 import type { RequestHandler, Response } from 'express';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { ERRORS, type ErrorName } from '../errors.js';
 import type { MetricsOptions } from '../options.js';
-import type { CloseReason, CoreEvents, Events, OrphanCause, Outcome, SessionInfo, StreamKind } from '../events.js';
+import {
+  CLOSE_REASONS,
+  ORPHAN_CAUSES,
+  OUTCOMES,
+  REJECT_REASONS,
+  STREAM_KINDS,
+  type CoreEvents,
+  type Events,
+  type SessionInfo,
+} from '../events.js';
 import { SharedMetrics } from './shared-metrics.js';
 
 /** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema), which has those of all earlier versions. */
@@ -26,20 +34,6 @@ const METHODS = [
   'tools/list',
 ] as const;
 const OTHER_METHOD = 'other';
-
-const ORPHAN_CAUSES = ['stream_lost', 'idle'] as const satisfies readonly OrphanCause[];
-const STREAM_KINDS = ['request', 'standalone'] as const satisfies readonly StreamKind[];
-const OUTCOMES = ['ok', 'error', 'cancelled', 'timeout', 'closed'] as const satisfies readonly Outcome[];
-const CLOSE_REASONS = [
-  'deleted',
-  'expired',
-  'lifetime',
-  'evicted',
-  'shutdown',
-  'failed',
-  'moved',
-] as const satisfies readonly CloseReason[];
-const REJECT_REASONS = Object.keys(ERRORS) as ErrorName[];
 
 // Both as advised by OpenTelemetry's conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md); sessions live
 // longer than the 5 minutes at which that list ends.

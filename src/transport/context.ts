@@ -1,8 +1,5 @@
 import type { Clock, DueQueue } from '../clock.js';
 import type { CoreEvents, Events } from '../events.js';
-import type { PendingRequest } from './pending.js';
-import type { Reply } from './reply.js';
-import type { StandaloneStream } from './standalone-stream.js';
 
 /** What all transports of a router share: settings, and one queue for each kind of deadline. */
 export interface TransportContext {
@@ -16,11 +13,11 @@ export interface TransportContext {
   /** Milliseconds without a byte after which a stream gets a comment. */
   readonly keepAlive: number;
   /** Replies that have been quiet for `keepAlive`. */
-  readonly quiet: DueQueue<Reply>;
+  readonly quiet: DueQueue<{ keepAlive(): void }>;
   /** Requests, due when they went without answer or progress for `requestTimeout`. */
-  readonly unanswered: DueQueue<PendingRequest>;
+  readonly unanswered: DueQueue<{ timeOut(): void }>;
   /** Standalone streams, due a ping; undefined when `pingInterval` is not set. */
-  readonly pings: DueQueue<StandaloneStream> | undefined;
+  readonly pings: DueQueue<{ ping(): void }> | undefined;
 }
 
 /** Who holds a transport: a session, or one stateless request. It must not end while something is held. */

@@ -11,18 +11,33 @@ import type { RequestStream } from './request-stream.js';
 
 export type Answer = JSONRPCResultResponse | JSONRPCErrorResponse;
 
+/** Who takes a request that went without answer or progress for too long. */
+interface TimeOutTaker {
+  timeOut(request: PendingRequest): void;
+}
+
 /** A request of the client that is not settled. */
-export interface PendingRequest {
-  /** The client's own ID. */
-  readonly id: RequestId;
+export class PendingRequest {
   /** The ID that the server knows it by. */
   readonly key: RequestId;
-  readonly method: string;
-  /** When it arrived, by the router's clock. */
-  readonly since: number;
-  readonly stream: RequestStream;
-  /** Where it is settled with an error when it has gone without answer or progress for too long. */
-  readonly transport: { timeOut(request: PendingRequest): void };
+
+  /**
+   * @param id - The client's own ID.
+   * @param since - When it arrived, by the router's clock.
+   */
+  constructor(
+    readonly id: RequestId,
+    readonly method: string,
+    readonly since: number,
+    readonly stream: RequestStream,
+    readonly taker: TimeOutTaker,
+  ) {
+    this.key = keyOf(id);
+  }
+
+  timeOut(): void {
+    this.taker.timeOut(this);
+  }
 }
 
 /**

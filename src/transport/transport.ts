@@ -13,7 +13,7 @@ import type { TransportContext, TransportOwner, TransportSide } from './context.
 import { EpochIds } from './epoch-ids.js';
 import { EventView } from './event-view.js';
 import { isResponse } from './jsonrpc.js';
-import { keyOf, PendingRequests, type Answer, type PendingRequest } from './pending.js';
+import { keyOf, PendingRequest, PendingRequests, type Answer } from './pending.js';
 import { RequestStream } from './request-stream.js';
 import { resume } from './resume.js';
 import { StandaloneStream } from './standalone-stream.js';
@@ -129,7 +129,7 @@ export class HttpTransport implements Transport, TransportSide {
     const since = this.context.clock.now();
     const resumable = this.#view !== undefined;
     for (const { id, method } of requests) {
-      this.#pending.add({ id, key: keyOf(id), method, since, stream, transport: this }, resumable);
+      this.#pending.add(new PendingRequest(id, method, since, stream, this), resumable);
     }
     const primed = resumable && version >= PRIMING_SINCE && !stream.json;
     if (primed) await stream.channel.prime();

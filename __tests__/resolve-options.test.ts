@@ -1,0 +1,410 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { systemClock } from '../src/clock.js';
+import { mcpRouter, memoryEventStore, type McpRouterOptions } from '../src/index.js';
+import { resolveOptions } from '../src/resolve-options.js';
+import { FakeClock } from './support/fake-clock.js';
+import { echoServer } from './support/harness.js';
+
+const serverFactory = () => echoServer();
+/** Takes what types would not let through, as callers in JavaScript do. */
+const resolve = (options: object) => resolveOptions({ serverFactory, ...options });
+const MAX_TIMER = 2_147_483_647;
+
+/** What an option may be, told apart here from how the code tells it, and values that are close to it or it. */
+interface Shape {
+  readonly accepts: (value: unknown) => boolean;
+  readonly near: fc.Arbitrary<unknown>;
+}
+
+const whole = (max: number): Shape => ({
+  accepts: (value) => typeof value === 'number' && value % 1 === 0 && value > 0 && value <= max,
+  near: fc.oneof(
+    fc.integer(),
+    fc.double(),
+    fc.constantFrom(0, -0, 1, -1, 0.5, max, max + 1, 2 ** 53, NaN, Infinity, '1000', '1', [1000], true),
+  ),
+});
+const flag: Shape = {
+  accepts: (value) => value === true || value === false,
+  near: fc.constantFrom(true, false, 'true', 'false', 0, 1, null),
+};
+const callable: Shape = {
+  accepts: (value) => typeof value === 'function',
+  near: fc.constantFrom(() => 'x', serverFactory, class {}, 'name', {}, null),
+};
+const isText = (value: unknown): boolean => typeof value === 'string' && value.length > 0;
+const each = (accepts: (value: string) => boolean, ...entries: unknown[]): Shape => ({
+  accepts: (value) => Array.isArray(value) && !value.some((entry) => !isText(entry) || !accepts(entry)),
+  near: fc.oneof(fc.array(fc.constantFrom(...entries)), fc.constantFrom(...entries)),
+});
+/** An object with these methods, or less or other than that. */
+const having = (...names: string[]): Shape => ({
+  accepts: (value) =>
+    typeof value === 'object' && value !== null && names.every((name) => value[name] instanceof Function),
+  near: fc.dictionary(
+    fc.constantFrom(...names),
+    fc.constantFrom(() => undefined, 'no function'),
+    { minKeys: names.length - 1 },
+  ),
+});
+const orFalse = ({ accepts, near }: Shape): Shape => ({
+  accepts: (value) => value === false || accepts(value),
+  near: fc.oneof(near, fc.constant(false)),
+});
+const text = (accepts: RegExp, ...near: unknown[]): Shape => ({
+  accepts: (value) => typeof value === 'string' && accepts.test(value),
+  near: fc.oneof(fc.constantFrom(...near), fc.string()),
+});
+
+const registryMethods = ['registerMetric', 'getSingleMetric', 'metrics'];
+const prefix = text(/^$|^[A-Za-z_:][A-Za-z0-9_:]*$/, '', 'app_', 'a:b_', '_', '5', '5xx_', 'my-app_', 'ä', 'app_\n', 7);
+const metrics: Shape = {
+  accepts: (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.keys(value).every((key) => ['registry', 'prefix', 'route'].includes(key)) &&
+    (value.registry === undefined || having(...registryMethods).accepts(value.registry)) &&
+    (value.prefix === undefined || prefix.accepts(value.prefix)) &&
+    (value.route === undefined || flag.accepts(value.route)),
+  near: fc.record(
+    { registry: having(...registryMethods).near, prefix: prefix.near, route: flag.near, other: fc.constant(1) },
+    { requiredKeys: [] },
+  ),
+};
+
+const timer = whole(MAX_TIMER);
+const count = whole(Number.MAX_SAFE_INTEGER);
+const ORIGINS = [
+  'https://app.example.com',
+  'http://localhost:3000',
+  'null',
+  'app.example.com',
+  'https://app.example.com/',
+  '*',
+  '',
+  7,
+];
+const LOGGER = ['info', 'warn', 'error', 'child', 'isLevelEnabled'];
+
+const SHAPES: Record<keyof McpRouterOptions, Shape> = {
+  serverFactory: callable,
+  ttl: timer,
+  // Alone they contradict the default of `ttl`, or of `maxSessions`, when they are larger.
+  orphanAfter: whole(1_800_000),
+  orphanTtl: whole(1_800_000),
+  maxLifetime: timer,
+  requestTimeout: timer,
+  openTimeout: timer,
+  maxSessions: count,
+  maxSessionsPerPrincipal: whole(10_000),
+  stateless: flag,
+  enableJsonResponse: flag,
+  principal: callable,
+  requirePrincipal: flag,
+  allowedHosts: each(() => true, 'mcp.example.com', 'localhost:3000', '', 7, null, ['nested']),
+  allowedOrigins: each((origin) => origin === 'null' || /^[a-z]+:\/\/[\w.:-]+$/.test(origin), ...ORIGINS),
+  maxBodySize: count,
+  keepAlive: timer,
+  retryInterval: timer,
+  pingInterval: timer,
+  maxStreamBuffer: count,
+  eventStore: having('storeEvent', 'replayEventsAfter'),
+  metrics: orFalse(metrics),
+  logger: orFalse(having(...LOGGER)),
+  path: text(
+    /^\/$|^(\/([A-Za-z0-9]|[-._~%!$&'()*+,;=:@])+)+$/,
+    '/',
+    '/mcp',
+    '/a/b',
+    '/mcp/',
+    'mcp',
+    '',
+    '//',
+    '/a//b',
+    '/mcp?x',
+    '/mcp#x',
+    '/a b',
+    7,
+  ),
+  sessionIdGenerator: callable,
+  clock: having('now', 'setTimeout', 'clearTimeout'),
+};
+const KEYS = Object.keys(SHAPES) as (keyof McpRouterOptions)[];
+
+const anything = fc.anything({
+  withBigInt: true,
+  withDate: true,
+  withMap: true,
+  withNullPrototype: true,
+  withSet: true,
+  withSparseArray: true,
+  withTypedArray: true,
+});
+
+function errorOf(act: () => unknown): unknown {
+  try {
+    act();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+describe('each option (DESIGN 3)', () => {
+  test.each(KEYS)(
+    '%s is accepted in its documented shape; anything else is a TypeError: the option, what it wants, what it got',
+    (key) => {
+      const { accepts, near } = SHAPES[key];
+      fc.assert(
+        fc.property(fc.oneof(near, anything), (value) => {
+          const options = { serverFactory, [key]: value };
+          const error = errorOf(() => resolveOptions(options as never));
+          if (accepts(value) || (value === undefined && key !== 'serverFactory')) {
+            expect(error).toBeUndefined();
+            return;
+          }
+          expect(error).toBeInstanceOf(TypeError);
+          expect((error as Error).message).toMatch(
+            new RegExp(
+              `^mcpRouter: (option ${key}[.a-z]* must be .+; got .+|unknown option metrics\\..*; known are .+)$`,
+              's',
+            ),
+          );
+        }),
+        { numRuns: 300 },
+      );
+    },
+  );
+
+  test.each(KEYS)('%s: undefined is the same as leaving it out', (key) => {
+    if (key === 'serverFactory')
+      expect(() => resolve({ serverFactory: undefined })).toThrow(/option serverFactory .* got undefined/);
+    else expect(resolve({ [key]: undefined })).toEqual(resolve({}));
+  });
+
+  test('is known to the test', () => {
+    const declared = [
+      ...readFileSync('src/options.ts', 'utf8')
+        .split('interface McpRouterOptions')[1]!
+        .split('\n}')[0]!
+        .matchAll(/^ {2}(\w+)\??:/gm),
+    ];
+    expect(declared.map(([, name]) => name).sort()).toEqual([...KEYS].sort());
+  });
+
+  test('takes what it is made for', () => {
+    const eventStore = memoryEventStore();
+    const registry = new Registry();
+    const logger = pino({ enabled: false });
+    const clock = new FakeClock();
+    expect(resolve({ eventStore, metrics: { registry, prefix: 'app_', route: false }, logger, clock })).toMatchObject({
+      eventStore,
+      logger,
+      clock,
+    });
+  });
+
+  test('is read where a class has it as a getter too', () => {
+    class Settings {
+      serverFactory = serverFactory;
+      get ttl() {
+        return -1;
+      }
+    }
+    expect(() => resolveOptions(new Settings())).toThrow(
+      'option ttl must be a whole number of milliseconds from 1 to 2147483647; got -1',
+    );
+  });
+});
+
+describe('the defaults', () => {
+  test('are those of DESIGN 3', () => {
+    const { sessionIdGenerator, ...defaults } = resolve({});
+    expect(defaults).toEqual({
+      serverFactory,
+      ttl: 30 * 60_000,
+      orphanAfter: 60_000,
+      orphanTtl: 30 * 60_000,
+      maxLifetime: undefined,
+      requestTimeout: 60 * 60_000,
+      openTimeout: 30_000,
+      maxSessions: 10_000,
+      maxSessionsPerPrincipal: undefined,
+      stateless: false,
+      enableJsonResponse: false,
+      principal: undefined,
+      requirePrincipal: false,
+      allowedHosts: undefined,
+      allowedOrigins: [],
+      maxBodySize: 4 * 1024 * 1024,
+      keepAlive: 15_000,
+      retryInterval: 1_000,
+      pingInterval: undefined,
+      maxStreamBuffer: 1024 * 1024,
+      eventStore: undefined,
+      metrics: {},
+      logger: undefined,
+      path: undefined,
+      clock: systemClock,
+    });
+    expect(sessionIdGenerator()).toMatch(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/);
+    expect(sessionIdGenerator()).not.toBe(sessionIdGenerator());
+  });
+
+  test('are stated as they are in the TSDoc of each option', () => {
+    const source = readFileSync('src/options.ts', 'utf8').split('interface McpRouterOptions')[1]!;
+    const stated = [...source.matchAll(/Default: ([\d,]+|none|false)[\s\S]*?\*\/\n {2}(\w+)\??:/g)].map(
+      ([, value, name]) => [name!, value!],
+    );
+    expect(stated.length).toBeGreaterThan(15);
+    const defaults = resolve({}) as unknown as Record<string, unknown>;
+    for (const [name, value] of stated) {
+      const wanted = { none: [undefined, []], false: [false] }[value!] ?? [Number(value!.replaceAll(',', ''))];
+      expect([name, wanted]).toEqual([name, expect.arrayContaining([defaults[name!]])]);
+    }
+  });
+
+  test.each([
+    [{ ttl: 5_000 }, { orphanAfter: 5_000, orphanTtl: 5_000 }],
+    [{ ttl: 90_000 }, { orphanAfter: 60_000, orphanTtl: 90_000 }],
+    [{ orphanTtl: 5_000 }, { orphanAfter: 5_000, orphanTtl: 5_000 }],
+    [
+      { ttl: 5_000, orphanTtl: 2_000 },
+      { orphanAfter: 2_000, orphanTtl: 2_000 },
+    ],
+    [{ orphanAfter: 1 }, { orphanAfter: 1, orphanTtl: 1_800_000 }],
+  ])('of orphanAfter and orphanTtl follow the shorter ttl: %j', (given, expected) => {
+    expect(resolve(given)).toMatchObject(expected);
+  });
+});
+
+describe('the options as a whole', () => {
+  test.each([undefined, null, 7, 'options', serverFactory, []])(
+    'must be an object with serverFactory; got %p',
+    (options) => {
+      expect(() => resolveOptions(options as never)).toThrow(TypeError);
+      expect(() => resolveOptions(options as never)).toThrow(/serverFactory.*; got /);
+    },
+  );
+
+  test('must have no key that is unknown; the error names it and those that are known', () => {
+    const inherited = ['__proto__', 'constructor', 'toString', 'hasOwnProperty'];
+    const misspelt = ['Ttl', 'serverfactory', 'max_sessions', 'store', ''];
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.constantFrom(...inherited, ...misspelt)), fc.anything(), (key, value) => {
+        fc.pre(!KEYS.includes(key as never));
+        // As JSON.parse makes it: an own key, also where it is `__proto__`.
+        const options = Object.defineProperty({ serverFactory }, key, { value, enumerable: true });
+        const error = errorOf(() => resolveOptions(options)) as Error;
+        expect(error).toBeInstanceOf(TypeError);
+        expect(error.message).toBe(`mcpRouter: unknown option ${key}; known are ${KEYS.join(', ')}`);
+      }),
+    );
+    expect(() => resolve({ metrics: { Prefix: 'x' } })).toThrow(
+      'unknown option metrics.Prefix; known are registry, prefix, route',
+    );
+  });
+
+  test('are frozen, and do not change when what was given does', () => {
+    const allowedHosts = ['a.example'];
+    const allowedOrigins = ['https://a.example'];
+    const resolved = resolve({ allowedHosts, allowedOrigins });
+    allowedHosts.push('evil.example');
+    allowedOrigins.push('https://evil.example');
+    expect(resolved).toMatchObject({ allowedHosts: ['a.example'], allowedOrigins: ['https://a.example'] });
+    for (const frozen of [resolved, resolved.allowedHosts, resolved.allowedOrigins])
+      expect(Object.isFrozen(frozen)).toBe(true);
+  });
+
+  test.each([
+    ['ttl', 2 ** 31],
+    ['orphanAfter', 2 ** 31],
+    ['orphanTtl', 2 ** 31],
+    ['maxLifetime', 30 * 24 * 3_600_000],
+    ['requestTimeout', Infinity],
+    ['openTimeout', 2 ** 31],
+    ['keepAlive', 2 ** 32],
+    ['retryInterval', 2 ** 31],
+    ['pingInterval', 2 ** 31],
+  ])('%s: %d is more than a timer of Node takes, and would fire at once', (key, ms) => {
+    expect(() => resolve({ [key]: ms })).toThrow(
+      `option ${key} must be a whole number of milliseconds from 1 to 2147483647; got ${ms}`,
+    );
+  });
+
+  test('shows what it got in a way that can be read, whatever that is', () => {
+    const endless: unknown[] = [];
+    endless.push(endless, 'x', Symbol('y'), 5n);
+    expect(() => resolve({ allowedHosts: endless })).toThrow('got an array (an array, "x", Symbol(y), 5)');
+    expect(() => resolve({ ttl: '30m' })).toThrow('got "30m"');
+    expect(() => resolve({ ttl: Object.create(null) })).toThrow('got an object');
+    expect(() => resolve({ ttl: () => 5 })).toThrow('got a function');
+  });
+});
+
+describe('contradictions', () => {
+  const eventStore = memoryEventStore();
+  const sessionIdGenerator = () => 'x';
+  test.each([
+    { ttl: 1_000 },
+    { orphanAfter: 1_000 },
+    { orphanTtl: 1_000 },
+    { maxLifetime: 1_000 },
+    { maxSessions: 1 },
+    { maxSessionsPerPrincipal: 1 },
+    { pingInterval: 1_000 },
+    { eventStore },
+    { sessionIdGenerator },
+  ])('stateless keeps no sessions for %j to speak of', (options) => {
+    const [key] = Object.keys(options);
+    expect(() => resolve({ ...options, stateless: true })).toThrow(
+      new TypeError(
+        `mcpRouter: option ${key} has no meaning with stateless: true, which keeps no sessions; leave out one of them`,
+      ),
+    );
+    expect(() => resolve({ ...options, stateless: false })).not.toThrow();
+    expect(() => resolve({ [key!]: undefined, stateless: true })).not.toThrow();
+  });
+
+  test.each([
+    [{ ttl: 1_000, orphanAfter: 1_001 }, 'option orphanAfter must be at most ttl (1000); got 1001'],
+    [{ ttl: 1_000, orphanTtl: 1_001 }, 'option orphanTtl must be at most ttl (1000); got 1001'],
+    [{ orphanTtl: 1_000, orphanAfter: 1_001 }, 'option orphanAfter must be at most orphanTtl (1000); got 1001'],
+    [
+      { maxSessions: 5, maxSessionsPerPrincipal: 6 },
+      'option maxSessionsPerPrincipal must be at most maxSessions (5); got 6',
+    ],
+    [
+      { path: '/metrics' },
+      'option path must not be /metrics, where the metrics are served, unless metrics.route is false',
+    ],
+  ])('%j', (options, message) => {
+    expect(() => resolve(options)).toThrow(new TypeError(`mcpRouter: ${message}`));
+  });
+
+  test.each([
+    { ttl: 1_000, orphanAfter: 1_000, orphanTtl: 1_000 },
+    { maxSessions: 5, maxSessionsPerPrincipal: 5 },
+    { path: '/metrics', metrics: { route: false } },
+    { path: '/metrics', metrics: false },
+  ])('%j is none', (options) => {
+    expect(() => resolve(options)).not.toThrow();
+  });
+});
+
+describe('mcpRouter', () => {
+  test.each([
+    [{ ttl: '1000' }, 'option ttl must be'],
+    [{ Ttl: 1_000 }, 'unknown option Ttl'],
+    [{ allowedHosts: ['https://mcp.example.com'] }, 'option allowedHosts must hold'],
+    [{ metrics: { prefix: '5' } }, 'option metrics.prefix must be'],
+  ])('throws at construction: %j', (options, message) => {
+    const error = errorOf(() => mcpRouter({ serverFactory, logger: false, ...options } as McpRouterOptions));
+    expect(error).toBeInstanceOf(TypeError);
+    expect((error as Error).message).toContain(message);
+  });
+});

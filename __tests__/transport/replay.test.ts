@@ -1,0 +1,172 @@
+import { setImmediate } from 'node:timers/promises';
+import fc from 'fast-check';
+import { storeWith } from '../support/event-stores.js';
+import { EventStream } from '../support/event-stream.js';
+import type { RawSession } from '../support/raw-session.js';
+import { startScripted, type Extra, type Method, type Scripted } from '../support/scripted.js';
+import { Deferred, soon } from '../support/waiting.js';
+
+// Spec 2025-11-25, basic/transports, "Resumability and Redelivery": what a client sees of a stream, over all the replies
+// that carried it, is each message once, in order, however often it went away.
+
+/** What happens to a stream, in any order. */
+type Step =
+  | { readonly do: 'send'; readonly count: number }
+  | { readonly do: 'read'; readonly count: number }
+  | { readonly do: 'hang up' | 'resume' | 'poll' };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('send' as const), count: fc.integer({ min: 1, max: 5 }) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('read' as const), count: fc.integer({ min: 1, max: 8 }) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('hang up' as const, 'resume' as const, 'poll' as const) }) },
+);
+/** How many turns of the event loop the store takes for each answer; the list is used again from its start. */
+const delays = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 7 });
+
+function slowStore(turns: readonly number[]) {
+  let asked = 0;
+  const wait = async (): Promise<void> => {
+    const count = turns[asked++ % turns.length]!;
+    for (let turn = 0; turn < count; turn += 1) await setImmediate();
+  };
+  return storeWith((inner) => ({
+    storeEvent: async (streamId, message) => (await wait(), inner.storeEvent(streamId, message)),
+    getStreamIdForEventId: async (eventId) => (await wait(), inner.getStreamIdForEventId(eventId)),
+    replayEventsAfter: async (eventId, to) => (await wait(), inner.replayEventsAfter(eventId, to)),
+  }));
+}
+
+/** A client that reads a stream as the test says, and knows what it has seen. */
+class Reader {
+  readonly seen: unknown[] = [];
+  #stream: EventStream | undefined;
+  #hangUp = new AbortController();
+  #lastEventId: string | undefined;
+
+  constructor(readonly session: RawSession) {}
+
+  get open(): boolean {
+    return this.#stream !== undefined;
+  }
+
+  async begin(open: (signal: AbortSignal) => Promise<Response>): Promise<void> {
+    this.#stream = new EventStream(await open(this.#hangUp.signal));
+    this.#lastEventId = (await this.#stream.block())!.id;
+  }
+
+  /** Resumes after what it has read, whether or not its stream is still open. */
+  async resume(): Promise<void> {
+    const before = this.#hangUp;
+    this.#hangUp = new AbortController();
+    const response = await this.session.get(this.#lastEventId, this.#hangUp.signal);
+    before.abort();
+    this.#stream = new EventStream(response);
+  }
+
+  hangUp(): void {
+    this.#hangUp.abort();
+    this.#stream = undefined;
+  }
+
+  async read(count: number): Promise<void> {
+    for (let n = 0; n < count; n += 1) {
+      const { id, message } = await soon('an event', this.#stream!.event());
+      this.#saw(id, message);
+    }
+  }
+
+  async readToEnd(): Promise<void> {
+    const stream = this.#stream!;
+    for (let block = await soon('a block', stream.block()); block; block = await soon('a block', stream.block())) {
+      if (block.data !== '') this.#saw(block.id, JSON.parse(block.data));
+    }
+    this.#stream = undefined;
+  }
+
+  #saw(id: string | undefined, message: any): void {
+    this.#lastEventId = id;
+    this.seen.push(message.params?.data ?? message.result);
+  }
+}
+
+/** Runs the steps against a stream; `say` sends on it, `poll` has the server end the reply that carries it. */
+async function run(steps: readonly Step[], reader: Reader, say: (n: number) => void, poll: () => void): Promise<number> {
+  let sent = 0;
+  let polled = false;
+  for (const each of steps) {
+    if (each.do === 'send') for (let n = 0; n < each.count; n += 1) say(sent++);
+    if (each.do === 'read' && reader.open && !polled) await reader.read(Math.min(each.count, sent - reader.seen.length));
+    if (each.do === 'hang up') reader.hangUp();
+    if (each.do === 'poll') {
+      poll();
+      polled = true;
+    }
+    if (each.do === 'resume') {
+      await reader.resume();
+      polled = false;
+    }
+  }
+  return sent;
+}
+
+describe('what a client sees of a stream is each message once, in order', () => {
+  let harness: Scripted;
+  afterEach(() => harness.close());
+
+  /** A router whose `work` says what the test wants, until it wants the answer. */
+  const startWork = async (turns: readonly number[]) => {
+    const started = new Deferred<Extra>();
+    const answer = new Deferred<object>();
+    const work: Method = (_params, extra) => (started.resolve(extra), answer.promise);
+    harness = await startScripted({ work }, { eventStore: slowStore(turns) });
+    return { session: await harness.session(), started, answer };
+  };
+
+  test('on the stream of a request, to its answer', async () => {
+    await fc.assert(
+      fc
+        .asyncProperty(fc.array(step, { maxLength: 25 }), delays, async (steps, turns) => {
+          const { session, started, answer } = await startWork(turns);
+          const reader = new Reader(session);
+          await reader.begin((signal) => session.request(1, 'work', {}, signal));
+          const extra = await started.promise;
+          const say = (data: number) =>
+            void extra.sendNotification({ method: 'notifications/message', params: { level: 'info', data } });
+
+          const sent = await run(steps, reader, say, () => extra.closeSSEStream?.());
+          answer.resolve({ done: true });
+          await reader.resume();
+          await reader.readToEnd();
+
+          expect(reader.seen).toEqual([...Array(sent).keys(), { done: true }]);
+        })
+        .afterEach(() => harness.close()),
+      { numRuns: 40 },
+    );
+  }, 60_000);
+
+  test('on the standalone stream', async () => {
+    await fc.assert(
+      fc
+        .asyncProperty(fc.array(step, { maxLength: 25 }), delays, async (steps, turns) => {
+          const { session, started } = await startWork(turns);
+          const working = session.request(1, 'work').then((response) => response.text());
+          const { closeStandaloneSSEStream } = await started.promise;
+          const reader = new Reader(session);
+          await reader.begin((signal) => session.get(undefined, signal));
+          const say = (data: number) => void harness.servers[0]!.sendLoggingMessage({ level: 'info', data });
+
+          const sent = await run(steps, reader, say, () => closeStandaloneSSEStream?.());
+          await reader.resume();
+          await reader.read(sent - reader.seen.length);
+          await session.terminate();
+          await reader.readToEnd();
+          await working;
+
+          expect(reader.seen).toEqual([...Array(sent).keys()]);
+        })
+        .afterEach(() => harness.close()),
+      { numRuns: 40 },
+    );
+  }, 60_000);
+});

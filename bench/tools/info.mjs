@@ -1,0 +1,2 @@
+/** What every contender says that it is. */
+export const INFO = { name: 'bench', version: '1.0.0' };
