@@ -3,7 +3,7 @@ import express from 'express';
 import fc from 'fast-check';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import request from 'supertest';
-import { ERRORS } from '../../src/errors.js';
+import { REJECT_REASONS } from '../../src/events.js';
 import { type CoreEvents, Events, type Outcome } from '../../src/events.js';
 import { createMetrics } from '../../src/observe/metrics.js';
 import { parseExposition, valueOf } from '../support/exposition.js';
@@ -37,7 +37,7 @@ describe('before the first event', () => {
     expect(labelValues(text, 'mcp_sessions_closed_total', 'reason')).toEqual(
       ['deleted', 'evicted', 'expired', 'failed', 'lifetime', 'moved', 'shutdown'].sort(),
     );
-    expect(labelValues(text, 'mcp_sessions_rejected_total', 'reason')).toEqual(Object.keys(ERRORS).sort());
+    expect(labelValues(text, 'mcp_sessions_rejected_total', 'reason')).toEqual([...REJECT_REASONS].sort());
     expect(labelValues(text, 'mcp_server_operation_duration_seconds', 'outcome')).toEqual([...OUTCOMES].sort());
     expect(new Set(parseExposition(text).map(({ value }) => value))).toEqual(new Set([0]));
   });

@@ -102,7 +102,7 @@ test.each([
   [405, 'info'],
   [499, 'info'],
   [500, 'error'],
-  [503, 'error'],
+  [503, 'warn'],
 ] as const)("a %d is of level %s: only the server's own faults may page anybody", async (status, level) => {
   const { app, lines } = logged();
   app.get('/mcp', (_req, res) => void res.status(status).end());
