@@ -5,136 +5,13 @@ import { Registry } from 'prom-client';
 import { systemClock } from '../src/clock.js';
 import { mcpRouter, memoryEventStore, type McpRouterOptions } from '../src/index.js';
 import { resolveOptions } from '../src/resolve-options.js';
+import { KEYS, SHAPES } from './option-shapes.js';
 import { FakeClock } from './support/fake-clock.js';
 import { echoServer } from './support/harness.js';
 
 const serverFactory = () => echoServer();
 /** Takes what types would not let through, as callers in JavaScript do. */
 const resolve = (options: object) => resolveOptions({ serverFactory, ...options });
-const MAX_TIMER = 2_147_483_647;
-
-/** What an option may be, told apart here from how the code tells it, and values that are close to it or it. */
-interface Shape {
-  readonly accepts: (value: unknown) => boolean;
-  readonly near: fc.Arbitrary<unknown>;
-}
-
-const whole = (max: number): Shape => ({
-  accepts: (value) => typeof value === 'number' && value % 1 === 0 && value > 0 && value <= max,
-  near: fc.oneof(
-    fc.integer(),
-    fc.double(),
-    fc.constantFrom(0, -0, 1, -1, 0.5, max, max + 1, 2 ** 53, NaN, Infinity, '1000', '1', [1000], true),
-  ),
-});
-const flag: Shape = {
-  accepts: (value) => value === true || value === false,
-  near: fc.constantFrom(true, false, 'true', 'false', 0, 1, null),
-};
-const callable: Shape = {
-  accepts: (value) => typeof value === 'function',
-  near: fc.constantFrom(() => 'x', serverFactory, class {}, 'name', {}, null),
-};
-const isText = (value: unknown): boolean => typeof value === 'string' && value.length > 0;
-const each = (accepts: (value: string) => boolean, ...entries: unknown[]): Shape => ({
-  accepts: (value) => Array.isArray(value) && !value.some((entry) => !isText(entry) || !accepts(entry)),
-  near: fc.oneof(fc.array(fc.constantFrom(...entries)), fc.constantFrom(...entries)),
-});
-/** An object with these methods, or less or other than that. */
-const having = (...names: string[]): Shape => ({
-  accepts: (value) =>
-    typeof value === 'object' && value !== null && names.every((name) => value[name] instanceof Function),
-  near: fc.dictionary(
-    fc.constantFrom(...names),
-    fc.constantFrom(() => undefined, 'no function'),
-    { minKeys: names.length - 1 },
-  ),
-});
-const orFalse = ({ accepts, near }: Shape): Shape => ({
-  accepts: (value) => value === false || accepts(value),
-  near: fc.oneof(near, fc.constant(false)),
-});
-const text = (accepts: RegExp, ...near: unknown[]): Shape => ({
-  accepts: (value) => typeof value === 'string' && accepts.test(value),
-  near: fc.oneof(fc.constantFrom(...near), fc.string()),
-});
-
-const registryMethods = ['registerMetric', 'getSingleMetric', 'metrics'];
-const prefix = text(/^$|^[A-Za-z_:][A-Za-z0-9_:]*$/, '', 'app_', 'a:b_', '_', '5', '5xx_', 'my-app_', 'ä', 'app_\n', 7);
-const metrics: Shape = {
-  accepts: (value) =>
-    typeof value === 'object' &&
-    value !== null &&
-    !Array.isArray(value) &&
-    Object.keys(value).every((key) => ['registry', 'prefix', 'route'].includes(key)) &&
-    (value.registry === undefined || having(...registryMethods).accepts(value.registry)) &&
-    (value.prefix === undefined || prefix.accepts(value.prefix)) &&
-    (value.route === undefined || flag.accepts(value.route)),
-  near: fc.record(
-    { registry: having(...registryMethods).near, prefix: prefix.near, route: flag.near, other: fc.constant(1) },
-    { requiredKeys: [] },
-  ),
-};
-
-const timer = whole(MAX_TIMER);
-const count = whole(Number.MAX_SAFE_INTEGER);
-const ORIGINS = [
-  'https://app.example.com',
-  'http://localhost:3000',
-  'null',
-  'app.example.com',
-  'https://app.example.com/',
-  '*',
-  '',
-  7,
-];
-const LOGGER = ['info', 'warn', 'error', 'child', 'isLevelEnabled'];
-
-const SHAPES: Record<keyof McpRouterOptions, Shape> = {
-  serverFactory: callable,
-  ttl: timer,
-  // Alone they contradict the default of `ttl`, or of `maxSessions`, when they are larger.
-  orphanAfter: whole(1_800_000),
-  orphanTtl: whole(1_800_000),
-  maxLifetime: timer,
-  requestTimeout: timer,
-  openTimeout: timer,
-  maxSessions: count,
-  maxSessionsPerPrincipal: whole(10_000),
-  stateless: flag,
-  enableJsonResponse: flag,
-  principal: callable,
-  requirePrincipal: flag,
-  allowedHosts: each(() => true, 'mcp.example.com', 'localhost:3000', '', 7, null, ['nested']),
-  allowedOrigins: each((origin) => origin === 'null' || /^[a-z]+:\/\/[\w.:-]+$/.test(origin), ...ORIGINS),
-  maxBodySize: count,
-  keepAlive: timer,
-  retryInterval: timer,
-  pingInterval: timer,
-  maxStreamBuffer: count,
-  eventStore: having('storeEvent', 'replayEventsAfter'),
-  metrics: orFalse(metrics),
-  logger: orFalse(having(...LOGGER)),
-  path: text(
-    /^\/$|^(\/([A-Za-z0-9]|[-._~%!$&'()*+,;=:@])+)+$/,
-    '/',
-    '/mcp',
-    '/a/b',
-    '/mcp/',
-    'mcp',
-    '',
-    '//',
-    '/a//b',
-    '/mcp?x',
-    '/mcp#x',
-    '/a b',
-    7,
-  ),
-  sessionIdGenerator: callable,
-  clock: having('now', 'setTimeout', 'clearTimeout'),
-};
-const KEYS = Object.keys(SHAPES) as (keyof McpRouterOptions)[];
-
 const anything = fc.anything({
   withBigInt: true,
   withDate: true,
@@ -162,7 +39,7 @@ describe('each option (DESIGN 3)', () => {
       fc.assert(
         fc.property(fc.oneof(near, anything), (value) => {
           const options = { serverFactory, [key]: value };
-          const error = errorOf(() => resolveOptions(options as never));
+          const error = errorOf(() => resolveOptions(options));
           if (accepts(value) || (value === undefined && key !== 'serverFactory')) {
             expect(error).toBeUndefined();
             return;

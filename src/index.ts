@@ -13,6 +13,11 @@ export type { CloseReason, OrphanCause, SessionEvents, SessionInfo, SessionState
 export type { SessionStats } from './sessions/registry.js';
 export type { Clock } from './clock.js';
 export { mcpErrorHandler } from './http/error-handler.js';
-export { bearerPrincipal, trustedProxyPrincipal } from './http/identity.js';
+export {
+  bearerPrincipal,
+  trustedProxyPrincipal,
+  type BearerOptions,
+  type TrustedProxyOptions,
+} from './http/identity.js';
 export { createHttpServer, createHttpsServer } from './http/server.js';
 export { memoryEventStore, type MemoryEventStoreOptions } from './stores/memory-event-store.js';

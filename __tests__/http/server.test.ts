@@ -1,11 +1,9 @@
-import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import http, { IncomingMessage, ServerResponse, type RequestListener } from 'node:http';
 import https from 'node:https';
 import net, { type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import express5, { type NextFunction, type Request, type Response } from 'express';
@@ -23,14 +21,10 @@ const EXPRESSES: [string, Express][] = [
 
 const NODE: Create = (app, options = {}) => http.createServer(options, app);
 
-const directory = mkdtempSync(join(tmpdir(), 'server-test-'));
-const [keyFile, certFile] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
-const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', keyFile];
-execFileSync('openssl', ['req', '-x509', ...newKey, '-out', certFile, '-days', '2', '-subj', '/CN=localhost'], {
-  stdio: 'pipe',
-});
-const TLS = { key: readFileSync(keyFile), cert: readFileSync(certFile) };
-afterAll(() => rmSync(directory, { recursive: true }));
+/** Made for these tests alone, self-signed, for `localhost`, for a hundred years. */
+const pem = (name: string) => join(__dirname, '../support/tls', name);
+const certFile = pem('localhost-cert.pem');
+const TLS = { key: readFileSync(pem('localhost-key.pem')), cert: readFileSync(certFile) };
 
 /** Each pair: Node's own, which is the oracle, and ours. */
 const PAIRS: [string, Create, Create][] = [

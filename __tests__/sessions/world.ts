@@ -12,7 +12,7 @@ import {
   type ServerContext,
   type ServerFactory,
 } from '../../src/index.js';
-import { Deferred, soon } from '../support/waiting.js';
+import { Deferred, soon, until } from '../support/waiting.js';
 import { parseExposition } from '../support/exposition.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { initializeBody, JSON_HEADERS } from '../support/harness.js';
@@ -272,4 +272,15 @@ export class World {
     });
     return server;
   }
+}
+
+/** DESIGN 4: everything a failed open made is undone. */
+export async function expectNothingLeft(world: World): Promise<void> {
+  await until('all servers are closed', () => world.servers.size === 0);
+  expect(world.router.sessions.list()).toEqual([]);
+  expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+  expect(await world.metrics()).not.toMatchObject({ mcp_sessions_active: expect.anything() });
+  for (const { signal } of world.contexts) expect(signal.aborted).toBe(true);
+  await until('no timer is left', () => world.clock.pending === 0);
+  for (const exchange of world.exchanges) await exchange.over();
 }

@@ -188,6 +188,8 @@ export function createCors(allowedOrigins: readonly string[]): (req: IncomingMes
       'MCP-Protocol-Version',
       'Last-Event-ID',
     ],
+    // The most that Chromium keeps: without it, every few seconds another preflight.
+    maxAge: 7200,
     exposedHeaders: ['Mcp-Session-Id', 'MCP-Protocol-Version', 'WWW-Authenticate', 'Retry-After'],
   });
 

@@ -1,0 +1,256 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import net from 'node:net';
+import { setImmediate } from 'node:timers/promises';
+import { memoryEventStore, type McpRouterOptions } from '../../src/index.js';
+import { systemClock } from '../../src/clock.js';
+import { EventStream } from '../support/event-stream.js';
+import { JSON_HEADERS, messagesOf } from '../support/harness.js';
+import { requestBytes } from '../support/raw-http.js';
+import { answerOf, type RawSession } from '../support/raw-session.js';
+import { REPLIES, startScripted, type Extra, type Method, type Scripted } from '../support/scripted.js';
+import { Deferred, soon, until } from '../support/waiting.js';
+
+let harness: Scripted;
+afterEach(() => harness.close());
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** A client that reads nothing until it is told to. */
+class StalledReader {
+  readonly #socket: net.Socket;
+  #received = '';
+
+  private constructor(
+    socket: net.Socket,
+    /** The router's side of the exchange. */
+    readonly res: ServerResponse,
+  ) {
+    this.#socket = socket;
+  }
+
+  static async open(session: RawSession, request?: { id: number; method: string }, lastEventId?: string): Promise<StalledReader> {
+    const socket = net.connect(Number(harness.url.port), '127.0.0.1').pause();
+    socket.on('error', () => undefined);
+    const headers = { ...session.headers, ...JSON_HEADERS, ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) };
+    const accepted = once(harness.http, 'request') as Promise<[unknown, ServerResponse]>;
+    const body = request && JSON.stringify({ jsonrpc: '2.0', ...request });
+    socket.write(requestBytes(body === undefined ? 'GET' : 'POST', '/mcp', Object.entries(headers), body));
+    const [, res] = await accepted;
+    harness.http.once('close', () => socket.destroy());
+    return new StalledReader(socket, res);
+  }
+
+  /** Reads on, and from now on at once. */
+  readAll(): void {
+    this.#socket.on('data', (chunk) => (this.#received += chunk.toString('latin1'))).resume();
+  }
+
+  get received(): string {
+    return this.#received;
+  }
+
+  /** Reads a little. */
+  sip(): void {
+    this.#socket.once('data', () => this.#socket.pause());
+    this.#socket.resume();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
+
+const notify = ({ sendNotification }: Pick<Extra, 'sendNotification'>, data: string) =>
+  sendNotification({ method: 'notifications/message', params: { level: 'info', data } });
+
+/** The most that ever waited in the router for a reader. */
+function watchBuffer(res: ServerResponse): { most: () => number; note: () => void } {
+  let most = 0;
+  return { most: () => most, note: () => (most = Math.max(most, res.writableLength)) };
+}
+
+describe('a reader that stalls', () => {
+  const MESSAGE = 'x'.repeat(64 * KIB);
+  const STORES: [string, Partial<McpRouterOptions>][] = [
+    ['without an event store', {}],
+    ['with an event store', { eventStore: memoryEventStore({ maxBytes: 512 * MIB }) }],
+  ];
+
+  test.each(STORES)('costs at most maxStreamBuffer and one message more; then its stream ends (%s)', async (_, options) => {
+    harness = await startScripted({}, { maxStreamBuffer: 256 * KIB, ...options });
+    const session = await harness.session();
+    const { res } = await StalledReader.open(session);
+    await until('the stream is open', () => res.headersSent);
+    const { most, note } = watchBuffer(res);
+    let sent = 0;
+    // What the kernel takes for a reader is not ours to bound: a few MiB on loopback.
+    for (; !res.closed && sent < 64 * MIB; sent += MESSAGE.length) {
+      await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: MESSAGE });
+      note();
+      await setImmediate();
+    }
+    expect(res.closed).toBe(true);
+    expect(most()).toBeLessThan(256 * KIB + 2 * MESSAGE.length);
+    expect(harness.router.sessions.get(session.id)?.state).toBe('active');
+  });
+
+  test('can resume, and has lost nothing', async () => {
+    harness = await startScripted({}, { maxStreamBuffer: 256 * KIB, eventStore: memoryEventStore() });
+    const session = await harness.session();
+    const first = await session.stream();
+    const { id } = (await first.block())!;
+    // Taken over by one that does not read.
+    const { res } = await StalledReader.open(session, undefined, id);
+    await until('it has taken over', () => res.headersSent);
+    let sent = 0;
+    for (; !res.closed; sent += 1) {
+      await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: `${sent}:${MESSAGE}` });
+      await setImmediate();
+    }
+    const resumed = await session.stream(id);
+    for (let n = 0; n < sent; n += 1) {
+      const { params } = await soon('an event', resumed.message());
+      expect(params.data.slice(0, params.data.indexOf(':'))).toBe(String(n));
+    }
+  });
+
+  test('slows a handler that awaits its notifications, and does not fail it', async () => {
+    let sent = 0;
+    const stalledAt = () => sent;
+    const stream: Method = async (_params, extra) => {
+      for (; sent < 400; sent += 1) await notify(extra, MESSAGE);
+      return { sent };
+    };
+    harness = await startScripted({ stream }, { maxStreamBuffer: 256 * KIB });
+    const session = await harness.session();
+    const reader = await StalledReader.open(session, { id: 1, method: 'stream' });
+    const { most, note } = watchBuffer(reader.res);
+    let before = -1;
+    // It stands still once the kernel takes no more.
+    await until('the handler is held up', async () => {
+      note();
+      const same = sent > 0 && sent === before;
+      before = sent;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return same && sent === before;
+    });
+    expect(stalledAt()).toBeLessThan(400);
+    expect(harness.router.sessions.get(session.id)?.requests).toBe(1);
+
+    reader.readAll();
+    await until('all has arrived', () => (note(), reader.received.endsWith('0\r\n\r\n')));
+    expect(most()).toBeLessThan(256 * KIB);
+    expect(reader.received.split('"notifications/message"')).toHaveLength(401);
+    expect(reader.received).toContain('"result":{"sent":400}');
+  });
+
+  test('does not hold up a handler for longer than keepAlive: then it is cut off, and the handler runs on', async () => {
+    const done = new Deferred();
+    let sent = 0;
+    const stream: Method = async (_params, extra) => {
+      for (; sent < 400; sent += 1) {
+        await notify(extra, MESSAGE);
+        // As a handler that has something to do between its notifications.
+        await setImmediate();
+      }
+      done.resolve();
+      return { sent };
+    };
+    harness = await startScripted({ stream }, { maxStreamBuffer: 256 * KIB, keepAlive: 1_000 });
+    const session = await harness.session();
+    const { res } = await StalledReader.open(session, { id: 1, method: 'stream' });
+    await until('the handler is held up', () => res.writableLength > 0 && res.writableNeedDrain);
+    await soon('the handler is done', (async () => {
+      while (!res.closed) {
+        harness.clock.advance(100);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      await done.promise;
+    })());
+    await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
+  });
+});
+
+describe('a reader that reads', () => {
+  test.each(REPLIES)('gets one result of 20 MiB whole, whatever maxStreamBuffer is (%s)', async (_, options) => {
+    const text = 'y'.repeat(20 * MIB);
+    harness = await startScripted({ big: () => ({ text }) }, { maxStreamBuffer: 64 * KIB, ...options() });
+    const session = await harness.session();
+    const { result } = await answerOf(await session.request(1, 'big'));
+    expect(result.text === text).toBe(true);
+  });
+
+  test.each(REPLIES)('gets a burst of 10 MiB whole that its handler did not wait for (%s)', async (_, options) => {
+    const burst: Method = async (_params, extra) => {
+      const all = Array.from({ length: 160 }, (__, n) => notify(extra, `${n}:${'z'.repeat(64 * KIB)}`));
+      await Promise.all(all);
+      return { sent: all.length };
+    };
+    harness = await startScripted({ burst }, { ...options() });
+    const session = await harness.session();
+    const messages = messagesOf(await (await session.request(1, 'burst')).text()) as any[];
+    expect(messages.slice(0, -1).map(({ params }) => Number(params.data.split(':')[0]))).toEqual([...Array(160).keys()]);
+    expect(messages.at(-1)).toEqual({ jsonrpc: '2.0', id: 1, result: { sent: 160 } });
+  });
+
+  test('gets a burst of 10 MiB whole on its standalone stream, and what comes after it', async () => {
+    harness = await startScripted({});
+    const session = await harness.session();
+    const stream = await session.stream();
+    for (let n = 0; n < 160; n += 1) void notify({ sendNotification: (m) => harness.servers[0]!.notification(m) }, 'z'.repeat(64 * KIB));
+    for (let n = 0; n < 160; n += 1) await stream.message();
+    await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'after' });
+    expect(await stream.message()).toMatchObject({ params: { data: 'after' } });
+  });
+});
+
+describe('a reader that stalls in a reply that has ended', () => {
+  const KEEP_ALIVE = 100;
+  const startBig = async () => {
+    harness = await startScripted(
+      { big: () => ({ text: 'y'.repeat(32 * MIB) }) },
+      { clock: systemClock, keepAlive: KEEP_ALIVE, maxStreamBuffer: 64 * KIB },
+    );
+    const session = await harness.session();
+    return { session, reader: await StalledReader.open(session, { id: 1, method: 'big' }) };
+  };
+
+  test('does not hold its session for ever', async () => {
+    const { session, reader } = await startBig();
+    await until('the reply is broken off', () => reader.res.closed);
+    expect(reader.res.writableFinished).toBe(false);
+    await until('nothing holds the session', () => harness.router.sessions.get(session.id)?.idleMs !== 0);
+  });
+
+  test('is let be as long as it reads a little in each interval', async () => {
+    const { reader } = await startBig();
+    const sipping = setInterval(() => reader.sip(), KEEP_ALIVE / 20);
+    await new Promise((resolve) => setTimeout(resolve, 6 * KEEP_ALIVE));
+    expect(reader.res.closed).toBe(false);
+    clearInterval(sipping);
+    reader.readAll();
+    await until('all has arrived', () => reader.res.closed);
+    expect(reader.res.writableFinished).toBe(true);
+  });
+
+  test('and goes on, again and again, leaves no listener behind each time', async () => {
+    harness = await startScripted({}, { clock: systemClock, keepAlive: 20, maxStreamBuffer: 1 });
+    const session = await harness.session();
+    const reader = await StalledReader.open(session);
+    reader.readAll();
+    await until('the stream is open', () => reader.res.headersSent);
+    const { res } = reader;
+    let most = 0;
+    for (let round = 0; round < 20; round += 1) {
+      res.socket!.cork();
+      await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'x'.repeat(64 * KIB) });
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      res.socket!.uncork();
+      await until('it is read', () => res.writableLength === 0);
+      most = Math.max(most, res.listenerCount('timeout'));
+    }
+    expect(most).toBeLessThanOrEqual(2);
+  });
+});

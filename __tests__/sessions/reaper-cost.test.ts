@@ -1,0 +1,110 @@
+import { type CoreEvents, Events } from '../../src/events.js';
+import { ServerBuilder } from '../../src/sessions/build.js';
+import { FactoryContext } from '../../src/sessions/context.js';
+import { Registry } from '../../src/sessions/registry.js';
+import { FakeClock } from '../support/fake-clock.js';
+
+describe('the cost of waiting (DESIGN 4: follows the number that expire, not the number that are open)', () => {
+  /** A clock that counts what is asked of it. */
+  class CountingClock extends FakeClock {
+    asked = 0;
+
+    override now(): number {
+      this.asked += 1;
+      return super.now();
+    }
+
+    override setTimeout(callback: () => void, ms: number): unknown {
+      this.asked += 1;
+      return super.setTimeout(callback, ms);
+    }
+
+    override clearTimeout(timer: unknown): void {
+      this.asked += 1;
+      super.clearTimeout(timer);
+    }
+  }
+
+  const TTL = 1_000_000;
+  const ORPHAN_AFTER = 500_000;
+
+  /** A registry of so many sessions, one opened each millisecond, and left alone; without HTTP and servers. */
+  function crowd(size: number): { clock: CountingClock; registry: Registry; closed: () => number } {
+    const clock = new CountingClock();
+    const events = new Events<CoreEvents>(() => undefined);
+    let closed = 0;
+    events.on('closed', () => (closed += 1));
+    const builder = new ServerBuilder(
+      () => Promise.reject(new Error('not asked')),
+      clock,
+      1,
+      () => undefined,
+    );
+    const limits = { ttl: TTL, orphanAfter: ORPHAN_AFTER, orphanTtl: TTL, maxLifetime: 10 * TTL, maxSessions: size };
+    const registry = new Registry({ ...limits, maxSessionsPerPrincipal: undefined, clock }, events, builder);
+    for (let i = 0; i < size; i += 1) {
+      const context = new FactoryContext({
+        sessionId: `session-${i}`,
+        principal: undefined,
+        req: { headers: {}, auth: undefined },
+        clientInfo: undefined,
+        clientCapabilities: undefined,
+        restored: false,
+        epoch: 0,
+      });
+      const session = registry.admit(context);
+      session.transport = { close: () => Promise.resolve() } as never;
+      registry.activate(session);
+      clock.advance(1);
+    }
+    return { clock, registry, closed: () => closed };
+  }
+
+  test('10,000 idle sessions have three timers, and cost nothing as long as none is due', () => {
+    const { clock, registry } = crowd(10_000);
+    clock.asked = 0;
+    expect(clock.pending).toBe(2);
+    clock.advance(ORPHAN_AFTER - 10_000 - 1);
+    expect(registry.stats()).toEqual({ initializing: 0, active: 10_000, orphaned: 0 });
+    expect(clock.asked).toBe(0);
+    // One is orphaned: a third timer, for its end.
+    clock.advance(1);
+    expect(registry.stats()).toEqual({ initializing: 0, active: 9_999, orphaned: 1 });
+    expect(clock.pending).toBe(3);
+    expect(clock.asked).toBeLessThan(10);
+  });
+
+  test('of 10,000, the 10 that are due cost 10 times what one costs', () => {
+    const { clock, closed } = crowd(10_000);
+    clock.advance(TTL - 10_000 - 1);
+    expect(closed()).toBe(0);
+    clock.asked = 0;
+    clock.advance(1);
+    expect(closed()).toBe(1);
+    const one = clock.asked;
+    clock.asked = 0;
+    clock.advance(10);
+    expect(closed()).toBe(11);
+    expect(clock.asked).toBeLessThanOrEqual(10 * one);
+    expect(one).toBeLessThan(20);
+  });
+
+  test('the end of one takes no longer among 50,000 than among 100', () => {
+    /** The median, in ms, of the turns in which one session ends. */
+    const turn = (size: number): number => {
+      const { clock, closed } = crowd(size);
+      clock.advance(TTL - size - 1);
+      const times = Array.from({ length: 51 }, () => {
+        const start = performance.now();
+        clock.advance(1);
+        return performance.now() - start;
+      });
+      expect(closed()).toBe(51);
+      return times.sort((a, b) => a - b)[25]!;
+    };
+    turn(100);
+    const few = turn(100);
+    // To look at all 500 times as many, even briefly, takes more than 30 times as long; to look at none, as long.
+    expect(turn(50_000)).toBeLessThan(Math.max(15 * few, 0.1));
+  });
+});

@@ -1,0 +1,192 @@
+/**
+ * Who takes part, and in which field. The modules themselves are loaded only in the process that serves, so that no
+ * contender pays for what another one imports.
+ *
+ * @typedef {object} Contender
+ * @property {string} name
+ * @property {string} title
+ * @property {'ours' | 'sdk' | 'peer' | 'limit' | 'alone'} group
+ * @property {string} module The file beside this one; its `start(options)` serves.
+ * @property {object} [options] What else that is given.
+ * @property {readonly Field[]} fields
+ * @property {boolean} [cheap] Whether its user writes the `serverFactory`, and so can write a cheap one.
+ * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
+ *
+ * @typedef {'call' | 'sessions' | 'stateless' | 'stateless-modern' | 'memory' | 'reaper'} Field
+ * `call`: tools/call alone. `sessions`: all that a server with sessions does. `stateless`: without any;
+ * `stateless-modern`: the same in the protocol's next version (2026-07-28).
+ *
+ * @typedef {object} Settings
+ * @property {number} tools
+ * @property {import('../tools/factories.mjs').FactoryStyle} factory
+ *
+ * @typedef {object} Running
+ * @property {string} url Of the MCP endpoint.
+ * @property {(data: unknown) => Promise<unknown>} [notify] Sends every open session one log notification.
+ */
+
+const FULL = ['call', 'sessions', 'memory'];
+
+/** @type {readonly Contender[]} */
+const OURS = [
+  { name: 'router', title: 'ours, SSE', options: {}, fields: [...FULL, 'reaper'] },
+  { name: 'router-json', title: 'ours, JSON', options: { json: true }, fields: FULL },
+  { name: 'router-fast', title: 'ours, SSE, createHttpServer', options: { fast: true }, fields: FULL },
+  {
+    name: 'router-fast-json',
+    title: 'ours, JSON, createHttpServer',
+    options: { fast: true, json: true },
+    fields: FULL,
+  },
+  { name: 'router-observed', title: 'ours, SSE, metrics and logs', options: { observed: true }, fields: ['call'] },
+  {
+    name: 'router-json-observed',
+    title: 'ours, JSON, metrics and logs',
+    options: { json: true, observed: true },
+    fields: ['call'],
+  },
+  {
+    name: 'router-fast-observed',
+    title: 'ours, SSE, createHttpServer, metrics and logs',
+    options: { fast: true, observed: true },
+    fields: ['call'],
+  },
+  {
+    name: 'router-fast-json-observed',
+    title: 'ours, JSON, createHttpServer, metrics and logs',
+    options: { fast: true, json: true, observed: true },
+    fields: ['call'],
+  },
+  { name: 'router-stateless', title: 'ours, stateless, SSE', options: { stateless: true }, fields: ['stateless'] },
+  {
+    name: 'router-stateless-fast',
+    title: 'ours, stateless, SSE, createHttpServer',
+    options: { stateless: true, fast: true },
+    fields: ['stateless'],
+  },
+  {
+    name: 'router-stateless-fast-json',
+    title: 'ours, stateless, JSON, createHttpServer',
+    options: { stateless: true, fast: true, json: true },
+    fields: ['stateless'],
+  },
+].map((entry) => ({ ...entry, group: 'ours', module: 'router', cheap: true }));
+
+/** In JSON mode the SDK's transport has nowhere to send what a call reports, and drops it. */
+const DROPS_PROGRESS = { progress: 'drops what a call reports in JSON mode' };
+
+/** @type {readonly Contender[]} */
+const SDK = [
+  { name: 'sdk', title: 'SDK v1 wiring, SSE', options: {}, fields: FULL },
+  { name: 'sdk-json', title: 'SDK v1 wiring, JSON', options: { json: true }, fields: FULL, fails: DROPS_PROGRESS },
+  { name: 'sdk-fast', title: 'SDK v1 wiring, SSE, createHttpServer', options: { fast: true }, fields: FULL },
+  {
+    name: 'sdk-fast-json',
+    title: 'SDK v1 wiring, JSON, createHttpServer',
+    options: { fast: true, json: true },
+    fields: ['call'],
+  },
+  {
+    name: 'sdk-observed',
+    title: 'SDK v1 wiring, SSE, metrics and logs by hand',
+    options: { observed: true },
+    fields: ['call'],
+  },
+  {
+    name: 'sdk-json-observed',
+    title: 'SDK v1 wiring, JSON, metrics and logs by hand',
+    options: { json: true, observed: true },
+    fields: ['call'],
+  },
+  {
+    name: 'sdk-fast-observed',
+    title: 'SDK v1 wiring, SSE, createHttpServer, metrics and logs by hand',
+    options: { fast: true, observed: true },
+    fields: ['call'],
+  },
+]
+  .map((entry) => ({ ...entry, module: 'sdk' }))
+  .concat({ name: 'sdk-stateless', title: 'SDK v1 wiring, stateless', module: 'sdk-stateless', fields: ['stateless'] })
+  .map((entry) => ({ ...entry, group: 'sdk', cheap: true }));
+
+/** One server answers for all sessions, and sends each answer to every one of them. */
+const ONE_SERVER = 'one server for all sessions: answers with the same request ID reach the wrong client';
+
+/** @type {readonly Contender[]} */
+const PEERS = [
+  { name: 'mcp-proxy', title: 'mcp-proxy', module: 'mcp-proxy', fields: FULL, cheap: true },
+  { name: 'fastmcp', title: 'fastmcp', module: 'fastmcp', fields: FULL },
+  {
+    name: 'mcp-framework',
+    title: 'mcp-framework',
+    module: 'mcp-framework',
+    fields: FULL,
+    fails: {
+      'call-100': ONE_SERVER,
+      open: ONE_SERVER,
+      'open-sessions': ONE_SERVER,
+      'large-result': ONE_SERVER,
+      'large-argument': ONE_SERVER,
+      progress: 'what a call reports is not sent on its own reply',
+    },
+  },
+  { name: 'mongodb', title: '@mongodb-js/mcp-http-runners', module: 'mongodb', fields: FULL, cheap: true },
+  { name: 'v2', title: 'SDK v2, stateful node transport', module: 'v2', fields: FULL, cheap: true },
+  {
+    name: 'v2-handler',
+    title: 'SDK v2 createMcpHandler, protocol 2025-11-25',
+    module: 'v2-handler',
+    fields: ['stateless'],
+    cheap: true,
+  },
+  {
+    name: 'v2-handler-modern',
+    title: 'SDK v2 createMcpHandler, protocol 2026-07-28',
+    module: 'v2-handler',
+    fields: ['stateless', 'stateless-modern'],
+    cheap: true,
+  },
+  {
+    name: 'mcp-proxy-stateless',
+    title: 'mcp-proxy, stateless',
+    module: 'mcp-proxy',
+    options: { stateless: true },
+    fields: ['stateless'],
+    cheap: true,
+  },
+  {
+    name: 'fastmcp-stateless',
+    title: 'fastmcp, stateless',
+    module: 'fastmcp',
+    options: { stateless: true },
+    fields: ['stateless'],
+  },
+].map((entry) => ({ ...entry, group: 'peer' }));
+
+/** @type {readonly Contender[]} */
+const LIMITS = [
+  { name: 'express', title: 'bare Express, express.json()', module: 'express', options: {} },
+  {
+    name: 'express-fast',
+    title: 'bare Express, express.json(), createHttpServer',
+    module: 'express',
+    options: { fast: true },
+  },
+  { name: 'node', title: 'bare node:http', module: 'node' },
+].map((entry) => ({ ...entry, group: 'limit', fields: ['call'] }));
+
+/** @type {Contender} */
+const ALONE = {
+  name: 'server-alone',
+  title: 'SDK v1 server alone, on a transport that does nothing',
+  group: 'alone',
+  module: 'server-alone',
+  fields: ['memory'],
+  cheap: true,
+};
+
+export const CONTENDERS = [...OURS, ...SDK, ...PEERS, ...LIMITS, ALONE];
+
+/** What all ratios are to: the SDK's wiring over Express in SSE, plain. */
+export const BASE = 'sdk';
+export const STATELESS_BASE = 'sdk-stateless';

@@ -1,0 +1,18 @@
+import { startHTTPServer } from 'mcp-proxy';
+import { v2Factory } from '../tools/sdk-v2.mjs';
+import { freePort, urlOf } from './listening.mjs';
+import { openServers } from './open-servers.mjs';
+
+/** `startHTTPServer` of mcp-proxy, without the event store that no other contender has. */
+export async function start({ stateless, ...settings }) {
+  const servers = openServers(v2Factory(settings));
+  const port = await freePort();
+  await startHTTPServer({
+    port,
+    host: '127.0.0.1',
+    createServer: async () => servers.create(),
+    eventStore: false,
+    stateless,
+  });
+  return { url: urlOf(port), notify: servers.notify };
+}

@@ -1,0 +1,18 @@
+/**
+ * Wraps a factory so that every server which it made and which is still open can be sent something.
+ *
+ * @param {() => any} factory Makes an `McpServer` of either version of the SDK.
+ */
+export function openServers(factory) {
+  const open = new Set();
+  return {
+    create() {
+      const server = factory();
+      open.add(server);
+      server.server.onclose = () => open.delete(server);
+      return server;
+    },
+    /** @param {unknown} data */
+    notify: (data) => Promise.all([...open].map((server) => server.sendLoggingMessage({ level: 'info', data }))),
+  };
+}

@@ -1,0 +1,31 @@
+import { DOCUMENT } from '../tools/tools.mjs';
+
+/** Progress notifications that a call of `progress` reports. */
+export const STEPS = 100;
+
+/**
+ * A call of a tool, and what must come of it.
+ *
+ * @typedef {object} Call
+ * @property {string} tool
+ * @property {(label: string) => object} input `label` is like no other call's.
+ * @property {(label: string) => string} text
+ * @property {number} [progress] Notifications before the result.
+ */
+
+/** @type {Readonly<Record<string, Call>>} */
+export const CALLS = {
+  echo: { tool: 'echo', input: (text) => ({ text }), text: (label) => label },
+  result: { tool: 'read_document', input: (title) => ({ title }), text: (title) => `${title}\n${DOCUMENT}` },
+  argument: {
+    tool: 'store_document',
+    input: (title) => ({ title, text: DOCUMENT }),
+    text: (title) => `${title}: ${DOCUMENT.length}`,
+  },
+  progress: {
+    tool: 'work_through',
+    input: (label) => ({ steps: STEPS, label }),
+    text: (label) => `${label}: ${STEPS} steps`,
+    progress: STEPS,
+  },
+};

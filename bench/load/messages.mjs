@@ -1,0 +1,22 @@
+/** The protocol version that sessions are opened with. */
+export const VERSION = '2025-11-25';
+
+/** The next one, without sessions: who is asking stands in each request. */
+export const MODERN_VERSION = '2026-07-28';
+
+const CLIENT = { name: 'bench-client', version: '1.0.0' };
+
+export const INITIALIZE = {
+  jsonrpc: '2.0',
+  method: 'initialize',
+  params: { protocolVersion: VERSION, capabilities: {}, clientInfo: CLIENT },
+};
+
+export const INITIALIZED = { jsonrpc: '2.0', method: 'notifications/initialized' };
+
+/** What a request of the next version carries in its `_meta`. */
+export const MODERN_META = {
+  'io.modelcontextprotocol/protocolVersion': MODERN_VERSION,
+  'io.modelcontextprotocol/clientInfo': CLIENT,
+  'io.modelcontextprotocol/clientCapabilities': {},
+};
