@@ -4,7 +4,6 @@ export type {
   McpRouterOptions,
   McpServerLike,
   MetricsOptions,
-  OpeningRequest,
   PrincipalFunction,
   ServerContext,
   ServerFactory,

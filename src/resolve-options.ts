@@ -1,42 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { callable, checkOptions, clock, count, flag, having, orFalse, strings, timer, type Check } from './checks.js';
 import { systemClock } from './clock.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
 
-/** The longest delay that a Node timer takes; a longer one fires at once. */
-export const MAX_TIMER = 2 ** 31 - 1;
-
 /** RFC 3986, 3.3: a path of non-empty segments, or the root. */
 const PATH = /^(\/|(\/[\w.~!$&'()*+,;=:@%-]+)+)$/;
-
-/** Checks one value: undefined when it will do, else what is wanted. */
-type Check = (value: unknown) => string | undefined;
-
-const timer: Check = (value) =>
-  Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_TIMER
-    ? undefined
-    : `a whole number of milliseconds from 1 to ${MAX_TIMER}`;
-const count: Check = (value) =>
-  Number.isSafeInteger(value) && (value as number) >= 1 ? undefined : 'a whole number of 1 or more';
-const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
-const callable: Check = (value) => (typeof value === 'function' ? undefined : 'a function');
-const strings: Check = (value) =>
-  Array.isArray(value) && value.every((entry) => typeof entry === 'string' && entry !== '')
-    ? undefined
-    : 'an array of non-empty strings';
-const having =
-  (what: string, ...methods: string[]): Check =>
-  (value) =>
-    typeof value === 'object' &&
-    value !== null &&
-    methods.every((method) => typeof (value as Record<string, unknown>)[method] === 'function')
-      ? undefined
-      : what;
-const orFalse =
-  (check: Check): Check =>
-  (value) => {
-    const wanted = value === false ? undefined : check(value);
-    return wanted === undefined ? undefined : `${wanted}, or false`;
-  };
 
 const METRICS_CHECKS = new Map<string, Check>([
   ['registry', having('a prom-client Registry', 'registerMetric', 'getSingleMetric', 'metrics')],
@@ -53,11 +21,11 @@ const METRICS_CHECKS = new Map<string, Check>([
 const metricsOptions: Check = (value) => {
   const wanted = 'an object of registry, prefix, route';
   if (Array.isArray(value) || having(wanted)(value) !== undefined) return wanted;
-  checkKeys('metrics.', value as object, METRICS_CHECKS);
+  checkOptions('mcpRouter', value, METRICS_CHECKS, 'metrics.');
   return undefined;
 };
 
-const CHECKS = new Map<keyof McpRouterOptions, Check>([
+const CHECKS = new Map<string, Check>([
   ['serverFactory', callable],
   ['ttl', timer],
   ['orphanAfter', timer],
@@ -89,7 +57,7 @@ const CHECKS = new Map<keyof McpRouterOptions, Check>([
         : 'a path such as /mcp, as it stands in URLs, without / at its end',
   ],
   ['sessionIdGenerator', callable],
-  ['clock', having('a Clock', 'now', 'setTimeout', 'clearTimeout')],
+  ['clock', clock],
 ]);
 
 /** Options that speak of sessions, which a stateless router does not have. */
@@ -113,27 +81,6 @@ function origins(value: unknown): string | undefined {
     : wanted;
 }
 
-function shown(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value);
-  if (typeof value === 'function') return 'a function';
-  if (Array.isArray(value))
-    return `an array (${value.map((entry) => (Array.isArray(entry) ? 'an array' : shown(entry))).join(', ')})`;
-  return typeof value === 'object' && value !== null ? 'an object' : String(value);
-}
-
-function checkKeys(prefix: string, options: object, checks: ReadonlyMap<string, Check>): void {
-  const unknown = Object.keys(options).find((key) => !checks.has(key));
-  if (unknown !== undefined) {
-    refuse(`unknown option ${prefix}${unknown}; known are ${[...checks.keys()].join(', ')}`);
-  }
-  // Not only the options' own: a class may have them as getters, and they are read like any other.
-  for (const [key, check] of checks) {
-    const value = (options as Record<string, unknown>)[key];
-    const wanted = value === undefined ? undefined : check(value);
-    if (wanted !== undefined) refuse(`option ${prefix}${key} must be ${wanted}; got ${shown(value)}`);
-  }
-}
-
 function refuse(message: string): never {
   throw new TypeError(`mcpRouter: ${message}`);
 }
@@ -145,10 +92,7 @@ function refuse(message: string): never {
  * (timers past 2^31 - 1 would fire at once), and options that contradict each other.
  */
 export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
-  if (typeof options !== 'object' || (options as unknown) === null) {
-    refuse(`options must be an object with serverFactory; got ${shown(options)}`);
-  }
-  checkKeys('', options, CHECKS);
+  checkOptions('mcpRouter', options, CHECKS);
   if ((options.serverFactory as unknown) === undefined) {
     refuse('option serverFactory must be a function; got undefined');
   }

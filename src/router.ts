@@ -1,4 +1,5 @@
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
+import { MAX_TIMER } from './checks.js';
 import { DueQueue } from './clock.js';
 import { Refusal } from './errors.js';
 import { Events, type CoreEvents } from './events.js';
@@ -14,7 +15,7 @@ import { createHealth, createReady } from './observe/health.js';
 import { createLogger, createRequestLog, logSessions } from './observe/logging.js';
 import { createMetrics } from './observe/metrics.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
-import { MAX_TIMER, resolveOptions } from './resolve-options.js';
+import { resolveOptions } from './resolve-options.js';
 import { ServerBuilder } from './sessions/build.js';
 import { Registry } from './sessions/registry.js';
 import { Sessions } from './sessions/sessions.js';

@@ -530,8 +530,8 @@ describe('options', () => {
   });
 
   test.each<[options: unknown, message: string]>([
-    [null, 'memoryEventStore: options must be an object; got null'],
-    ['x', 'memoryEventStore: options must be an object; got "x"'],
+    [null, 'memoryEventStore: options must be an object of maxEventsPerStream, maxBytes, maxAge, clock; got null'],
+    ['x', 'memoryEventStore: options must be an object of maxEventsPerStream, maxBytes, maxAge, clock; got "x"'],
     [
       { maxEvents: 1 },
       'memoryEventStore: unknown option maxEvents; known are maxEventsPerStream, maxBytes, maxAge, clock',
@@ -555,7 +555,7 @@ describe('options', () => {
     ],
     [
       { maxAge: [] },
-      'memoryEventStore: option maxAge must be a whole number of milliseconds from 1 to 2147483647; got an array',
+      'memoryEventStore: option maxAge must be a whole number of milliseconds from 1 to 2147483647; got an empty array',
     ],
     [{ clock: Date }, 'memoryEventStore: option clock must be a Clock; got a function'],
     [{ clock: { now: () => 0 } }, 'memoryEventStore: option clock must be a Clock; got an object'],

@@ -1,3 +1,5 @@
+import { removeDocument } from './document.mjs';
+
 /** An answer that is not what it must be. It ends the contender's run, and is shown. */
 export class WrongAnswer extends Error {}
 
@@ -38,9 +40,10 @@ export function eventData(text) {
  * @returns {any[]}
  */
 export function messagesOf({ status, head, body }) {
-  if (status !== 200) throw new WrongAnswer(`status ${status}: ${shortened(body)}`);
-  if (/\r\ncontent-type:[ \t]*text\/event-stream/i.test(head)) return eventData(body).map((data) => JSON.parse(data));
-  if (/\r\ncontent-type:[ \t]*application\/json/i.test(head)) return [JSON.parse(body)];
+  const text = removeDocument(body);
+  if (status !== 200) throw new WrongAnswer(`status ${status}: ${shortened(text)}`);
+  if (/\r\ncontent-type:[ \t]*text\/event-stream/i.test(head)) return eventData(text).map((data) => JSON.parse(data));
+  if (/\r\ncontent-type:[ \t]*application\/json/i.test(head)) return [JSON.parse(text)];
   throw new WrongAnswer(`a reply that is neither JSON nor SSE: ${shortened(head)}`);
 }
 

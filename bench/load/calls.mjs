@@ -1,4 +1,5 @@
 import { DOCUMENT } from '../tools/tools.mjs';
+import { PLACEHOLDER } from './document.mjs';
 
 /** Progress notifications that a call of `progress` reports. */
 export const STEPS = 100;
@@ -16,10 +17,10 @@ export const STEPS = 100;
 /** @type {Readonly<Record<string, Call>>} */
 export const CALLS = {
   echo: { tool: 'echo', input: (text) => ({ text }), text: (label) => label },
-  result: { tool: 'read_document', input: (title) => ({ title }), text: (title) => `${title}\n${DOCUMENT}` },
+  result: { tool: 'read_document', input: (title) => ({ title }), text: (title) => `${title}\n${PLACEHOLDER}` },
   argument: {
     tool: 'store_document',
-    input: (title) => ({ title, text: DOCUMENT }),
+    input: (title) => ({ title, text: PLACEHOLDER }),
     text: (title) => `${title}: ${DOCUMENT.length}`,
   },
   progress: {

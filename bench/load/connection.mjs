@@ -7,7 +7,7 @@ const END_OF_HEAD = '\r\n\r\n';
  * @typedef {object} Reply
  * @property {number} status
  * @property {string} head As it came.
- * @property {string} body
+ * @property {Buffer} body
  */
 
 /**
@@ -132,7 +132,9 @@ export class Connection {
     this.#body.take(data);
     if (!this.#body.complete) return;
     if (this.#onPiece !== undefined) throw new Error(`the server ended a stream (status ${this.#status})`);
-    const reply = { status: this.#status, head: this.#head, body: Buffer.concat(this.#pieces).toString() };
+    const [first] = this.#pieces;
+    const body = this.#pieces.length === 1 ? first : Buffer.concat(this.#pieces);
+    const reply = { status: this.#status, head: this.#head, body };
     this.#body = undefined;
     this.#pieces = [];
     const { resolve } = this.#settle;

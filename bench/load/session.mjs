@@ -1,4 +1,5 @@
 import { expect, expectText, messagesOf, resultOf } from './answers.mjs';
+import { insertDocument } from './document.mjs';
 import { INITIALIZE, INITIALIZED, MODERN_META, MODERN_VERSION, VERSION } from './messages.mjs';
 
 /**
@@ -45,7 +46,7 @@ class Client {
    * @param {object} message
    */
   post(connection, message) {
-    const body = JSON.stringify(message);
+    const body = insertDocument(JSON.stringify(message));
     return connection.exchange(withLength(this.#postHead, body), body);
   }
 

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import { checkOptions, clock, count, timer, type Check } from '../checks.js';
 import { systemClock, type Clock } from '../clock.js';
 
 /** Options of {@link memoryEventStore}. `undefined` is the same as leaving the key out. */
@@ -54,6 +55,13 @@ interface Stream {
  */
 const EVENT_OVERHEAD = 384;
 
+const CHECKS = new Map<string, Check>([
+  ['maxEventsPerStream', count],
+  ['maxBytes', count],
+  ['maxAge', timer],
+  ['clock', clock],
+]);
+
 /**
  * Keeps the events of all streams in memory, bounded by number, bytes and age, so that clients can resume.
  *
@@ -68,7 +76,7 @@ const EVENT_OVERHEAD = 384;
  * ```
  */
 export function memoryEventStore(options: MemoryEventStoreOptions = {}): MemoryEventStore {
-  checkOptions(options);
+  checkOptions('memoryEventStore', options, CHECKS);
   return new Store(options);
 }
 
@@ -242,48 +250,4 @@ class Store implements MemoryEventStore {
 
 function idOf(streamId: string, sequence: number): string {
   return `${streamId}_${sequence}`;
-}
-
-/** The longest delay that a Node timer takes; a longer one fires at once. */
-const MAX_TIMER = 2 ** 31 - 1;
-
-function isWholeNumber(value: unknown, max: number): boolean {
-  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= max;
-}
-
-function isClock(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  const members = value as Readonly<Record<string, unknown>>;
-  return ['now', 'setTimeout', 'clearTimeout'].every((name) => typeof members[name] === 'function');
-}
-
-/** What each option wants, and whether a value is that. */
-const CHECKS = new Map<string, readonly [wanted: string, holds: (value: unknown) => boolean]>([
-  ['maxEventsPerStream', ['a whole number of 1 or more', (value) => isWholeNumber(value, Number.MAX_SAFE_INTEGER)]],
-  ['maxBytes', ['a whole number of 1 or more', (value) => isWholeNumber(value, Number.MAX_SAFE_INTEGER)]],
-  ['maxAge', [`a whole number of milliseconds from 1 to ${MAX_TIMER}`, (value) => isWholeNumber(value, MAX_TIMER)]],
-  ['clock', ['a Clock', isClock]],
-]);
-
-function shown(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value);
-  if (typeof value === 'function') return 'a function';
-  if (Array.isArray(value)) return 'an array';
-  return typeof value === 'object' && value !== null ? 'an object' : String(value);
-}
-
-function checkOptions(options: unknown): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`memoryEventStore: options must be an object; got ${shown(options)}`);
-  }
-  for (const [key, value] of Object.entries(options)) {
-    const check = CHECKS.get(key);
-    if (check === undefined) {
-      throw new TypeError(`memoryEventStore: unknown option ${key}; known are ${[...CHECKS.keys()].join(', ')}`);
-    }
-    const [wanted, holds] = check;
-    if (value !== undefined && !holds(value)) {
-      throw new TypeError(`memoryEventStore: option ${key} must be ${wanted}; got ${shown(value)}`);
-    }
-  }
 }

@@ -44,6 +44,7 @@ export class Reply {
   #full = false;
   /** Its reader has not read for a whole keep-alive interval: senders are not held up for it any longer. */
   #stalled = false;
+  #watched = false;
   #drain: Promise<void> | undefined;
   #drained: () => void = ignore;
 
@@ -149,12 +150,20 @@ export class Reply {
    * time-out sees progress inside a large write, which the length of our own buffer does not show.
    */
   #watch(): void {
+    if (this.#watched) return;
+    this.#watched = true;
     const res = this.#res;
-    res.setTimeout(this.#context.keepAlive, () => res.destroy());
-    res.once('drain', () => {
-      res.setTimeout(0);
+    const goOn = (): void => {
+      this.#watched = false;
+      // Node adds the listener, and leaves it.
+      res.setTimeout(0).off('timeout', decide).off('drain', goOn);
       this.#context.quiet.add(this);
-    });
+    };
+    const decide = (): void => {
+      if (this.#ended || res.writableLength > 0) res.destroy();
+      else goOn();
+    };
+    res.setTimeout(this.#context.keepAlive, decide).once('drain', goOn);
   }
 
   #finish(headers: Record<string, string>, text: string): void {
@@ -198,7 +207,8 @@ export class Reply {
   };
 
   readonly #onClose = (): void => {
-    const complete = this.#ended && this.#res.writableFinished;
+    // Of a destroyed socket, too, Node says that all was written (`writableFinished`): its buffer is empty then.
+    const complete = this.#ended && !this.#res.req.socket.destroyed;
     this.#ended = true;
     this.#context.quiet.delete(this);
     this.#drained();

@@ -1,0 +1,33 @@
+// The process of one contender. Started with --expose-gc, so that what is left after a collection can be told.
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
+import { answerParent } from '../run/answering.mjs';
+
+const { module, options } = JSON.parse(process.argv[2]);
+const { start } = await import(`../contenders/${module}.mjs`);
+/** @type {import('../contenders/list.mjs').Running & { hold?: (count: number) => Promise<void> }} */
+const running = await start(options);
+
+answerParent({
+  url: () => running.url,
+  /** CPU time so far in ms, all threads (the garbage collector's too). */
+  cpu: () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  },
+  /** What is in use when all garbage is gone. Finalizers and weak references take more than one collection. */
+  memory: async () => {
+    for (let i = 0; i < 6; i++) {
+      globalThis.gc();
+      await delay(20);
+    }
+    const { heapUsed, rss } = process.memoryUsage();
+    return { heapUsed, rss };
+  },
+  notify: async ({ from, count }) => {
+    for (let number = from; number < from + count; number++) {
+      await running.notify(number);
+      await turn();
+    }
+  },
+  hold: (count) => running.hold(count),
+});

@@ -1,0 +1,125 @@
+import { CALLS } from './calls.mjs';
+import { Connection } from './connection.mjs';
+import { Listener } from './listener.mjs';
+import { modernClient, Session, statelessClient } from './session.mjs';
+import { loop, measured, repeat } from './window.mjs';
+
+/** @typedef {import('./window.mjs').Window} Window */
+
+/** All clients of one contender, and what they can be told to do. Every answer is checked; a wrong one rejects. */
+export class ClientSide {
+  #target;
+  #clients = [];
+  #listeners = [];
+  #heard = (_error) => undefined;
+
+  /** @param {string} url Of the contender's endpoint. */
+  constructor(url) {
+    const { hostname, port, pathname } = new URL(url);
+    this.#target = { host: hostname, port: Number(port), path: pathname };
+  }
+
+  /**
+   * Opens sessions until there are so many.
+   *
+   * @param {{ count: number, concurrency: number }} how
+   * @returns {Promise<Window>}
+   */
+  open({ count, concurrency }) {
+    return this.#connected(concurrency, (connections) =>
+      repeat(connections, count - this.#clients.length, async (connection) => {
+        this.#clients.push(await Session.open(connection, this.#target));
+      }),
+    );
+  }
+
+  /**
+   * Makes clients that need no session.
+   *
+   * @param {{ count: number, modern: boolean }} how
+   */
+  stateless({ count, modern }) {
+    const { tool } = CALLS.echo;
+    const make = modern ? () => modernClient(this.#target, tool) : () => statelessClient(this.#target);
+    this.#clients = Array.from({ length: count }, make);
+  }
+
+  /**
+   * Calls a tool for so long, with each client in its turn.
+   *
+   * @param {{ call: keyof typeof CALLS, concurrency: number, ms: number }} how
+   * @returns {Promise<Window>}
+   */
+  call({ call, concurrency, ms }) {
+    let turn = 0;
+    const clients = this.#clients;
+    return this.#connected(concurrency, (connections) =>
+      loop(connections, ms, (connection) => clients[turn++ % clients.length].call(connection, CALLS[call])),
+    );
+  }
+
+  /**
+   * Opens and ends sessions for so long, then makes sure that the last ones have ended.
+   *
+   * @param {{ concurrency: number, ms: number }} how
+   * @returns {Promise<Window>}
+   */
+  cycle({ concurrency, ms }) {
+    const last = new Map();
+    return this.#connected(concurrency, async (connections) => {
+      const window = await loop(connections, ms, async (connection) => {
+        const session = await Session.open(connection, this.#target);
+        await session.end(connection);
+        last.set(connection, session);
+      });
+      await Promise.all([...last].map(([connection, session]) => session.expectEnded(connection)));
+      return window;
+    });
+  }
+
+  /** Opens the standalone stream of every session. */
+  async listen() {
+    for (const session of this.#clients) {
+      const listener = new Listener(session, this.#target, (error) => this.#heard(error));
+      this.#listeners.push(listener);
+      await listener.open();
+    }
+  }
+
+  /**
+   * Resolves when every stream has brought so many more notifications.
+   *
+   * @param {{ count: number }} how
+   * @returns {Promise<Window>}
+   */
+  hear({ count }) {
+    let left = count * this.#listeners.length;
+    const all = left;
+    return measured(async (done) => {
+      await new Promise((resolve, reject) => {
+        this.#heard = (error) => {
+          if (error !== undefined) reject(error);
+          else if (--left === 0) resolve();
+        };
+      });
+      for (let heard = 0; heard < all; heard++) done(0);
+    });
+  }
+
+  /** Closes what is still open; the sessions stay. */
+  close() {
+    for (const listener of this.#listeners) listener.close();
+    this.#listeners = [];
+  }
+
+  /** @template T @param {number} count @param {(connections: Connection[]) => Promise<T>} use @returns {Promise<T>} */
+  async #connected(count, use) {
+    const connections = Array.from({ length: count }, () => new Connection(this.#target));
+    try {
+      await Promise.all(connections.map((connection) => connection.opened()));
+      return await use(connections);
+    } finally {
+      for (const connection of connections) connection.close();
+    }
+  }
+}
