@@ -27,10 +27,11 @@ describe('an event store that cannot store', () => {
   const STORES: [how: string, storeEvent: EventStore['storeEvent'], cause: string][] = [
     ['throws', fail, 'the disk is full'],
     ['rejects', () => Promise.reject(new Error('the disk is full')), 'the disk is full'],
-    ...BAD_IDS.map(
-      (id) =>
-        [`gives ${JSON.stringify(id)}`, () => Promise.resolve(id as string), 'empty or has a line break'] as const,
-    ).map((row) => [...row] as [string, EventStore['storeEvent'], string]),
+    ...BAD_IDS.map((id): [string, EventStore['storeEvent'], string] => [
+      `gives ${JSON.stringify(id)}`,
+      () => Promise.resolve(id as string),
+      'empty or has a line break',
+    ]),
   ];
 
   test.each(STORES)(
@@ -121,7 +122,7 @@ describe('an event store that cannot replay', () => {
     async (badId) => {
       const { session, lastEventId } = await startAndMiss((inner) => ({
         replayEventsAfter: (eventId, { send }) =>
-          inner.replayEventsAfter(eventId, { send: (_id, message) => send(badId as string, message) }),
+          inner.replayEventsAfter(eventId, { send: (_id, message) => send(badId, message) }),
       }));
       const blocks = await (await session.stream(lastEventId)).blocks();
       expect(blocks.map(({ id }) => id)).toEqual([undefined, undefined]);

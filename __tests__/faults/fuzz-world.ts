@@ -126,7 +126,7 @@ export class World {
   readonly #dead: string[] = ['7b1c8f0e-0000-4000-8000-000000000000'];
   #harness: Harness | undefined;
   /** The same app behind a server that waits for no request longer than this many ms. */
-  readonly #impatience = 400;
+  readonly #impatience = 150;
   #impatient: http.Server | undefined;
 
   async start(): Promise<this> {
@@ -162,7 +162,7 @@ export class World {
     });
     this.#harness.http.keepAliveTimeout = 60_000;
     this.#impatient = http.createServer(
-      { headersTimeout: this.#impatience, requestTimeout: this.#impatience, connectionsCheckingInterval: 50 },
+      { headersTimeout: this.#impatience, requestTimeout: this.#impatience, connectionsCheckingInterval: 20 },
       this.#harness.app,
     );
     await new Promise<void>((resolve) => this.#impatient!.listen(0, '127.0.0.1', resolve));
@@ -200,13 +200,14 @@ export class World {
     const path = [...this.#live.keys()].find((prefix) => target.includes(prefix)) ?? '/mcp';
     const live = this.#live.get(path)!;
     const { id, principal } = live[choice.pick % live.length]!;
-    const user = choice.kind === 'foreign' ? 'mallory' : principal;
+    const user = choice.kind === 'foreign' ? `not ${principal}` : principal;
     return [['Mcp-Session-Id', id], ...(user === undefined ? [] : ([['X-User', user]] as [string, string][]))];
   }
 
-  /** Resolves once no socket is open. */
+  /** Resolves once no socket is open; those that clients keep for their next request are not waited for. */
   async disconnected(): Promise<void> {
     for (const server of [this.harness.http, this.#impatient!]) {
+      server.closeIdleConnections();
       const count = () => new Promise<number>((resolve) => server.getConnections((_, open) => resolve(open)));
       while ((await count()) > 0) await new Promise(setImmediate);
     }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import express from 'express';
 import type { McpRouterOptions, McpServerLike, ServerFactory } from '../../src/index.js';
 import { initializeBody, JSON_HEADERS, post } from '../support/harness.js';
@@ -110,7 +111,7 @@ describe.each(MODES.slice(0, 2))('a client that hangs up half-way through initia
     const socket = await RawSocket.open(harness.url.port);
     const ended = new Promise((resolve) => harness.router.sessions.on('closed', (_info, reason) => resolve(reason)));
     // The router's own socket, destroyed between the opening and the reply.
-    const accepted = new Promise<import('node:net').Socket>((resolve) => {
+    const accepted = new Promise<Socket>((resolve) => {
       harness.http.once('request', ({ socket: own }) => resolve(own));
     });
     const destroyed = new Promise<void>((resolve) => {

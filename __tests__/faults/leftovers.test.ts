@@ -5,16 +5,18 @@ let harness: Scripted;
 afterEach(() => harness.close());
 
 // The SDK's transport (1.32.2), in JSON mode, keeps an entry for every request for ever.
-describe.each(REPLIES)('a thousand calls in one session (%s)', (_, options) => {
+describe.each(REPLIES)('many calls in one session (%s)', (name, options) => {
+  const calls = name === 'JSON' ? 1_000 : 200;
+
   test('leave nothing behind: no request, no timer, and the session can expire', async () => {
     harness = await startScripted({ work: () => ({}) }, options());
     const session = await harness.session();
     await harness.unattached(session);
     const timers = harness.clock.pending;
-    for (let batch = 0; batch < 100; batch += 1) {
+    for (let batch = 0; batch < calls / 10; batch += 1) {
       // The same ten IDs each time: each must be free again.
       const answers = await Promise.all(Array.from({ length: 10 }, (__, id) => session.call(id, 'work')));
-      expect(answers.every(({ result }) => result !== undefined)).toBe(true);
+      expect(answers.every((answer) => 'result' in answer)).toBe(true);
     }
 
     expect(harness.router.sessions.list()).toMatchObject([{ id: session.id, requests: 0 }]);

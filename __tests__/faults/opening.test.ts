@@ -1,9 +1,8 @@
-import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
-import type { McpRouterOptions, McpServerLike, ServerFactory, SessionEvents } from '../../src/index.js';
+import type { McpRouterOptions, McpServerLike, ServerFactory } from '../../src/index.js';
 import { initializeBody, post } from '../support/harness.js';
 import { answerOf, RawSession } from '../support/raw-session.js';
-import { scriptedServer, startScripted, type Scripted } from '../support/scripted.js';
+import { scriptedServer, startScripted, type LowServer, type Scripted } from '../support/scripted.js';
 import { Deferred, never, soon, until } from '../support/waiting.js';
 
 let harness: Scripted;
@@ -17,7 +16,7 @@ const MODES: [name: string, options: Partial<McpRouterOptions>][] = [
 ];
 
 /** A server that tells when it is closed. */
-function watchedServer(): { server: Server; closed: () => boolean } {
+function watchedServer(): { server: LowServer; closed: () => boolean } {
   const server = scriptedServer({});
   let closed = false;
   server.onclose = () => (closed = true);
@@ -188,110 +187,6 @@ describe('a server that fails at initialize', () => {
     expect((await soon('the reply has ended', reply)).status).toBe(503);
     expect(harness.serversOpen()).toBe(0);
     await expectNothingLeft();
-  });
-});
-
-describe('the hooks of a server', () => {
-  test('oninitialized may throw: the session goes on', async () => {
-    harness = await startScripted(
-      {},
-      {},
-      (server) => (server.oninitialized = () => fail(new Error('in oninitialized'))),
-    );
-    const session = await harness.session();
-    expect(await session.call(1, 'ping')).toMatchObject({ result: {} });
-  });
-
-  test.each(['DELETE', 'expiry', 'shutdown'])(
-    'onclose and onerror may throw: %s ends all that it should',
-    async (how) => {
-      harness = await startScripted({ hang: never, big: () => ({ n: 1n }) }, { ttl: 10_000 }, (server) => {
-        server.onclose = () => fail(new Error('in onclose'));
-        server.onerror = () => fail(new Error('in onerror'));
-      });
-      const reasons: string[] = [];
-      harness.router.sessions.on('closed', (_session, reason) => reasons.push(reason));
-      const [session, other] = [await harness.session(), await harness.session()];
-      expect(await session.call(1, 'big')).toEqual({ ...INTERNAL, id: 1 });
-      await harness.unattached(session);
-      await harness.unattached(other);
-
-      if (how === 'DELETE') for (const each of [session, other]) expect((await each.terminate()).status).toBe(200);
-      else if (how === 'expiry') harness.clock.advance(10_000);
-      else await harness.router.close();
-
-      expect(reasons).toHaveLength(2);
-      expect(harness.log.text).toContain('in onclose');
-      await expectNothingLeft();
-    },
-  );
-
-  test('close may never settle: nobody waits for it for longer than 5 s, and the session is gone at once', async () => {
-    const server = scriptedServer({});
-    harness = await startScripted(
-      {},
-      { serverFactory: () => ({ connect: (transport) => server.connect(transport), close: never }) },
-    );
-    await harness.session();
-    const closed = harness.router.close();
-    expect(harness.router.sessions.list()).toEqual([]);
-    harness.clock.advance(5_000);
-    await soon('the router is closed', closed);
-    await expectNothingLeft();
-  });
-
-  test.each(['throws', 'rejects'])('close may fail (it %s): that goes to the log', async (how) => {
-    const server = scriptedServer({});
-    const close = () => (how === 'throws' ? fail(new Error('in close')) : Promise.reject(new Error('in close')));
-    harness = await startScripted(
-      {},
-      { serverFactory: () => ({ connect: (transport) => server.connect(transport), close }) },
-    );
-    const session = await harness.session();
-    expect((await session.terminate()).status).toBe(200);
-    await until('it is logged', () => harness.log.text.includes('in close'));
-    await expectNothingLeft();
-  });
-});
-
-describe('listeners of sessions events', () => {
-  const EVENTS: (keyof SessionEvents)[] = ['opened', 'orphaned', 'closed'];
-  const LISTENERS: [how: string, listener: () => unknown][] = [
-    ['throws', () => fail(new Error('in a listener'))],
-    ['rejects', () => Promise.reject(new Error('in a listener'))],
-    ['never settles', never],
-  ];
-
-  test.each(LISTENERS)('one that %s hurts neither the session nor the other listeners', async (how, listener) => {
-    harness = await startScripted({}, { ttl: 10_000, orphanAfter: 1_000 });
-    const heard: string[] = [];
-    for (const event of EVENTS) {
-      harness.router.sessions.on(event, listener);
-      harness.router.sessions.on(event, () => heard.push(event));
-    }
-    const session = await harness.session();
-    expect(await session.call(1, 'ping')).toMatchObject({ result: {} });
-    await harness.unattached(session);
-    harness.clock.advance(10_000);
-    expect(heard).toEqual(EVENTS);
-    await expectNothingLeft();
-    if (how === 'never settles') return;
-    await until('all of them are logged', () =>
-      EVENTS.every((event) => harness.log.text.includes(`a listener of ${event}`)),
-    );
-  });
-
-  test('one that ends its session as soon as it is opened: it is gone for good, and counted once', async () => {
-    harness = await startScripted({}, { ttl: 10_000, orphanAfter: 1_000 });
-    const heard: string[] = [];
-    for (const event of EVENTS) harness.router.sessions.on(event, () => heard.push(event));
-    harness.router.sessions.once('opened', ({ id }) => harness.router.sessions.close(id));
-    const response = await post(harness.url, initializeBody(7));
-    await response.text();
-    harness.clock.advance(100_000);
-    expect(heard).toEqual(['opened', 'closed']);
-    await expectNothingLeft();
-    expect(harness.serversOpen()).toBe(0);
   });
 });
 

@@ -51,12 +51,12 @@ describe.each(REPLIES)('a handler that never settles (%s)', (_, options) => {
 describe.each(REPLIES)('a handler that takes longer than requestTimeout (%s)', (_, options) => {
   test('is not timed out as long as it reports progress, and is once it does not', async () => {
     const steps = [new Deferred(), new Deferred()];
-    const work = async ({ _meta }: { _meta: { progressToken: string } }, extra: Extra) => {
+    const work = async (_params: unknown, extra: Extra) => {
       for (const [progress, step] of steps.entries()) {
         await step.promise;
         await extra.sendNotification({
           method: 'notifications/progress',
-          params: { progressToken: _meta.progressToken, progress },
+          params: { progressToken: extra._meta!.progressToken!, progress },
         });
       }
       return never();

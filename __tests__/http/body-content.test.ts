@@ -2,6 +2,7 @@ import { gzipSync } from 'node:zlib';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import express, { type Express, type RequestHandler } from 'express';
 import { pino } from 'pino';
+import type { ErrorName } from '../../src/errors.js';
 import { mcpErrorHandler, type McpRouter } from '../../src/index.js';
 import { initializeBody, JSON_HEADERS, messagesOf, post, start, type Harness } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
@@ -141,6 +142,15 @@ describe('a body that middleware before the router has parsed', () => {
     expect(messagesOf(await response.text())).toMatchObject([{ id: '€', result: {} }]);
     expectRow(await answerTo(url, '{"jsonrpc"'), 'parseError');
     expectRow(await answerTo(url, '{"jsonrpc":"2.0"}'), 'invalidRequest');
+  });
+
+  test.each<[string, RequestHandler, ErrorName]>([
+    ['express.json(), which makes {} of it,', express.json(), 'invalidRequest'],
+    ['express.text()', express.text({ type: '*/*' }), 'parseError'],
+    ['express.raw()', express.raw({ type: '*/*' }), 'parseError'],
+  ])('%s: an empty one is answered, though there was nothing to read', async (_, parser, name) => {
+    const url = await mounted(parser);
+    expectRow(await answerTo(url, ''), name);
   });
 
   test.each<[string, RequestHandler]>([

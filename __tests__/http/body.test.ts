@@ -105,7 +105,7 @@ describe('a body on its way', () => {
     });
     await fc.assert(
       fc.asyncProperty(
-        fc.jsonValue({ stringUnit: 'binary' }),
+        fc.jsonValue({ stringUnit: 'grapheme' }),
         fc.array(fc.nat(), { maxLength: 20 }),
         async (value, seeds) => {
           const bytes = Buffer.from(JSON.stringify(value));

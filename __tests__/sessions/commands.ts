@@ -10,7 +10,7 @@ export const TICK = 10;
 /** Times in the settings and here end in digits that keep deadlines of different kinds apart; that of commands is 0. */
 export const DRAIN_TIMEOUT = 309;
 
-const USERS = ['alice', 'bob', undefined] as const;
+const USERS = ['alice', 'alice', 'bob', undefined] as const;
 const ANYBODY_ELSE = 'mallory';
 const METHODS = ['POST', 'GET', 'DELETE'] as const;
 

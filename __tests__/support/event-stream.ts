@@ -1,3 +1,16 @@
+/** A message off the wire: what it has depends on what it is; a test knows what it waits for. */
+export interface WireMessage {
+  readonly id: string | number;
+  readonly method: string;
+  readonly params: {
+    readonly data: string;
+    readonly requestId: string | number;
+    readonly _meta: { readonly progressToken: string | number };
+  };
+  readonly result: Readonly<Record<string, unknown>>;
+  readonly error: { readonly code: number; readonly message: string };
+}
+
 /** One block of an event stream (HTML, 9.2): an event, or a comment. */
 export interface Block {
   readonly id: string | undefined;
@@ -41,21 +54,21 @@ export class EventStream {
   }
 
   /** The next event that carries a message, and its ID; fails at the end of the stream. */
-  async event(): Promise<{ id: string | undefined; message: any }> {
+  async event(): Promise<{ id: string | undefined; message: WireMessage }> {
     for (;;) {
       const block = await this.block();
       if (block === undefined) throw new Error('the stream ended without another message');
-      if (block.data !== '') return { id: block.id, message: JSON.parse(block.data) };
+      if (block.data !== '') return { id: block.id, message: JSON.parse(block.data) as WireMessage };
     }
   }
 
-  async message(): Promise<any> {
+  async message(): Promise<WireMessage> {
     return (await this.event()).message;
   }
 
   /** All messages to the end. */
-  async messages(): Promise<any[]> {
-    return (await this.blocks()).filter(({ data }) => data !== '').map(({ data }) => JSON.parse(data));
+  async messages(): Promise<WireMessage[]> {
+    return (await this.blocks()).filter(({ data }) => data !== '').map(({ data }) => JSON.parse(data) as WireMessage);
   }
 }
 
@@ -64,5 +77,10 @@ function parse(text: string): Block {
   const field = (name: string): string | undefined =>
     lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
   const retry = field('retry');
-  return { id: field('id'), retry: retry === undefined ? undefined : Number(retry), comment: field(''), data: field('data') ?? '' };
+  return {
+    id: field('id'),
+    retry: retry === undefined ? undefined : Number(retry),
+    comment: field(''),
+    data: field('data') ?? '',
+  };
 }

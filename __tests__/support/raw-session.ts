@@ -1,4 +1,4 @@
-import { EventStream } from './event-stream.js';
+import { EventStream, type WireMessage } from './event-stream.js';
 import { initializeBody, messagesOf, post } from './harness.js';
 
 /** What a session opened by hand may be opened with. */
@@ -41,8 +41,10 @@ export class RawSession {
   }
 
   /** Sends a request and gives its answer, out of whatever kind of reply. */
-  async call(id: string | number, method: string, params: object = {}): Promise<any> {
-    return answerOf(await this.request(id, method, params));
+  async call(id: string | number, method: string, params: object = {}): Promise<WireMessage> {
+    const answer = await answerOf(await this.request(id, method, params));
+    if (answer === undefined) throw new Error(`${method} got no answer`);
+    return answer;
   }
 
   async notify(method: string, params: object = {}): Promise<void> {
@@ -87,8 +89,8 @@ export class RawSession {
 }
 
 /** The last message of a reply, JSON or SSE, once it has ended; undefined when it had none. */
-export async function answerOf(response: Response): Promise<any> {
+export async function answerOf(response: Response): Promise<WireMessage | undefined> {
   const text = await response.text();
   const json = response.headers.get('content-type') === 'application/json';
-  return json ? JSON.parse(text) : messagesOf(text).at(-1);
+  return (json ? JSON.parse(text) : messagesOf(text).at(-1)) as WireMessage | undefined;
 }

@@ -1,4 +1,4 @@
-import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import {
   ErrorCode,
@@ -17,14 +17,17 @@ import { until } from './waiting.js';
 
 export type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
 
+/** The server below an `McpServer`: one that can be made to do anything. */
+export type LowServer = McpServer['server'];
+
 /** What a server does for a method; what it returns is the result. */
-export type Method = (params: any, extra: Extra, server: Server) => unknown;
+export type Method = (params: Readonly<Record<string, string>>, extra: Extra, server: LowServer) => unknown;
 
 /** A router whose servers do what the test says, on a clock that the test moves. */
 export interface Scripted extends Harness {
   readonly clock: FakeClock;
   /** Every server that was built, oldest first. */
-  readonly servers: Server[];
+  readonly servers: LowServer[];
   /** How many of them are not closed. */
   serversOpen(): number;
   /** How many sockets of clients have closed, as the router sees it. */
@@ -34,20 +37,22 @@ export interface Scripted extends Harness {
   session(init?: RawSessionInit): Promise<RawSession>;
   /** Waits until nothing holds the session any longer; takes a millisecond or more of the clock. */
   unattached(session: RawSession): Promise<void>;
+  /** Opens the standalone stream and hangs up; gives the ID of its first event once the router knows. */
+  openAndLose(session: RawSession): Promise<string | undefined>;
 }
 
 /** Starts a router whose servers answer the given methods beside what the SDK answers itself. */
 export async function startScripted(
   methods: Readonly<Record<string, Method>>,
   options: Partial<McpRouterOptions> = {},
-  prepare: (server: Server) => void = () => undefined,
+  prepare: (server: LowServer) => void = () => undefined,
   mount?: Parameters<typeof start>[1],
 ): Promise<Scripted> {
   const clock = new FakeClock();
   const log = new LogLines();
-  const servers: Server[] = [];
-  const open = new Set<Server>();
-  const serverFactory = (): Server => {
+  const servers: LowServer[] = [];
+  const open = new Set<LowServer>();
+  const serverFactory = (): LowServer => {
     const server = scriptedServer(methods);
     servers.push(server);
     open.add(server);
@@ -58,6 +63,11 @@ export async function startScripted(
   const harness = await start({ serverFactory, clock, logger: pino({ level: 'warn' }, log), ...options }, mount);
   let gone = 0;
   harness.http.on('connection', (socket) => socket.on('close', () => (gone += 1)));
+  const unattached = ({ id }: RawSession): Promise<void> =>
+    until('nothing holds the session', () => {
+      clock.advance(1);
+      return harness.router.sessions.get(id)?.idleMs !== 0;
+    });
   return {
     ...harness,
     clock,
@@ -66,21 +76,27 @@ export async function startScripted(
     serversOpen: () => open.size,
     socketsGone: () => gone,
     session: (init) => RawSession.open(harness.url, init),
-    unattached: ({ id }) =>
-      until('nothing holds the session', () => {
-        clock.advance(1);
-        return harness.router.sessions.get(id)?.idleMs !== 0;
-      }),
+    unattached,
+    async openAndLose(session) {
+      const hangUp = new AbortController();
+      const first = await (await session.stream(undefined, hangUp.signal)).block();
+      hangUp.abort();
+      await unattached(session);
+      return first?.id;
+    },
   };
 }
 
 /** A server that answers the given methods, and all of the protocol that the SDK answers by itself. */
-export function scriptedServer(methods: Readonly<Record<string, Method>>): Server {
-  const server = new Server({ name: 'scripted', version: '1.0.0' }, { capabilities: { logging: {}, tools: {} } });
+export function scriptedServer(methods: Readonly<Record<string, Method>>): LowServer {
+  const { server } = new McpServer(
+    { name: 'scripted', version: '1.0.0' },
+    { capabilities: { logging: {}, tools: {} } },
+  );
   server.fallbackRequestHandler = async ({ method, params }, extra) => {
     const perform = methods[method];
     if (perform === undefined) throw new McpError(ErrorCode.MethodNotFound, 'Method not found');
-    return (await perform(params, extra, server)) as Result;
+    return (await perform((params ?? {}) as Parameters<Method>[0], extra, server)) as Result;
   };
   return server;
 }

@@ -17,7 +17,7 @@ export class Deferred<T = void> {
 /** A promise that nobody settles. */
 export const never = (): Promise<never> => new Promise(() => undefined);
 
-const PATIENCE = 5_000;
+const PATIENCE = 10_000;
 
 /** Waits for what no event tells the test of; fails, saying what, when it does not come. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {

@@ -1,5 +1,5 @@
 import { EmptyResultSchema } from '@modelcontextprotocol/sdk/types.js';
-import { EventStream } from '../support/event-stream.js';
+import { EventStream, type WireMessage } from '../support/event-stream.js';
 import { messagesOf } from '../support/harness.js';
 import { REPLIES, startScripted, type Method, type Scripted } from '../support/scripted.js';
 import { Deferred, soon, until } from '../support/waiting.js';
@@ -12,18 +12,19 @@ afterEach(() => harness.close());
 const request = (id: string | number, method: string, params: object = {}) => ({ jsonrpc: '2.0', id, method, params });
 const notification = (method: string, params: object = {}) => ({ jsonrpc: '2.0', method, params });
 
-const add: Method = ({ a, b }) => ({ sum: a + b });
+const add: Method = ({ a, b }) => ({ sum: Number(a) + Number(b) });
 
 describe.each(REPLIES)('a batch (%s)', (_, options) => {
   const json = 'enableJsonResponse' in options();
   /** The messages of the reply: a JSON array, or one event each. */
-  const messages = async (response: Response): Promise<any[]> => {
+  const messages = async (response: Response): Promise<WireMessage[]> => {
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe(json ? 'application/json' : 'text/event-stream');
     const text = await response.text();
-    return json ? JSON.parse(text) : messagesOf(text);
+    return (json ? JSON.parse(text) : messagesOf(text)) as WireMessage[];
   };
-  const byId = (answers: readonly any[]) => [...answers].sort((a, b) => String(a.id).localeCompare(String(b.id)));
+  const byId = (answers: readonly WireMessage[]) =>
+    [...answers].sort((a, b) => String(a.id).localeCompare(String(b.id)));
 
   test('of requests gets an answer for each, and one reply', async () => {
     harness = await startScripted({ add }, options());
@@ -120,7 +121,12 @@ describe.each(REPLIES)('a batch (%s)', (_, options) => {
     const reply = session.post([request(1, 'add', { a: 1, b: 2 }), request(2, 'talk')]);
     await until('one is answered', () => harness.router.sessions.get(session.id)?.requests === 1);
     release.resolve();
-    expect(await soon('the stream has ended', reply.then((response) => new EventStream(response).messages()))).toEqual([
+    expect(
+      await soon(
+        'the stream has ended',
+        reply.then((response) => new EventStream(response).messages()),
+      ),
+    ).toEqual([
       { jsonrpc: '2.0', id: 1, result: { sum: 3 } },
       { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'hello' } },
       { jsonrpc: '2.0', id: 2, result: { talked: true } },
@@ -142,6 +148,7 @@ describe.each(REPLIES)('a batch (%s)', (_, options) => {
     harness = await startScripted({}, options());
     const session = await harness.session({ version });
     const response = await session.post([request(1, 'ping')]);
-    expect([response.status, (await response.json()).error.code]).toEqual([400, -32600]);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ error: { code: -32600 } });
   });
 });

@@ -10,26 +10,35 @@ const epoch = fc.integer({ min: 1, max: MAX_EPOCH });
 /** What the SDK's server counts its requests with. */
 const n = fc.oneof(fc.integer({ min: 0, max: 100 }), fc.integer({ min: 0, max: SPAN - 1 }));
 const text = fc.string().filter((value) => Number.isNaN(Number(value)));
-const params = fc.dictionary(fc.string().filter((key) => key !== '_meta' && key !== '__proto__'), fc.jsonValue());
+const params = fc.dictionary(
+  fc.string().filter((key) => key !== '_meta' && key !== '__proto__'),
+  fc.jsonValue(),
+);
 
-const request = (id: number, more: object = {}): any => ({ jsonrpc: '2.0', id, method: 'roots/list', ...more });
-const answer = (id: unknown): any => ({ jsonrpc: '2.0', id, result: {} });
-const progress = (progressToken: unknown): any => ({
-  jsonrpc: '2.0',
-  method: 'notifications/progress',
-  params: { progressToken, progress: 1 },
-});
+/** The fields of a message that may carry an ID of ours. */
+interface Marked {
+  readonly id: number;
+  readonly params: { readonly requestId: number; readonly _meta: { readonly progressToken: number } };
+}
+
+const request = (id: number, params?: object): JSONRPCMessage =>
+  ({ jsonrpc: '2.0', id, method: 'roots/list', ...(params && { params }) }) as JSONRPCMessage;
+const answer = (id: unknown): JSONRPCMessage => ({ jsonrpc: '2.0', id, result: {} }) as JSONRPCMessage;
+const notification = (method: string, params: object): JSONRPCMessage =>
+  ({ jsonrpc: '2.0', method, params }) as JSONRPCMessage;
+const progress = (progressToken: unknown) => notification('notifications/progress', { progressToken, progress: 1 });
+const sent = (ids: EpochIds, message: JSONRPCMessage) => ids.outgoing(message) as unknown as Marked;
 /** As a message looks on the other side of the wire. */
-const overTheWire = (message: unknown): JSONRPCMessage => JSON.parse(JSON.stringify(message));
+const overTheWire = (message: unknown) => JSON.parse(JSON.stringify(message)) as Marked;
 
 describe('the IDs of server-to-client requests', () => {
   test('come back as they went out, within an epoch, also from a client that answers with a string', () => {
     fc.assert(
       fc.property(epoch, n, fc.boolean(), (life, id, asString) => {
         const ids = new EpochIds(life);
-        const { id: sent } = overTheWire(ids.outgoing(request(id))) as { id: number };
-        expect(Number.isSafeInteger(sent)).toBe(true);
-        expect(ids.incoming(answer(asString ? String(sent) : sent))).toEqual(answer(id));
+        const { id: marked } = overTheWire(ids.outgoing(request(id)));
+        expect(Number.isSafeInteger(marked)).toBe(true);
+        expect(ids.incoming(answer(asString ? String(marked) : marked))).toEqual(answer(id));
       }),
     );
   });
@@ -38,8 +47,8 @@ describe('the IDs of server-to-client requests', () => {
     fc.assert(
       fc.property(epoch, fc.nat(MAX_EPOCH), n, fc.boolean(), (later, other, id, asString) => {
         fc.pre(later !== other);
-        const { id: sent } = new EpochIds(other).outgoing(request(id)) as { id: number };
-        expect(new EpochIds(later).incoming(answer(asString ? String(sent) : sent))).toBeUndefined();
+        const { id: marked } = sent(new EpochIds(other), request(id));
+        expect(new EpochIds(later).incoming(answer(asString ? String(marked) : marked))).toBeUndefined();
       }),
     );
   });
@@ -49,7 +58,7 @@ describe('the IDs of server-to-client requests', () => {
     fc.assert(
       fc.property(life, n, life, n, (epochA, a, epochB, b) => {
         fc.pre(epochA !== epochB || a !== b);
-        const idOf = (each: number, id: number) => (new EpochIds(each).outgoing(request(id)) as { id: number }).id;
+        const idOf = (each: number, id: number) => sent(new EpochIds(each), request(id)).id;
         expect(idOf(epochA, a)).not.toBe(idOf(epochB, b));
       }),
     );
@@ -59,10 +68,10 @@ describe('the IDs of server-to-client requests', () => {
     fc.assert(
       fc.property(epoch, n, params, (life, id, rest) => {
         const ids = new EpochIds(life);
-        const asked = ids.outgoing(request(id, { params: { ...rest, _meta: { progressToken: id, other: 1 } } })) as any;
+        const asked = sent(ids, request(id, { ...rest, _meta: { progressToken: id, other: 1 } }));
         expect(asked.params).toEqual({ ...rest, _meta: { progressToken: asked.id, other: 1 } });
-        const cancelled: any = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id, reason: 'r' } };
-        expect((ids.outgoing(cancelled) as any).params).toEqual({ requestId: asked.id, reason: 'r' });
+        const cancelled = notification('notifications/cancelled', { requestId: id, reason: 'r' });
+        expect(sent(ids, cancelled).params).toEqual({ requestId: asked.id, reason: 'r' });
         expect(ids.incoming(progress(asked.params._meta.progressToken))).toEqual(progress(id));
       }),
     );
@@ -72,9 +81,9 @@ describe('the IDs of server-to-client requests', () => {
     fc.assert(
       fc.property(epoch, params, (life, rest) => {
         const ids = new EpochIds(life);
-        const notification: any = { jsonrpc: '2.0', method: 'notifications/message', params: rest };
-        expect(ids.outgoing(notification)).toBe(notification);
-        expect(ids.incoming(notification)).toBe(notification);
+        const log = notification('notifications/message', rest);
+        expect(ids.outgoing(log)).toBe(log);
+        expect(ids.incoming(log)).toBe(log);
         // The client's own requests have IDs of its own.
         expect(ids.incoming(request(1))).toEqual(request(1));
         expect(ids.outgoing(answer('the client’s'))).toEqual(answer('the client’s'));
@@ -86,7 +95,7 @@ describe('the IDs of server-to-client requests', () => {
     fc.assert(
       fc.property(epoch, n, text, (life, id, token) => {
         const ids = new EpochIds(life);
-        const asked = ids.outgoing(request(id, { params: { _meta: { progressToken: token } } })) as any;
+        const asked = sent(ids, request(id, { _meta: { progressToken: token } }));
         expect(asked.params._meta.progressToken).toBe(token);
         expect(ids.incoming(progress(token))).toEqual(progress(token));
       }),
@@ -97,7 +106,7 @@ describe('the IDs of server-to-client requests', () => {
     fc.assert(
       fc.property(epoch, n, n, (life, id, token) => {
         const ids = new EpochIds(life);
-        const asked = ids.outgoing(request(id, { params: { _meta: { progressToken: token } } })) as any;
+        const asked = sent(ids, request(id, { _meta: { progressToken: token } }));
         expect(ids.incoming(progress(asked.params._meta.progressToken))).toEqual(progress(token));
       }),
     );
@@ -106,7 +115,7 @@ describe('the IDs of server-to-client requests', () => {
   test('do not change what is sent: the SDK keeps the message to itself', () => {
     fc.assert(
       fc.property(epoch, n, (life, id) => {
-        const message = request(id, { params: { _meta: { progressToken: id } } });
+        const message = request(id, { _meta: { progressToken: id } });
         const before = structuredClone(message);
         new EpochIds(life).outgoing(message);
         expect(message).toEqual(before);
@@ -117,7 +126,7 @@ describe('the IDs of server-to-client requests', () => {
   test('are the SDK’s own in a first life, and no message is touched', () => {
     const ids = new EpochIds(0);
     const messages = [
-      request(0, { params: { _meta: { progressToken: 0 } } }),
+      request(0, { _meta: { progressToken: 0 } }),
       answer(5),
       answer('5'),
       progress('mine'),

@@ -15,7 +15,7 @@ const startPinging = async () => {
 
 test('a standalone stream is pinged after pingInterval, and again after each answer', async () => {
   const { session, stream } = await startPinging();
-  const ids = new Set<string>();
+  const ids = new Set<string | number>();
   for (let round = 0; round < 3; round += 1) {
     harness.clock.advance(10_000);
     const ping = await soon('a ping', stream.message());

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import { storeWith } from '../support/event-stores.js';
-import { EventStream } from '../support/event-stream.js';
+import { EventStream, type WireMessage } from '../support/event-stream.js';
 import type { RawSession } from '../support/raw-session.js';
 import { startScripted, type Extra, type Method, type Scripted } from '../support/scripted.js';
 import { Deferred, soon } from '../support/waiting.js';
@@ -78,24 +78,30 @@ class Reader {
   async readToEnd(): Promise<void> {
     const stream = this.#stream!;
     for (let block = await soon('a block', stream.block()); block; block = await soon('a block', stream.block())) {
-      if (block.data !== '') this.#saw(block.id, JSON.parse(block.data));
+      if (block.data !== '') this.#saw(block.id, JSON.parse(block.data) as WireMessage);
     }
     this.#stream = undefined;
   }
 
-  #saw(id: string | undefined, message: any): void {
+  #saw(id: string | undefined, message: WireMessage): void {
     this.#lastEventId = id;
-    this.seen.push(message.params?.data ?? message.result);
+    this.seen.push('method' in message ? message.params.data : (message as WireMessage).result);
   }
 }
 
 /** Runs the steps against a stream; `say` sends on it, `poll` has the server end the reply that carries it. */
-async function run(steps: readonly Step[], reader: Reader, say: (n: number) => void, poll: () => void): Promise<number> {
+async function run(
+  steps: readonly Step[],
+  reader: Reader,
+  say: (n: number) => void,
+  poll: () => void,
+): Promise<number> {
   let sent = 0;
   let polled = false;
   for (const each of steps) {
     if (each.do === 'send') for (let n = 0; n < each.count; n += 1) say(sent++);
-    if (each.do === 'read' && reader.open && !polled) await reader.read(Math.min(each.count, sent - reader.seen.length));
+    if (each.do === 'read' && reader.open && !polled)
+      await reader.read(Math.min(each.count, sent - reader.seen.length));
     if (each.do === 'hang up') reader.hangUp();
     if (each.do === 'poll') {
       poll();
@@ -124,49 +130,45 @@ describe('what a client sees of a stream is each message once, in order', () => 
 
   test('on the stream of a request, to its answer', async () => {
     await fc.assert(
-      fc
-        .asyncProperty(fc.array(step, { maxLength: 25 }), delays, async (steps, turns) => {
-          const { session, started, answer } = await startWork(turns);
-          const reader = new Reader(session);
-          await reader.begin((signal) => session.request(1, 'work', {}, signal));
-          const extra = await started.promise;
-          const say = (data: number) =>
-            void extra.sendNotification({ method: 'notifications/message', params: { level: 'info', data } });
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), delays, async (steps, turns) => {
+        const { session, started, answer } = await startWork(turns);
+        const reader = new Reader(session);
+        await reader.begin((signal) => session.request(1, 'work', {}, signal));
+        const extra = await started.promise;
+        const say = (data: number) =>
+          void extra.sendNotification({ method: 'notifications/message', params: { level: 'info', data } });
 
-          const sent = await run(steps, reader, say, () => extra.closeSSEStream?.());
-          answer.resolve({ done: true });
-          await reader.resume();
-          await reader.readToEnd();
+        const sent = await run(steps, reader, say, () => extra.closeSSEStream?.());
+        answer.resolve({ done: true });
+        await reader.resume();
+        await reader.readToEnd();
 
-          expect(reader.seen).toEqual([...Array(sent).keys(), { done: true }]);
-        })
-        .afterEach(() => harness.close()),
-      { numRuns: 40 },
+        expect(reader.seen).toEqual([...Array(sent).keys(), { done: true }]);
+      }),
+      { numRuns: 40, plugins: [fc.afterEach(() => harness.close())] },
     );
   }, 60_000);
 
   test('on the standalone stream', async () => {
     await fc.assert(
-      fc
-        .asyncProperty(fc.array(step, { maxLength: 25 }), delays, async (steps, turns) => {
-          const { session, started } = await startWork(turns);
-          const working = session.request(1, 'work').then((response) => response.text());
-          const { closeStandaloneSSEStream } = await started.promise;
-          const reader = new Reader(session);
-          await reader.begin((signal) => session.get(undefined, signal));
-          const say = (data: number) => void harness.servers[0]!.sendLoggingMessage({ level: 'info', data });
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), delays, async (steps, turns) => {
+        const { session, started } = await startWork(turns);
+        const working = session.request(1, 'work').then((response) => response.text());
+        const { closeStandaloneSSEStream } = await started.promise;
+        const reader = new Reader(session);
+        await reader.begin((signal) => session.get(undefined, signal));
+        const say = (data: number) => void harness.servers[0]!.sendLoggingMessage({ level: 'info', data });
 
-          const sent = await run(steps, reader, say, () => closeStandaloneSSEStream?.());
-          await reader.resume();
-          await reader.read(sent - reader.seen.length);
-          await session.terminate();
-          await reader.readToEnd();
-          await working;
+        const sent = await run(steps, reader, say, () => closeStandaloneSSEStream?.());
+        await reader.resume();
+        await reader.read(sent - reader.seen.length);
+        await session.terminate();
+        await reader.readToEnd();
+        await working;
 
-          expect(reader.seen).toEqual([...Array(sent).keys()]);
-        })
-        .afterEach(() => harness.close()),
-      { numRuns: 40 },
+        expect(reader.seen).toEqual([...Array(sent).keys()]);
+      }),
+      { numRuns: 40, plugins: [fc.afterEach(() => harness.close())] },
     );
   }, 60_000);
 });

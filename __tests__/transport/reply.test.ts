@@ -54,12 +54,15 @@ describe('the head of a reply', () => {
     expect(await new EventStream(response).messages()).toMatchObject([{ params: { data: 'begun' } }, { id: 1 }]);
   });
 
-  test.each([[{}], [{ enableJsonResponse: true }]])('names no session when there is none (stateless, %j)', async (options) => {
-    harness = await startScripted({ talk }, { stateless: true, ...options });
-    const response = await post(harness.url, initializeBody());
-    expect(response.headers.get('mcp-session-id')).toBeNull();
-    expect(await answerOf(response)).toMatchObject({ id: 0, result: {} });
-  });
+  test.each([[{}], [{ enableJsonResponse: true }]])(
+    'names no session when there is none (stateless, %j)',
+    async (options) => {
+      harness = await startScripted({ talk }, { stateless: true, ...options });
+      const response = await post(harness.url, initializeBody());
+      expect(response.headers.get('mcp-session-id')).toBeNull();
+      expect(await answerOf(response)).toMatchObject({ id: 0, result: {} });
+    },
+  );
 });
 
 describe('a reply without output', () => {
@@ -139,20 +142,23 @@ describe('a reply without output', () => {
 describe('the first block of a stream (spec 2025-11-25, "Sending Messages to the Server", 6, and SEP-1699)', () => {
   const VERSIONS = ['2025-11-25', '2025-06-18', '2025-03-26'];
 
-  test.each(VERSIONS)('has an event ID and no data where the client can resume from that, and only there: %s', async (version) => {
-    harness = await startScripted({ talk }, { eventStore: memoryEventStore() });
-    const session = await harness.session({ version });
-    const [first] = await new EventStream(await session.request(1, 'talk')).blocks();
-    const standalone = await (await session.stream()).block();
-    if (version >= '2025-11-25') {
-      expect(first).toEqual({ id: expect.any(String), retry: 1_000, comment: undefined, data: '' });
-      expect(standalone).toEqual({ id: expect.any(String), retry: 1_000, comment: undefined, data: '' });
-    } else {
-      // Older clients take an event without data for a broken message.
-      expect(first).toMatchObject({ id: expect.any(String), data: expect.stringContaining('begun') });
-      expect(standalone).toEqual({ id: undefined, retry: 1_000, comment: undefined, data: '' });
-    }
-  });
+  test.each(VERSIONS)(
+    'has an event ID and no data where the client can resume from that, and only there: %s',
+    async (version) => {
+      harness = await startScripted({ talk }, { eventStore: memoryEventStore() });
+      const session = await harness.session({ version });
+      const [first] = await new EventStream(await session.request(1, 'talk')).blocks();
+      const standalone = await (await session.stream()).block();
+      if (version >= '2025-11-25') {
+        expect(first).toEqual({ id: expect.any(String), retry: 1_000, comment: undefined, data: '' });
+        expect(standalone).toEqual({ id: expect.any(String), retry: 1_000, comment: undefined, data: '' });
+      } else {
+        // Older clients take an event without data for a broken message.
+        expect(first).toMatchObject({ id: expect.any(String), data: expect.stringContaining('begun') });
+        expect(standalone).toEqual({ id: undefined, retry: 1_000, comment: undefined, data: '' });
+      }
+    },
+  );
 
   test.each(VERSIONS)('has no event ID without an event store: %s', async (version) => {
     harness = await startScripted({ talk });

@@ -9,7 +9,7 @@ import {
 } from '@modelcontextprotocol/sdk/types.js';
 import { memoryEventStore } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
-import { REPLIES, startScripted, type Method, type Scripted } from '../support/scripted.js';
+import { REPLIES, startScripted, type LowServer, type Method, type Scripted } from '../support/scripted.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 
 let harness: Scripted;
@@ -18,14 +18,14 @@ afterEach(() => harness.close());
 const CAPABILITIES = { sampling: {}, elicitation: {}, roots: {} };
 
 /** What a server may ask of its client: on the stream of the request that makes it ask, or on the standalone one. */
-const ASKS: Readonly<Record<string, (server: Scripted['servers'][number], on: object) => Promise<object>>> = {
+const ASKS: Readonly<Record<string, (server: LowServer, on: object) => Promise<object>>> = {
   sampling: (server, on) =>
-    server.createMessage(
-      { messages: [{ role: 'user', content: { type: 'text', text: 'Why?' } }], maxTokens: 10 },
+    server.createMessage({ messages: [{ role: 'user', content: { type: 'text', text: 'Why?' } }], maxTokens: 10 }, on),
+  elicitation: (server, on) =>
+    server.elicitInput(
+      { message: 'Name?', requestedSchema: { type: 'object', properties: { name: { type: 'string' } } } },
       on,
     ),
-  elicitation: (server, on) =>
-    server.elicitInput({ message: 'Name?', requestedSchema: { type: 'object', properties: { name: { type: 'string' } } } }, on),
   roots: (server, on) => server.listRoots({}, on),
   ping: (server, on) => server.request({ method: 'ping' }, EmptyResultSchema, on),
 };
@@ -37,8 +37,8 @@ const ANSWERS: Readonly<Record<string, object>> = {
 };
 
 const methods: Record<string, Method> = {
-  'ask here': ({ what }, { requestId }, server) => ASKS[what]!(server, { relatedRequestId: requestId }),
-  'ask there': ({ what }, _extra, server) => ASKS[what]!(server, {}),
+  'ask here': ({ what }, { requestId }, server) => ASKS[what!]!(server, { relatedRequestId: requestId }),
+  'ask there': ({ what }, _extra, server) => ASKS[what!]!(server, {}),
 };
 
 /** An SDK client that can do all that it may be asked for. */
@@ -52,14 +52,17 @@ async function askableClient(): Promise<Client> {
 }
 
 describe.each(REPLIES)('a server that asks its client (%s)', (_, options) => {
-  test.each(Object.keys(ASKS))('for %s gets its answer, on the stream of a request and on the standalone one', async (what) => {
-    harness = await startScripted(methods, options());
-    const client = await askableClient();
-    for (const method of Object.keys(methods)) {
-      expect(await client.request({ method, params: { what } }, ResultSchema)).toEqual(ANSWERS[what]);
-    }
-    await client.close();
-  });
+  test.each(Object.keys(ASKS))(
+    'for %s gets its answer, on the stream of a request and on the standalone one',
+    async (what) => {
+      harness = await startScripted(methods, options());
+      const client = await askableClient();
+      for (const method of Object.keys(methods)) {
+        expect(await client.request({ method, params: { what } }, ResultSchema)).toEqual(ANSWERS[what]);
+      }
+      await client.close();
+    },
+  );
 
   test('gets each answer to its own question, when a hundred calls of two sessions ask at once', async () => {
     const echo: Method = async ({ n }, { requestId }, server) => {
@@ -109,7 +112,7 @@ describe.each(REPLIES)('a server that asks its client (%s)', (_, options) => {
     const session = await harness.session({ capabilities: CAPABILITIES });
     const stream = new EventStream(await session.request(7, 'ask here', { what: 'ping' }));
     const { id } = await stream.message();
-    for (const unknown of [id + 1, 'unknown', -1]) await session.answer(unknown, { wrong: true });
+    for (const unknown of [Number(id) + 1, 'unknown', -1]) await session.answer(unknown, { wrong: true });
     await session.answer(id, {});
     await session.answer(id, { wrong: true });
     expect(await stream.messages()).toEqual([{ jsonrpc: '2.0', id: 7, result: {} }]);
@@ -163,7 +166,10 @@ describe('a server that asks a client that has gone', () => {
     return { session, told: told.promise, lastEventId: id };
   };
 
-  test.each([['SSE', {}], ['JSON', { enableJsonResponse: true }]])('is told so at once where it could not resume (%s)', async (_, options) => {
+  test.each([
+    ['SSE', {}],
+    ['JSON', { enableJsonResponse: true }],
+  ])('is told so at once where it could not resume (%s)', async (_, options) => {
     const { told } = await startGone(options);
     expect(String(await soon('it is told', told))).toContain('The client has gone');
   });

@@ -2,12 +2,13 @@ import { tmpdir } from 'node:os';
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { MCPServer, MCPTool } from 'mcp-framework';
-import { z } from 'zod3';
 import { INFO } from '../tools/info.mjs';
 import { tools } from '../tools/tools.mjs';
+// It knows a schema by `instanceof`, and so must be given those of its own copy of zod 3.
+import { z } from '../node_modules/mcp-framework/node_modules/zod/index.js';
 import { freePort, urlOf } from './listening.mjs';
 
-/** mcp-framework on its `http-stream` transport. It takes tools as classes, and zod 3. */
+/** mcp-framework on its `http-stream` transport. It takes tools as classes. */
 export async function start({ tools: count }) {
   const port = await freePort();
   const server = new MCPServer({
@@ -24,6 +25,8 @@ export async function start({ tools: count }) {
         name = name;
         description = description;
         schema = z.object(shape(z));
+        // A text is returned as it is, not as JSON.
+        useStringify = false;
 
         constructor() {
           super();

@@ -15,10 +15,10 @@ answerParent({
     return (user + system) / 1000;
   },
   /** What is in use when all garbage is gone. Finalizers and weak references take more than one collection. */
-  memory: async () => {
-    for (let i = 0; i < 6; i++) {
+  memory: async (settleMs) => {
+    for (let i = 0; i < 5; i++) {
       globalThis.gc();
-      await delay(20);
+      await delay(settleMs / 5);
     }
     const { heapUsed, rss } = process.memoryUsage();
     return { heapUsed, rss };

@@ -11,7 +11,9 @@ export class ClientSide {
   #target;
   #clients = [];
   #listeners = [];
-  #heard = (_error) => undefined;
+  #heard = 0;
+  #failure;
+  #onHeard = () => undefined;
 
   /** @param {string} url Of the contender's endpoint. */
   constructor(url) {
@@ -80,36 +82,41 @@ export class ClientSide {
   /** Opens the standalone stream of every session. */
   async listen() {
     for (const session of this.#clients) {
-      const listener = new Listener(session, this.#target, (error) => this.#heard(error));
+      const listener = new Listener(session, this.#target, (error) => {
+        this.#heard += 1;
+        this.#failure ??= error;
+        this.#onHeard();
+      });
       this.#listeners.push(listener);
       await listener.open();
     }
   }
 
   /**
-   * Resolves when every stream has brought so many more notifications.
+   * Resolves when every stream has brought so many notifications since it was opened.
    *
-   * @param {{ count: number }} how
+   * @param {{ total: number }} how
    * @returns {Promise<Window>}
    */
-  hear({ count }) {
-    let left = count * this.#listeners.length;
-    const all = left;
-    return measured(async (done) => {
-      await new Promise((resolve, reject) => {
-        this.#heard = (error) => {
-          if (error !== undefined) reject(error);
-          else if (--left === 0) resolve();
-        };
-      });
-      for (let heard = 0; heard < all; heard++) done(0);
-    });
+  hear({ total }) {
+    const wanted = total * this.#listeners.length;
+    return measured(
+      () =>
+        new Promise((resolve, reject) => {
+          this.#onHeard = () => {
+            if (this.#failure !== undefined) reject(this.#failure);
+            else if (this.#heard >= wanted) resolve();
+          };
+          this.#onHeard();
+        }),
+    );
   }
 
   /** Closes what is still open; the sessions stay. */
   close() {
     for (const listener of this.#listeners) listener.close();
     this.#listeners = [];
+    this.#onHeard = () => undefined;
   }
 
   /** @template T @param {number} count @param {(connections: Connection[]) => Promise<T>} use @returns {Promise<T>} */

@@ -11,8 +11,9 @@ type ParsedRequest = IncomingMessage & { body?: unknown };
  */
 export async function readBody(req: ParsedRequest, maxBytes: number): Promise<unknown> {
   checkMediaType(req);
-  // Whether somebody read the stream is what counts: express.json() 1.x leaves `{}` also where it read nothing.
-  if (req.readableDidRead) return parsedElsewhere(req.body);
+  // Whether somebody read the stream is what counts: express.json() 1.x leaves `{}` also where it read nothing. An empty
+  // body is read to its end without any data.
+  if (req.readableDidRead || req.readableEnded) return parsedElsewhere(req.body);
   if (Number(req.headers['content-length'] ?? 0) > maxBytes) throw new Refusal('bodyTooLarge');
   return parse(await readText(req, maxBytes));
 }

@@ -1,0 +1,50 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import os from 'node:os';
+
+const PACKAGES = [
+  'express-mcp-router',
+  '@modelcontextprotocol/sdk',
+  'express',
+  'zod',
+  'mcp-proxy',
+  'fastmcp',
+  'mcp-framework',
+  '@mongodb-js/mcp-http-runners',
+  '@modelcontextprotocol/server',
+  '@modelcontextprotocol/node',
+  'pino-http',
+  'prom-client',
+];
+
+const versionOf = (name) =>
+  JSON.parse(readFileSync(new URL(`../node_modules/${name}/package.json`, import.meta.url), 'utf8')).version;
+
+/** The commit that is measured, and whether files differ from it; undefined outside a repository. */
+function commit() {
+  const git = (...args) => execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  try {
+    const changed = git('status', '--porcelain', '--untracked-files=no', '--', ':/src') !== '';
+    return git('rev-parse', '--short', 'HEAD') + (changed ? ', with changes in src' : '');
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where and with what the run is made. */
+export function describeMachine() {
+  const cpus = os.cpus();
+  return {
+    cpu: cpus[0]?.model ?? 'unknown',
+    cores: cpus.length,
+    memoryGiB: Math.round(os.totalmem() / 2 ** 30),
+    system: `${os.type()} ${os.release()} ${os.arch()}`,
+    node: process.version,
+    v8: process.versions.v8,
+    commit: commit(),
+    load: os.loadavg()[0],
+    versions: Object.fromEntries(PACKAGES.map((name) => [name, versionOf(name)])),
+    command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
+    startedAt: new Date().toISOString(),
+  };
+}

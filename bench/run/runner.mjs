@@ -1,0 +1,76 @@
+import { join } from 'node:path';
+import { Child } from './child.mjs';
+import { processOf } from './schedule.mjs';
+
+const HOST = new URL('../host/main.mjs', import.meta.url);
+const LOAD = new URL('../load/main.mjs', import.meta.url);
+
+/** Makes the measurements, one after the other; nothing else of the benchmark runs meanwhile. */
+export class Runner {
+  #sizes;
+  #directory;
+  #results;
+  #host;
+  #hostOf;
+  #load;
+
+  /**
+   * @param {import('../sizes.mjs').Sizes} sizes
+   * @param {string} directory For what the processes write.
+   * @param {import('./results.mjs').Results} results Gets the outcomes.
+   */
+  constructor(sizes, directory, results) {
+    this.#sizes = sizes;
+    this.#directory = directory;
+    this.#results = results;
+  }
+
+  /**
+   * One measurement; whatever goes wrong is its outcome. One that failed is not tried again.
+   *
+   * @param {import('./schedule.mjs').Step} step
+   * @returns {Promise<import('./results.mjs').Outcome>}
+   */
+  async measure(step) {
+    const outcome = this.#results.of(step.work.name, step.entry.name);
+    if (outcome.failure !== undefined) return outcome;
+    try {
+      await this.#prepare(step);
+      const { work, entry } = step;
+      outcome.samples.push(await work.run({ host: this.#host, load: this.#load, sizes: this.#sizes, entry }));
+    } catch (error) {
+      outcome.failure = error.message;
+    }
+    if (!this.#sizes.reuse || outcome.failure !== undefined) await this.end();
+    return outcome;
+  }
+
+  async end() {
+    await Promise.all([this.#host?.end(), this.#load?.end()]);
+    this.#host = undefined;
+    this.#load = undefined;
+  }
+
+  async #prepare(step) {
+    if (this.#hostOf !== processOf(step)) await this.end();
+    this.#hostOf = processOf(step);
+    if (this.#load === undefined) {
+      this.#load = new Child(LOAD, { log: join(this.#directory, 'load.log') });
+      await this.#load.ready();
+    }
+    if (this.#host === undefined) await this.#start(step);
+    const url = step.work.host === undefined ? await this.#host.ask('url') : undefined;
+    if (url !== undefined) await this.#load.ask('target', url);
+  }
+
+  async #start({ work, entry }) {
+    const { contender, settings } = entry;
+    const options = { ...contender.options, ...settings };
+    this.#host = new Child(work.host ?? HOST, {
+      args: [JSON.stringify({ module: contender.module, options })],
+      execArgv: ['--expose-gc'],
+      log: join(this.#directory, `${contender.name}.log`),
+    });
+    await this.#host.ready();
+  }
+}

@@ -1,0 +1,10 @@
+import { CALL_WORKS } from './calls.mjs';
+import { FANOUT } from './fanout.mjs';
+import { MEMORY_WORKS } from './memory.mjs';
+import { OPEN_SESSIONS } from './open-sessions.mjs';
+import { OPEN } from './open.mjs';
+import { REAPER } from './reaper.mjs';
+import { STATELESS } from './stateless.mjs';
+
+/** In the order in which they are done and shown. */
+export const WORKS = [...CALL_WORKS, OPEN, FANOUT, OPEN_SESSIONS, ...MEMORY_WORKS, REAPER, STATELESS];

@@ -1,0 +1,46 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { BASE, competesIn } from './work.mjs';
+
+/**
+ * What an idle session takes: the difference that so many sessions make, after garbage collection and with no socket open.
+ *
+ * @param {number} tools
+ * @returns {import('./work.mjs').Work}
+ */
+const memory = (tools) => ({
+  name: `memory-${tools}`,
+  title: `An idle session, ${tools} tools`,
+  about:
+    `KiB for each idle session of a server with ${tools} tools, after garbage collection, all sockets closed. The SDK's ` +
+    'server alone is measured on a transport that does nothing; what is beyond it is the share of whoever holds it.',
+  takes: competesIn('memory'),
+  settings: [
+    { tools, factory: 'usual' },
+    { tools, factory: 'cheap' },
+  ],
+  base: BASE,
+  columns: [
+    { metric: 'heap', title: 'heap KiB/session', better: 'lower', digits: 2, ratio: true, judged: true },
+    { metric: 'rss', title: 'RSS KiB/session', better: 'lower', digits: 1 },
+  ],
+  async run({ host, load, sizes, entry }) {
+    // A cheap server is so small that more of them are needed to tell it from noise.
+    const factor = entry.settings.factory === 'cheap' ? 4 : 1;
+    const [few, many] = sizes.idleSessions.map((count) => count * factor);
+    const hold = (count) =>
+      entry.contender.group === 'alone'
+        ? host.ask('hold', count, sizes.timeoutMs)
+        : load.ask('open', { count, concurrency: sizes.opening }, sizes.timeoutMs);
+    const inUse = async (count) => {
+      await hold(count);
+      await delay(sizes.settleMs);
+      return host.ask('memory', sizes.settleMs);
+    };
+    const before = await inUse(few);
+    const after = await inUse(many);
+    const each = (metric) => (after[metric] - before[metric]) / (many - few) / 1024;
+    return { heap: each('heapUsed'), rss: each('rss') };
+  },
+});
+
+export const MEMORY_WORKS = [memory(10), memory(50)];

@@ -1,0 +1,47 @@
+import { FULL } from '../sizes.mjs';
+import { BASE, CHEAP, competesIn, sample } from './work.mjs';
+
+const LEVELS = ['few', 'some', 'many'];
+
+/** @type {import('./work.mjs').Work} */
+export const OPEN_SESSIONS = {
+  name: 'open-sessions',
+  title: 'Throughput by open sessions',
+  about:
+    '`tools/call` of `echo`, 32 at once, while 10, then 1,000, then 10,000 sessions are open, all of them called in turn. ' +
+    'With the cheap `serverFactory` where the contender takes one, as 10,000 of the usual servers fill the heap by themselves.',
+  takes: competesIn('sessions'),
+  settings: [CHEAP],
+  base: BASE,
+  columns: [
+    ...LEVELS.map((level, index) => ({
+      metric: `throughput-${level}`,
+      title: `calls/s, ${FULL.openSessions[index].toLocaleString('en')} open`,
+      better: 'higher',
+      digits: 0,
+      ratio: true,
+      judged: true,
+    })),
+    { metric: 'flatness', title: '10,000 / 10', better: 'higher', digits: 2 },
+    ...LEVELS.map((level, index) => ({
+      metric: `p99-${level}`,
+      title: `p99 ms, ${FULL.openSessions[index].toLocaleString('en')} open`,
+      better: 'lower',
+      digits: 2,
+    })),
+  ],
+  async run(scene) {
+    const { load, sizes } = scene;
+    const { openSessions, concurrency, opening, timeoutMs } = sizes;
+    const all = {};
+    for (const [index, count] of openSessions.entries()) {
+      await load.ask('open', { count, concurrency: opening }, 2 * timeoutMs);
+      const call = (ms) => load.ask('call', { call: 'echo', concurrency, ms }, timeoutMs + ms);
+      await call(sizes.warmMs);
+      const { throughput, p99 } = await sample(scene, () => call(sizes.measureMs));
+      all[`throughput-${LEVELS[index]}`] = throughput;
+      all[`p99-${LEVELS[index]}`] = p99;
+    }
+    return { ...all, flatness: all['throughput-many'] / all['throughput-few'] };
+  },
+};

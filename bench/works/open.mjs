@@ -1,0 +1,21 @@
+import { BASE, CHEAP, columnsPer, competesIn, sample, USUAL } from './work.mjs';
+
+/** @type {import('./work.mjs').Work} */
+export const OPEN = {
+  name: 'open',
+  title: 'open, initialized, DELETE',
+  about:
+    'A session is opened (`initialize`, `notifications/initialized`) and ended (`DELETE`), 32 at once, with 10 tools: with ' +
+    'the usual `serverFactory`, and with a cheap one (shared JSON schema validator, schemas made once). At the end the ' +
+    'last sessions must answer 404.',
+  takes: competesIn('sessions'),
+  settings: [USUAL, CHEAP],
+  base: BASE,
+  columns: columnsPer('cycle'),
+  async run(scene) {
+    const { load, sizes } = scene;
+    const cycle = (ms) => load.ask('cycle', { concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
+    await cycle(sizes.warmMs);
+    return sample(scene, () => cycle(sizes.measureMs));
+  },
+};

@@ -1,0 +1,112 @@
+import { BASE } from '../contenders/list.mjs';
+
+/**
+ * One kind of work that contenders are given, and what is told of it.
+ *
+ * @typedef {object} Work
+ * @property {string} name
+ * @property {string} title
+ * @property {string} about In a sentence: what is done, and what is counted.
+ * @property {(contender: Contender) => boolean} takes Whether a contender takes part.
+ * @property {readonly Settings[]} settings What each does it with; one that has no cheap factory only with the usual one.
+ * @property {string} base The entry that ratios are to.
+ * @property {readonly Column[]} columns
+ * @property {URL} [host] The program that serves, where it is not a contender on HTTP.
+ * @property {(scene: Scene) => Promise<Sample>} run
+ *
+ * @typedef {object} Column
+ * @property {string} metric
+ * @property {string} title
+ * @property {'higher' | 'lower'} better
+ * @property {number} digits
+ * @property {boolean} [ratio] Whether the ratio to the base is shown beside it.
+ * @property {boolean} [judged] Whether to be behind in it is to lose.
+ *
+ * @typedef {object} Scene
+ * @property {import('../run/child.mjs').Child} host The contender's process.
+ * @property {import('../run/child.mjs').Child} load The load generator's.
+ * @property {import('../sizes.mjs').Sizes} sizes
+ * @property {Entry} entry
+ *
+ * @typedef {object} Entry One contender with one of its settings.
+ * @property {string} name
+ * @property {string} title
+ * @property {Contender} contender
+ * @property {Settings} settings
+ *
+ * @typedef {Record<string, number>} Sample Metrics by name.
+ * @typedef {import('../contenders/list.mjs').Contender} Contender
+ * @typedef {import('../contenders/list.mjs').Settings} Settings
+ */
+
+export const USUAL = { tools: 10, factory: 'usual' };
+export const CHEAP = { tools: 10, factory: 'cheap' };
+
+/** @param {import('../contenders/list.mjs').Field} field */
+export const competesIn = (field) => (contender) => contender.fields.includes(field);
+
+/**
+ * @param {Work} work
+ * @param {readonly Contender[]} contenders
+ * @returns {Entry[]}
+ */
+export function entriesOf(work, contenders) {
+  return contenders.filter(work.takes).flatMap((contender) => {
+    const possible = work.settings.filter(({ factory }) => factory === 'usual' || contender.cheap);
+    // A work that is done with the cheap factory only: whoever has none does it with the usual one.
+    const settings = possible.length > 0 ? possible : [{ ...work.settings[0], factory: 'usual' }];
+    const many = settings.length > 1;
+    return settings.map((each) => ({
+      name: many ? entryName(contender.name, each.factory) : contender.name,
+      title: many && each.factory === 'cheap' ? `${contender.title}; cheap factory` : contender.title,
+      contender,
+      settings: each,
+    }));
+  });
+}
+
+/**
+ * @param {string} contender
+ * @param {import('../tools/factories.mjs').FactoryStyle} factory
+ */
+export const entryName = (contender, factory) => (factory === 'cheap' ? `${contender}, cheap` : contender);
+
+/**
+ * Has the load generator do something, and tells it per piece, with what it took the contender.
+ *
+ * @param {Scene} scene
+ * @param {() => Promise<import('../load/window.mjs').Window>} work
+ * @param {number} [pieces] How many pieces; default: what the generator counted.
+ * @returns {Promise<Sample>}
+ */
+export async function sample({ host }, work, pieces) {
+  const before = await host.ask('cpu');
+  const window = await work();
+  const cpu = (await host.ask('cpu')) - before;
+  const count = pieces ?? window.count;
+  return {
+    throughput: (count / window.elapsedMs) * 1000,
+    cpu: (cpu / count) * 1000,
+    ...(window.count > 0 && { p50: window.p50, p99: window.p99 }),
+    generator: (window.cpuMs / window.elapsedMs) * 100,
+  };
+}
+
+/**
+ * What most works tell.
+ *
+ * @param {string} piece
+ * @returns {readonly Column[]}
+ */
+export const columnsPer = (piece) => [
+  { metric: 'throughput', title: `${piece}s/s`, better: 'higher', digits: 0, ratio: true, judged: true },
+  { metric: 'cpu', title: `CPU µs/${piece}`, better: 'lower', digits: 0, ratio: true, judged: true },
+  { metric: 'p50', title: 'p50 ms', better: 'lower', digits: 2 },
+  { metric: 'p99', title: 'p99 ms', better: 'lower', digits: 2, ratio: true, judged: true },
+  GENERATOR,
+];
+
+/** How busy the load generator was: near 100 %, it and not the contender is what was measured. */
+export const GENERATOR = { metric: 'generator', title: 'generator CPU %', better: 'lower', digits: 0 };
+
+export { BASE };
