@@ -51,7 +51,9 @@ async function carryOut(steps, runner, afterEach) {
         console.log(`${what}: ${isExpected(step) ? 'fails, as is known' : 'FAILED'}: ${outcome.failure}`);
       }
     } else {
-      const shown = Object.entries(outcome.samples.at(-1)).map(([metric, value]) => `${metric} ${value.toPrecision(4)}`);
+      const shown = Object.entries(outcome.samples.at(-1)).map(
+        ([metric, value]) => `${metric} ${value.toPrecision(4)}`,
+      );
       console.log(`${what} #${round + 1}: ${shown.join(', ')}`);
     }
     afterEach();

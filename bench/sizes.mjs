@@ -7,7 +7,7 @@
  * @property {number} measureMs
  * @property {number} concurrency Of small requests.
  * @property {number} largeConcurrency Of requests with 1 MiB in them.
- * @property {number} opening How many sessions are opened at once where that is not what is measured: fastmcp takes a second for each.
+ * @property {number} opening How many sessions are opened at once where that is not what is measured.
  * @property {number} sessions Of the works with many sessions.
  * @property {number} streams Standalone streams open at once.
  * @property {number} notifications Sent on each of them.
@@ -26,7 +26,7 @@ export const FULL = {
   measureMs: 2500,
   concurrency: 32,
   largeConcurrency: 8,
-  opening: 200,
+  opening: 32,
   sessions: 100,
   streams: 1000,
   notifications: 50,

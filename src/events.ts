@@ -84,38 +84,34 @@ interface Registration {
  * Typed events whose listeners cannot hurt the core: what one throws or rejects with is reported as a `failure` event, and
  * the others still run.
  */
-export class Events<Map extends { [K in keyof Map]: unknown[] }> {
-  readonly #listeners = new globalThis.Map<keyof Map, readonly Registration[]>();
+export class Events<EventMap extends { [K in keyof EventMap]: unknown[] }> {
+  readonly #listeners = new Map<keyof EventMap, readonly Registration[]>();
   readonly #onFailure: (name: string, error: unknown) => void;
 
   constructor(onFailure: (name: string, error: unknown) => void) {
     this.#onFailure = onFailure;
   }
 
-  on<K extends keyof Map>(name: K, listener: Listener<Map[K]>): this {
+  on<K extends keyof EventMap>(name: K, listener: Listener<EventMap[K]>): this {
     return this.#add(name, { listener, once: false });
   }
 
-  once<K extends keyof Map>(name: K, listener: Listener<Map[K]>): this {
+  once<K extends keyof EventMap>(name: K, listener: Listener<EventMap[K]>): this {
     return this.#add(name, { listener, once: true });
   }
 
-  off<K extends keyof Map>(name: K, listener: Listener<Map[K]>): this {
+  off<K extends keyof EventMap>(name: K, listener: Listener<EventMap[K]>): this {
     const rest = (this.#listeners.get(name) ?? []).filter((held) => held.listener !== listener);
     this.#listeners.set(name, rest);
     return this;
   }
 
-  has(name: keyof Map): boolean {
-    return (this.#listeners.get(name)?.length ?? 0) > 0;
-  }
-
-  emit<K extends keyof Map>(name: K, ...args: Map[K]): void {
+  emit<K extends keyof EventMap>(name: K, ...args: EventMap[K]): void {
     for (const registration of this.#listeners.get(name) ?? []) {
       // A listener before it may have emitted the same event, and so have had it called.
       if (registration.once && !this.#remove(name, registration)) continue;
       try {
-        const result = (registration.listener as Listener<Map[K]>)(...args);
+        const result = (registration.listener as Listener<EventMap[K]>)(...args);
         if (result instanceof Promise) result.catch((error: unknown) => this.#onFailure(String(name), error));
       } catch (error) {
         this.#onFailure(String(name), error);
@@ -123,12 +119,12 @@ export class Events<Map extends { [K in keyof Map]: unknown[] }> {
     }
   }
 
-  #add(name: keyof Map, registration: Registration): this {
+  #add(name: keyof EventMap, registration: Registration): this {
     this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), registration]);
     return this;
   }
 
-  #remove(name: keyof Map, registration: Registration): boolean {
+  #remove(name: keyof EventMap, registration: Registration): boolean {
     const held = this.#listeners.get(name) ?? [];
     if (!held.includes(registration)) return false;
     this.#listeners.set(

@@ -94,18 +94,23 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
       const refusal = error instanceof Refusal ? error : undefined;
       if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
       else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
-      sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
+      try {
+        sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
+      } catch (thrown) {
+        // Middleware may have wrapped the response.
+        events.emit('failure', 'an error could not be sent', thrown, exchange?.sessionId);
+        res.destroy();
+      }
     }
   };
 
   const notFound: RequestHandler = (_req, _res, next) => next();
   const serveMetrics = metrics?.handler ?? notFound;
   const metricsPath = resolved.metrics !== false && resolved.metrics.route !== false ? '/metrics' : undefined;
-  const ownPath = resolved.path === undefined ? undefined : withoutTrailingSlash(resolved.path);
   const router = Router();
   router.use((req: Request, res: Response, next: NextFunction) => {
     const path = withoutTrailingSlash(req.path);
-    if (path === (ownPath ?? (req.baseUrl === '' ? '/mcp' : '/'))) void serve(req, res);
+    if (path === (resolved.path ?? (req.baseUrl === '' ? '/mcp' : '/'))) void serve(req, res);
     else if (path === metricsPath) void serveMetrics(req, res, next);
     else next();
   });

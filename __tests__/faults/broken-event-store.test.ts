@@ -2,7 +2,7 @@ import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp
 import { storeWith } from '../support/event-stores.js';
 import { EventStream } from '../support/event-stream.js';
 import { startScripted, type Extra, type Scripted } from '../support/scripted.js';
-import { never, soon, until } from '../support/waiting.js';
+import { Deferred, never, soon, until } from '../support/waiting.js';
 
 let harness: Scripted;
 afterEach(() => harness.close());
@@ -53,18 +53,13 @@ describe('an event store that cannot store', () => {
     },
   );
 
-  test('as it never settles: each event waits 10 s for it and goes out without an ID', async () => {
+  test('as it never settles: the first event waits 10 s for it, the others no more, and all go out without IDs', async () => {
     harness = await startScripted({ talk }, { eventStore: storeWith(() => ({ storeEvent: never })) });
     const session = await harness.session();
     const idle = harness.clock.pending;
     const reply = session.request(1, 'talk');
-    const waits = () => until('it waits for the store', () => harness.clock.pending > idle + 1);
-    // The priming event, the notification, the answer.
-    for (let event = 0; event < 3; event += 1) {
-      await waits();
-      harness.clock.advance(10_000);
-      await new Promise(setImmediate);
-    }
+    await until('it waits for the store', () => harness.clock.pending > idle + 1);
+    harness.clock.advance(10_000);
     const messages = await soon(
       'the stream has ended',
       reply.then((response) => new EventStream(response).messages()),
@@ -72,6 +67,31 @@ describe('an event store that cannot store', () => {
     expect(messages).toMatchObject([{ params: { data: 'begun' } }, { id: 1, result: { done: true } }]);
     expect(harness.router.sessions.get(session.id)?.requests).toBe(0);
     expect(harness.log.text).toContain('did not answer in time');
+  });
+
+  test('as it is slow for once: events have IDs again when it has answered after all', async () => {
+    const slow = new Deferred();
+    let first = true;
+    const eventStore = storeWith((inner) => ({
+      storeEvent: async (streamId, message) => {
+        if (first) {
+          first = false;
+          await slow.promise;
+        }
+        return inner.storeEvent(streamId, message);
+      },
+    }));
+    harness = await startScripted({ talk }, { eventStore });
+    const session = await harness.session();
+    const idle = harness.clock.pending;
+    const reply = session.request(1, 'talk');
+    await until('it waits for the store', () => harness.clock.pending > idle + 1);
+    harness.clock.advance(10_000);
+    const late = await new EventStream(await reply).blocks();
+    expect(late.map(({ id }) => id)).toEqual([undefined, undefined, undefined]);
+    slow.resolve();
+    const again = await new EventStream(await session.request(2, 'talk')).blocks();
+    expect(again.map(({ id }) => typeof id)).toEqual(['string', 'string', 'string']);
   });
 });
 

@@ -17,6 +17,8 @@ export interface FuzzRequest {
   readonly target: string;
   readonly headers: readonly Header[];
   readonly session: SessionChoice | undefined;
+  /** Which of the event IDs seen so far it asks to resume after. */
+  readonly lastEvent: number | undefined;
   readonly body: Buffer | undefined;
   /** After this one the socket may not serve another. */
   readonly lastOnSocket: boolean;
@@ -274,6 +276,8 @@ const session = fc.oneof(
   },
 );
 
+const lastEvent = oneIn<number | undefined>(6, fc.nat(), fc.constant(undefined));
+
 const damage = oneIn<Damage | undefined>(
   30,
   fc.record<Damage>({
@@ -304,6 +308,7 @@ export const fuzzRequest: fc.Arbitrary<FuzzRequest> = fc
     method,
     target,
     session,
+    lastEvent,
     body,
     acceptHeader,
     contentType,
@@ -329,6 +334,7 @@ export const fuzzRequest: fc.Arbitrary<FuzzRequest> = fc
       target: parts.target,
       headers: headers.filter((header): header is [string, string] => header[1] !== undefined),
       session: parts.session,
+      lastEvent: parts.method === 'GET' ? parts.lastEvent : undefined,
       body: hasBody ? inChunks(parts.body, chunkSize) : undefined,
       lastOnSocket:
         parts.damage !== undefined || ['Connection', 'Expect', 'Upgrade'].includes(parts.extraHeader?.[0] ?? ''),

@@ -2,6 +2,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv-provider.js';
 import { EmptyResultSchema } from '@modelcontextprotocol/sdk/types.js';
 import express from 'express';
 import { z } from 'zod';
@@ -16,7 +17,8 @@ import {
 } from '../../src/index.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { openSession, start, type Harness } from '../support/harness.js';
-import { type ENDPOINTS, type SessionChoice } from './fuzz-requests.js';
+import type { RawResponse } from '../support/raw-http.js';
+import type { ENDPOINTS, FuzzRequest, SessionChoice } from './fuzz-requests.js';
 
 type Endpoint = (typeof ENDPOINTS)[number];
 
@@ -31,6 +33,8 @@ export const TTL = 300_000;
 const MAX_BODY_SIZE = 50_000;
 /** What is opened before each batch, if fewer live. */
 const MIN_LIVE = 20;
+/** Event IDs remembered: few enough to be of sessions that live still. */
+const MAX_EVENTS = 100;
 
 const broken = (): never => {
   throw new Error(`${SECRET} at /srv/app/internal.js:1:1`);
@@ -57,8 +61,12 @@ function moodyEventStore(clock: FakeClock): EventStore {
   };
 }
 
+/** One for all servers: each would make its own, which takes longer than the request that it is made for. */
+const jsonSchemaValidator = new AjvJsonSchemaValidator();
+
 function toolServer(): McpServer {
-  const server = new McpServer({ name: 'fuzzed', version: '1.0.0' }, { capabilities: { logging: {} } });
+  const options = { capabilities: { logging: {} }, jsonSchemaValidator };
+  const server = new McpServer({ name: 'fuzzed', version: '1.0.0' }, options);
   const text = (value: string) => ({ content: [{ type: 'text' as const, text: value }] });
   server.registerTool('echo', { inputSchema: z.looseObject({ text: z.string() }) }, (args) => text(args.text));
   server.registerTool('hang', {}, () => new Promise(() => undefined));
@@ -124,6 +132,7 @@ export class World {
   readonly routers = new Map<Endpoint, McpRouter>();
   readonly #live = new Map<Endpoint, { id: string; principal: string | undefined }[]>();
   readonly #dead: string[] = ['7b1c8f0e-0000-4000-8000-000000000000'];
+  readonly #events: string[] = [];
   #harness: Harness | undefined;
   /** The same app behind a server that waits for no request longer than this many ms. */
   readonly #impatience = 150;
@@ -192,8 +201,24 @@ export class World {
     }
   }
 
-  /** The headers that name a session as it was chosen, to the router that the target leads to. */
-  headersFor(target: string, choice: SessionChoice | undefined): [string, string][] {
+  /** The headers that name what the request chose: a session of the router that it goes to, an event. */
+  headersFor({ target, session, lastEvent }: FuzzRequest): [string, string][] {
+    const event = lastEvent === undefined ? undefined : this.#events[lastEvent % this.#events.length];
+    return [
+      ...this.#sessionHeaders(target, session),
+      ...(event === undefined ? [] : ([['Last-Event-ID', event]] as const)),
+    ];
+  }
+
+  /** Remembers the event IDs of a reply, for a later request to resume after. */
+  saw({ body }: RawResponse): void {
+    const id = /^id: (.+)$/m.exec(body)?.[1];
+    if (id === undefined) return;
+    this.#events.push(id);
+    if (this.#events.length > MAX_EVENTS) this.#events.shift();
+  }
+
+  #sessionHeaders(target: string, choice: SessionChoice | undefined): [string, string][] {
     if (choice === undefined) return [];
     if (choice.kind === 'odd') return [['Mcp-Session-Id', choice.odd]];
     if (choice.kind === 'dead') return [['Mcp-Session-Id', this.#dead[choice.pick % this.#dead.length]!]];
@@ -204,12 +229,14 @@ export class World {
     return [['Mcp-Session-Id', id], ...(user === undefined ? [] : ([['X-User', user]] as [string, string][]))];
   }
 
-  /** Resolves once no socket is open; those that clients keep for their next request are not waited for. */
+  /** Resolves once no socket is open; those that clients keep for their next request are closed. */
   async disconnected(): Promise<void> {
     for (const server of [this.harness.http, this.#impatient!]) {
-      server.closeIdleConnections();
       const count = () => new Promise<number>((resolve) => server.getConnections((_, open) => resolve(open)));
-      while ((await count()) > 0) await new Promise(setImmediate);
+      while ((await count()) > 0) {
+        server.closeIdleConnections();
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
     }
   }
 

@@ -16,6 +16,9 @@ const MAX_STREAMS = 20;
 /** Ms of real time that any request may take; on the fake clock that is more than every time-out there is. */
 const TIME_LIMIT = 30_000;
 
+/** What must be back at 0 when all is over. */
+const GAUGES = ['mcp_sessions_active', 'mcp_sessions_orphaned', 'mcp_streams_open'];
+
 interface Sent {
   readonly request: FuzzRequest;
   readonly bytes: Buffer;
@@ -61,7 +64,7 @@ class Fuzzer {
   }
 
   #prepare(request: FuzzRequest): Sent {
-    const headers = [...request.headers, ...this.#world.headersFor(request.target, request.session)];
+    const headers = [...request.headers, ...this.#world.headersFor(request)];
     const bytes = requestBytes(request.method, request.target, headers, request.body);
     if (request.damage === undefined) return { request, bytes };
     const { at, remove, insert } = request.damage;
@@ -81,6 +84,7 @@ class Fuzzer {
     for (const sent of lane) {
       const response = await inTime(sent, socket.response(sent.request.method));
       this.#count(sent, () => verdictOn(sent.request, response));
+      this.#world.saw(response);
     }
     this.#destroy(socket);
   }
@@ -159,6 +163,8 @@ describe('bad input', () => {
       await fuzzer.run(fc.sample(fuzzRequest, { seed: SEED + sent, numRuns: Math.min(BATCH, COUNT - sent) }));
     }
     const counted = [...fuzzer.verdicts].sort(([, a], [, b]) => b - a);
+    // Else the generators have come to say the same again and again.
+    expect(counted.length).toBeGreaterThan(25);
     process.stdout.write(`fuzz, seed ${SEED}:\n${counted.map(([name, count]) => `${count}\t${name}`).join('\n')}\n`);
   }, 180_000);
 
@@ -172,6 +178,8 @@ describe('bad input', () => {
     expect(result.content).toEqual([{ type: 'text', text: 'still here' }]);
     await client.close();
 
+    // fetch may have opened a socket that it did not come to use.
+    world.harness.http.closeAllConnections();
     await world.disconnected();
     for (let time = 0; time < 2 * TTL; time += TTL / 10) {
       world.clock.advance(TTL / 10);
@@ -181,5 +189,11 @@ describe('bad input', () => {
       expect(router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
     }
     expect(world.clock.pending).toBe(0);
+    for (const path of world.routers.keys()) {
+      const text = await (await fetch(new URL(`${path}/metrics`, world.harness.url))).text();
+      const gauges = parseExposition(text).filter(({ name }) => GAUGES.includes(name));
+      expect(gauges.length).toBeGreaterThanOrEqual(GAUGES.length);
+      expect(gauges.filter(({ value }) => value !== 0)).toEqual([]);
+    }
   });
 });

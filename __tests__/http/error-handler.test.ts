@@ -83,10 +83,8 @@ describe('mcpErrorHandler() makes JSON-RPC of what express.json() throws, where 
 describe('mcpErrorHandler() and what other middleware throws', () => {
   test.each<[string, unknown]>([
     ['an Error', new TypeError(SECRET)],
-    [
-      'an error with a status and a type of its own',
-      Object.assign(new Error(SECRET), { status: 418, type: SECRET, expose: true }),
-    ],
+    ['an error with a status of the server', Object.assign(new Error(SECRET), { status: 502, expose: true })],
+    ['an error with a status that is none', Object.assign(new Error(SECRET), { status: 4040 })],
     ['a string', SECRET],
     ['an object', { message: SECRET, toString: undefined }],
     ['an object without prototype', Object.assign(Object.create(null) as object, { type: { toString: 1 } })],
@@ -96,6 +94,24 @@ describe('mcpErrorHandler() and what other middleware throws', () => {
     expectRow(response, 'internalError');
     expectJson(response);
   });
+
+  test.each([
+    [401, 'Unauthorized'],
+    [403, 'Forbidden'],
+    [400, 'Bad Request'],
+    [429, 'Too Many Requests'],
+    [499, 'Bad Request'],
+  ])(
+    'what other middleware refuses on purpose with %d stays that, and says no more than its name',
+    async (status, name) => {
+      const error = Object.assign(new Error(SECRET), { status, type: SECRET, expose: true });
+      await mounted((_req, _res, next) => next(error));
+      const response = await initialize();
+      expect(response.status).toBe(status);
+      expectJson(response);
+      expect(JSON.parse(response.body)).toEqual({ jsonrpc: '2.0', error: { code: -32000, message: name }, id: null });
+    },
+  );
 
   test('a refusal of the router is that row, with its ID and headers', async () => {
     await mounted((_req, _res, next) => next(new Refusal('draining', { id: 7 })));

@@ -102,9 +102,9 @@ const PLACES: readonly Place[] = [
     theApps: ['/', '/mcp', '/rpc/x'],
   },
   {
-    how: "app.use(router) with path: '/rpc/v1/'",
+    how: "app.use(router) with path: '/rpc/v1'",
     mount: (app, router) => app.use(router),
-    path: '/rpc/v1/',
+    path: '/rpc/v1',
     endpoint: '/rpc/v1',
     metrics: '/metrics',
     theApps: ['/', '/mcp', '/rpc'],

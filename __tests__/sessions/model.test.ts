@@ -8,15 +8,15 @@ import { World } from './world.js';
 const RUNS = Number(process.env.MODEL_RUNS ?? 300);
 
 const settings: fc.Arbitrary<Settings> = fc.record({
-  ttl: fc.constant(1000),
+  ttl: fc.constant(1500),
   orphanAfter: fc.constant(200),
-  orphanTtl: fc.constant(600),
-  maxLifetime: fc.constantFrom(undefined, 1203),
+  orphanTtl: fc.constant(700),
+  maxLifetime: fc.constantFrom(undefined, 1903),
   requestTimeout: fc.constant(801),
   openTimeout: fc.constant(505),
   keepAlive: fc.constant(157),
   maxSessions: fc.constantFrom(3, 4),
-  maxSessionsPerPrincipal: fc.constantFrom(undefined, 1, 2),
+  maxSessionsPerPrincipal: fc.constantFrom(undefined, 2, 2),
   enableJsonResponse: fc.boolean(),
 });
 
@@ -56,7 +56,7 @@ test(
         await world.stop();
       }
     };
-    const plans = fc.commands(commands, { maxCommands: 40, size: 'max' });
+    const plans = fc.commands(commands, { maxCommands: 50, size: 'max' });
     const endings = fc.constantFrom('close' as const, 'drain' as const);
     await fc.assert(fc.asyncProperty(settings, plans, endings, run), {
       numRuns: RUNS,

@@ -138,29 +138,24 @@ describe('requests of the server while no standalone stream is open', () => {
     },
   );
 
-  test('are held on when the stream that opened was lost before it could carry them', async () => {
+  test('that come while a stream is being opened that is lost before it began: the next one carries them', async () => {
     const gate = new Deferred();
     const storing = new Deferred();
-    let wait = false;
     const eventStore = storeWith((inner) => ({
       storeEvent: async (streamId, message) => {
-        if (wait) {
-          wait = false;
-          storing.resolve();
-          await gate.promise;
-        }
+        storing.resolve();
+        await gate.promise;
         return inner.storeEvent(streamId, message);
       },
     }));
     harness = await startScripted({}, { eventStore });
     const session = await harness.session({ capabilities: { roots: {} } });
-    const asked = ask();
-    await setImmediate();
-    wait = true;
     const hangUp = new AbortController();
     const gone = harness.socketsGone();
     const lost = session.get(undefined, hangUp.signal);
+    // It waits for its priming event.
     await storing.promise;
+    const asked = ask();
     hangUp.abort();
     await expect(lost).rejects.toThrow('abort');
     await until('the router knows', () => harness.socketsGone() > gone);
@@ -169,5 +164,21 @@ describe('requests of the server while no standalone stream is open', () => {
     const stream = await session.stream();
     await session.answer((await soon('the request', stream.message())).id, roots);
     expect(await asked).toEqual(roots);
+  });
+
+  test('go out with IDs of their own, and after no event that is newer: from each, only what followed is replayed', async () => {
+    harness = await startScripted({}, { eventStore: memoryEventStore() });
+    const session = await harness.session({ capabilities: { roots: {} } });
+    const asked = [ask(), ask()];
+    await setImmediate();
+    const stream = await session.stream();
+    const first = await stream.event();
+    const second = await stream.event();
+    const resumed = await session.stream(first.id);
+    expect(await resumed.event()).toEqual(second);
+    await say('the fence');
+    expect(await resumed.message()).toEqual(said('the fence'));
+    for (const { message } of [first, second]) await session.answer(message.id, roots);
+    expect(await Promise.all(asked)).toEqual([roots, roots]);
   });
 });

@@ -9,7 +9,7 @@ import {
   RELATED_TASK_META_KEY,
   type JSONRPCMessage,
 } from '@modelcontextprotocol/sdk/types.js';
-import { isNotification, isRequest, isResponse, kindOf, type MessageKind } from '../../src/transport/jsonrpc.js';
+import { kindOf, type MessageKind } from '../../src/transport/jsonrpc.js';
 
 /** What the SDK takes a message for: the questions of `Protocol.connect`'s `onmessage`, in its order. */
 function sdkKindOf(value: unknown): MessageKind | undefined {
@@ -208,17 +208,6 @@ describe('kindOf says what the schemas of SDK 1.32.2 say', () => {
   );
 });
 
-test('isRequest, isNotification and isResponse ask for one kind each', () => {
-  fc.assert(
-    fc.property(received, (value) => {
-      const answers = { request: isRequest(value), notification: isNotification(value), response: isResponse(value) };
-      const yes = Object.entries(answers).flatMap(([kind, answer]) => (answer ? [kind] : []));
-      expect(yes).toEqual([kindOf(value) ?? []].flat());
-    }),
-    { numRuns: 2_000 },
-  );
-});
-
 test('a connected SDK server answers what kindOf calls a request, and nothing else; it drops what is no message', async () => {
   const sent: JSONRPCMessage[] = [];
   const dropped: string[] = [];
@@ -242,7 +231,9 @@ test('a connected SDK server answers what kindOf calls a request, and nothing el
       const kind = kindOf(value);
       transport.onmessage?.(value as JSONRPCMessage);
       await new Promise(setImmediate);
-      expect(sent.map((answer) => 'id' in answer && answer.id)).toEqual(isRequest(value) ? [value.id] : []);
+      expect(sent.map((answer) => 'id' in answer && answer.id)).toEqual(
+        kindOf(value) === 'request' ? [(value as { id: unknown }).id] : [],
+      );
       expect(dropped).toHaveLength(kind === undefined ? 1 : 0);
     }),
     { numRuns: 3_000 },

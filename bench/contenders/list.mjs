@@ -10,6 +10,7 @@
  * @property {object} [options] What else that is given.
  * @property {readonly Field[]} fields
  * @property {boolean} [cheap] Whether its user writes the `serverFactory`, and so can write a cheap one.
+ * @property {number} [opening] How many sessions are opened at once, for one that makes each wait long.
  * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
  *
  * @typedef {'call' | 'sessions' | 'stateless' | 'stateless-modern' | 'memory' | 'reaper'} Field
@@ -112,13 +113,17 @@ const SDK = [
 /** @type {readonly Contender[]} */
 const PEERS = [
   { name: 'mcp-proxy', title: 'mcp-proxy', module: 'mcp-proxy', fields: FULL, cheap: true },
-  { name: 'fastmcp', title: 'fastmcp', module: 'fastmcp', fields: FULL },
+  // Each `initialize` takes a second, in which it asks ten times whether the client has told its capabilities.
+  { name: 'fastmcp', title: 'fastmcp', module: 'fastmcp', fields: FULL, opening: 250 },
   {
     name: 'mcp-framework',
     title: 'mcp-framework',
     module: 'mcp-framework',
     fields: FULL,
-    fails: { progress: 'what a call reports does not go out on its own reply' },
+    fails: {
+      progress: 'what a call reports does not go out on its own reply',
+      'open-sessions': 'every answer is offered to every open session, so that to open 10,000 takes too long',
+    },
   },
   { name: 'mongodb', title: '@mongodb-js/mcp-http-runners', module: 'mongodb', fields: FULL, cheap: true },
   { name: 'v2', title: 'SDK v2, stateful node transport', module: 'v2', fields: FULL, cheap: true },

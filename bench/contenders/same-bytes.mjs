@@ -10,7 +10,11 @@ const HEAD = {
 
 const result = ({ method, params }) =>
   method === 'initialize'
-    ? { protocolVersion: params.protocolVersion, capabilities: { logging: {}, tools: { listChanged: true } }, serverInfo: INFO }
+    ? {
+        protocolVersion: params.protocolVersion,
+        capabilities: { logging: {}, tools: { listChanged: true } },
+        serverInfo: INFO,
+      }
     : { content: [{ type: 'text', text: params.arguments.text }] };
 
 /**

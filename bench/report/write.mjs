@@ -1,1 +1,23 @@
-export function writeReport() {}
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CONTENDERS } from '../contenders/list.mjs';
+import { Figures } from './figures.mjs';
+import { plotsOf } from './plots.mjs';
+import { resultsPage } from './results.mjs';
+
+/**
+ * Writes RESULTS.md and the plots.
+ *
+ * @param {string} directory
+ * @param {object} report
+ * @param {import('../run/results.mjs').Results} report.results
+ * @param {any} report.run The machine and the sizes.
+ * @param {readonly import('../works/work.mjs').Work[]} report.works
+ */
+export function writeReport(directory, { results, run, works }) {
+  const figures = new Figures(results);
+  const plots = plotsOf(figures, CONTENDERS);
+  mkdirSync(join(directory, 'plots'), { recursive: true });
+  for (const { file, svg } of plots) writeFileSync(join(directory, file), svg);
+  writeFileSync(join(directory, 'RESULTS.md'), resultsPage({ figures, run, works, plots }));
+}

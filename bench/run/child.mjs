@@ -55,7 +55,8 @@ export class Child {
 
   #take({ ready, number, result, error }) {
     if (ready) this.#settle('ready', ({ resolve }) => resolve());
-    else this.#settle(number, ({ resolve, reject }) => (error === undefined ? resolve(result) : reject(new Error(error))));
+    else
+      this.#settle(number, ({ resolve, reject }) => (error === undefined ? resolve(result) : reject(new Error(error))));
   }
 
   #settle(number, how) {

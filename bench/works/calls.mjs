@@ -1,4 +1,4 @@
-import { BASE, columnsPer, competesIn, sample, USUAL } from './work.mjs';
+import { BASE, columnsPer, competesIn, openSessions, sample, USUAL } from './work.mjs';
 
 /**
  * Calls of one tool in a closed loop.
@@ -23,7 +23,7 @@ const calls = ({ name, title, about, call, field, how }) => ({
   async run(scene) {
     const { load, sizes } = scene;
     const { sessions, concurrency } = how(sizes);
-    await load.ask('open', { count: sessions, concurrency: Math.min(sessions, sizes.opening) }, sizes.timeoutMs);
+    await openSessions(scene, sessions);
     const doCalls = (ms) => load.ask('call', { call, concurrency, ms }, sizes.timeoutMs + ms);
     await doCalls(sizes.warmMs);
     return sample(scene, () => doCalls(sizes.measureMs));
@@ -58,7 +58,8 @@ export const CALL_WORKS = [
   calls({
     name: 'large-result',
     title: '1 MiB result',
-    about: '`tools/call` of a tool that returns 1 MiB of text, 8 at once, 8 sessions. The text is compared byte for byte.',
+    about:
+      '`tools/call` of a tool that returns 1 MiB of text, 8 at once, 8 sessions. The text is compared byte for byte.',
     call: 'result',
     field: 'sessions',
     how: ({ largeConcurrency }) => ({ sessions: largeConcurrency, concurrency: largeConcurrency }),

@@ -1,4 +1,4 @@
-import { BASE, competesIn, GENERATOR, sample, USUAL } from './work.mjs';
+import { BASE, competesIn, GENERATOR, openSessions, sample, USUAL } from './work.mjs';
 
 /** @type {import('./work.mjs').Work} */
 export const FANOUT = {
@@ -17,8 +17,8 @@ export const FANOUT = {
   ],
   async run(scene) {
     const { host, load, sizes } = scene;
-    const { streams, notifications, opening, timeoutMs } = sizes;
-    await load.ask('open', { count: streams, concurrency: opening }, timeoutMs);
+    const { streams, notifications, timeoutMs } = sizes;
+    await openSessions(scene, streams);
     await load.ask('listen', undefined, timeoutMs);
 
     const sent = { warm: Math.ceil(notifications / 5), measured: notifications };

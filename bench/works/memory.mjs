@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { BASE, competesIn } from './work.mjs';
+import { BASE, competesIn, openSessions } from './work.mjs';
 
 /**
  * What an idle session takes: the difference that so many sessions make, after garbage collection and with no socket open.
@@ -23,14 +23,13 @@ const memory = (tools) => ({
     { metric: 'heap', title: 'heap KiB/session', better: 'lower', digits: 2, ratio: true, judged: true },
     { metric: 'rss', title: 'RSS KiB/session', better: 'lower', digits: 1 },
   ],
-  async run({ host, load, sizes, entry }) {
+  async run(scene) {
+    const { host, sizes, entry } = scene;
     // A cheap server is so small that more of them are needed to tell it from noise.
     const factor = entry.settings.factory === 'cheap' ? 4 : 1;
     const [few, many] = sizes.idleSessions.map((count) => count * factor);
     const hold = (count) =>
-      entry.contender.group === 'alone'
-        ? host.ask('hold', count, sizes.timeoutMs)
-        : load.ask('open', { count, concurrency: sizes.opening }, sizes.timeoutMs);
+      entry.contender.group === 'alone' ? host.ask('hold', count, sizes.timeoutMs) : openSessions(scene, count);
     const inUse = async (count) => {
       await hold(count);
       await delay(sizes.settleMs);

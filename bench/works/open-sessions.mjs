@@ -1,5 +1,5 @@
 import { FULL } from '../sizes.mjs';
-import { BASE, CHEAP, competesIn, sample } from './work.mjs';
+import { BASE, CHEAP, competesIn, openSessions, sample } from './work.mjs';
 
 const LEVELS = ['few', 'some', 'many'];
 
@@ -32,10 +32,10 @@ export const OPEN_SESSIONS = {
   ],
   async run(scene) {
     const { load, sizes } = scene;
-    const { openSessions, concurrency, opening, timeoutMs } = sizes;
+    const { openSessions: levels, concurrency, timeoutMs } = sizes;
     const all = {};
-    for (const [index, count] of openSessions.entries()) {
-      await load.ask('open', { count, concurrency: opening }, 2 * timeoutMs);
+    for (const [index, count] of levels.entries()) {
+      await openSessions(scene, count);
       const call = (ms) => load.ask('call', { call: 'echo', concurrency, ms }, timeoutMs + ms);
       await call(sizes.warmMs);
       const { throughput, p99 } = await sample(scene, () => call(sizes.measureMs));

@@ -16,8 +16,7 @@ export const STATELESS = {
     const { load, sizes, entry } = scene;
     const modern = entry.contender.fields.includes('stateless-modern');
     await load.ask('stateless', { count: sizes.concurrency, modern });
-    const call = (ms) =>
-      load.ask('call', { call: 'echo', concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
+    const call = (ms) => load.ask('call', { call: 'echo', concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
     await call(sizes.warmMs);
     return sample(scene, () => call(sizes.measureMs));
   },

@@ -106,6 +106,15 @@ export const columnsPer = (piece) => [
   GENERATOR,
 ];
 
+/**
+ * Opens sessions until there are so many; that is not what is measured.
+ *
+ * @param {Scene} scene
+ * @param {number} count
+ */
+export const openSessions = ({ load, sizes, entry }, count) =>
+  load.ask('open', { count, concurrency: entry.contender.opening ?? sizes.opening }, 2 * sizes.timeoutMs);
+
 /** How busy the load generator was: near 100 %, it and not the contender is what was measured. */
 export const GENERATOR = { metric: 'generator', title: 'generator CPU %', better: 'lower', digits: 0 };
 

@@ -55,23 +55,19 @@ function readText(req: IncomingMessage, maxBytes: number): Promise<string> {
   // Its client left while other middleware ran; there will be no event any more.
   if (req.destroyed) return Promise.reject(new Refusal('parseError'));
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    const body = new GrowingBuffer();
     const onData = (chunk: Buffer): void => {
-      bytes += chunk.length;
-      if (bytes <= maxBytes) {
-        chunks.push(chunk);
+      if (body.length + chunk.length <= maxBytes) {
+        body.add(chunk);
         return;
       }
       // What still comes is read and dropped: to close on a client that is writing would cost it our answer.
       req.off('data', onData).resume();
-      chunks.length = 0;
+      body.clear();
       reject(new Refusal('bodyTooLarge'));
     };
     req.on('data', onData);
-    req.once('end', () =>
-      resolve((chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks)).toString()),
-    );
+    req.once('end', () => resolve(body.toString()));
     // A body that stops half-way: nobody is left to read the answer.
     const onStop = (): void => {
       if (!req.readableEnded) reject(new Refusal('parseError'));
@@ -79,4 +75,44 @@ function readText(req: IncomingMessage, maxBytes: number): Promise<string> {
     req.once('error', onStop);
     req.once('close', onStop);
   });
+}
+
+/**
+ * Bytes that come in pieces, in one buffer that doubles. To keep the pieces would cost their number, not their size: a body
+ * of 4 MiB in chunks of one byte makes four million buffers.
+ */
+class GrowingBuffer {
+  #bytes: Buffer = Buffer.alloc(0);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  add(chunk: Buffer): void {
+    const length = this.#length + chunk.length;
+    if (this.#length === 0) {
+      // Most bodies come in one piece, which need not be copied.
+      this.#bytes = chunk;
+    } else {
+      if (length > this.#bytes.length) this.#grow(length);
+      chunk.copy(this.#bytes, this.#length);
+    }
+    this.#length = length;
+  }
+
+  clear(): void {
+    this.#bytes = Buffer.alloc(0);
+    this.#length = 0;
+  }
+
+  toString(): string {
+    return this.#bytes.toString('utf8', 0, this.#length);
+  }
+
+  #grow(length: number): void {
+    const grown = Buffer.allocUnsafe(Math.max(length, 2 * this.#bytes.length));
+    this.#bytes.copy(grown, 0, 0, this.#length);
+    this.#bytes = grown;
+  }
 }

@@ -1,6 +1,7 @@
+import { STATUS_CODES } from 'node:http';
 import type { ErrorRequestHandler } from 'express';
 import { Refusal, type ErrorName } from '../errors.js';
-import { sendError } from './answer.js';
+import { sendError, sendJson } from './answer.js';
 
 /** What the body parsers of Express call their errors (body-parser, raw-body: `error.type`). */
 const PARSER_ERRORS = new Map<unknown, ErrorName>([
@@ -33,16 +34,36 @@ export function mcpErrorHandler(): ErrorRequestHandler {
       sendError(res, error.reason, error.id);
       return;
     }
-    const reason = reasonOf(error);
+    const { type, code, status } = (typeof error === 'object' && error !== null ? error : {}) as HttpErrorLike;
+    const reason = PARSER_ERRORS.get(type) ?? (isZlibCode(code) ? 'parseError' : undefined);
+    if (reason !== undefined) {
+      sendError(res, reason);
+      return;
+    }
+    if (isClientStatus(status)) {
+      // What an authentication or a rate limit said on purpose; its own words stay here.
+      const message = STATUS_CODES[status] ?? 'Bad Request';
+      sendJson(res, status, { jsonrpc: '2.0', error: { code: -32000, message }, id: null });
+      return;
+    }
     // The client is not told what it was; here pino-http looks for what to log.
-    if (reason === 'internalError' && error instanceof Error) res.err = error;
-    sendError(res, reason);
+    if (error instanceof Error) res.err = error;
+    sendError(res, 'internalError');
   };
 }
 
-function reasonOf(error: unknown): ErrorName {
-  if (typeof error !== 'object' || error === null) return 'internalError';
-  const { type, status } = error as { type?: unknown; status?: unknown };
-  // A body that does not decompress has no type, only the status that body-parser gives all such errors.
-  return PARSER_ERRORS.get(type) ?? (status === 400 ? 'parseError' : 'internalError');
+/** As http-errors makes them, and whoever follows it. */
+interface HttpErrorLike {
+  readonly type?: unknown;
+  readonly code?: unknown;
+  readonly status?: unknown;
+}
+
+/** A body that does not decompress: Node's zlib says so by a code such as Z_DATA_ERROR. */
+function isZlibCode(code: unknown): boolean {
+  return typeof code === 'string' && code.startsWith('Z_');
+}
+
+function isClientStatus(status: unknown): status is number {
+  return Number.isInteger(status) && (status as number) >= 400 && (status as number) < 500;
 }

@@ -45,7 +45,8 @@ export class StatefulEndpoint implements Endpoint {
 
   drain(): void {
     this.#draining = true;
-    for (const session of this.#registry.all()) if (session.opening === undefined) session.transport.endStandalone();
+    for (const session of this.#registry.all())
+      if (session.opening === undefined) session.transport.stopStandalone('draining');
   }
 
   idle(): Promise<void> {
@@ -66,9 +67,9 @@ export class StatefulEndpoint implements Endpoint {
     exchange.note({ method: methodOf(classified) });
     if (classified.kind === 'initialize') return this.#initialize(exchange, classified);
 
-    const isRequest = classified.messages.some((message) => 'method' in message && 'id' in message);
+    const asks = classified.messages.some((message) => 'method' in message && 'id' in message);
     await this.#within(exchange, (session) => {
-      if (session.retiring && isRequest) throw new Refusal('sessionNotFound');
+      if (session.retiring && asks) throw new Refusal('sessionNotFound');
       checkBatch(classified, session.transport.protocolVersion);
       return session.transport.post(exchange.res, classified.messages, {
         batch: classified.batch,
@@ -82,8 +83,7 @@ export class StatefulEndpoint implements Endpoint {
     const { lastEventId } = exchange;
     await this.#within(exchange, (session) => {
       // What was begun may be heard to its end; a new stream would hold up the end that it is for.
-      if (session.retiring && lastEventId === undefined) throw new Refusal('sessionNotFound');
-      if (this.#draining) throw new Refusal('draining');
+      if (this.#draining && lastEventId === undefined) throw new Refusal('draining');
       return session.transport.get(exchange.res, lastEventId);
     });
   }
@@ -151,13 +151,14 @@ export class StatefulEndpoint implements Endpoint {
         onGone: (listener) => res.once('close', listener),
       });
     } catch (error) {
-      if (!res.destroyed) this.#events.emit('rejected', rejectReason(error));
+      const reason = rejectReason(error);
+      if (!res.destroyed && reason !== undefined) this.#events.emit('rejected', reason);
       throw error;
     }
   }
 }
 
-function rejectReason(error: unknown): RejectReason {
-  const named = error instanceof Refusal ? REJECT_REASONS.find((reason) => reason === error.reason) : undefined;
-  return named ?? 'internalError';
+/** Undefined when it was not refused, but given up by the app. */
+function rejectReason(error: unknown): RejectReason | undefined {
+  return error instanceof Refusal ? REJECT_REASONS.find((reason) => reason === error.reason) : 'internalError';
 }

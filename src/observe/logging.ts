@@ -101,8 +101,9 @@ export function createRequestLog(logger: Logger): (req: Request, res: Response) 
 }
 
 /**
- * Only what the server did wrong is an error; a 503 is what it says when it is full or stops, as every deploy does. A 4xx is the protocol at work: clients open with a GET that a stateless
- * endpoint must answer 405, and learn of a lost session by 404. A client that leaves early is how most GET streams end.
+ * Only what the server did wrong is an error; a 503 is what it says when it is full or stops, as with every deploy. A 4xx
+ * is the protocol at work: clients open with a GET that a stateless endpoint must answer 405, and learn of a lost session by
+ * 404. A client that leaves early is how most GET streams end.
  */
 function requestLevel(res: Response, error: Error | undefined): LevelWithSilent {
   if (res.statusCode === 503) return 'warn';

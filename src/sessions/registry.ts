@@ -46,10 +46,6 @@ export class Registry implements SessionHome, ReaperActions {
     this.#reaper = new Reaper(limits.clock, limits, this);
   }
 
-  get size(): number {
-    return this.#sessions.size;
-  }
-
   /** Whether a new session could only be had by evicting one, and none can be evicted. */
   get full(): boolean {
     return this.#sessions.size >= this.#limits.maxSessions && this.#reaper.longestOrphaned() === undefined;
@@ -186,7 +182,7 @@ export class Registry implements SessionHome, ReaperActions {
 
   retire(session: Session): void {
     session.retiring = true;
-    session.transport.endStandalone();
+    session.transport.stopStandalone('sessionNotFound');
     if (!session.attached) void this.close(session, 'lifetime');
   }
 
@@ -214,7 +210,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   async #giveUp(session: Session, reason: CloseReason): Promise<void> {
-    session.abandon?.(new Refusal('draining'));
+    session.abandon?.(new Refusal(reason === 'shutdown' ? 'draining' : 'sessionNotFound'));
     await session.opening?.catch(() => undefined);
     // Given up too late, it is open now.
     await this.close(session, reason);

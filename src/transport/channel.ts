@@ -18,6 +18,7 @@ export class Channel {
   readonly #view: EventView | undefined;
   #lastEventId: string | undefined;
   #finished = false;
+  #replaying = false;
   #last: Promise<void> = Promise.resolve();
 
   constructor(view: EventView | undefined, streamId: string) {
@@ -59,17 +60,25 @@ export class Channel {
       if (!reply.live) return;
       this.reply?.end();
       this.reply = reply;
+      this.#replaying = true;
       reply.begin();
       for (const { id, json } of missed) {
         reply.event(json, id);
         await reply.drained();
       }
+      this.#replaying = false;
       if (this.#finished) reply.end();
     });
   }
 
   /** Nothing more will come: ends the reply, and a resume that is under way once it has sent what was missed. */
   finish(): void {
+    this.#finished = true;
+    if (!this.#replaying) this.reply?.end();
+  }
+
+  /** The session is at its end: nothing is waited for. */
+  close(): void {
     this.#finished = true;
     this.reply?.end();
   }

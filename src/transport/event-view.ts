@@ -13,8 +13,8 @@ export interface StoredEvent {
 const PRIMING = {} as JSONRPCMessage;
 
 /**
- * How long a store may take for one answer, in ms, as no reply must hang on it: then an event goes out without an ID, and a
- * resume is refused.
+ * How long a store may take for one answer, in ms, as no reply must hang on it: then events go out without IDs until the
+ * store has answered after all, and a resume is refused.
  */
 const STORE_TIMEOUT = 10_000;
 
@@ -34,6 +34,8 @@ export class EventView {
   readonly #clock: Clock;
   readonly #onFailure: (what: string, error: unknown) => void;
   #streams = 0;
+  /** Events that the store has not answered for in time. */
+  #overdue = 0;
 
   constructor(
     store: EventStore,
@@ -57,6 +59,8 @@ export class EventView {
 
   /** The ID under which the message can be replayed; undefined when it could not be stored, which must not stop its delivery. */
   async store(streamId: string, message: JSONRPCMessage = PRIMING): Promise<string | undefined> {
+    // To wait for each of a call's events in turn would hold up its answer for minutes.
+    if (this.#overdue > 0) return undefined;
     try {
       const id = await this.#inTime(() => this.#store.storeEvent(streamId, message));
       if (isSendable(id)) return id;
@@ -100,11 +104,17 @@ export class EventView {
 
   async #inTime<T>(ask: () => Promise<T>): Promise<T> {
     let timer: unknown;
+    const asked = ask();
     const late = new Promise<never>((_, reject) => {
-      timer = this.#clock.setTimeout(() => reject(new Error('the event store did not answer in time')), STORE_TIMEOUT);
+      timer = this.#clock.setTimeout(() => {
+        this.#overdue += 1;
+        const answered = (): void => void (this.#overdue -= 1);
+        asked.then(answered, answered);
+        reject(new Error('the event store did not answer in time'));
+      }, STORE_TIMEOUT);
     });
     try {
-      return await Promise.race([ask(), late]);
+      return await Promise.race([asked, late]);
     } finally {
       this.#clock.clearTimeout(timer);
     }

@@ -1,8 +1,6 @@
 import {
   RELATED_TASK_META_KEY,
   type JSONRPCErrorResponse,
-  type JSONRPCNotification,
-  type JSONRPCRequest,
   type JSONRPCResultResponse,
 } from '@modelcontextprotocol/sdk/types.js';
 
@@ -28,16 +26,6 @@ export function kindOf(value: unknown): MessageKind | undefined {
   if (!isObject(value) || value.jsonrpc !== '2.0') return undefined;
   if ('method' in value) return kindOfCall(value);
   return isResultResponse(value) || isErrorResponse(value) ? 'response' : undefined;
-}
-
-/** Whether {@link kindOf} says `request`. */
-export function isRequest(value: unknown): value is JSONRPCRequest {
-  return kindOf(value) === 'request';
-}
-
-/** Whether {@link kindOf} says `notification`. */
-export function isNotification(value: unknown): value is JSONRPCNotification {
-  return kindOf(value) === 'notification';
 }
 
 /** Whether {@link kindOf} says `response`. */

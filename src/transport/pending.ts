@@ -131,7 +131,15 @@ export class PendingRequests {
     this.#requests.delete(request.key);
     this.#context.unanswered.delete(request);
     this.#context.events.emit('settled', request.method, outcome, this.#context.clock.now() - request.since);
-    if (request.stream.settle(answer, eventId)) this.#streams.delete(request.stream.channel.streamId);
+    const { stream } = request;
+    try {
+      stream.settle(answer, eventId);
+    } catch (error) {
+      // Middleware may have wrapped the response: what it throws must cost neither the lease nor the other requests.
+      this.#report('a reply could not be written', error);
+      stream.channel.reply?.destroy();
+    }
+    if (stream.settled) this.#streams.delete(stream.channel.streamId);
   }
 
   #report(what: string, error: unknown): void {

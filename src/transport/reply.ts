@@ -171,7 +171,8 @@ export class Reply {
     this.#ended = true;
     // Node puts a string into one write with the head; a long one is better encoded once than measured and then encoded.
     const body = text.length > LONG ? Buffer.from(text) : text;
-    this.#res.writeHead(200, this.#head(headers, Buffer.byteLength(body))).end(body);
+    this.#res.writeHead(200, this.#head(headers, Buffer.byteLength(body)));
+    this.#res.end(body);
   }
 
   #head(headers: Record<string, string>, length?: number): Record<string, string | number> {

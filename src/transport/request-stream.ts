@@ -45,22 +45,19 @@ export class RequestStream implements ReplyListener {
     return undefined;
   }
 
-  /** One request is settled: with an answer, or with none (a cancelled request gets none). True when all are. */
-  settle(answer: string | undefined, eventId?: string): boolean {
+  /** One request is settled: with an answer, or with none (a cancelled request gets none). */
+  settle(answer: string | undefined, eventId?: string): void {
     this.#unsettled -= 1;
-    const reply = this.channel.reply;
-    const last = this.#unsettled === 0;
-    if (answer !== undefined) {
-      if (this.#answers !== undefined) this.#answers.push(answer);
-      else if (last) reply?.lastEvent(answer, eventId);
-      else reply?.event(answer, eventId);
+    try {
+      this.#deliver(answer, eventId);
+    } finally {
+      if (this.settled) this.#side.owner.release();
     }
-    if (!last) return false;
-    if (this.#answers !== undefined)
-      reply?.json(this.#batch ? `[${this.#answers.join(',')}]` : (this.#answers[0] ?? ''));
-    else this.channel.finish();
-    this.#side.owner.release();
-    return true;
+  }
+
+  /** Whether all its requests are. */
+  get settled(): boolean {
+    return this.#unsettled === 0;
   }
 
   /** Whether the reply may still become one JSON body, and so wants an answer for each request. */
@@ -69,7 +66,19 @@ export class RequestStream implements ReplyListener {
   }
 
   replyClosed(reply: Reply, complete: boolean): void {
-    if (this.channel.detach(reply) && !complete) this.#side.owner.streamLost();
+    if (this.channel.detach(reply) && !complete && reply.streaming) this.#side.owner.streamLost();
+  }
+
+  #deliver(answer: string | undefined, eventId: string | undefined): void {
+    const reply = this.channel.reply;
+    if (this.#answers !== undefined) {
+      if (answer !== undefined) this.#answers.push(answer);
+      if (this.settled) reply?.json(this.#batch ? `[${this.#answers.join(',')}]` : (this.#answers[0] ?? ''));
+      return;
+    }
+    if (answer !== undefined && this.settled) reply?.lastEvent(answer, eventId);
+    else if (answer !== undefined) reply?.event(answer, eventId);
+    if (this.settled) this.channel.finish();
   }
 
   /** From here on the reply is SSE. */

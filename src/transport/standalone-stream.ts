@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal, type ErrorName } from '../errors.js';
 import { Channel } from './channel.js';
 import type { TransportSide } from './context.js';
 import type { EventView } from './event-view.js';
@@ -24,6 +25,8 @@ export class StandaloneStream implements ReplyListener {
    */
   readonly #held = new Map<RequestId, Held>();
   #unansweredPing: string | undefined;
+  /** Why it may not be opened again. */
+  #stopped: ErrorName | undefined;
 
   constructor(side: TransportSide, view: EventView | undefined) {
     this.#side = side;
@@ -34,33 +37,57 @@ export class StandaloneStream implements ReplyListener {
     return this.channel.reply?.live === true;
   }
 
-  /** Opens the stream on a fresh reply. */
+  /**
+   * Opens the stream on a fresh reply.
+   *
+   * @throws Refusal when one is open already, or it was stopped.
+   */
   async start(res: ServerResponse, primed: boolean): Promise<void> {
-    const reply = this.#newReply(res);
+    if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
+    if (this.open) throw new Refusal('streamConflict');
+    const reply = new Reply(res, 'standalone', this.#side, this);
     this.channel.reply = reply;
-    if (primed) await this.channel.prime();
+    this.#opened();
+    // What is held has IDs of its own; they are older than that of a priming event would be.
+    if (primed && this.#held.size === 0) await this.channel.prime();
     else reply.begin();
     this.#sendHeld(reply, false);
   }
 
-  /** Lets a fresh reply take over after what the client missed. */
+  /**
+   * Lets a fresh reply take over after what the client missed.
+   *
+   * @throws Refusal when it was stopped; what the channel throws.
+   */
   async resume(res: ServerResponse, lastEventId: string, view: EventView): Promise<void> {
-    const reply = this.#newReply(res);
+    if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
+    const reply = new Reply(res, 'standalone', this.#side, this);
     await this.channel.resume(reply, lastEventId, view);
+    if (this.channel.reply !== reply) return;
+    this.#opened();
     this.#sendHeld(reply, true);
+  }
+
+  /** Ends the stream for good. */
+  stop(reason: ErrorName): void {
+    this.#stopped = reason;
+    this.channel.finish();
   }
 
   /** Sends a request or notification; one that finds no stream waits if it is a request, and is gone if it is not. */
   send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
     const id = 'id' in message ? message.id : undefined;
-    if (id !== undefined && !this.open && this.#held.size >= MAX_HELD) {
-      throw new Error('The client has no SSE stream open, and too many requests wait for one already');
-    }
-    return this.channel.publish(message, (eventId) => {
+    const published = this.channel.publish(message, (eventId) => {
       if (this.open) this.channel.reply?.event(json, eventId);
-      else if (id !== undefined) this.#held.set(id, { json, eventId });
+      else if (id !== undefined) this.#hold(id, { json, eventId });
       else this.#withdraw(message);
     });
+    if (id !== undefined) return published;
+    // Nobody waits for a notification: one stalled client that resumes must not hold up a broadcast to all others.
+    published?.catch((error: unknown) =>
+      this.#side.context.events.emit('failure', 'a notification', error, this.#side.sessionId),
+    );
+    return undefined;
   }
 
   /** Sends a ping, or ends the stream if the one before was not answered: nobody is there. */
@@ -88,11 +115,17 @@ export class StandaloneStream implements ReplyListener {
     if (!complete) this.#side.owner.streamLost();
   }
 
-  #newReply(res: ServerResponse): Reply {
+  #opened(): void {
     this.#unansweredPing = undefined;
     this.#side.owner.streamOpened();
     this.#side.context.pings?.add(this);
-    return new Reply(res, 'standalone', this.#side, this);
+  }
+
+  #hold(id: RequestId, held: Held): void {
+    if (this.#held.size >= MAX_HELD) {
+      throw new Error('The client has no SSE stream open, and too many requests wait for one already');
+    }
+    this.#held.set(id, held);
   }
 
   /** Sends what is held, if the reply carries the stream. What a resume has sent is not sent again: all that was stored. */

@@ -8,7 +8,7 @@ import type {
   MessageExtraInfo,
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
-import { errorResponse, ERRORS, Refusal } from '../errors.js';
+import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
 import type { TransportContext, TransportOwner, TransportSide } from './context.js';
 import { EpochIds } from './epoch-ids.js';
 import { EventView } from './event-view.js';
@@ -116,6 +116,8 @@ export class HttpTransport implements Transport, TransportSide {
     messages: readonly JSONRPCMessage[],
     { batch, extra, version = this.protocolVersion ?? '' }: PostInit,
   ): Promise<void> {
+    // A server may close itself while it is being connected.
+    if (this.#closed) throw new Refusal('internalError');
     const requests = messages.filter((message) => 'method' in message && 'id' in message);
     if (requests.length === 0) {
       for (const message of messages) this.#take(message, extra);
@@ -133,7 +135,6 @@ export class HttpTransport implements Transport, TransportSide {
     }
     const primed = resumable && version >= PRIMING_SINCE && !stream.json;
     if (primed) await stream.channel.prime();
-    if (this.#closed) return;
     for (const message of messages) this.#take(message, primed ? this.#pollable(extra, stream) : extra, stream);
   }
 
@@ -153,7 +154,6 @@ export class HttpTransport implements Transport, TransportSide {
         isClosed: () => this.#closed,
       });
     }
-    if (this.#standalone.open) throw new Refusal('streamConflict');
     const primed = this.#view !== undefined && (this.protocolVersion ?? '') >= PRIMING_SINCE;
     return this.#standalone.start(res, primed);
   }
@@ -164,6 +164,9 @@ export class HttpTransport implements Transport, TransportSide {
     if (this.#closed) throw new Error('Session closed');
     const marked = this.#ids.outgoing(message);
     const json = JSON.stringify(marked);
+    if ('id' in message && this.sessionId === undefined) {
+      throw new Error('A stateless server cannot send requests: their answers would reach another server');
+    }
     const related = options?.relatedRequestId;
     const pending = related === undefined ? undefined : this.#pending.get(related);
     if (pending !== undefined) {
@@ -173,8 +176,6 @@ export class HttpTransport implements Transport, TransportSide {
     // Progress must stop with the answer (spec 2025-11-25, basic/utilities/progress); anything else still has its worth.
     if (related !== undefined && message.method === 'notifications/progress') return;
     if (this.sessionId !== undefined) return this.#standalone.send(marked, json);
-    if ('id' in message)
-      throw new Error('A stateless server cannot send requests: their answers would reach another server');
   }
 
   close(): Promise<void> {
@@ -184,7 +185,7 @@ export class HttpTransport implements Transport, TransportSide {
     for (const pending of this.#pending.all()) {
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
-    this.#standalone.channel.finish();
+    this.#standalone.channel.close();
     try {
       this.onclose?.();
     } catch (error) {
@@ -194,9 +195,9 @@ export class HttpTransport implements Transport, TransportSide {
     return Promise.resolve();
   }
 
-  /** Ends the standalone stream; its client may open it again. */
-  endStandalone(): void {
-    this.#standalone.channel.reply?.end();
+  /** Ends the standalone stream for good: a GET for it is refused from now on. */
+  stopStandalone(reason: ErrorName): void {
+    this.#standalone.stop(reason);
   }
 
   /** Answers a request with an error and cancels it, so that its handler's `signal` aborts. */
@@ -241,7 +242,10 @@ export class HttpTransport implements Transport, TransportSide {
   #cancel(message: JSONRPCNotification): void {
     const pending = this.#pending.get(keyOf(message.params?.requestId as RequestId));
     if (pending === undefined) return;
-    this.#handOver({ ...message, params: { ...message.params, requestId: pending.key } });
+    // Not the client's own words: the SDK drops a notification that it finds a fault in, and would not cancel.
+    const reason = message.params?.reason;
+    const params = { requestId: pending.key, ...(typeof reason === 'string' && { reason }) };
+    this.#handOver({ jsonrpc: '2.0', method: message.method, params });
     const answer = pending.stream.json ? JSON.stringify(errorResponse('requestCancelled', pending.id)) : undefined;
     this.#pending.settle(pending, 'cancelled', answer);
   }
@@ -280,7 +284,7 @@ export class HttpTransport implements Transport, TransportSide {
     return {
       ...extra,
       closeSSEStream: () => stream.channel.reply?.end(),
-      closeStandaloneSSEStream: () => this.endStandalone(),
+      closeStandaloneSSEStream: () => this.#standalone.channel.reply?.end(),
     };
   }
 

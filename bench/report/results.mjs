@@ -1,0 +1,120 @@
+import { CONTENDERS } from '../contenders/list.mjs';
+import { entriesOf } from '../works/work.mjs';
+import { spread } from './figures.mjs';
+import { number, table } from './format.mjs';
+import { losses, lossRows } from './losses.mjs';
+import { targetTable } from './targets.mjs';
+import { workTable } from './work-table.mjs';
+
+const minutes = (from, to) => Math.round((new Date(to).getTime() - new Date(from).getTime()) / 60_000);
+
+function machine(run) {
+  return table(
+    ['', ''],
+    [
+      ['processor', `${run.cpu}, ${run.cores} cores`],
+      ['memory', `${run.memoryGiB} GiB`],
+      ['system', run.system],
+      ['Node', `${run.node} (V8 ${run.v8})`],
+      ['measured', `${run.startedAt} to ${run.finishedAt}, ${minutes(run.startedAt, run.finishedAt)} minutes`],
+      ['load average', `${number(run.load, 2)} before, ${number(run.loadAfter, 2)} after (the run itself is one)`],
+      ['commit', run.commit ?? 'unknown'],
+      [
+        'versions',
+        Object.entries(run.versions)
+          .map(([name, version]) => `${name} ${version}`)
+          .join(', '),
+      ],
+      ['command', `\`${run.command}\``],
+    ],
+    2,
+  );
+}
+
+function method({ sizes }) {
+  return `Each number is the median of ${sizes.rounds} rounds, with the least and the most in brackets. Rounds are interleaved (A B C A B
+C …), and a ratio is one of two numbers of the same round; the base is the SDK v1 wiring over Express in SSE, plain, with
+\`app.listen\`. In each round a contender has a process of its own, works for ${sizes.warmMs / 1000} s unmeasured and for ${sizes.measureMs / 1000} s
+measured. CPU is that of all the contender's threads. The load comes from another process, which checks every answer: status, request
+ID, every byte of the text, the order of notifications; one wrong or missing answer ends the contender's part in that work, and
+is shown. Request IDs count from 0 in each session, as those of the SDK's client do. What each contender is and leaves out is
+in \`bench/contenders/\`.`;
+}
+
+/** Shows whether the load generator was ever the limit. */
+function generator(works, figures) {
+  const ceiling = spread(figures.values('call-100', 'node', 'throughput'));
+  const busy = spread(figures.values('call-100', 'node', 'generator'));
+  const shares = works.flatMap((work) =>
+    entriesOf(work, CONTENDERS).flatMap((entry) => {
+      const share = spread(figures.values(work.name, entry.name, 'generator'));
+      return share === undefined ? [] : [{ work, entry, share: share.median }];
+    }),
+  );
+  const most = (group) =>
+    shares.filter(({ entry }) => group.includes(entry.contender.group)).sort((a, b) => b.share - a.share)[0];
+  const lines = [];
+  if (ceiling !== undefined && busy !== undefined) {
+    lines.push(
+      `Against bare \`node:http\` the generator made ${number(ceiling.median, 0)} calls/s and took ${number(busy.median, 0)} % of one core: ` +
+        'it can make at least so many, each checked.',
+    );
+  }
+  for (const [group, whose] of [
+    [['ours'], 'ours'],
+    [['sdk', 'peer'], 'the peers'],
+  ]) {
+    const found = most(group);
+    if (found === undefined) continue;
+    lines.push(
+      `Of all measurements of ${whose} it was busiest in “${found.work.title}” (${found.entry.title}): ${number(found.share, 0)} % of one core.`,
+    );
+  }
+  lines.push(
+    'Its share stands in the last column of the tables; where it is near 100 %, the contender could do more than is shown.',
+  );
+  return lines.join(' ');
+}
+
+function whereWeLose(found) {
+  if (found.length === 0) return 'Nowhere in this run: no peer is ahead in throughput, CPU, p99 latency or memory.';
+  return table(['work', 'number', 'ours', 'ahead of us', 'ours / theirs', 'in every round'], lossRows(found), 4);
+}
+
+/** @param {readonly import('./losses.mjs').Loss[]} found */
+function aheadRow(found) {
+  const verdict = found.length === 0 ? 'reached' : '**missed**';
+  const measured = found.length === 0 ? 'yes' : `no: behind in ${found.length} numbers, below`;
+  return ['ahead of every peer, in every row', 'yes', 'yes', measured, verdict];
+}
+
+/**
+ * The whole report in Markdown.
+ *
+ * @param {object} report
+ * @param {import('./figures.mjs').Figures} report.figures
+ * @param {any} report.run
+ * @param {readonly import('../works/work.mjs').Work[]} report.works
+ * @param {readonly { file: string, title: string }[]} report.plots
+ */
+export function resultsPage({ figures, run, works, plots }) {
+  const found = losses(works, CONTENDERS, figures);
+  const sections = works.map(
+    (work) => `## ${work.title}\n\n${work.about}\n\n${workTable(work, entriesOf(work, CONTENDERS), figures)}`,
+  );
+  return `${[
+    '# Results',
+    'Written by `npm run bench`; nothing here is typed by hand.',
+    machine(run),
+    method(run),
+    '## Targets',
+    'Ratios to the SDK v1 wiring over Express in SSE, plain, of the same run, unless a row says otherwise.',
+    targetTable(figures, [aheadRow(found)]),
+    '## Where we lose',
+    whereWeLose(found),
+    '## The load generator',
+    generator(works, figures),
+    ...plots.map(({ file, title }) => `![${title}](${file})`),
+    ...sections,
+  ].join('\n\n')}\n`;
+}

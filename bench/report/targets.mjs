@@ -1,0 +1,150 @@
+import { BASE } from '../contenders/list.mjs';
+import { entryName } from '../works/work.mjs';
+import { spread } from './figures.mjs';
+import { number, range, table } from './format.mjs';
+
+const FAST = 'router-fast';
+const LISTEN = 'router';
+
+/**
+ * A number that this package set itself.
+ *
+ * @typedef {object} Target
+ * @property {string} title
+ * @property {'higher' | 'lower'} better
+ * @property {number} atLeast
+ * @property {number} aim
+ * @property {string} [unit]
+ * @property {number} [digits]
+ * @property {(figures: import('./figures.mjs').Figures) => number[]} values
+ */
+
+const ratio =
+  (work, metric, entry, base = BASE) =>
+  (figures) =>
+    figures.ratios(work, entry, base, metric);
+
+/** The same for both ways to listen, where the target names neither. */
+const both = (title, rest, values) =>
+  [
+    ['createHttpServer', FAST],
+    ['app.listen', LISTEN],
+  ].map(([way, entry]) => ({ title: `${title}, \`${way}\``, ...rest, values: values(entry) }));
+
+/** @type {readonly Target[]} */
+export const TARGETS = [
+  {
+    title: 'tools/call, 100 sessions, `createHttpServer`: throughput',
+    better: 'higher',
+    atLeast: 3.5,
+    aim: 4.5,
+    values: ratio('call-100', 'throughput', FAST),
+  },
+  {
+    title: 'the same, CPU per request',
+    better: 'lower',
+    atLeast: 0.28,
+    aim: 0.21,
+    values: ratio('call-100', 'cpu', FAST),
+  },
+  {
+    title: 'the same with `app.listen`: throughput',
+    better: 'higher',
+    atLeast: 1.9,
+    aim: 2.3,
+    values: ratio('call-100', 'throughput', LISTEN),
+  },
+  {
+    title: 'the same, `createHttpServer`, share of bare Express served the same way',
+    better: 'higher',
+    atLeast: 0.5,
+    aim: 0.65,
+    values: ratio('call-100', 'throughput', FAST, 'express-fast'),
+  },
+  {
+    title: 'the same with metrics and logs on, `createHttpServer`, against the SDK wiring with them wired by hand',
+    better: 'higher',
+    atLeast: 2.2,
+    aim: 3,
+    values: ratio('call-100', 'throughput', `${FAST}-observed`, 'sdk-observed'),
+  },
+  {
+    title: 'p99 latency, `createHttpServer`',
+    better: 'lower',
+    atLeast: 0.4,
+    aim: 0.25,
+    values: ratio('call-100', 'p99', FAST),
+  },
+  ...both(
+    'open + initialized + DELETE, the same `serverFactory`',
+    { better: 'higher', atLeast: 1.3, aim: 1.6 },
+    (entry) => ratio('open', 'throughput', entry),
+  ),
+  ...both(
+    "the same, factory as our docs advise, against the SDK wiring's usual one",
+    { better: 'higher', atLeast: 4, aim: 5 },
+    (entry) => ratio('open', 'throughput', entryName(entry, 'cheap')),
+  ),
+  ...both('100 progress notifications a call', { better: 'higher', atLeast: 2.5, aim: 4 }, (entry) =>
+    ratio('progress', 'throughput', entry),
+  ),
+  ...both('1 MiB result', { better: 'higher', atLeast: 1, aim: 1.3 }, (entry) =>
+    ratio('large-result', 'throughput', entry),
+  ),
+  ...both('1 MiB argument', { better: 'higher', atLeast: 1, aim: 1.3 }, (entry) =>
+    ratio('large-argument', 'throughput', entry),
+  ),
+  ...both(
+    'throughput at 10,000 open sessions / at 10 (ours)',
+    { better: 'higher', atLeast: 0.95, aim: 1 },
+    (entry) => (figures) => figures.values('open-sessions', entry, 'flatness'),
+  ),
+  ...both(
+    'our own KiB of heap for each idle session, beyond the SDK server it holds',
+    { better: 'lower', atLeast: 4, aim: 2, unit: 'KiB' },
+    (entry) => (figures) =>
+      figures.differences('memory-10', entryName(entry, 'cheap'), entryName('server-alone', 'cheap'), 'heap'),
+  ),
+  {
+    title: 'reaper, 100,000 open and none expiring, a tick',
+    better: 'lower',
+    atLeast: 1,
+    aim: 0.1,
+    unit: 'ms',
+    digits: 3,
+    values: (figures) => figures.values('reaper', LISTEN, 'none'),
+  },
+];
+
+/**
+ * @param {Target} target
+ * @param {number} value
+ */
+function verdict({ better, atLeast, aim }, value) {
+  const reaches = (limit) => (better === 'higher' ? value >= limit : value <= limit);
+  if (reaches(aim)) return 'aim reached';
+  return reaches(atLeast) ? 'reached' : '**missed**';
+}
+
+/**
+ * All targets with what was measured; the verdict is on the median.
+ *
+ * @param {import('./figures.mjs').Figures} figures
+ * @param {readonly (readonly string[])[]} more Rows that are no single number.
+ */
+export function targetTable(figures, more) {
+  const rows = TARGETS.map((target) => {
+    const { title, better, atLeast, aim, unit, digits = 2 } = target;
+    const limit = (value) =>
+      `${better === 'higher' ? '≥' : '≤'} ${number(value, 2)}${unit === undefined ? '' : ` ${unit}`}`;
+    const measured = spread(target.values(figures));
+    return [
+      title,
+      limit(atLeast),
+      limit(aim),
+      range(measured, digits),
+      measured === undefined ? 'not measured' : verdict(target, measured.median),
+    ];
+  });
+  return table(['work', 'at least', 'aim', 'measured', 'verdict'], [...rows, ...more]);
+}
