@@ -33,7 +33,7 @@ const config: Config = {
   maxWorkers: '100%',
   collectCoverageFrom: ['src/**/*.ts'],
   coverageThreshold: { global: { branches: 95 } },
-  testTimeout: 20_000,
+  testTimeout: 60_000,
 };
 
 export default config;
