@@ -5,8 +5,9 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BASE, CONTENDERS, STATELESS_BASE } from './contenders/list.mjs';
 import { parseOptions, UsageError } from './options.mjs';
-import { describeMachine } from './report/machine.mjs';
+import { describeMachine, load } from './report/machine.mjs';
 import { writeReport } from './report/write.mjs';
+import { carryOut } from './run/carry-out.mjs';
 import { Results } from './run/results.mjs';
 import { Runner } from './run/runner.mjs';
 import { schedule } from './run/schedule.mjs';
@@ -14,91 +15,70 @@ import { FULL, QUICK } from './sizes.mjs';
 import { WORKS } from './works/index.mjs';
 
 const BENCH = dirname(fileURLToPath(import.meta.url));
+/** The samples of the last run, what the processes wrote, and profiles. */
+const CACHE = join(BENCH, '.cache');
 
 /** What every ratio is to; it takes part whoever is asked for. */
 const ALWAYS = [BASE, STATELESS_BASE];
 
-const nameOf = ({ name }) => name;
+const names = (all) => all.map(({ name }) => name);
 
 function choose(all, chosen, always = []) {
   return chosen === undefined ? all : all.filter(({ name }) => chosen.includes(name) || always.includes(name));
 }
 
-/** Only a whole run with rounds enough is for the record. */
-function directoryFor({ out, quick, works, contenders }, { rounds }) {
+/** Where the report goes: only a whole run with rounds enough is for the record. */
+function reportDirectory({ out, quick, profile, works, contenders }, { rounds }) {
   if (out !== undefined) {
     mkdirSync(out, { recursive: true });
     return resolve(out);
   }
-  const forTheRecord = !quick && works === undefined && contenders === undefined && rounds >= FULL.rounds;
-  return forTheRecord ? BENCH : mkdtempSync(join(tmpdir(), 'bench-'));
+  const whole = works === undefined && contenders === undefined && rounds >= FULL.rounds;
+  return whole && !quick && !profile ? BENCH : mkdtempSync(join(tmpdir(), 'bench-'));
 }
 
-const isExpected = ({ work, entry }) => entry.contender.fails?.[work.name] !== undefined;
-
-/** Makes all measurements and tells of each in a line. Returns the steps that failed though they should not have. */
-async function carryOut(steps, runner, afterEach) {
-  const failed = new Set();
-  for (const [index, step] of steps.entries()) {
-    const { work, entry, round } = step;
-    const known = new Set(failed);
-    const outcome = await runner.measure(step);
-    const what = `${String(index + 1).padStart(4)}/${steps.length} ${work.name} ${entry.name}`;
-    if (outcome.failure !== undefined) {
-      const id = `${work.name} ${entry.name}`;
-      if (!isExpected(step)) failed.add(id);
-      if (round === 0 || failed.size > known.size) {
-        console.log(`${what}: ${isExpected(step) ? 'fails, as is known' : 'FAILED'}: ${outcome.failure}`);
-      }
-    } else {
-      const shown = Object.entries(outcome.samples.at(-1)).map(
-        ([metric, value]) => `${metric} ${value.toPrecision(4)}`,
-      );
-      console.log(`${what} #${round + 1}: ${shown.join(', ')}`);
-    }
-    afterEach();
-  }
-  await runner.end();
-  return [...failed];
+/** Writes the report of an earlier run again. */
+function reportAgain({ from, out }) {
+  const { outcomes, run } = JSON.parse(readFileSync(from, 'utf8'));
+  writeReport(out ?? BENCH, { results: new Results(outcomes), run, works: WORKS });
 }
 
-async function main() {
-  const options = parseOptions(process.argv.slice(2), {
-    works: WORKS.map(nameOf),
-    contenders: CONTENDERS.map(nameOf),
-  });
-  if (options.list) {
-    console.log(`works: ${WORKS.map(nameOf).join(', ')}\ncontenders: ${CONTENDERS.map(nameOf).join(', ')}`);
-    return 0;
-  }
-  const works = choose(WORKS, options.works);
-  if (options.from !== undefined) {
-    const { outcomes, run } = JSON.parse(readFileSync(options.from, 'utf8'));
-    const directory = options.out === undefined ? BENCH : directoryFor(options, FULL);
-    writeReport(directory, { results: new Results(outcomes), run, works });
-    return 0;
-  }
-
+async function measureAll(options) {
   const sizes = { ...(options.quick ? QUICK : FULL), ...(options.rounds !== undefined && { rounds: options.rounds }) };
-  const directory = directoryFor(options, sizes);
-  const logs = join(BENCH, '.cache');
-  mkdirSync(logs, { recursive: true });
+  const directory = reportDirectory(options, sizes);
+  const works = choose(WORKS, options.works);
+  const contenders = choose(CONTENDERS, options.contenders, ALWAYS);
+  mkdirSync(CACHE, { recursive: true });
 
   const results = new Results();
   const run = { ...describeMachine(), sizes };
-  const save = () => {
-    writeFileSync(join(logs, 'samples.json'), JSON.stringify({ run, outcomes: results.outcomes }));
-  };
-  const contenders = choose(CONTENDERS, options.contenders, ALWAYS);
-  const steps = schedule(works, contenders, sizes);
-  const failed = await carryOut(steps, new Runner(sizes, logs, results), save);
+  const keep = () =>
+    writeFileSync(join(CACHE, 'samples.json'), JSON.stringify({ run, outcomes: results.outcomes }, undefined, 1));
+  const runner = new Runner(sizes, CACHE, results, options.profile);
+  const tally = await carryOut(schedule(works, contenders, sizes), runner, keep);
+
   run.finishedAt = new Date().toISOString();
-  run.loadAfter = describeMachine().load;
-  save();
+  run.loadAfter = load();
+  keep();
   writeReport(directory, { results, run, works });
   console.log(`written: ${join(directory, 'RESULTS.md')}`);
-  for (const name of failed) console.error(`FAILED: ${name}`);
-  console.log(`${steps.length - failed.length} passed, ${failed.length} failed`);
+  return tally;
+}
+
+async function main() {
+  const options = parseOptions(process.argv.slice(2), { works: names(WORKS), contenders: names(CONTENDERS) });
+  if (options.list) {
+    console.log(`works: ${names(WORKS).join(', ')}\ncontenders: ${names(CONTENDERS).join(', ')}`);
+    return 0;
+  }
+  if (options.from !== undefined) {
+    reportAgain(options);
+    return 0;
+  }
+  const { passed, failed, known } = await measureAll(options);
+  for (const name of known) console.log(`fails, as is known: ${name}`);
+  for (const name of failed) console.log(`FAILED: ${name}`);
+  console.log(`${passed} passed, ${failed.length} failed`);
   return failed.length === 0 ? 0 : 1;
 }
 

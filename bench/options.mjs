@@ -7,6 +7,7 @@ const USAGE = `Usage: npm run bench -- [options]
   --contenders a,b     only these contenders (and those that the ratios need)
   --rounds n           how many rounds
   --out directory      where to write; default: bench/ for a full run, else a temporary directory
+  --profile            also writes a CPU profile of each contender to bench/.cache/, for run/top.mjs to read
   --from samples.json  write the report of an earlier run again
   --list               the names of works and contenders
 `;
@@ -22,6 +23,7 @@ export class UsageError extends Error {}
  * @property {number | undefined} rounds
  * @property {string | undefined} out
  * @property {string | undefined} from
+ * @property {boolean} profile
  * @property {boolean} list
  *
  * @param {readonly string[]} args
@@ -34,6 +36,7 @@ export function parseOptions(args, known) {
   return {
     quick: values.quick ?? false,
     list: values.list ?? false,
+    profile: values.profile ?? false,
     works: names('works', values.works, known.works),
     contenders: names('contenders', values.contenders, known.contenders),
     rounds: count('rounds', values.rounds),
@@ -49,6 +52,7 @@ function parse(args) {
       options: {
         quick: { type: 'boolean' },
         list: { type: 'boolean' },
+        profile: { type: 'boolean' },
         works: { type: 'string' },
         contenders: { type: 'string' },
         rounds: { type: 'string' },

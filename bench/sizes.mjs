@@ -22,8 +22,8 @@
 /** @type {Sizes} */
 export const FULL = {
   rounds: 7,
-  warmMs: 1500,
-  measureMs: 2500,
+  warmMs: 1000,
+  measureMs: 2000,
   concurrency: 32,
   largeConcurrency: 8,
   opening: 32,

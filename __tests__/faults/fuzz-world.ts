@@ -204,10 +204,8 @@ export class World {
   /** The headers that name what the request chose: a session of the router that it goes to, an event. */
   headersFor({ target, session, lastEvent }: FuzzRequest): [string, string][] {
     const event = lastEvent === undefined ? undefined : this.#events[lastEvent % this.#events.length];
-    return [
-      ...this.#sessionHeaders(target, session),
-      ...(event === undefined ? [] : ([['Last-Event-ID', event]] as const)),
-    ];
+    const headers = this.#sessionHeaders(target, session);
+    return event === undefined ? headers : [...headers, ['Last-Event-ID', event]];
   }
 
   /** Remembers the event IDs of a reply, for a later request to resume after. */

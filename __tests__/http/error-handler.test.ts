@@ -73,7 +73,9 @@ describe('mcpErrorHandler() makes JSON-RPC of what express.json() throws, where 
     expectRow(await initialize([...HEADERS, ['Content-Encoding', 'zip']]), 'unsupportedMediaType');
   });
 
-  test.each(['gzip', 'deflate'])('a body that is not the %s that it should be is a parse error', async (coding) => {
+  // Express 4 knows no Brotli.
+  const codings = process.env.EXPRESS === '4' ? ['gzip', 'deflate'] : ['gzip', 'deflate', 'br'];
+  test.each(codings)('a body that is not the %s that it should be is a parse error', async (coding) => {
     const response = await initialize([...HEADERS, ['Content-Encoding', coding]], 'something else');
     expectRow(response, 'parseError');
     expectJson(response);

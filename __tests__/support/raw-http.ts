@@ -111,8 +111,8 @@ export class RawSocket {
   /** Status and headers of the next response, as soon as they are there; its body is left to come. */
   async head(): Promise<Omit<RawResponse, 'body'>> {
     for (;;) {
-      const head = this.#parseHead();
-      if (head !== undefined) return head;
+      const found = this.#parseHead();
+      if (found !== undefined) return { status: found.status, headers: found.headers, head: found.head };
       await this.#more();
     }
   }
@@ -164,11 +164,10 @@ export class RawSocket {
   #parse(method: string): RawResponse | undefined {
     const found = this.#parseHead();
     if (found === undefined) return undefined;
-    const { end, ...head } = found;
     const body = this.#parseBody(method, found);
     if (body === undefined) return undefined;
     this.#received = this.#received.subarray(body.end);
-    return { ...head, body: body.text };
+    return { status: found.status, headers: found.headers, head: found.head, body: body.text };
   }
 
   #parseBody(method: string, { status, headers, end }: Head): { text: string; end: number } | undefined {

@@ -25,14 +25,21 @@ const delays = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLengt
 
 function slowStore(turns: readonly number[]) {
   let asked = 0;
+  /** Before it does its work, and before it tells: the world may change in either. */
+  const slowly = async <T>(work: () => Promise<T>): Promise<T> => {
+    await wait();
+    const result = await work();
+    await wait();
+    return result;
+  };
   const wait = async (): Promise<void> => {
     const count = turns[asked++ % turns.length]!;
     for (let turn = 0; turn < count; turn += 1) await setImmediate();
   };
   return storeWith((inner) => ({
-    storeEvent: async (streamId, message) => (await wait(), inner.storeEvent(streamId, message)),
-    getStreamIdForEventId: async (eventId) => (await wait(), inner.getStreamIdForEventId(eventId)),
-    replayEventsAfter: async (eventId, to) => (await wait(), inner.replayEventsAfter(eventId, to)),
+    storeEvent: (streamId, message) => slowly(() => inner.storeEvent(streamId, message)),
+    getStreamIdForEventId: (eventId) => slowly(() => inner.getStreamIdForEventId(eventId)),
+    replayEventsAfter: (eventId, to) => slowly(() => inner.replayEventsAfter(eventId, to)),
   }));
 }
 

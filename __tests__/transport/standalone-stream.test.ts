@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { memoryEventStore } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
-import { startScripted, type Scripted } from '../support/scripted.js';
-import { soon, until } from '../support/waiting.js';
+import { startScripted, type Extra, type Scripted } from '../support/scripted.js';
+import { Deferred, soon, until } from '../support/waiting.js';
 
 // Spec 2025-11-25, basic/transports, "Listening for Messages from the Server".
 
@@ -68,6 +68,18 @@ describe.each(STORES)('the standalone stream (%s)', (_, options) => {
     });
     await (await session.stream()).block();
     expect((await session.get()).status).toBe(200);
+  });
+
+  test('carries what a handler says after its answer, but no progress: that stops with the answer (spec, basic/utilities/progress)', async () => {
+    const answered = new Deferred<Extra>();
+    harness = await startScripted({ work: (_params, extra) => (answered.resolve(extra), {}) }, options());
+    const session = await harness.session();
+    const stream = await session.stream();
+    await session.call(1, 'work');
+    const { sendNotification } = await answered.promise;
+    await sendNotification({ method: 'notifications/progress', params: { progressToken: 1, progress: 1 } });
+    await sendNotification({ method: 'notifications/message', params: { level: 'info', data: 'late' } });
+    expect(await stream.message()).toEqual(said('late'));
   });
 
   test('drops notifications that find no stream open, as JSON-RPC allows', async () => {

@@ -13,9 +13,9 @@
  * @property {number} [opening] How many sessions are opened at once, for one that makes each wait long.
  * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
  *
- * @typedef {'call' | 'sessions' | 'stateless' | 'stateless-modern' | 'memory' | 'reaper'} Field
- * `call`: tools/call alone. `sessions`: all that a server with sessions does. `stateless`: without any;
- * `stateless-modern`: the same in the protocol's next version (2026-07-28).
+ * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'memory' | 'reaper' | 'stateless' | 'stateless-modern'} Field
+ * `call`: tools/call in many sessions, `call-1`: in one. `sessions`: what else a server with sessions does, `many`: with
+ * many of them open. `stateless`: without any, `stateless-modern`: the same in the protocol's next version (2026-07-28).
  *
  * @typedef {object} Settings
  * @property {number} tools
@@ -26,18 +26,19 @@
  * @property {(data: unknown) => Promise<unknown>} [notify] Sends every open session one log notification.
  */
 
-const FULL = ['call', 'sessions', 'memory'];
+const SESSIONS = ['call', 'call-1', 'sessions'];
+const FULL = [...SESSIONS, 'many', 'memory'];
 
 /** @type {readonly Contender[]} */
 const OURS = [
   { name: 'router', title: 'ours, SSE', options: {}, fields: [...FULL, 'reaper'] },
-  { name: 'router-json', title: 'ours, JSON', options: { json: true }, fields: FULL },
+  { name: 'router-json', title: 'ours, JSON', options: { json: true }, fields: SESSIONS },
   { name: 'router-fast', title: 'ours, SSE, createHttpServer', options: { fast: true }, fields: FULL },
   {
     name: 'router-fast-json',
     title: 'ours, JSON, createHttpServer',
     options: { fast: true, json: true },
-    fields: FULL,
+    fields: SESSIONS,
   },
   { name: 'router-observed', title: 'ours, SSE, metrics and logs', options: { observed: true }, fields: ['call'] },
   {
@@ -79,8 +80,13 @@ const DROPS_PROGRESS = { progress: 'drops what a call reports in JSON mode' };
 /** @type {readonly Contender[]} */
 const SDK = [
   { name: 'sdk', title: 'SDK v1 wiring, SSE', options: {}, fields: FULL },
-  { name: 'sdk-json', title: 'SDK v1 wiring, JSON', options: { json: true }, fields: FULL, fails: DROPS_PROGRESS },
-  { name: 'sdk-fast', title: 'SDK v1 wiring, SSE, createHttpServer', options: { fast: true }, fields: FULL },
+  { name: 'sdk-json', title: 'SDK v1 wiring, JSON', options: { json: true }, fields: SESSIONS, fails: DROPS_PROGRESS },
+  {
+    name: 'sdk-fast',
+    title: 'SDK v1 wiring, SSE, createHttpServer',
+    options: { fast: true },
+    fields: [...SESSIONS, 'many'],
+  },
   {
     name: 'sdk-fast-json',
     title: 'SDK v1 wiring, JSON, createHttpServer',
@@ -168,7 +174,7 @@ const LIMITS = [
     options: { fast: true },
   },
   { name: 'node', title: 'bare node:http', module: 'node' },
-].map((entry) => ({ ...entry, group: 'limit', fields: ['call'] }));
+].map((entry) => ({ ...entry, group: 'limit', fields: ['call', 'call-1'] }));
 
 /** @type {Contender} */
 const ALONE = {

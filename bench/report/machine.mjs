@@ -31,6 +31,9 @@ function commit() {
   }
 }
 
+/** How busy the machine is: processes that run or wait to, over the last minute. */
+export const load = () => os.loadavg()[0];
+
 /** Where and with what the run is made. */
 export function describeMachine() {
   const cpus = os.cpus();
@@ -42,7 +45,7 @@ export function describeMachine() {
     node: process.version,
     v8: process.versions.v8,
     commit: commit(),
-    load: os.loadavg()[0],
+    load: load(),
     versions: Object.fromEntries(PACKAGES.map((name) => [name, versionOf(name)])),
     command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
     startedAt: new Date().toISOString(),

@@ -48,9 +48,12 @@ export class Child {
     });
   }
 
+  /** Has it exit of itself, so that a profile of it is written; one that does not is killed. */
   async end() {
-    this.#process.kill('SIGKILL');
+    if (this.#process.connected) this.#process.disconnect();
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), 10_000);
     await this.#ended;
+    clearTimeout(timer);
   }
 
   #take({ ready, number, result, error }) {

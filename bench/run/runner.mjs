@@ -10,6 +10,7 @@ export class Runner {
   #sizes;
   #directory;
   #results;
+  #profile;
   #host;
   #hostOf;
   #load;
@@ -18,11 +19,13 @@ export class Runner {
    * @param {import('../sizes.mjs').Sizes} sizes
    * @param {string} directory For what the processes write.
    * @param {import('./results.mjs').Results} results Gets the outcomes.
+   * @param {boolean} profile Whether a CPU profile of each contender's process is written too.
    */
-  constructor(sizes, directory, results) {
+  constructor(sizes, directory, results, profile) {
     this.#sizes = sizes;
     this.#directory = directory;
     this.#results = results;
+    this.#profile = profile;
   }
 
   /**
@@ -63,12 +66,17 @@ export class Runner {
     if (url !== undefined) await this.#load.ask('target', url);
   }
 
+  #profiling(work, entry) {
+    const name = `${work.name}.${entry.name.replaceAll(/\W+/g, '-')}.cpuprofile`;
+    return ['--cpu-prof', `--cpu-prof-dir=${this.#directory}`, `--cpu-prof-name=${name}`, '--cpu-prof-interval=200'];
+  }
+
   async #start({ work, entry }) {
     const { contender, settings } = entry;
     const options = { ...contender.options, ...settings };
     this.#host = new Child(work.host ?? HOST, {
       args: [JSON.stringify({ module: contender.module, options })],
-      execArgv: ['--expose-gc'],
+      execArgv: ['--expose-gc', ...(this.#profile ? this.#profiling(work, entry) : [])],
       log: join(this.#directory, `${contender.name}.log`),
     });
     await this.#host.ready();

@@ -44,7 +44,7 @@ export const CALL_WORKS = [
     title: 'tools/call, 1 session',
     about: '`tools/call` of `echo`, 32 at once, all in one session.',
     call: 'echo',
-    field: 'call',
+    field: 'call-1',
     how: ({ concurrency }) => ({ sessions: 1, concurrency }),
   }),
   calls({

@@ -10,7 +10,7 @@ export const OPEN_SESSIONS = {
   about:
     '`tools/call` of `echo`, 32 at once, while 10, then 1,000, then 10,000 sessions are open, all of them called in turn. ' +
     'With the cheap `serverFactory` where the contender takes one, as 10,000 of the usual servers fill the heap by themselves.',
-  takes: competesIn('sessions'),
+  takes: competesIn('many'),
   settings: [CHEAP],
   base: BASE,
   columns: [

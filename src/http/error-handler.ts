@@ -59,9 +59,9 @@ interface HttpErrorLike {
   readonly status?: unknown;
 }
 
-/** A body that does not decompress: Node's zlib says so by a code such as Z_DATA_ERROR. */
+/** A body that does not decompress: Node's zlib says so by a code such as Z_DATA_ERROR; Brotli, ERR__ERROR_FORMAT_PADDING_2. */
 function isZlibCode(code: unknown): boolean {
-  return typeof code === 'string' && code.startsWith('Z_');
+  return typeof code === 'string' && /^(Z_|ERR__ERROR_FORMAT_)/.test(code);
 }
 
 function isClientStatus(status: unknown): status is number {

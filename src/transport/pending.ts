@@ -132,13 +132,7 @@ export class PendingRequests {
     this.#context.unanswered.delete(request);
     this.#context.events.emit('settled', request.method, outcome, this.#context.clock.now() - request.since);
     const { stream } = request;
-    try {
-      stream.settle(answer, eventId);
-    } catch (error) {
-      // Middleware may have wrapped the response: what it throws must cost neither the lease nor the other requests.
-      this.#report('a reply could not be written', error);
-      stream.channel.reply?.destroy();
-    }
+    stream.settle(answer, eventId);
     if (stream.settled) this.#streams.delete(stream.channel.streamId);
   }
 

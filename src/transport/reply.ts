@@ -110,7 +110,7 @@ export class Reply {
       return;
     }
     this.#ended = true;
-    this.#res.end();
+    this.#send(() => this.#res.end());
   }
 
   /** Ends the reply without waiting for its reader. */
@@ -171,8 +171,10 @@ export class Reply {
     this.#ended = true;
     // Node puts a string into one write with the head; a long one is better encoded once than measured and then encoded.
     const body = text.length > LONG ? Buffer.from(text) : text;
-    this.#res.writeHead(200, this.#head(headers, Buffer.byteLength(body)));
-    this.#res.end(body);
+    this.#send(() => {
+      this.#res.writeHead(200, this.#head(headers, Buffer.byteLength(body)));
+      this.#res.end(body);
+    });
   }
 
   #head(headers: Record<string, string>, length?: number): Record<string, string | number> {
@@ -189,14 +191,29 @@ export class Reply {
       this.#res.destroy();
       return;
     }
-    if (!this.#streaming) {
-      this.#streaming = true;
-      this.#context.events.emit('streamOpened', this.#kind);
-      this.#res.writeHead(200, this.#head(SSE_HEADERS));
-    }
-    this.#res.write(text);
+    this.#send(() => {
+      if (!this.#streaming) {
+        this.#streaming = true;
+        this.#context.events.emit('streamOpened', this.#kind);
+        this.#res.writeHead(200, this.#head(SSE_HEADERS));
+      }
+      this.#res.write(text);
+    });
     this.#context.quiet.add(this);
     if (this.#res.writableLength > this.#context.maxStreamBuffer) setImmediate(this.#checkBuffer);
+  }
+
+  /**
+   * Middleware may have wrapped the response. What it throws ends this reply and nothing else: thrown on, it would keep a
+   * request from being settled, or come out of a timer and end the process.
+   */
+  #send(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.#context.events.emit('failure', 'a reply could not be written', error, this.#side.sessionId);
+      this.#res.destroy();
+    }
   }
 
   /**

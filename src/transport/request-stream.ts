@@ -48,11 +48,8 @@ export class RequestStream implements ReplyListener {
   /** One request is settled: with an answer, or with none (a cancelled request gets none). */
   settle(answer: string | undefined, eventId?: string): void {
     this.#unsettled -= 1;
-    try {
-      this.#deliver(answer, eventId);
-    } finally {
-      if (this.settled) this.#side.owner.release();
-    }
+    this.#deliver(answer, eventId);
+    if (this.settled) this.#side.owner.release();
   }
 
   /** Whether all its requests are. */

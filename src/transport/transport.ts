@@ -116,8 +116,9 @@ export class HttpTransport implements Transport, TransportSide {
     messages: readonly JSONRPCMessage[],
     { batch, extra, version = this.protocolVersion ?? '' }: PostInit,
   ): Promise<void> {
-    // A server may close itself while it is being connected.
-    if (this.#closed) throw new Refusal('internalError');
+    if (this.#closed) {
+      throw new Refusal('internalError', { cause: new Error('The server closed itself while it was being connected') });
+    }
     const requests = messages.filter((message) => 'method' in message && 'id' in message);
     if (requests.length === 0) {
       for (const message of messages) this.#take(message, extra);

@@ -1,0 +1,90 @@
+import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import fc from 'fast-check';
+import { EventView } from '../../src/transport/event-view.js';
+import { storeWith } from '../support/event-stores.js';
+import { FakeClock } from '../support/fake-clock.js';
+
+const message = (data: string): JSONRPCMessage => ({
+  jsonrpc: '2.0',
+  method: 'notifications/message',
+  params: { data },
+});
+const viewOf = (store: EventStore, sessionId: string, epoch = 0) =>
+  new EventView(store, sessionId, epoch, new FakeClock(), (what, error) => {
+    throw new Error(what, { cause: error });
+  });
+
+describe('a session’s view of a store that many sessions share', () => {
+  test('knows its own events, and gives what came after each of them; those of others it does not know', async () => {
+    const said = fc.record({ session: fc.nat(3), stream: fc.nat(2), data: fc.string() });
+    await fc.assert(
+      fc.asyncProperty(fc.array(said, { maxLength: 30 }), fc.boolean(), async (events, withLookup) => {
+        const store = storeWith(() => ({}));
+        if (!withLookup) delete store.getStreamIdForEventId;
+        const views = [0, 1, 2, 3].map((session) => viewOf(store, `session-${session}`));
+        const streams = views.map((view) => [view.standaloneId, view.newStreamId(), view.newStreamId()]);
+        const stored: { session: number; streamId: string; id: string; data: string }[] = [];
+        for (const { session, stream, data } of events) {
+          const streamId = streams[session]![stream]!;
+          const id = await views[session]!.store(streamId, message(data));
+          stored.push({ session, streamId, id: id!, data });
+        }
+        for (const [at, { session, streamId, id }] of stored.entries()) {
+          const later = stored.slice(at + 1).filter((event) => event.streamId === streamId);
+          for (const [other, view] of views.entries()) {
+            expect(await view.streamOf(id)).toBe(other === session ? streamId : undefined);
+          }
+          const replayed = await views[session]!.eventsAfter(id, streamId);
+          expect(replayed).toEqual(later.map((event) => ({ id: event.id, json: JSON.stringify(message(event.data)) })));
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('gives nothing that the store read from another stream than it was asked for', async () => {
+    const store = storeWith((inner) => ({
+      replayEventsAfter: async (_lastEventId, { send }) => {
+        await send('1', message('another one’s'));
+        return `${(await inner.getStreamIdForEventId('1')) ?? ''}another`;
+      },
+    }));
+    const view = viewOf(store, 'session');
+    const id = await view.store(view.standaloneId, message('mine'));
+    expect(await view.streamOf(id!)).toBe(view.standaloneId);
+    expect(await view.eventsAfter(id!, view.standaloneId)).toBeUndefined();
+  });
+
+  test.each([undefined, null, 5, {}, ''])(
+    'takes a stream ID that is none for an event that nobody knows: %j',
+    async (streamId) => {
+      const getStreamIdForEventId = () => Promise.resolve(streamId as never);
+      const view = viewOf(
+        storeWith(() => ({ getStreamIdForEventId })),
+        'session',
+      );
+      expect(await view.streamOf('1')).toBeUndefined();
+    },
+  );
+
+  test('does not replay priming events: they have no message', async () => {
+    const view = viewOf(
+      storeWith(() => ({})),
+      'session',
+    );
+    const first = await view.store(view.standaloneId);
+    await view.store(view.standaloneId, message('one'));
+    await view.store(view.standaloneId);
+    expect(await view.eventsAfter(first!, view.standaloneId)).toMatchObject([{ json: JSON.stringify(message('one')) }]);
+  });
+
+  test('names the streams of no two lives of a session alike, but for the standalone one, which goes on', () => {
+    const store = storeWith(() => ({}));
+    const [first, second] = [viewOf(store, 'session', 0), viewOf(store, 'session', 1)];
+    const names = [first, second].flatMap((view) => [view.newStreamId(), view.newStreamId()]);
+    expect(new Set(names).size).toBe(4);
+    expect(first.standaloneId).toBe(second.standaloneId);
+    expect(names).not.toContain(first.standaloneId);
+  });
+});
