@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { until } from '../support/waiting.js';
-import { type Model, type ModelCall, type ModelSession } from './model.js';
+import type { Model } from './model.js';
+import type { ModelCall, ModelSession } from './model-parts.js';
 import type { World } from './world.js';
 
 type Command = fc.AsyncCommand<Model, World>;

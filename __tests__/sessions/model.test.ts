@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { until } from '../support/waiting.js';
 import { advance, agree, commands, DRAIN_TIMEOUT, settled } from './commands.js';
-import { Model, type Settings } from './model.js';
+import { Model } from './model.js';
+import type { Settings } from './model-parts.js';
 import { World } from './world.js';
 
 /** More of them with MODEL_RUNS=5000, say. */
@@ -56,7 +57,7 @@ test(
         await world.stop();
       }
     };
-    const plans = fc.commands(commands, { maxCommands: 50, size: 'max' });
+    const plans = fc.commands(commands, { maxCommands: 40, size: 'max' });
     const endings = fc.constantFrom('close' as const, 'drain' as const);
     await fc.assert(fc.asyncProperty(settings, plans, endings, run), {
       numRuns: RUNS,

@@ -1,47 +1,6 @@
 import type { CloseReason, OrphanCause, Outcome, SessionInfo } from '../../src/events.js';
 import type { ErrorName } from '../../src/errors.js';
-
-/** The options that the model knows of. */
-export interface Settings {
-  readonly ttl: number;
-  readonly orphanAfter: number;
-  readonly orphanTtl: number;
-  readonly maxLifetime: number | undefined;
-  readonly requestTimeout: number;
-  readonly openTimeout: number;
-  readonly keepAlive: number;
-  readonly maxSessions: number;
-  readonly maxSessionsPerPrincipal: number | undefined;
-  readonly enableJsonResponse: boolean;
-}
-
-/** A request of the tool that is not settled. */
-export interface ModelCall {
-  readonly key: string;
-  readonly session: ModelSession;
-  readonly exchange: number;
-  readonly since: number;
-  /** Whether its client is still there to get the answer. */
-  connected: boolean;
-  /** Whether the head of an SSE reply is out. */
-  streaming: boolean;
-}
-
-export interface ModelSession {
-  readonly id: string;
-  readonly user: string | undefined;
-  /** The exchange that asks for it. */
-  readonly opening: number;
-  state: 'initializing' | 'active' | 'orphaned' | 'closed';
-  cause: OrphanCause | undefined;
-  openedAt: number;
-  idleSince: number;
-  retiring: boolean;
-  streamLost: boolean;
-  /** The exchange that is its standalone stream. */
-  stream: number | undefined;
-  calls: ModelCall[];
-}
+import { attached, count, orphan, type ModelCall, type ModelSession, type Settings } from './model-parts.js';
 
 /** Something that will come to pass by the clock alone. */
 interface Deadline {
@@ -149,7 +108,8 @@ export class Model {
   /** The client of a call goes away; the call goes on (spec 2025-11-25, basic/transports, "Sending Messages"). */
   hangUpCall(call: ModelCall): void {
     call.connected = false;
-    call.session.streamLost = true;
+    // What has not begun is no stream yet, and cannot be lost as one.
+    call.session.streamLost ||= call.streaming;
   }
 
   stream(session: ModelSession, exchange: number): void {
@@ -166,7 +126,7 @@ export class Model {
 
   close(session: ModelSession, reason: CloseReason): void {
     if (session.state === 'initializing') {
-      this.fail(session, 'draining');
+      this.fail(session, reason === 'shutdown' ? 'draining' : undefined);
       return;
     }
     this.#endStream(session);
@@ -330,18 +290,4 @@ export class Model {
     session.calls = [];
     this.sessions.splice(this.sessions.indexOf(session), 1);
   }
-}
-
-/** A session is held by its stream and by calls that are not settled; other exchanges are over as soon as they began. */
-export function attached({ stream, calls }: ModelSession): boolean {
-  return stream !== undefined || calls.length > 0;
-}
-
-function orphan(session: ModelSession): void {
-  session.state = 'orphaned';
-  session.cause = session.streamLost ? 'stream_lost' : 'idle';
-}
-
-function count<Key>(counts: Map<Key, number>, key: Key): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1);
 }

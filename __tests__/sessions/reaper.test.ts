@@ -83,15 +83,20 @@ describe('the reaper (DESIGN 2 and 3)', () => {
     expect(stateOf('idle')).toBe('gone');
   });
 
-  test('takes a call that was left for a stream that was lost', async () => {
-    await started({ ttl: 1_000, orphanAfter: 100, orphanTtl: 400 });
+  test.each([
+    ['has begun to stream: a stream that was lost', 200, false, 'orphaned stream_lost'],
+    ['has not begun: no stream as yet', 199, false, 'orphaned idle'],
+    ['will be JSON: no stream at all', 200, true, 'orphaned idle'],
+  ])('takes the reply of a call that is left, where it %s', async (_, ms, enableJsonResponse, state) => {
+    await started({ ttl: 1_000, orphanAfter: 100, orphanTtl: 400, keepAlive: 200, enableJsonResponse });
     await world.open('a');
     const call = await world.wait('a', 'call');
+    world.clock.advance(ms);
     await call.hangUp();
     (await world.handler('call')).finish();
     await until('the call is settled', () => world.router.sessions.get('a')!.requests === 0);
     world.clock.advance(100);
-    expect(stateOf('a')).toBe('orphaned stream_lost');
+    expect(stateOf('a')).toBe(state);
   });
 
   test('forgets a lost stream once its client has another, which the server then ends', async () => {
@@ -153,7 +158,7 @@ describe('the reaper (DESIGN 2 and 3)', () => {
     (await world.handler('call')).finish();
     await until('the call is settled', () => world.router.sessions.get('a')!.requests === 0);
     world.clock.advance(999);
-    expect(stateOf('a')).toBe('orphaned stream_lost');
+    expect(stateOf('a')).toBe('orphaned idle');
     world.clock.advance(1);
     expect(stateOf('a')).toBe('gone');
   });
