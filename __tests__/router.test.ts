@@ -1,3 +1,4 @@
+import type { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { start, type Harness } from './support/harness.js';
 
 describe('the router in an Express app', () => {
@@ -12,8 +13,7 @@ describe('the router in an Express app', () => {
     const result = await client.callTool({ name: 'echo', arguments: { text: 'hello' } });
     expect(result.content).toEqual([{ type: 'text', text: 'hello' }]);
     expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0 });
-    const transport =
-      client.transport as import('@modelcontextprotocol/sdk/client/streamableHttp.js').StreamableHTTPClientTransport;
+    const transport = client.transport as StreamableHTTPClientTransport;
     await transport.terminateSession();
     expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
   });
