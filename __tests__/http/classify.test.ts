@@ -162,10 +162,10 @@ describe('classify', () => {
 });
 
 describe('idOf', () => {
-  test('is the ID of every message that has one, and null for a batch and for what has none (property)', () => {
+  test('is the ID of every request, and null for a batch, a response (whose ID is the server’s own) and what has none (property)', () => {
     fc.assert(
       fc.property(message, (body) => {
-        expect(idOf(body)).toBe('id' in body ? body.id : null);
+        expect(idOf(body)).toBe('id' in body && 'method' in body ? body.id : null);
         expect(idOf([body])).toBeNull();
       }),
     );

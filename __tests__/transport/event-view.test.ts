@@ -88,3 +88,41 @@ describe('a session’s view of a store that many sessions share', () => {
     expect(names).not.toContain(first.standaloneId);
   });
 });
+
+describe('a store that hangs', () => {
+  const asked: (() => void)[] = [];
+  const hanging = (): EventStore => ({
+    storeEvent: () => new Promise((resolve) => asked.push(() => resolve('late'))),
+    replayEventsAfter: () => Promise.resolve(''),
+  });
+  const clock = new FakeClock();
+  const failures: string[] = [];
+  const view = new EventView(hanging(), 'session', 0, clock, (what) => failures.push(what));
+  const store = () => view.store(view.standaloneId, message('x'));
+
+  test('holds up one event for ten seconds and none for the minute after; then it is tried again', async () => {
+    const first = store();
+    clock.advance(10_000);
+    expect(await first).toBeUndefined();
+    expect(failures).toHaveLength(1);
+
+    clock.advance(59_999);
+    expect(await store()).toBeUndefined();
+    expect(asked).toHaveLength(1);
+
+    clock.advance(1);
+    const again = store();
+    expect(asked).toHaveLength(2);
+    clock.advance(10_000);
+    expect(await again).toBeUndefined();
+  });
+
+  test('is trusted again as soon as it has answered', async () => {
+    asked[1]!();
+    await new Promise(setImmediate);
+    const next = store();
+    asked[2]!();
+    expect(await next).toBe('late');
+    expect(clock.pending).toBe(0);
+  });
+});

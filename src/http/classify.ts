@@ -40,9 +40,13 @@ export function checkBatch(classified: Classified, version: string | undefined):
   }
 }
 
-/** The ID that an answer to the body would have, were it a request; null where none can be read. */
+/**
+ * The ID that an answer to the body would have; null where none can be read. That of a response is the server's own: in an
+ * error, the client would take it for one of its requests'.
+ */
 export function idOf(body: unknown): RequestId | null {
-  const id = typeof body === 'object' && body !== null && 'id' in body ? body.id : null;
+  const isRequest = typeof body === 'object' && body !== null && 'id' in body && 'method' in body;
+  const id = isRequest ? body.id : null;
   return typeof id === 'string' || Number.isSafeInteger(id) ? (id as RequestId) : null;
 }
 

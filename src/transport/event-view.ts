@@ -12,11 +12,11 @@ export interface StoredEvent {
 /** A priming event has no message; the SDK's transport stores the same for it, so stores know it. */
 const PRIMING = {} as JSONRPCMessage;
 
-/**
- * How long a store may take for one answer, in ms, as no reply must hang on it: then events go out without IDs until the
- * store has answered after all, and a resume is refused.
- */
+/** How long a store may take for one answer, in ms, as no reply must hang on it. */
 const STORE_TIMEOUT = 10_000;
+
+/** How long, in ms, events then go out without IDs; sooner over if the store answers after all. */
+const STORE_PAUSE = 60_000;
 
 /**
  * One session's view of an event store that many sessions share.
@@ -34,8 +34,8 @@ export class EventView {
   readonly #clock: Clock;
   readonly #onFailure: (what: string, error: unknown) => void;
   #streams = 0;
-  /** Events that the store has not answered for in time. */
-  #overdue = 0;
+  /** The store is given no events until then, by the router's clock. */
+  #pausedUntil = 0;
 
   constructor(
     store: EventStore,
@@ -60,7 +60,7 @@ export class EventView {
   /** The ID under which the message can be replayed; undefined when it could not be stored, which must not stop its delivery. */
   async store(streamId: string, message: JSONRPCMessage = PRIMING): Promise<string | undefined> {
     // To wait for each of a call's events in turn would hold up its answer for minutes.
-    if (this.#overdue > 0) return undefined;
+    if (this.#clock.now() < this.#pausedUntil) return undefined;
     try {
       const id = await this.#inTime(() => this.#store.storeEvent(streamId, message));
       if (isSendable(id)) return id;
@@ -107,8 +107,8 @@ export class EventView {
     const asked = ask();
     const late = new Promise<never>((_, reject) => {
       timer = this.#clock.setTimeout(() => {
-        this.#overdue += 1;
-        const answered = (): void => void (this.#overdue -= 1);
+        this.#pausedUntil = this.#clock.now() + STORE_PAUSE;
+        const answered = (): void => void (this.#pausedUntil = 0);
         asked.then(answered, answered);
         reject(new Error('the event store did not answer in time'));
       }, STORE_TIMEOUT);
