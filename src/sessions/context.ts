@@ -1,16 +1,8 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
 import type { OpeningRequest, ServerContext } from '../options.js';
 
-/** What a context says of the client, read from its `initialize`. */
-export interface ContextInit {
-  readonly sessionId: string | undefined;
-  readonly principal: string | undefined;
-  readonly req: OpeningRequest;
-  readonly clientInfo: Implementation | undefined;
-  readonly clientCapabilities: ClientCapabilities | undefined;
-  readonly restored: boolean;
-  readonly epoch: number;
-}
+/** All of a context but what the session itself brings about. */
+export type ContextInit = Omit<ServerContext, 'signal'>;
 
 /** The context that `serverFactory` gets; its signal is made when it is first asked for, as most factories never do. */
 export class FactoryContext implements ServerContext {
