@@ -87,6 +87,20 @@ describe('requests of the server while no standalone stream is open', () => {
     },
   );
 
+  test('reach a client that resumes once, not as what it missed and again as what was held', async () => {
+    harness = await startScripted({}, { eventStore: memoryEventStore() });
+    const session = await harness.session({ capabilities: { roots: {} } });
+    const lastEventId = await harness.openAndLose(session);
+    const asked = ask();
+    await setImmediate();
+    const stream = await session.stream(lastEventId);
+    const { id } = await stream.message();
+    await say('the fence');
+    expect(await stream.message()).toEqual(said('the fence'));
+    await session.answer(id, roots);
+    expect(await asked).toEqual(roots);
+  });
+
   test('reach a client that resumes also when they could not be stored', async () => {
     let broken = false;
     const eventStore = storeWith((inner) => ({
@@ -172,6 +186,8 @@ describe('requests of the server while no standalone stream is open', () => {
     const asked = [ask(), ask()];
     await setImmediate();
     const stream = await session.stream();
+    // A priming event's ID would be newer than those of the events that follow it here.
+    expect(await stream.block()).toMatchObject({ id: undefined, retry: 1_000 });
     const first = await stream.event();
     const second = await stream.event();
     const resumed = await session.stream(first.id);
