@@ -40,25 +40,34 @@ const broken = (): never => {
   throw new Error(`${SECRET} at /srv/app/internal.js:1:1`);
 };
 
-/** An event store that fails now and then, and now and then does not answer. */
-function moodyEventStore(clock: FakeClock): EventStore {
-  const store = memoryEventStore({ clock, maxBytes: 1_000_000 });
-  let turns = 0;
-  return {
-    async storeEvent(...args) {
-      turns += 1;
-      if (turns % 97 === 0) return broken();
-      if (turns % 997 === 0) return new Promise(() => undefined);
-      return store.storeEvent(...args);
-    },
-    async getStreamIdForEventId(id) {
-      return id.length % 7 === 0 ? broken() : store.getStreamIdForEventId(id);
-    },
-    async replayEventsAfter(...args) {
-      turns += 1;
-      return turns % 13 === 0 ? broken() : store.replayEventsAfter(...args);
-    },
-  };
+/** An event store that, while it is moody, fails now and then, and now and then does not answer. */
+class MoodyEventStore implements EventStore {
+  moody = true;
+  readonly #store: EventStore;
+  #turns = 0;
+
+  constructor(clock: FakeClock) {
+    this.#store = memoryEventStore({ clock, maxBytes: 1_000_000 });
+  }
+
+  async storeEvent(...args: Parameters<EventStore['storeEvent']>): Promise<string> {
+    if (this.#everyNth(97)) return broken();
+    if (this.#everyNth(997)) return new Promise(() => undefined);
+    return this.#store.storeEvent(...args);
+  }
+
+  async getStreamIdForEventId(id: string): Promise<string | undefined> {
+    return this.moody && id.length % 7 === 0 ? broken() : this.#store.getStreamIdForEventId?.(id);
+  }
+
+  async replayEventsAfter(...args: Parameters<EventStore['replayEventsAfter']>): Promise<string> {
+    return this.#everyNth(13) ? broken() : this.#store.replayEventsAfter(...args);
+  }
+
+  #everyNth(n: number): boolean {
+    this.#turns += 1;
+    return this.moody && this.#turns % n === 0;
+  }
 }
 
 /** One for all servers: each would make its own, which takes longer than the request that it is made for. */
@@ -129,6 +138,7 @@ function serverFactory({ req }: ServerContext): McpServerLike | Promise<McpServe
 /** Four routers in one app, whose factory, servers, event store and listeners all fail when told to, or now and then. */
 export class World {
   readonly clock = new FakeClock();
+  readonly eventStore = new MoodyEventStore(this.clock);
   readonly routers = new Map<Endpoint, McpRouter>();
   readonly #live = new Map<Endpoint, { id: string; principal: string | undefined }[]>();
   readonly #dead: string[] = ['7b1c8f0e-0000-4000-8000-000000000000'];
@@ -153,7 +163,7 @@ export class World {
       maxSessions: 100,
       maxSessionsPerPrincipal: 80,
       maxBodySize: MAX_BODY_SIZE,
-      eventStore: moodyEventStore(this.clock),
+      eventStore: this.eventStore,
       principal: ({ headers }) =>
         headers['x-fault'] === 'principal throws' ? broken() : headers['x-user']?.toString(),
     };
