@@ -1,6 +1,6 @@
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { MAX_TIMER } from './checks.js';
-import { DueQueue } from './clock.js';
+import { DueQueue } from './due-queue.js';
 import { Refusal } from './errors.js';
 import { Events, type CoreEvents } from './events.js';
 import { sendError } from './http/answer.js';
@@ -163,7 +163,12 @@ function createLifecycle(endpoint: Endpoint, { clock }: ResolvedOptions) {
   let draining: Promise<void> | undefined;
   let closing: Promise<void> | undefined;
 
-  const close = (): Promise<void> => (closing ??= endpoint.close());
+  const closeAll = async (): Promise<void> => {
+    await endpoint.close();
+    // Replies are written at the end of the turn that ends them, and who awaits this may then close every socket.
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const close = (): Promise<void> => (closing ??= closeAll());
   const drainThenClose = async (timeoutMs: number): Promise<void> => {
     endpoint.drain();
     let timer: unknown;

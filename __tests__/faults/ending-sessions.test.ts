@@ -48,6 +48,13 @@ describe.each(REPLIES)('the end of a session during a call (%s)', (_, options) =
     expect(harness.clock.pending).toBe(0);
   });
 
+  test('is told before the promise of close() resolves: an app may then close every socket', async () => {
+    const { reply } = await startHanging();
+    await harness.router.close();
+    harness.http.closeAllConnections();
+    expect(await soon('the reply has ended', reply)).toEqual({ jsonrpc: '2.0', id: 1, error: CLOSED });
+  });
+
   test('ends an SSE reply that has begun: with an error for each request, then the end of the stream', async () => {
     const talk = async (_params: unknown, extra: Extra) => {
       await extra.sendNotification({ method: 'notifications/message', params: { level: 'info', data: 'begun' } });

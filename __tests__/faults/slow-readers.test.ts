@@ -259,6 +259,7 @@ test('a reader that was slow for once is not cut off later, also where maxStream
   const { res } = reader;
   res.socket!.cork();
   await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'small' });
+  await until('it is written', () => res.writableLength > 0);
   harness.clock.advance(50);
   expect(res.listenerCount('timeout')).toBe(1);
   res.socket!.uncork();

@@ -46,11 +46,22 @@ describe('the head of a reply', () => {
     expect(JSON.parse(text)).toEqual({ jsonrpc: '2.0', id: 1, result: { text: 'äöü' } });
   });
 
-  test('has none when more is to come', async () => {
+  test('has one when all its events came within a turn of the event loop, so that they are one write', async () => {
     harness = await startScripted({ talk });
     const session = await harness.session();
     const response = await session.request(1, 'talk');
+    const text = await response.clone().text();
+    expect(Number(response.headers.get('content-length'))).toBe(Buffer.byteLength(text));
+    expect(await new EventStream(response).messages()).toMatchObject([{ params: { data: 'begun' } }, { id: 1 }]);
+  });
+
+  test('has none when more is to come', async () => {
+    const answer = new Deferred<object>();
+    harness = await startScripted({ talk: (...args) => talk(...args).then(() => answer.promise) });
+    const session = await harness.session();
+    const response = await session.request(1, 'talk');
     expect(response.headers.get('content-length')).toBeNull();
+    answer.resolve({});
     expect(await new EventStream(response).messages()).toMatchObject([{ params: { data: 'begun' } }, { id: 1 }]);
   });
 

@@ -2,7 +2,7 @@ import http, { type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { ClientCapabilities, JSONRPCMessage, Progress } from '@modelcontextprotocol/sdk/types.js';
-import { DueQueue } from '../../src/clock.js';
+import { DueQueue } from '../../src/due-queue.js';
 import { Events, type CoreEvents } from '../../src/events.js';
 import type { TransportContext, TransportOwner } from '../../src/transport/context.js';
 import { HttpTransport } from '../../src/transport/transport.js';

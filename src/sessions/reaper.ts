@@ -1,4 +1,5 @@
-import { DueQueue, type Clock } from '../clock.js';
+import type { Clock } from '../clock.js';
+import { DueQueue } from '../due-queue.js';
 import type { OrphanCause } from '../events.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Session } from './session.js';
@@ -40,25 +41,24 @@ export class Reaper {
   }
 
   opened(session: Session): void {
-    this.#lifetimes?.add(session, session.openedAt);
+    this.#lifetimes?.add(session.lifetimeDue, session.openedAt);
   }
 
   detached(session: Session): void {
-    this.#unattached.add(session, session.idleSince);
+    this.#unattached.add(session.idleDue, session.idleSince);
   }
 
   orphaned(session: Session, cause: OrphanCause): void {
-    this.#orphaned[cause].add(session, session.idleSince);
+    this.#orphaned[cause].add(session.idleDue, session.idleSince);
   }
 
   attached(session: Session): void {
-    this.#unattached.delete(session);
-    if (session.orphanCause !== undefined) this.#orphaned[session.orphanCause].delete(session);
+    session.idleDue.cancel();
   }
 
   removed(session: Session): void {
-    this.attached(session);
-    this.#lifetimes?.delete(session);
+    session.idleDue.cancel();
+    session.lifetimeDue.cancel();
   }
 
   longestOrphaned(): Session | undefined {

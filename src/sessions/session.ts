@@ -1,5 +1,6 @@
 import type { Implementation } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../clock.js';
+import { Due } from '../due-queue.js';
 import type { OrphanCause, SessionInfo, SessionState } from '../events.js';
 import type { McpServerLike } from '../options.js';
 import type { TransportOwner } from '../transport/context.js';
@@ -33,6 +34,10 @@ export class Session implements TransportOwner {
   /** Gives up opening it; undefined once it is open. */
   abandon: ((reason: Error) => void) | undefined;
   server: McpServerLike | undefined;
+  /** Its turn to be orphaned, or to expire. */
+  readonly idleDue = new Due<Session>(this);
+  /** The end of its `maxLifetime`. */
+  readonly lifetimeDue = new Due<Session>(this);
   readonly #home: SessionHome;
   #transport: HttpTransport | undefined;
   #leases = 0;

@@ -1,4 +1,5 @@
-import type { Clock, DueQueue } from '../clock.js';
+import type { Clock } from '../clock.js';
+import type { DueQueue } from '../due-queue.js';
 import type { CoreEvents, Events } from '../events.js';
 
 /** What all transports of a router share: settings, and one queue for each kind of deadline. */

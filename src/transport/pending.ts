@@ -4,6 +4,7 @@ import type {
   JSONRPCResultResponse,
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
+import { Due } from '../due-queue.js';
 import { errorResponse, Refusal, type ErrorName } from '../errors.js';
 import type { Outcome } from '../events.js';
 import type { TransportContext, TransportSide } from './context.js';
@@ -18,6 +19,8 @@ interface TimeOutTaker {
 
 /** A request of the client that is not settled. */
 export class PendingRequest {
+  /** When it is to be answered. */
+  readonly due = new Due<{ timeOut(): void }>(this);
   /** The ID that the server knows it by. */
   readonly key: RequestId;
 
@@ -96,13 +99,13 @@ export class PendingRequests {
 
   add(request: PendingRequest, resumable: boolean): void {
     this.#requests.set(request.key, request);
-    this.#context.unanswered.add(request);
+    this.#context.unanswered.add(request.due);
     if (resumable) this.#streams.set(request.stream.channel.streamId, request.stream);
   }
 
   /** Progress was reported, or something was asked of the client: the request is alive. */
   touch(request: PendingRequest): void {
-    this.#context.unanswered.add(request);
+    this.#context.unanswered.add(request.due);
   }
 
   /** Settles a request with an answer, which is stored first where it could be asked for again. */
@@ -129,7 +132,7 @@ export class PendingRequests {
   settle(request: PendingRequest, outcome: Outcome, answer?: string, eventId?: string): void {
     if (this.#requests.get(request.key) !== request) return;
     this.#requests.delete(request.key);
-    this.#context.unanswered.delete(request);
+    request.due.cancel();
     this.#context.events.emit('settled', request.method, outcome, this.#context.clock.now() - request.since);
     const { stream } = request;
     stream.settle(answer, eventId);

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { Due } from '../due-queue.js';
 import type { StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './context.js';
 
@@ -7,17 +8,11 @@ export interface ReplyListener {
   replyClosed(reply: Reply, complete: boolean): void;
 }
 
-const SSE_HEADERS = {
-  'Content-Type': 'text/event-stream',
-  // no-transform: compressing middleware and proxies would hold events back.
-  'Cache-Control': 'no-cache, no-transform',
-  'X-Accel-Buffering': 'no',
-};
-
 /** Characters from which on a body is encoded before it is handed to Node. */
 const LONG = 16_384;
 
 const ignore = (): void => undefined;
+const flush = (reply: Reply): void => reply.flush();
 
 function frame(json: string, eventId: string | undefined): string {
   return eventId === undefined
@@ -28,8 +23,10 @@ function frame(json: string, eventId: string | undefined): string {
 /**
  * One HTTP reply of the transport: a JSON body, or SSE events until it is ended. It holds its session until it is over.
  *
- * The head of an SSE reply goes out with its first event, so that a reply of one event is one write with a Content-Length;
- * a request that takes longer gets head and comment from the keep-alive.
+ * What is said in one turn of the event loop is written at the turn's end, when all requests that came with it were worked
+ * on: a write wakes the process at the other end, and to be woken costs more than to find the next reply waiting. So a
+ * reply that is whole within a turn is one write with a Content-Length. A request that takes longer gets head and comment
+ * from the keep-alive.
  */
 export class Reply {
   readonly #res: ServerResponse;
@@ -38,6 +35,12 @@ export class Reply {
   readonly #context: TransportContext;
   readonly #listener: ReplyListener;
   readonly #jsonFirst: boolean;
+  readonly #quiet = new Due<{ keepAlive(): void }>(this);
+  #contentType = 'text/event-stream';
+  /** What was not written yet. */
+  #text = '';
+  #flushing = false;
+  #headSent = false;
   #streaming = false;
   #ended = false;
   /** More than `maxStreamBuffer` still waits, a turn of the event loop after it was written. */
@@ -60,7 +63,7 @@ export class Reply {
     res.on('error', ignore);
     if (res.destroyed) queueMicrotask(this.#onClose);
     else res.once('close', this.#onClose);
-    this.#context.quiet.add(this);
+    this.#context.quiet.add(this.#quiet);
   }
 
   /** Whether something can still be sent. */
@@ -78,7 +81,8 @@ export class Reply {
 
   /** Sends the whole reply as one JSON body. */
   json(text: string): void {
-    this.#finish({ 'Content-Type': 'application/json' }, text);
+    this.#contentType = 'application/json';
+    this.#last(text);
   }
 
   /** Begins an SSE reply at once and tells the client how soon to reconnect. */
@@ -94,23 +98,12 @@ export class Reply {
 
   /** The last event of the reply. */
   lastEvent(json: string, eventId?: string): void {
-    if (this.#streaming) {
-      this.event(json, eventId);
-      this.end();
-      return;
-    }
-    this.#finish(SSE_HEADERS, frame(json, eventId));
+    this.#last(frame(json, eventId));
   }
 
   /** Ends the reply; an SSE reply of which nothing was sent ends empty. */
   end(): void {
-    if (!this.live) return;
-    if (!this.#streaming) {
-      this.#finish(SSE_HEADERS, '');
-      return;
-    }
-    this.#ended = true;
-    this.#send(() => this.#res.end());
+    this.#last('');
   }
 
   /** Ends the reply without waiting for its reader. */
@@ -142,7 +135,7 @@ export class Reply {
     this.#drained();
     if (this.live && waiting === 0 && (this.#streaming || !this.#jsonFirst)) this.#write(': keep-alive\n\n');
     else if (this.#ended || waiting > this.#context.maxStreamBuffer) this.#watch();
-    else this.#context.quiet.add(this);
+    else this.#context.quiet.add(this.#quiet);
   }
 
   /**
@@ -157,7 +150,7 @@ export class Reply {
       this.#watched = false;
       // Node adds the listener, and leaves it.
       res.setTimeout(0).off('timeout', decide).off('drain', goOn);
-      this.#context.quiet.add(this);
+      this.#context.quiet.add(this.#quiet);
     };
     const decide = (): void => {
       if (this.#ended || res.writableLength > 0) res.destroy();
@@ -166,23 +159,11 @@ export class Reply {
     res.setTimeout(this.#context.keepAlive, decide).once('drain', goOn);
   }
 
-  #finish(headers: Record<string, string>, text: string): void {
+  #last(text: string): void {
     if (!this.live) return;
     this.#ended = true;
-    // Node puts a string into one write with the head; a long one is better encoded once than measured and then encoded.
-    const body = text.length > LONG ? Buffer.from(text) : text;
-    this.#send(() => {
-      this.#res.writeHead(200, this.#head(headers, Buffer.byteLength(body)));
-      this.#res.end(body);
-    });
-  }
-
-  #head(headers: Record<string, string>, length?: number): Record<string, string | number> {
-    return {
-      ...headers,
-      ...(length !== undefined && { 'Content-Length': length }),
-      ...(this.#side.sessionId !== undefined && { 'Mcp-Session-Id': this.#side.sessionId }),
-    };
+    this.#text += text;
+    this.#flushSoon();
   }
 
   #write(text: string): void {
@@ -191,29 +172,69 @@ export class Reply {
       this.#res.destroy();
       return;
     }
-    this.#send(() => {
-      if (!this.#streaming) {
-        this.#streaming = true;
-        this.#context.events.emit('streamOpened', this.#kind);
-        this.#res.writeHead(200, this.#head(SSE_HEADERS));
-      }
-      this.#res.write(text);
-    });
-    this.#context.quiet.add(this);
-    if (this.#res.writableLength > this.#context.maxStreamBuffer) setImmediate(this.#checkBuffer);
+    if (!this.#streaming) {
+      this.#streaming = true;
+      this.#context.events.emit('streamOpened', this.#kind);
+    }
+    this.#text += text;
+    // Who awaits each message, and nothing else, never lets a turn end: back-pressure is felt only through the socket.
+    if (this.#text.length > LONG) this.flush();
+    else this.#flushSoon();
+    this.#context.quiet.add(this.#quiet);
+  }
+
+  /** An immediate for each reply, as it keeps the request's own `AsyncLocalStorage` for whoever hears the response end. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(flush, this);
   }
 
   /**
+   * Writes what waits, now.
+   *
    * Middleware may have wrapped the response. What it throws ends this reply and nothing else: thrown on, it would keep a
    * request from being settled, or come out of a timer and end the process.
    */
-  #send(write: () => void): void {
+  flush(): void {
+    this.#flushing = false;
+    const text = this.#text;
+    this.#text = '';
+    const res = this.#res;
+    if (res.destroyed || res.writableEnded || (res.headersSent && !this.#headSent)) return;
     try {
-      write();
+      if (this.#ended) this.#end(text);
+      else if (text !== '') this.#writeNow(text);
     } catch (error) {
       this.#context.events.emit('failure', 'a reply could not be written', error, this.#side.sessionId);
-      this.#res.destroy();
+      res.destroy();
     }
+  }
+
+  #end(text: string): void {
+    // Node puts a string into one write with the head; a long one is better encoded once than measured and then encoded.
+    const body = text.length > LONG ? Buffer.from(text) : text;
+    if (!this.#headSent) this.#sendHead(Buffer.byteLength(body));
+    this.#res.end(body);
+  }
+
+  #writeNow(text: string): void {
+    if (!this.#headSent) this.#sendHead();
+    this.#res.write(text);
+    if (this.#res.writableLength > this.#context.maxStreamBuffer) setImmediate(this.#checkBuffer);
+  }
+
+  #sendHead(length?: number): void {
+    this.#headSent = true;
+    const headers: Record<string, string | number> = { 'Content-Type': this.#contentType };
+    if (length !== undefined) headers['Content-Length'] = length;
+    if (this.#contentType === 'text/event-stream') {
+      // no-transform: compressing middleware and proxies would hold events back.
+      headers['Cache-Control'] = 'no-cache, no-transform';
+      headers['X-Accel-Buffering'] = 'no';
+    }
+    if (this.#side.sessionId !== undefined) headers['Mcp-Session-Id'] = this.#side.sessionId;
+    this.#res.writeHead(200, headers);
   }
 
   /**
@@ -228,7 +249,7 @@ export class Reply {
     // Of a destroyed socket, too, Node says that all was written (`writableFinished`): its buffer is empty then.
     const complete = this.#ended && !this.#res.req.socket.destroyed;
     this.#ended = true;
-    this.#context.quiet.delete(this);
+    this.#quiet.cancel();
     this.#drained();
     if (this.#streaming) this.#context.events.emit('streamClosed', this.#kind);
     this.#listener.replyClosed(this, complete);

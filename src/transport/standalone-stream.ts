@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import { Due } from '../due-queue.js';
 import { Refusal, type ErrorName } from '../errors.js';
 import { Channel } from './channel.js';
 import type { TransportSide } from './context.js';
@@ -24,6 +25,7 @@ export class StandaloneStream implements ReplyListener {
    * that asks for the client's roots just then would otherwise wait for its time-out.
    */
   readonly #held = new Map<RequestId, Held>();
+  readonly #pingDue = new Due<{ ping(): void }>(this);
   #unansweredPing: string | undefined;
   /** Why it may not be opened again. */
   #stopped: ErrorName | undefined;
@@ -99,7 +101,7 @@ export class StandaloneStream implements ReplyListener {
     }
     this.#unansweredPing = randomUUID();
     this.channel.reply?.event(JSON.stringify({ jsonrpc: '2.0', id: this.#unansweredPing, method: 'ping' }));
-    this.#side.context.pings?.add(this);
+    this.#side.context.pings?.add(this.#pingDue);
   }
 
   /** Whether the answer is one to our own ping. */
@@ -111,14 +113,14 @@ export class StandaloneStream implements ReplyListener {
 
   replyClosed(reply: Reply, complete: boolean): void {
     if (!this.channel.detach(reply)) return;
-    this.#side.context.pings?.delete(this);
+    this.#pingDue.cancel();
     if (!complete) this.#side.owner.streamLost();
   }
 
   #opened(): void {
     this.#unansweredPing = undefined;
     this.#side.owner.streamOpened();
-    this.#side.context.pings?.add(this);
+    this.#side.context.pings?.add(this.#pingDue);
   }
 
   #hold(id: RequestId, held: Held): void {
