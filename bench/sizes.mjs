@@ -22,8 +22,8 @@
 /** @type {Sizes} */
 export const FULL = {
   rounds: 7,
-  warmMs: 1000,
-  measureMs: 2000,
+  warmMs: 500,
+  measureMs: 1000,
   concurrency: 32,
   largeConcurrency: 8,
   opening: 32,

@@ -57,7 +57,7 @@ describe('the head of a reply', () => {
 
   test('has none when more is to come', async () => {
     const answer = new Deferred<object>();
-    harness = await startScripted({ talk: (...args) => talk(...args).then(() => answer.promise) });
+    harness = await startScripted({ talk: async (...args) => (await talk(...args), answer.promise) });
     const session = await harness.session();
     const response = await session.request(1, 'talk');
     expect(response.headers.get('content-length')).toBeNull();

@@ -3,6 +3,7 @@ import { REJECT_REASONS, type CoreEvents, type Events, type RejectReason } from 
 import { openSession, type Opener } from '../sessions/open.js';
 import type { Registry } from '../sessions/registry.js';
 import type { Session } from '../sessions/session.js';
+import { replyEmpty } from '../transport/reply-empty.js';
 import { Reply } from '../transport/reply.js';
 import { createAcceptCheck } from './accept.js';
 import { sendJson } from './answer.js';
@@ -91,9 +92,7 @@ export class StatefulEndpoint implements Endpoint {
   async #delete(exchange: Exchange): Promise<void> {
     await this.#within(exchange, (session) => {
       void this.#registry.close(session, 'deleted');
-      exchange.res.statusCode = 200;
-      exchange.res.end();
-      return Promise.resolve();
+      return replyEmpty(exchange.res, 200);
     });
   }
 

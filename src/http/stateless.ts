@@ -146,7 +146,7 @@ class StatelessCall implements TransportOwner {
   release(): void {
     this.#holds -= 1;
     if (this.#holds > 0) return;
-    this.#context.end();
+    this.#context.ending.end();
     const closed = this.#server === undefined ? this.transport.close() : this.#builder.close(this.#server);
     void closed.finally(this.#onEnd);
   }

@@ -4,7 +4,24 @@ import type { OpeningRequest, ServerContext } from '../options.js';
 /** All of a context but what the session itself brings about. */
 export type ContextInit = Omit<ServerContext, 'signal'>;
 
-/** The context that `serverFactory` gets; its signal is made when it is first asked for, as most factories never do. */
+/** The end of what a factory's server is for, as an `AbortSignal` that is made when it is first asked for; most never are. */
+export class EndSignal {
+  #controller: AbortController | undefined;
+  #ended = false;
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#ended) this.#controller.abort();
+    return this.#controller.signal;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#controller?.abort();
+  }
+}
+
+/** The context that `serverFactory` gets. Not kept beyond the opening: a request's headers are larger than a session. */
 export class FactoryContext implements ServerContext {
   readonly sessionId: string | undefined;
   readonly principal: string | undefined;
@@ -13,8 +30,7 @@ export class FactoryContext implements ServerContext {
   readonly clientCapabilities: ClientCapabilities | undefined;
   readonly restored: boolean;
   readonly epoch: number;
-  #controller: AbortController | undefined;
-  #ended = false;
+  readonly #ending = new EndSignal();
 
   constructor(init: ContextInit) {
     this.sessionId = init.sessionId;
@@ -27,13 +43,11 @@ export class FactoryContext implements ServerContext {
   }
 
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.#ended) this.#controller.abort();
-    return this.#controller.signal;
+    return this.#ending.signal;
   }
 
-  end(): void {
-    this.#ended = true;
-    this.#controller?.abort();
+  /** What outlives the context. */
+  get ending(): EndSignal {
+    return this.#ending;
   }
 }

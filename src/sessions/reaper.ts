@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js';
-import { DueQueue } from '../due-queue.js';
+import { Due, DueQueue } from '../due-queue.js';
 import type { OrphanCause } from '../events.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Session } from './session.js';
@@ -41,7 +41,9 @@ export class Reaper {
   }
 
   opened(session: Session): void {
-    this.#lifetimes?.add(session.lifetimeDue, session.openedAt);
+    if (this.#lifetimes === undefined) return;
+    session.lifetimeDue = new Due(session);
+    this.#lifetimes.add(session.lifetimeDue, session.openedAt);
   }
 
   detached(session: Session): void {
@@ -58,7 +60,7 @@ export class Reaper {
 
   removed(session: Session): void {
     session.idleDue.cancel();
-    session.lifetimeDue.cancel();
+    session.lifetimeDue?.cancel();
   }
 
   longestOrphaned(): Session | undefined {

@@ -127,7 +127,7 @@ export class Registry implements SessionHome, ReaperActions {
     session.state = 'closing';
     this.#remove(session);
     void session.transport.close();
-    session.context.end();
+    session.ending.end();
     this.#events.emit('closed', before, reason);
     return this.#track(this.#closeServer(session));
   }

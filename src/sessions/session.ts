@@ -5,7 +5,7 @@ import type { OrphanCause, SessionInfo, SessionState } from '../events.js';
 import type { McpServerLike } from '../options.js';
 import type { TransportOwner } from '../transport/context.js';
 import type { HttpTransport } from '../transport/transport.js';
-import type { FactoryContext } from './context.js';
+import type { EndSignal, FactoryContext } from './context.js';
 
 /** Where a session lives: told when it gets its first lease, when it loses its last, and when its server ends it. */
 export interface SessionHome {
@@ -19,7 +19,7 @@ export interface SessionHome {
 export class Session implements TransportOwner {
   readonly id: string;
   readonly principal: string | undefined;
-  readonly context: FactoryContext;
+  readonly ending: EndSignal;
   readonly clientInfo: Implementation | undefined;
   /** When it was opened, by the router's clock. */
   openedAt: number;
@@ -37,7 +37,7 @@ export class Session implements TransportOwner {
   /** Its turn to be orphaned, or to expire. */
   readonly idleDue = new Due<Session>(this);
   /** The end of its `maxLifetime`. */
-  readonly lifetimeDue = new Due<Session>(this);
+  lifetimeDue: Due<Session> | undefined;
   readonly #home: SessionHome;
   #transport: HttpTransport | undefined;
   #leases = 0;
@@ -47,7 +47,7 @@ export class Session implements TransportOwner {
     this.id = id;
     this.principal = context.principal;
     this.clientInfo = context.clientInfo;
-    this.context = context;
+    this.ending = context.ending;
     this.#home = home;
     this.openedAt = home.clock.now();
     this.idleSince = this.openedAt;

@@ -19,7 +19,7 @@ export class Channel {
   #lastEventId: string | undefined;
   #finished = false;
   #replaying = false;
-  #last: Promise<void> = Promise.resolve();
+  #last: Promise<void> | undefined;
 
   constructor(view: EventView | undefined, streamId: string) {
     this.#view = view;
@@ -97,7 +97,7 @@ export class Channel {
   }
 
   #inTurn(job: () => Promise<void>): Promise<void> {
-    const done = this.#last.then(job);
+    const done = (this.#last ?? Promise.resolve()).then(job);
     this.#last = done.catch(ignore);
     return done;
   }

@@ -57,7 +57,7 @@ export class PendingRequests {
   readonly #context: TransportContext;
   readonly #requests = new Map<RequestId, PendingRequest>();
   /** Their streams that can be resumed, by stream ID. */
-  readonly #streams = new Map<string, RequestStream>();
+  #streams: Map<string, RequestStream> | undefined;
 
   constructor(side: TransportSide) {
     this.#side = side;
@@ -78,12 +78,12 @@ export class PendingRequests {
 
   /** The unsettled stream with that ID; undefined when it is finished. */
   stream(streamId: string): RequestStream | undefined {
-    return this.#streams.get(streamId);
+    return this.#streams?.get(streamId);
   }
 
   /** The unsettled stream whose last event that was. */
   streamEndingWith(eventId: string): RequestStream | undefined {
-    for (const stream of this.#streams.values()) if (stream.channel.endsWith(eventId)) return stream;
+    for (const stream of this.#streams?.values() ?? []) if (stream.channel.endsWith(eventId)) return stream;
     return undefined;
   }
 
@@ -100,7 +100,9 @@ export class PendingRequests {
   add(request: PendingRequest, resumable: boolean): void {
     this.#requests.set(request.key, request);
     this.#context.unanswered.add(request.due);
-    if (resumable) this.#streams.set(request.stream.channel.streamId, request.stream);
+    if (!resumable) return;
+    this.#streams ??= new Map();
+    this.#streams.set(request.stream.channel.streamId, request.stream);
   }
 
   /** Progress was reported, or something was asked of the client: the request is alive. */
@@ -136,7 +138,7 @@ export class PendingRequests {
     this.#context.events.emit('settled', request.method, outcome, this.#context.clock.now() - request.since);
     const { stream } = request;
     stream.settle(answer, eventId);
-    if (stream.settled) this.#streams.delete(stream.channel.streamId);
+    if (stream.settled) this.#streams?.delete(stream.channel.streamId);
   }
 
   #report(what: string, error: unknown): void {

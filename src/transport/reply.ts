@@ -14,6 +14,13 @@ const LONG = 16_384;
 const ignore = (): void => undefined;
 const flush = (reply: Reply): void => reply.flush();
 
+/** UTF-8. `Buffer.from` measures the text first; where all is ASCII, as most long texts are, its length is known. */
+function encode(text: string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(text.length);
+  const { read, written } = new TextEncoder().encodeInto(text, bytes);
+  return read === text.length ? bytes : Buffer.concat([bytes.subarray(0, written), Buffer.from(text.slice(read))]);
+}
+
 function frame(json: string, eventId: string | undefined): string {
   return eventId === undefined
     ? `event: message\ndata: ${json}\n\n`
@@ -213,7 +220,7 @@ export class Reply {
 
   #end(text: string): void {
     // Node puts a string into one write with the head; a long one is better encoded once than measured and then encoded.
-    const body = text.length > LONG ? Buffer.from(text) : text;
+    const body = text.length > LONG ? encode(text) : text;
     if (!this.#headSent) this.#sendHead(Buffer.byteLength(body));
     this.#res.end(body);
   }

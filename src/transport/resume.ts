@@ -3,6 +3,7 @@ import { Refusal } from '../errors.js';
 import type { TransportSide } from './context.js';
 import type { EventView } from './event-view.js';
 import type { PendingRequests } from './pending.js';
+import { replyEmpty } from './reply-empty.js';
 import { Reply } from './reply.js';
 import type { StandaloneStream } from './standalone-stream.js';
 
@@ -54,11 +55,7 @@ async function replayFinished(
 ): Promise<void> {
   const missed = await view.eventsAfter(lastEventId, streamId);
   if (missed === undefined) throw new Refusal('unknownEventId');
-  if (missed.length === 0) {
-    res.statusCode = 204;
-    res.end();
-    return;
-  }
+  if (missed.length === 0) return replyEmpty(res, 204);
   const reply = new Reply(res, 'request', side, { replyClosed: () => undefined });
   for (const { id, json } of missed) {
     reply.event(json, id);

@@ -24,8 +24,8 @@ export class StandaloneStream implements ReplyListener {
    * Requests sent while no stream is open. The SDK's client opens its stream after `notifications/initialized`, so a server
    * that asks for the client's roots just then would otherwise wait for its time-out.
    */
-  readonly #held = new Map<RequestId, Held>();
-  readonly #pingDue = new Due<{ ping(): void }>(this);
+  #held: Map<RequestId, Held> | undefined;
+  #pingDue: Due<{ ping(): void }> | undefined;
   #unansweredPing: string | undefined;
   /** Why it may not be opened again. */
   #stopped: ErrorName | undefined;
@@ -51,7 +51,7 @@ export class StandaloneStream implements ReplyListener {
     this.channel.reply = reply;
     this.#opened();
     // What is held has IDs of its own; they are older than that of a priming event would be.
-    if (primed && this.#held.size === 0) await this.channel.prime();
+    if (primed && this.#held === undefined) await this.channel.prime();
     else reply.begin();
     this.#sendHeld(reply, false);
   }
@@ -101,7 +101,7 @@ export class StandaloneStream implements ReplyListener {
     }
     this.#unansweredPing = randomUUID();
     this.channel.reply?.event(JSON.stringify({ jsonrpc: '2.0', id: this.#unansweredPing, method: 'ping' }));
-    this.#side.context.pings?.add(this.#pingDue);
+    this.#pingLater();
   }
 
   /** Whether the answer is one to our own ping. */
@@ -113,17 +113,23 @@ export class StandaloneStream implements ReplyListener {
 
   replyClosed(reply: Reply, complete: boolean): void {
     if (!this.channel.detach(reply)) return;
-    this.#pingDue.cancel();
+    this.#pingDue?.cancel();
     if (!complete) this.#side.owner.streamLost();
   }
 
   #opened(): void {
     this.#unansweredPing = undefined;
     this.#side.owner.streamOpened();
+    this.#pingLater();
+  }
+
+  #pingLater(): void {
+    this.#pingDue ??= new Due<{ ping(): void }>(this);
     this.#side.context.pings?.add(this.#pingDue);
   }
 
   #hold(id: RequestId, held: Held): void {
+    this.#held ??= new Map();
     if (this.#held.size >= MAX_HELD) {
       throw new Error('The client has no SSE stream open, and too many requests wait for one already');
     }
@@ -133,15 +139,15 @@ export class StandaloneStream implements ReplyListener {
   /** Sends what is held, if the reply carries the stream. What a resume has sent is not sent again: all that was stored. */
   #sendHeld(reply: Reply, resumed: boolean): void {
     if (this.channel.reply !== reply || !reply.live) return;
-    for (const { json, eventId } of this.#held.values()) {
+    for (const { json, eventId } of this.#held?.values() ?? []) {
       if (!resumed || eventId === undefined) reply.event(json, eventId);
     }
-    this.#held.clear();
+    this.#held = undefined;
   }
 
   /** Takes back a request that waits still when the server cancels it. */
   #withdraw(message: JSONRPCMessage): void {
     if (!('method' in message) || message.method !== 'notifications/cancelled') return;
-    this.#held.delete(message.params?.requestId as RequestId);
+    this.#held?.delete(message.params?.requestId as RequestId);
   }
 }

@@ -15,6 +15,7 @@ import { EventView } from './event-view.js';
 import { isResponse } from './jsonrpc.js';
 import { keyOf, PendingRequest, PendingRequests, type Answer } from './pending.js';
 import { RequestStream } from './request-stream.js';
+import { replyEmpty } from './reply-empty.js';
 import { resume } from './resume.js';
 import { StandaloneStream } from './standalone-stream.js';
 
@@ -122,17 +123,14 @@ export class HttpTransport implements Transport, TransportSide {
     const requests = messages.filter((message) => 'method' in message && 'id' in message);
     if (requests.length === 0) {
       for (const message of messages) this.#take(message, extra);
-      res.statusCode = 202;
-      res.end();
-      return;
+      return replyEmpty(res, 202);
     }
 
     this.#pending.refuseDuplicates(requests);
     const stream = new RequestStream(res, this, requests.length, batch, this.#view);
-    const since = this.context.clock.now();
     const resumable = this.#view !== undefined;
     for (const { id, method } of requests) {
-      this.#pending.add(new PendingRequest(id, method, since, stream, this), resumable);
+      this.#pending.add(new PendingRequest(id, method, this.context.clock.now(), stream, this), resumable);
     }
     const primed = resumable && version >= PRIMING_SINCE && !stream.json;
     if (primed) await stream.channel.prime();
@@ -192,6 +190,8 @@ export class HttpTransport implements Transport, TransportSide {
     } catch (error) {
       this.#report('the server threw on close', error);
     }
+    // The server hangs on them, and it is many times as large as what may still hold a closed transport.
+    this.onmessage = this.onerror = this.onclose = undefined;
     this.owner.transportClosed();
     return Promise.resolve();
   }
