@@ -22,7 +22,7 @@
 /** @type {Sizes} */
 export const FULL = {
   rounds: 7,
-  warmMs: 500,
+  warmMs: 800,
   measureMs: 1000,
   concurrency: 32,
   largeConcurrency: 8,

@@ -27,6 +27,8 @@ const STEPS = [
   { name: 'package', command: npm('package') },
   { name: 'conformance', command: npm('conformance') },
   { name: 'smoke', command: npm('smoke') },
+  // Whether every contender still works; its numbers mean nothing.
+  { name: 'bench', command: [...npm('bench'), '--', '--quick'] },
 ];
 
 function jestStep(name, command, env = {}) {

@@ -8,7 +8,7 @@ export interface ReplyListener {
   replyClosed(reply: Reply, complete: boolean): void;
 }
 
-/** Characters from which on a body is encoded before it is handed to Node. */
+/** Characters from which on text is written at once, and a whole body encoded before it is handed to Node. */
 const LONG = 16_384;
 
 const ignore = (): void => undefined;
@@ -169,8 +169,7 @@ export class Reply {
   #last(text: string): void {
     if (!this.live) return;
     this.#ended = true;
-    this.#text += text;
-    this.#flushSoon();
+    this.#say(text);
   }
 
   #write(text: string): void {
@@ -183,18 +182,21 @@ export class Reply {
       this.#streaming = true;
       this.#context.events.emit('streamOpened', this.#kind);
     }
-    this.#text += text;
-    // Who awaits each message, and nothing else, never lets a turn end: back-pressure is felt only through the socket.
-    if (this.#text.length > LONG) this.flush();
-    else this.#flushSoon();
+    this.#say(text);
     this.#context.quiet.add(this.#quiet);
   }
 
-  /** An immediate for each reply, as it keeps the request's own `AsyncLocalStorage` for whoever hears the response end. */
-  #flushSoon(): void {
-    if (this.#flushing) return;
-    this.#flushing = true;
-    setImmediate(flush, this);
+  #say(text: string): void {
+    this.#text += text;
+    // Who awaits each message, and nothing else, never lets a turn end, and feels back-pressure only through the socket. Nor
+    // is there anything to be won by waiting with much.
+    if (this.#text.length > LONG) {
+      this.flush();
+    } else if (!this.#flushing) {
+      this.#flushing = true;
+      // One for each reply: it keeps the request's own `AsyncLocalStorage` for whoever hears the response end.
+      setImmediate(flush, this);
+    }
   }
 
   /**
