@@ -37,10 +37,11 @@ function reportDirectory({ out, quick, profile, works, contenders }, { rounds })
   return whole && !quick && !profile ? BENCH : mkdtempSync(join(tmpdir(), 'bench-'));
 }
 
-/** Writes the report of an earlier run again. */
+/** Writes the report of earlier runs again: a whole one, or its parts. A ratio is always one within a work, so of one part. */
 function reportAgain({ from, out }) {
-  const { outcomes, run } = JSON.parse(readFileSync(from, 'utf8'));
-  writeReport(out ?? BENCH, { results: new Results(outcomes), run, works: WORKS });
+  const parts = from.map((file) => JSON.parse(readFileSync(file, 'utf8')));
+  const results = new Results(Object.assign({}, ...parts.map(({ outcomes }) => outcomes)));
+  writeReport(out ?? BENCH, { results, runs: parts.map(({ run }) => run), works: WORKS });
 }
 
 async function measureAll(options) {
@@ -52,15 +53,15 @@ async function measureAll(options) {
 
   const results = new Results();
   const run = { ...describeMachine(), sizes };
-  const keep = () =>
+  const keep = () => {
+    run.finishedAt = new Date().toISOString();
+    run.loadAfter = load();
     writeFileSync(join(CACHE, 'samples.json'), JSON.stringify({ run, outcomes: results.outcomes }, undefined, 1));
+  };
   const runner = new Runner(sizes, CACHE, results, options.profile);
   const tally = await carryOut(schedule(works, contenders, sizes), runner, keep);
 
-  run.finishedAt = new Date().toISOString();
-  run.loadAfter = load();
-  keep();
-  writeReport(directory, { results, run, works });
+  writeReport(directory, { results, runs: [run], works });
   console.log(`written: ${join(directory, 'RESULTS.md')}`);
   return tally;
 }

@@ -8,7 +8,7 @@ const USAGE = `Usage: npm run bench -- [options]
   --rounds n           how many rounds
   --out directory      where to write; default: bench/ for a full run, else a temporary directory
   --profile            also writes a CPU profile of each contender to bench/.cache/, for run/top.mjs to read
-  --from samples.json  write the report of an earlier run again
+  --from a.json,b.json write the report of earlier runs again; of a work that is in several, the last
   --list               the names of works and contenders
 `;
 
@@ -22,7 +22,7 @@ export class UsageError extends Error {}
  * @property {readonly string[] | undefined} contenders
  * @property {number | undefined} rounds
  * @property {string | undefined} out
- * @property {string | undefined} from
+ * @property {readonly string[] | undefined} from
  * @property {boolean} profile
  * @property {boolean} list
  *
@@ -41,7 +41,7 @@ export function parseOptions(args, known) {
     contenders: names('contenders', values.contenders, known.contenders),
     rounds: count('rounds', values.rounds),
     out: values.out,
-    from: values.from,
+    from: values.from?.split(','),
   };
 }
 

@@ -1,10 +1,11 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { memoryEventStore } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
 import { initializeBody, post } from '../support/harness.js';
 import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { answerOf } from '../support/raw-session.js';
 import { REPLIES, startScripted, type Method, type Scripted } from '../support/scripted.js';
-import { Deferred, never, soon } from '../support/waiting.js';
+import { Deferred, never, soon, until } from '../support/waiting.js';
 
 let harness: Scripted;
 afterEach(() => harness.close());
@@ -74,6 +75,37 @@ describe('the head of a reply', () => {
       expect(await answerOf(response)).toMatchObject({ id: 0, result: {} });
     },
   );
+});
+
+test('ends in the AsyncLocalStorage of its own request, also where many replies end in one turn of the event loop', async () => {
+  const storage = new AsyncLocalStorage<string>();
+  const heard: [mine: string, stored: string | undefined][] = [];
+  const gate = new Deferred();
+  let waiting = 0;
+  const work: Method = async () => {
+    waiting += 1;
+    await gate.promise;
+    return {};
+  };
+  harness = await startScripted({ work }, {}, undefined, (app, router) => {
+    app.use((req, res, next) => {
+      const mine = req.headers['x-request'];
+      if (typeof mine !== 'string') return next();
+      res.once('finish', () => heard.push([mine, storage.getStore()]));
+      storage.run(mine, next);
+    });
+    app.use('/mcp', router);
+  });
+  const session = await harness.session();
+  const names = Array.from({ length: 20 }, (_, n) => `request ${n}`);
+  const call = (name: string, id: number) =>
+    post(harness.url, { jsonrpc: '2.0', id, method: 'work' }, { ...session.headers, 'x-request': name }).then(answerOf);
+  const replies = names.map(call);
+  await until('all wait', () => waiting === names.length);
+  gate.resolve();
+  await Promise.all(replies);
+  await until('all are heard', () => heard.length === names.length);
+  expect(heard.sort()).toEqual(names.map((name) => [name, name]).sort());
 });
 
 describe('a reply without output', () => {

@@ -15,12 +15,14 @@ import { range } from './format.mjs';
  */
 
 /**
- * Of two entries, whether it is fair to compare them: the same reply format is not asked for, but who does not have
- * `createHttpServer` is not held against who has it, and a cheap factory not against a usual one, where both can be had.
+ * Of two entries in a work, whether it is fair to compare them: the same reply format is not asked for, but who does not have
+ * `createHttpServer` is not held against who has it, nor a usual factory against a cheap one. Who takes no factory has its
+ * tools' schemas made once, as the cheap one does.
  */
-function comparable(ours, rival) {
+function comparable(work, ours, rival) {
   if (rival.contender.options?.fast && !ours.contender.options.fast) return false;
-  return !rival.contender.cheap || rival.settings.factory === ours.settings.factory;
+  if (rival.contender.cheap) return rival.settings.factory === ours.settings.factory;
+  return ours.settings.factory === 'cheap' || work.settings.every(({ factory }) => factory === 'usual');
 }
 
 /**
@@ -44,7 +46,7 @@ export function losses(works, contenders, figures) {
     const judged = work.columns.filter((column) => column.judged);
     return ours.flatMap((our) =>
       rivals
-        .filter((rival) => comparable(our, rival))
+        .filter((rival) => comparable(work, our, rival))
         .flatMap((rival) => judged.map((column) => compare(work, our, rival, column, figures)))
         .filter((loss) => loss !== undefined),
     );

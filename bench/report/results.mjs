@@ -8,7 +8,9 @@ import { workTable } from './work-table.mjs';
 
 const minutes = (from, to) => Math.round((new Date(to).getTime() - new Date(from).getTime()) / 60_000);
 
-function machine(run) {
+/** @param {readonly any[]} runs One, or the parts of one that was not made in one go. */
+function machine(runs) {
+  const run = runs.at(-1);
   return table(
     ['', ''],
     [
@@ -16,20 +18,25 @@ function machine(run) {
       ['memory', `${run.memoryGiB} GiB`],
       ['system', run.system],
       ['Node', `${run.node} (V8 ${run.v8})`],
-      ['measured', `${run.startedAt} to ${run.finishedAt}, ${minutes(run.startedAt, run.finishedAt)} minutes`],
-      ['load average', `${number(run.load, 2)} before, ${number(run.loadAfter, 2)} after (the run itself is one)`],
-      ['commit', run.commit ?? 'unknown'],
       [
         'versions',
         Object.entries(run.versions)
           .map(([name, version]) => `${name} ${version}`)
           .join(', '),
       ],
-      ['command', `\`${run.command}\``],
+      ...runs.flatMap((part, index) => partRows(part, runs.length > 1 ? `, part ${index + 1}` : '')),
     ],
     2,
   );
 }
+
+const partRows = (run, part) => [
+  [`measured${part}`, `${run.startedAt} to ${run.finishedAt}, ${minutes(run.startedAt, run.finishedAt)} minutes`],
+  [`load average${part}`, `${number(run.load, 2)} before, ${number(run.loadAfter, 2)} after (the run itself is one)`],
+  [`commit${part}`, run.commit ?? 'unknown'],
+  // Where it was written to says nothing of the run.
+  [`command${part}`, `\`${run.command.replace(/ --out \S+/, '')}\``],
+];
 
 function method({ sizes }) {
   return `Each number is the median of ${sizes.rounds} rounds, with the least and the most in brackets. Rounds are interleaved (A B C A B
@@ -76,9 +83,15 @@ function generator(works, figures) {
   return lines.join(' ');
 }
 
+const RIVALS =
+  'Each is held against ours in SSE with the same kind of `serverFactory`; who takes none, and makes the schemas of its tools ' +
+  'once, against ours with the cheap one where a work has it. Only who listens with `createHttpServer` is left out where ours does not.';
+
 function whereWeLose(found) {
-  if (found.length === 0) return 'Nowhere in this run: no peer is ahead in throughput, CPU, p99 latency or memory.';
-  return table(['work', 'number', 'ours', 'ahead of us', 'ours / theirs', 'in every round'], lossRows(found), 4);
+  if (found.length === 0)
+    return `Nowhere in this run: no peer is ahead in the median of throughput, CPU, p99 latency or memory. ${RIVALS}`;
+  const rows = table(['work', 'number', 'ours', 'ahead of us', 'ours / theirs', 'in every round'], lossRows(found), 4);
+  return `By medians. ${RIVALS}\n\n${rows}`;
 }
 
 /** @param {readonly import('./losses.mjs').Loss[]} found */
@@ -93,11 +106,11 @@ function aheadRow(found) {
  *
  * @param {object} report
  * @param {import('./figures.mjs').Figures} report.figures
- * @param {any} report.run
+ * @param {readonly any[]} report.runs
  * @param {readonly import('../works/work.mjs').Work[]} report.works
  * @param {readonly { file: string, title: string }[]} report.plots
  */
-export function resultsPage({ figures, run, works, plots }) {
+export function resultsPage({ figures, runs, works, plots }) {
   const found = losses(works, CONTENDERS, figures);
   const sections = works.map(
     (work) => `## ${work.title}\n\n${work.about}\n\n${workTable(work, entriesOf(work, CONTENDERS), figures)}`,
@@ -105,8 +118,8 @@ export function resultsPage({ figures, run, works, plots }) {
   return `${[
     '# Results',
     'Written by `npm run bench`; nothing here is typed by hand.',
-    machine(run),
-    method(run),
+    machine(runs),
+    method(runs.at(-1)),
     '## Targets',
     'Ratios to the SDK v1 wiring over Express in SSE, plain, of the same run, unless a row says otherwise.',
     targetTable(figures, [aheadRow(found)]),

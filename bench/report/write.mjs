@@ -11,13 +11,13 @@ import { resultsPage } from './results.mjs';
  * @param {string} directory
  * @param {object} report
  * @param {import('../run/results.mjs').Results} report.results
- * @param {any} report.run The machine and the sizes.
+ * @param {readonly any[]} report.runs The machine and the sizes of each part.
  * @param {readonly import('../works/work.mjs').Work[]} report.works
  */
-export function writeReport(directory, { results, run, works }) {
+export function writeReport(directory, { results, runs, works }) {
   const figures = new Figures(results);
   const plots = plotsOf(figures, CONTENDERS);
   mkdirSync(join(directory, 'plots'), { recursive: true });
   for (const { file, svg } of plots) writeFileSync(join(directory, file), svg);
-  writeFileSync(join(directory, 'RESULTS.md'), resultsPage({ figures, run, works, plots }));
+  writeFileSync(join(directory, 'RESULTS.md'), resultsPage({ figures, runs, works, plots }));
 }

@@ -1,5 +1,8 @@
 import { fork } from 'node:child_process';
-import { openSync, readFileSync, closeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+
+/** Bytes from the end of a log that a failure is told with. */
+const SHOWN = 2_000;
 
 /** A process of the benchmark's, which does what it is asked for. */
 export class Child {
@@ -75,6 +78,11 @@ export class Child {
   }
 
   #lastLines() {
-    return readFileSync(this.#log, 'utf8').trimEnd().split('\n').slice(-5).join(' | ') || 'it wrote nothing';
+    // Some write gigabytes.
+    const bytes = Buffer.alloc(SHOWN);
+    const fd = openSync(this.#log, 'r');
+    const read = readSync(fd, bytes, 0, SHOWN, Math.max(0, fstatSync(fd).size - SHOWN));
+    closeSync(fd);
+    return bytes.toString('utf8', 0, read).trimEnd().split('\n').slice(-5).join(' | ') || 'it wrote nothing';
   }
 }
