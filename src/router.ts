@@ -1,3 +1,4 @@
+import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { MAX_TIMER } from './checks.js';
 import { DueQueue } from './due-queue.js';
@@ -166,7 +167,7 @@ function createLifecycle(endpoint: Endpoint, { clock }: ResolvedOptions) {
   const closeAll = async (): Promise<void> => {
     await endpoint.close();
     // Replies are written at the end of the turn that ends them, and who awaits this may then close every socket.
-    await new Promise((resolve) => setImmediate(resolve));
+    await endOfTurn();
   };
   const close = (): Promise<void> => (closing ??= closeAll());
   const drainThenClose = async (timeoutMs: number): Promise<void> => {

@@ -1,18 +1,20 @@
 import type { OrphanCause } from '../../src/events.js';
+import type { ResolvedOptions } from '../../src/options.js';
 
 /** The options that the model knows of. */
-export interface Settings {
-  readonly ttl: number;
-  readonly orphanAfter: number;
-  readonly orphanTtl: number;
-  readonly maxLifetime: number | undefined;
-  readonly requestTimeout: number;
-  readonly openTimeout: number;
-  readonly keepAlive: number;
-  readonly maxSessions: number;
-  readonly maxSessionsPerPrincipal: number | undefined;
-  readonly enableJsonResponse: boolean;
-}
+export type Settings = Pick<
+  ResolvedOptions,
+  | 'ttl'
+  | 'orphanAfter'
+  | 'orphanTtl'
+  | 'maxLifetime'
+  | 'requestTimeout'
+  | 'openTimeout'
+  | 'keepAlive'
+  | 'maxSessions'
+  | 'maxSessionsPerPrincipal'
+  | 'enableJsonResponse'
+>;
 
 /** A request of the tool that is not settled. */
 export interface ModelCall {

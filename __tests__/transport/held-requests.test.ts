@@ -87,6 +87,19 @@ describe('requests of the server while no standalone stream is open', () => {
     },
   );
 
+  test('that were all cancelled leave the stream its priming event, to resume from (spec 2025-11-25, basic/transports)', async () => {
+    harness = await startScripted({}, { eventStore: memoryEventStore() });
+    const session = await harness.session({ capabilities: { roots: {} } });
+    const giveUp = new AbortController();
+    const asked = ask(giveUp.signal);
+    await setImmediate();
+    giveUp.abort();
+    await expect(asked).rejects.toThrow();
+    await setImmediate();
+    const first = await (await session.stream()).block();
+    expect(first).toMatchObject({ data: '', id: expect.stringMatching(/./) as unknown });
+  });
+
   test('reach a client that resumes once, not as what it missed and again as what was held', async () => {
     harness = await startScripted({}, { eventStore: memoryEventStore() });
     const session = await harness.session({ capabilities: { roots: {} } });

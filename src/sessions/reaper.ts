@@ -59,7 +59,7 @@ export class Reaper {
   }
 
   removed(session: Session): void {
-    session.idleDue.cancel();
+    this.attached(session);
     session.lifetimeDue?.cancel();
   }
 

@@ -99,7 +99,7 @@ export class PendingRequests {
 
   add(request: PendingRequest, resumable: boolean): void {
     this.#requests.set(request.key, request);
-    this.#context.unanswered.add(request.due);
+    this.#context.unanswered.add(request.due, request.since);
     if (!resumable) return;
     this.#streams ??= new Map();
     this.#streams.set(request.stream.channel.streamId, request.stream);

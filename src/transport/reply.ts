@@ -81,7 +81,7 @@ export class Reply {
     return (this.#streaming || !res.headersSent) && res.socket?.destroyed !== true;
   }
 
-  /** Whether the SSE head is out. */
+  /** Whether it has become an SSE stream: something was said on it before its end. */
   get streaming(): boolean {
     return this.#streaming;
   }

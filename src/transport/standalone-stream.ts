@@ -51,7 +51,7 @@ export class StandaloneStream implements ReplyListener {
     this.channel.reply = reply;
     this.#opened();
     // What is held has IDs of its own; they are older than that of a priming event would be.
-    if (primed && this.#held === undefined) await this.channel.prime();
+    if (primed && (this.#held?.size ?? 0) === 0) await this.channel.prime();
     else reply.begin();
     this.#sendHeld(reply, false);
   }
@@ -124,8 +124,10 @@ export class StandaloneStream implements ReplyListener {
   }
 
   #pingLater(): void {
+    const { pings } = this.#side.context;
+    if (pings === undefined) return;
     this.#pingDue ??= new Due<{ ping(): void }>(this);
-    this.#side.context.pings?.add(this.#pingDue);
+    pings.add(this.#pingDue);
   }
 
   #hold(id: RequestId, held: Held): void {
