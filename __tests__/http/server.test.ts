@@ -232,6 +232,12 @@ function wired({ method, path, version, headers, body, chunked }: WireRequest, l
   ].join('\r\n');
 }
 
+/** Node writes `100 Continue` when it has read a request's head, be it amid the answer to another: its place is a matter of time. */
+function interimLast(answer: string): string {
+  const [first, ...rest] = answer.split('HTTP/1.1 100 Continue\r\n\r\n');
+  return `${[first, ...rest].join('')} and ${rest.length} times 100 Continue`;
+}
+
 describe.each(EXPRESSES)('%s', (_version, express) => {
   describe.each(PAIRS)('over %s', (_protocol, theirs, ours) => {
     let pair: [http.Server, http.Server];
@@ -243,7 +249,7 @@ describe.each(EXPRESSES)('%s', (_version, express) => {
     /** The answer, which both servers give. */
     async function same(...pieces: string[]): Promise<string> {
       const [expected, answer] = await Promise.all(pair.map((server) => send(server, ...pieces)));
-      expect(answer).toBe(expected);
+      expect(interimLast(answer!)).toBe(interimLast(expected!));
       return answer!;
     }
 
