@@ -1,6 +1,6 @@
 // Imports run one way: router → http, observe, cluster → sessions → transport → stores, and all may import the leaves.
 // What is not allowed here is refused, so a new folder must first be given its place.
-const LEAVES = '^src/(checks|errors|clock|due-queue|events|options|resolve-options)[.]ts$';
+const LEAVES = '^src/(checks|errors|clock|due-queue|events|options|resolve-options|stores/session-store)[.]ts$';
 
 /** From the top down; parts on the same level do not import one another. */
 const LEVELS = [['index'], ['router'], ['http', 'observe', 'cluster'], ['sessions'], ['transport'], ['stores']];
@@ -12,6 +12,7 @@ export default {
   allowed: [
     { from: {}, to: { path: LEAVES } },
     { from: { path: '^src/([^/]+)/' }, to: { path: '^src/$1/' } },
+    { from: { path: path(['testing']) }, to: { path: path(['stores']) } }, // an entry of its own, which nothing imports
     ...LEVELS.slice(0, -1).map((level, i) => ({
       from: { path: path(level) },
       to: { path: path(LEVELS.slice(i + 1).flat()) },

@@ -10,6 +10,8 @@ const config: Config = {
   moduleNameMapper: {
     ...express4,
     '^express-mcp-router$': '<rootDir>/src/index.ts',
+    '^express-mcp-router/(stores|testing)$': '<rootDir>/src/$1/index.ts',
+    '^express-mcp-router/redis$': '<rootDir>/src/stores/redis.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   transform: {

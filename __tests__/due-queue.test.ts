@@ -74,10 +74,11 @@ class Trial {
   }
 
   #add(item: string, ago: number): void {
-    // The contract of `since`: never earlier than that of the one before, which may be the same item's.
-    const since = Math.max(this.clock.now() - ago, this.#waiting.at(-1)?.since ?? 0);
+    const since = this.clock.now() - ago;
     const dueAt = Math.max(since + this.#delay, this.clock.now());
-    this.#waiting = [...this.#waiting.filter((waiting) => waiting.item !== item), { item, since, dueAt }];
+    const others = this.#waiting.filter((waiting) => waiting.item !== item);
+    const earlier = others.filter((waiting) => waiting.since <= since);
+    this.#waiting = [...earlier, { item, since, dueAt }, ...others.slice(earlier.length)];
     if (ago === 0) this.#queue.add(this.#place(item));
     else this.#queue.add(this.#place(item), since);
   }

@@ -111,6 +111,10 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   pingInterval: timer,
   maxStreamBuffer: count,
   eventStore: having('storeEvent', 'replayEventsAfter'),
+  store: having('create', 'get', 'update', 'destroy', 'claim'),
+  // Alone it contradicts the defaults of `ttl` and `orphanAfter` when it is larger.
+  hibernateAfter: whole(1_739_999),
+  staleSessions: text(/^(reject|reissue)$/, 'reject', 'reissue', 'Reject', 'reissue ', '', 7, true),
   metrics: orFalse(metrics),
   logger: orFalse(having(...LOGGER)),
   path: text(

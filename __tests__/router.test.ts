@@ -12,9 +12,9 @@ describe('the router in an Express app', () => {
     expect(tools.map((tool) => tool.name)).toEqual(['echo']);
     const result = await client.callTool({ name: 'echo', arguments: { text: 'hello' } });
     expect(result.content).toEqual([{ type: 'text', text: 'hello' }]);
-    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0 });
+    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0, hibernated: 0 });
     const transport = client.transport as StreamableHTTPClientTransport;
     await transport.terminateSession();
-    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
   });
 });

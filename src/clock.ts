@@ -5,6 +5,8 @@ export interface Clock {
   /** Like the global one; the timer must not keep the process alive. */
   setTimeout(callback: () => void, ms: number): unknown;
   clearTimeout(timer: unknown): void;
+  /** Milliseconds since 1970, for what outlives the process: no monotonic clock does. Default: `Date.now`. */
+  wallTime?(): number;
 }
 
 /** Node's own clock, its timers unref'ed. */
@@ -13,3 +15,5 @@ export const systemClock: Clock = {
   setTimeout: (callback, ms) => setTimeout(callback, ms).unref(),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
 };
+
+export const wallTime = (clock: Clock): number => clock.wallTime?.() ?? Date.now();

@@ -22,8 +22,9 @@ export class Due<T> {
 /**
  * Items that are each due a fixed time after they were added, behind a single timer.
  *
- * As the time is the same for all, insertion order is due order: the timer looks at the oldest only, and its cost follows
- * the number that are due, not the number that wait. Adding an item again moves it to the end.
+ * As the time is the same for all, insertion order is due order, but for an item that began to wait before it came here. The
+ * timer looks at the oldest only: its cost follows the number that are due, not the number that wait. Adding an item again
+ * moves it to the end.
  *
  * A linked list whose links are cut when an item leaves. A `Map` in which each request is entered for a moment would be
  * rebuilt all the time, and each of its discarded tables keeps what it last held from an early garbage collection, with all
@@ -36,6 +37,7 @@ export class DueQueue<T> {
   #first: Due<T> | undefined;
   #last: Due<T> | undefined;
   #timer: unknown;
+  #timerAt = 0;
 
   constructor(clock: Clock, delay: number, onDue: (item: T) => void) {
     this.#clock = clock;
@@ -43,18 +45,17 @@ export class DueQueue<T> {
     this.#onDue = onDue;
   }
 
-  /** @param since - When the item began to wait, if that was earlier than now; never earlier than that of the one before. */
+  /** @param since - When the item began to wait, if that was earlier than now. The more began later, the more it costs. */
   add(due: Due<T>, since = this.#clock.now()): void {
     // Within the queue its timer goes on.
     if (due.queue === this) this.#unlink(due);
     else due.cancel();
     due.queue = this;
     due.at = since + this.#delay;
-    due.before = this.#last;
-    if (this.#last === undefined) this.#first = due;
-    else this.#last.after = due;
-    this.#last = due;
-    this.#timer ??= this.#clock.setTimeout(this.#run, Math.max(0, due.at - this.#clock.now()));
+    let before = this.#last;
+    while (before !== undefined && before.at > due.at) before = before.before;
+    this.#link(due, before);
+    if (before === undefined) this.#arm(due);
   }
 
   /** A queue without items has no timer; one with later items leaves it to run, find nothing due and set itself anew. */
@@ -80,11 +81,19 @@ export class DueQueue<T> {
     } finally {
       // Also when a handler threw, as the others still wait; and for the oldest, whatever a handler has added.
       this.#stop();
-      if (this.#first !== undefined) {
-        this.#timer = this.#clock.setTimeout(this.#run, Math.max(0, Math.ceil(this.#first.at - this.#clock.now())));
-      }
+      if (this.#first !== undefined) this.#arm(this.#first);
     }
   };
+
+  #link(due: Due<T>, before: Due<T> | undefined): void {
+    const after = before === undefined ? this.#first : before.after;
+    due.before = before;
+    due.after = after;
+    if (before === undefined) this.#first = due;
+    else before.after = due;
+    if (after === undefined) this.#last = due;
+    else after.before = due;
+  }
 
   #unlink(due: Due<T>): void {
     if (due.before === undefined) this.#first = due.after;
@@ -92,6 +101,16 @@ export class DueQueue<T> {
     if (due.after === undefined) this.#last = due.before;
     else due.after.before = due.before;
     due.queue = due.before = due.after = undefined;
+  }
+
+  /** Sets the timer for an item, unless it will look sooner anyway. */
+  #arm({ at }: Due<T>): void {
+    const now = this.#clock.now();
+    const delay = Math.max(1, Math.ceil(at - now));
+    if (this.#timer !== undefined && this.#timerAt <= now + delay) return;
+    this.#stop();
+    this.#timerAt = now + delay;
+    this.#timer = this.#clock.setTimeout(this.#run, delay);
   }
 
   #stop(): void {

@@ -69,9 +69,15 @@ export const ERRORS = {
     message: 'Service Unavailable: too many sessions of this principal',
   },
   draining: { status: 503, code: -32000, message: 'Service Unavailable: shutting down' },
+  restoreFailed: { status: 503, code: -32000, message: 'Service Unavailable: the session could not be restored now' },
   storeUnavailable: { status: 503, code: -32000, message: 'Service Unavailable: the store does not answer' },
   requestTimedOut: { status: 200, code: -32001, message: 'Request timed out' },
   requestCancelled: { status: 200, code: -32000, message: 'Request cancelled' },
+  outcomeUnknown: {
+    status: 200,
+    code: -32000,
+    message: 'The server was restarted while the request ran: its outcome is unknown',
+  },
   sessionClosed: { status: 200, code: -32000, message: 'Session closed' },
 } as const satisfies Record<string, ErrorRow>;
 

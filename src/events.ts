@@ -1,4 +1,4 @@
-import type { ErrorName } from './errors.js';
+import { Refusal, type ErrorName } from './errors.js';
 
 // Each set is closed, and fit for the labels of a metric.
 
@@ -16,9 +16,20 @@ export const REJECT_REASONS = [
   'draining',
   'openTimeout',
   'internalError',
-] as const satisfies readonly ErrorName[];
-/** Why a new session was refused: the name of what the client was answered. */
+  'storeUnavailable',
+  'restoreFailed',
+  'unrestorable',
+] as const satisfies readonly (ErrorName | 'unrestorable')[];
+/**
+ * Why a session was refused, new or to be restored: the name of what the client was answered; `unrestorable` where its
+ * record can never be restored, which was removed and answered with 404.
+ */
 export type RejectReason = (typeof REJECT_REASONS)[number];
+
+/** As what a failed opening counts; undefined when it was not refused, but given up. */
+export function rejectReason(error: unknown): RejectReason | undefined {
+  return error instanceof Refusal ? REJECT_REASONS.find((reason) => reason === error.reason) : 'internalError';
+}
 
 export const OUTCOMES = ['ok', 'error', 'cancelled', 'timeout', 'closed'] as const;
 /** How a request ended, as far as the session layer can tell. */
@@ -28,14 +39,14 @@ export const STREAM_KINDS = ['request', 'standalone'] as const;
 /** The two kinds of SSE stream: the reply of a POST, and the one a GET opens. */
 export type StreamKind = (typeof STREAM_KINDS)[number];
 
-export type SessionState = 'initializing' | 'active' | 'orphaned' | 'closing' | 'closed';
+export type SessionState = 'initializing' | 'active' | 'orphaned' | 'hibernated' | 'closing' | 'closed';
 
 /** What is known of one session, as it was when asked. Ages in milliseconds. */
 export interface SessionInfo {
   readonly id: string;
   readonly principal: string | undefined;
   readonly state: SessionState;
-  /** Set while the session is orphaned. */
+  /** Set while the session is orphaned or hibernated. */
   readonly orphanCause: OrphanCause | undefined;
   readonly protocolVersion: string | undefined;
   readonly clientInfo: { readonly name: string; readonly version: string } | undefined;
@@ -47,12 +58,20 @@ export interface SessionInfo {
   readonly requests: number;
 }
 
+/** How many sessions there are, by state; each is in exactly one. */
+export interface SessionStats {
+  readonly initializing: number;
+  readonly active: number;
+  readonly orphaned: number;
+  readonly hibernated: number;
+}
+
 /** The events of `router.sessions`. */
 export interface SessionEvents {
   /** A session answered its `initialize`. */
   opened: [session: SessionInfo];
-  /** A session was built again from its stored record. */
-  restored: [session: SessionInfo];
+  /** A session was built again from its record; `before` is as it was while hibernated, undefined when it was not here. */
+  restored: [session: SessionInfo, before?: SessionInfo | undefined];
   /** Nothing was attached to a session for `orphanAfter`. */
   orphaned: [session: SessionInfo, cause: OrphanCause];
   /** A session ended; `session.state` is the one it was in before. */
@@ -63,7 +82,9 @@ export interface SessionEvents {
 export interface CoreEvents extends SessionEvents {
   /** The client of an orphaned session is back; `session` is as it was while orphaned. */
   revived: [session: SessionInfo];
-  /** A new session was refused. */
+  /** Only the record of an orphaned session is kept from now on; `session` is as it was before. */
+  hibernated: [session: SessionInfo];
+  /** A session was refused. */
   rejected: [reason: RejectReason];
   streamOpened: [kind: StreamKind];
   streamClosed: [kind: StreamKind];

@@ -8,8 +8,7 @@ export type {
   ServerContext,
   ServerFactory,
 } from './options.js';
-export type { CloseReason, OrphanCause, SessionEvents, SessionInfo, SessionState } from './events.js';
-export type { SessionStats } from './sessions/registry.js';
+export type { CloseReason, OrphanCause, SessionEvents, SessionInfo, SessionState, SessionStats } from './events.js';
 export type { Clock } from './clock.js';
 export { mcpErrorHandler } from './http/error-handler.js';
 export {

@@ -6,6 +6,7 @@ import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/s
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Clock } from './clock.js';
+import type { SessionStore } from './stores/session-store.js';
 
 /** What the router needs of a server; the SDK's `McpServer` and `Server` both are one. */
 export interface McpServerLike {
@@ -18,6 +19,20 @@ export interface OpeningRequest {
   readonly headers: IncomingHttpHeaders;
   /** What the SDK's bearer middleware left on the request. */
   readonly auth: AuthInfo | undefined;
+}
+
+/** A small JSON store of the application's own, for one session; it outlives the process where there is a `store`. */
+export interface ContextState {
+  /** A copy of the value; undefined when there is none. */
+  get(key: string): unknown;
+  /**
+   * Sets a value, or removes it with `undefined`. It is set at once; the promise resolves when it is saved (at once where
+   * nothing is), so a handler that awaits it answers only what will outlive the process. Rejects when the store does not
+   * answer; the value stays set then, and is saved with the next change.
+   *
+   * @throws TypeError for what cannot be written as JSON; RangeError when all values together would take more than 64 KiB.
+   */
+  set(key: string, value: unknown): Promise<void>;
 }
 
 /** What `serverFactory` is told of the session that it builds a server for. */
@@ -33,8 +48,15 @@ export interface ServerContext {
   readonly restored: boolean;
   /** 0 in a session's first life; grows with each restore. */
   readonly epoch: number;
-  /** Aborts when the session ends, or when its opening fails. */
+  /** What the application wants to know again of this session when it is restored. */
+  readonly state: ContextState;
+  /** Aborts when the session ends or hibernates, or when its opening fails. */
   readonly signal: AbortSignal;
+  /**
+   * Has `save` called before the session hibernates and its server is closed, to put into `state` what is not there yet. It is
+   * awaited; one that throws or rejects keeps the session from hibernating.
+   */
+  onHibernate(save: () => void | Promise<void>): void;
 }
 
 /** Builds the server of one session (of one request, when stateless). Must return a new one each time. */
@@ -115,6 +137,21 @@ export interface McpRouterOptions {
   maxStreamBuffer?: number | undefined;
   /** Makes streams resumable. Any store of the SDK's interface; always seen through a view of one session. Default: none. */
   eventStore?: EventStore | undefined;
+  /**
+   * Keeps a record of each session, from which it is restored when this process does not have it: after a restart, say.
+   * Default: none.
+   */
+  store?: SessionStore | undefined;
+  /**
+   * How long a session may be orphaned before its server is closed and only its record kept; the next request restores it.
+   * Asks that servers keep what they know in `context.state`. Default: none, it is kept as it is.
+   */
+  hibernateAfter?: number | undefined;
+  /**
+   * What a POST with the ID of a session that is gone gets: `reject`, a 404; `reissue`, a 404 that carries the ID of a new
+   * session, ready for use, for clients that adopt it (the SDK's does). What the old session knew is lost. Default: `reject`.
+   */
+  staleSessions?: 'reject' | 'reissue' | undefined;
   /** Prometheus metrics, or `false`. Default: on, in a registry of the router's own. */
   metrics?: MetricsOptions | false | undefined;
   /** A pino logger, or `false`. Default: pino to stdout, level from `LOG_LEVEL`, else `info`. */
@@ -153,6 +190,9 @@ export interface ResolvedOptions {
   readonly pingInterval: number | undefined;
   readonly maxStreamBuffer: number;
   readonly eventStore: EventStore | undefined;
+  readonly store: SessionStore | undefined;
+  readonly hibernateAfter: number | undefined;
+  readonly staleSessions: 'reject' | 'reissue';
   readonly metrics: MetricsOptions | false;
   readonly logger: Logger | false | undefined;
   readonly path: string | undefined;

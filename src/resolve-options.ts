@@ -47,6 +47,9 @@ const CHECKS = new Map<string, Check>([
   ['pingInterval', timer],
   ['maxStreamBuffer', count],
   ['eventStore', having('an SDK EventStore', 'storeEvent', 'replayEventsAfter')],
+  ['store', having('a SessionStore', 'create', 'get', 'update', 'destroy', 'claim')],
+  ['hibernateAfter', timer],
+  ['staleSessions', (value) => (value === 'reject' || value === 'reissue' ? undefined : "'reject' or 'reissue'")],
   ['metrics', orFalse(metricsOptions)],
   ['logger', orFalse(having('a pino logger', 'info', 'warn', 'error', 'child', 'isLevelEnabled'))],
   [
@@ -70,6 +73,9 @@ const STATEFUL_ONLY = [
   'maxSessionsPerPrincipal',
   'pingInterval',
   'eventStore',
+  'store',
+  'hibernateAfter',
+  'staleSessions',
   'sessionIdGenerator',
 ] as const satisfies readonly (keyof McpRouterOptions)[];
 
@@ -111,6 +117,12 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
   if (orphanTtl > ttl) refuse(`option orphanTtl must be at most ttl (${ttl}); got ${orphanTtl}`);
   if (orphanAfter > orphanTtl)
     refuse(`option orphanAfter must be at most orphanTtl (${orphanTtl}); got ${orphanAfter}`);
+  if (options.hibernateAfter !== undefined && orphanAfter + options.hibernateAfter >= ttl) {
+    refuse(
+      `option hibernateAfter must be less than ttl - orphanAfter (${ttl - orphanAfter}), or no session would live to hibernate; ` +
+        `got ${options.hibernateAfter}`,
+    );
+  }
   if ((options.maxSessionsPerPrincipal ?? 0) > maxSessions) {
     refuse(
       `option maxSessionsPerPrincipal must be at most maxSessions (${maxSessions}); got ${String(options.maxSessionsPerPrincipal)}`,
@@ -144,6 +156,9 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     pingInterval: options.pingInterval,
     maxStreamBuffer: options.maxStreamBuffer ?? 1024 * 1024,
     eventStore: options.eventStore,
+    store: options.store,
+    hibernateAfter: options.hibernateAfter,
+    staleSessions: options.staleSessions ?? 'reject',
     metrics,
     logger: options.logger,
     path: options.path,

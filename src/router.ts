@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { MAX_TIMER } from './checks.js';
@@ -18,7 +19,13 @@ import { createMetrics } from './observe/metrics.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
 import { resolveOptions } from './resolve-options.js';
 import { ServerBuilder } from './sessions/build.js';
+import { Keeper } from './sessions/keeper.js';
+import type { Opener } from './sessions/open.js';
+import { Records } from './sessions/records.js';
 import { Registry } from './sessions/registry.js';
+import { Reissuer } from './sessions/reissue.js';
+import { Restorer } from './sessions/restore.js';
+import { sessionIdCheck } from './sessions/session-ids.js';
 import { Sessions } from './sessions/sessions.js';
 import type { TransportContext } from './transport/context.js';
 
@@ -67,8 +74,23 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, (what, error) =>
     events.emit('failure', what, error),
   );
-  const registry = new Registry(resolved, events, builder);
-  const endpoint = createEndpoint(resolved, events, builder, registry);
+  const keeper = createKeeper(resolved, events);
+  const registry = new Registry(resolved, events, builder, keeper);
+  const opener: Opener = {
+    registry,
+    builder,
+    keeper,
+    transports: createTransportContext(resolved, events),
+    eventStore: resolved.eventStore,
+    sessionIdGenerator: resolved.sessionIdGenerator,
+  };
+  const isSessionId = sessionIdCheck(options.sessionIdGenerator !== undefined);
+  const restorer = new Restorer(opener, events, isSessionId, resolved.maxLifetime);
+  const reissuer =
+    resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
+  const endpoint = resolved.stateless
+    ? new StatelessEndpoint(builder, opener.transports, resolved.maxBodySize)
+    : new StatefulEndpoint(opener, restorer, reissuer, events, resolved.maxBodySize);
   const lifecycle = createLifecycle(endpoint, resolved);
 
   const warn = (message: string): void => logger.warn(message);
@@ -120,7 +142,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     metrics: serveMetrics,
     health: createHealth(),
     ready: createReady(() => (lifecycle.stopping() ? 'draining' : registry.full ? 'full' : 'ready')),
-    sessions: new Sessions(registry, events),
+    sessions: new Sessions(registry, (id) => restorer.destroy(id), events),
     drain: lifecycle.drain,
     close: lifecycle.close,
   });
@@ -138,14 +160,25 @@ function createEvents(): Events<CoreEvents> {
   return events;
 }
 
-function createEndpoint(
-  options: ResolvedOptions,
-  events: Events<CoreEvents>,
-  builder: ServerBuilder,
-  registry: Registry,
-): Endpoint {
-  const { clock, eventStore, sessionIdGenerator, maxBodySize, pingInterval } = options;
-  const transports: TransportContext = {
+/** The parts of a session's time to live after each of which a record is touched, if its session was in use. */
+const TOUCHES = 4;
+
+function createKeeper(options: ResolvedOptions, events: Events<CoreEvents>): Keeper {
+  const { store, eventStore, clock, ttl, hibernateAfter } = options;
+  const touchInterval = Math.ceil(ttl / TOUCHES);
+  return new Keeper({
+    records: store && new Records(store, clock, randomUUID(), ttl + touchInterval),
+    eventStore,
+    hibernates: hibernateAfter !== undefined,
+    touchInterval,
+    clock,
+    events,
+  });
+}
+
+function createTransportContext(options: ResolvedOptions, events: Events<CoreEvents>): TransportContext {
+  const { clock, pingInterval } = options;
+  return {
     clock,
     events,
     enableJsonResponse: options.enableJsonResponse,
@@ -156,8 +189,6 @@ function createEndpoint(
     unanswered: new DueQueue(clock, options.requestTimeout, (request) => request.timeOut()),
     pings: pingInterval === undefined ? undefined : new DueQueue(clock, pingInterval, (stream) => stream.ping()),
   };
-  if (options.stateless) return new StatelessEndpoint(builder, transports, maxBodySize);
-  return new StatefulEndpoint({ registry, builder, transports, eventStore, sessionIdGenerator }, events, maxBodySize);
 }
 
 function createLifecycle(endpoint: Endpoint, { clock }: ResolvedOptions) {

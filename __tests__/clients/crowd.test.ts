@@ -88,7 +88,7 @@ test.each(VARIANTS)(
     };
     try {
       await Promise.all(Array.from({ length: CLIENTS }, (_, index) => client(index)));
-      expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: CLIENTS, orphaned: 0 });
+      expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: CLIENTS, orphaned: 0, hibernated: 0 });
     } finally {
       agent.destroy();
       await harness.close();

@@ -6,6 +6,7 @@ import {
   type JSONRPCMessage,
   type LoggingMessageNotification,
 } from '@modelcontextprotocol/sdk/types.js';
+import { State } from '../../src/sessions/state.js';
 import { buildServer } from '../../example-app/src/server.js';
 import { call, next, startApp, type StartedApp } from './start.js';
 
@@ -179,6 +180,8 @@ describe('countdown, looked at from close by', () => {
       restored: false,
       epoch: 0,
       signal: new AbortController().signal,
+      state: new State(),
+      onHibernate: () => undefined,
     });
     here.onmessage = onMessage;
     await server.connect(there);

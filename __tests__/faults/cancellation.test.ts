@@ -74,13 +74,13 @@ describe.each(REPLIES)('a cancelled request (%s)', (_, options) => {
     const reply = session.request(1, 'hang').then(answerOf);
     await started.promise;
     harness.clock.advance(60_000);
-    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0 });
+    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0, hibernated: 0 });
 
     await session.cancel(1);
     await reply;
     await harness.unattached(session);
     harness.clock.advance(1_000);
-    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 1 });
+    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 1, hibernated: 0 });
     harness.clock.advance(9_000);
 
     expect(harness.router.sessions.list()).toEqual([]);

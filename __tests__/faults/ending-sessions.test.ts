@@ -44,7 +44,7 @@ describe.each(REPLIES)('the end of a session during a call (%s)', (_, options) =
     expect(extra.signal.aborted).toBe(true);
     expect(reasons).toEqual([reason]);
     expect(harness.serversOpen()).toBe(0);
-    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
     expect(harness.clock.pending).toBe(0);
   });
 
@@ -104,7 +104,7 @@ describe.each(REPLIES)('ttl (%s)', (_, options) => {
     const abort = new AbortController();
     await session.get(undefined, abort.signal);
     harness.clock.advance(1_000_000);
-    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0 });
+    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0, hibernated: 0 });
     abort.abort();
     await harness.unattached(session);
     harness.clock.advance(10_000);

@@ -188,7 +188,7 @@ describe('bad input', () => {
       await new Promise(setImmediate);
     }
     for (const router of world.routers.values()) {
-      expect(router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+      expect(router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
     }
     expect(world.clock.pending).toBe(0);
     for (const path of world.routers.keys()) {

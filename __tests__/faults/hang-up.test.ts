@@ -22,7 +22,7 @@ async function expectNothingLeft(): Promise<void> {
   await until('no timer is left', () => harness.clock.pending === 0);
   await until('no server is open', () => harness.serversOpen() === 0);
   expect(harness.router.sessions.list()).toEqual([]);
-  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
   const metrics = await gauges();
   for (const gauge of ['mcp_sessions_active', 'mcp_streams_open']) expect(metrics.get(gauge) ?? 0).toBe(0);
 }

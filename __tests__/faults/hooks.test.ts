@@ -10,7 +10,7 @@ const INTERNAL = { jsonrpc: '2.0', id: 7, error: { code: -32603, message: 'Inter
 
 /** What must be so when all sessions have ended. */
 async function expectNothingLeft(): Promise<void> {
-  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
   expect(harness.router.sessions.list()).toEqual([]);
   await until('no timer is left', () => harness.clock.pending === 0);
 }

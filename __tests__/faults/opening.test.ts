@@ -25,7 +25,7 @@ function watchedServer(): { server: LowServer; closed: () => boolean } {
 
 /** Everything that a failed opening must have undone. */
 async function expectNothingLeft(): Promise<void> {
-  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
   expect(harness.router.sessions.list()).toEqual([]);
   await until('no timer is left', () => harness.clock.pending === 0);
 }

@@ -177,11 +177,11 @@ test('an initialize whose client disconnects half-way opens nothing', async () =
   const body = JSON.stringify(initializeBody());
   await socket.write(requestBytes('POST', '/mcp', [...HEADERS, ['Content-Length', String(body.length + 1)]], body));
   await half;
-  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
   socket.destroy();
   await gone;
   await post(harness.url, initializeBody());
   expect(servers).toBe(1);
-  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0 });
+  expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0, hibernated: 0 });
   await harness.close();
 });

@@ -107,7 +107,7 @@ describe('requests that are sent before the answers to earlier ones have come (R
 
     await hangUp();
     expect(closed).toEqual(['failed']);
-    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0 });
+    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0, hibernated: 0 });
   });
 
   test('do not add a listener each to their socket, which Node would warn of', async () => {

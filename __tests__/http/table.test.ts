@@ -1,9 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { SUPPORTED_PROTOCOL_VERSIONS, type RequestId } from '@modelcontextprotocol/sdk/types.js';
 import express from 'express';
 import { ERRORS, type ErrorName } from '../../src/errors.js';
 import { mcpErrorHandler, type McpRouterOptions } from '../../src/index.js';
+import { memoryEventStore, memoryStore } from '../../src/stores/index.js';
+import { EventView } from '../../src/transport/event-view.js';
 import { initializeBody, JSON_HEADERS, messagesOf } from '../support/harness.js';
 import type { RawResponse } from '../support/raw-http.js';
 import { cancelled, ping, PLAIN, Target, type Mount } from '../support/target.js';
@@ -22,6 +25,17 @@ const brokenStore = {
   getStreamIdForEventId: () => Promise.reject(BROKEN),
   replayEventsAfter: () => Promise.reject(BROKEN),
 };
+
+const sessionStore = memoryStore();
+const eventStore = memoryEventStore();
+/** Puts in the record of a session that is not here, and gives its ID. */
+async function storedSession(): Promise<string> {
+  const id = randomUUID();
+  const { params } = initializeBody();
+  const record = { v: 1, id, initialize: params, protocolVersion: params.protocolVersion, openedAt: 0 };
+  await sessionStore.create(id, JSON.stringify(record), undefined, 60_000);
+  return id;
+}
 
 /** For each row of the table, a request that gets it. */
 const SCENARIOS = new Map<ErrorName, Scenario>([
@@ -160,11 +174,37 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
     },
   ],
   [
+    'restoreFailed',
+    {
+      options: {
+        store: sessionStore,
+        serverFactory: () => {
+          throw BROKEN;
+        },
+      },
+      id: 7,
+      provoke: async (target) => target.post(ping(7), { 'mcp-session-id': await storedSession() }),
+    },
+  ],
+  [
     'storeUnavailable',
     {
       options: { eventStore: brokenStore },
       id: null,
       provoke: async (target) => target.get({ 'mcp-session-id': await target.open(), 'last-event-id': '1' }),
+    },
+  ],
+  [
+    'outcomeUnknown',
+    {
+      options: { store: sessionStore, eventStore },
+      id: 8,
+      provoke: async (target) => {
+        const session = await storedSession();
+        const earlierLife = new EventView(eventStore, session, 0, target.clock, () => undefined);
+        const primed = await earlierLife.store(earlierLife.newStreamId([8]));
+        return target.get({ 'mcp-session-id': session, 'last-event-id': primed! });
+      },
     },
   ],
   [

@@ -54,6 +54,7 @@ describe('before the first event', () => {
     expect(registry.getMetricsAsArray().map(({ name }) => name)).toEqual([
       'mcp_sessions_active',
       'mcp_sessions_orphaned',
+      'mcp_sessions_hibernated',
       'mcp_sessions_opened_total',
       'mcp_sessions_restored_total',
       'mcp_sessions_closed_total',

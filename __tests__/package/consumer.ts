@@ -6,6 +6,17 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import express from 'express';
 import { createHttpServer, mcpRouter, type McpRouterOptions } from 'express-mcp-router';
+import {
+  keyvStore,
+  memoryEventStore,
+  memoryStore,
+  type KeyvLike,
+  type MemoryStoreOptions,
+  type SessionEventStore,
+  type SessionStore,
+  type StoredRecord,
+} from 'express-mcp-router/stores';
+import { sessionStoreContract, type ContractCase } from 'express-mcp-router/testing';
 import { z } from 'zod';
 
 // What someone who installed the package writes. scripts/check-package.mjs compiles and runs it outside of this repository,
@@ -19,7 +30,56 @@ function buildServer(): McpServer {
   return server;
 }
 
+/** A store of the consumer's own: nothing but what is required. */
+class OwnStore implements SessionStore {
+  readonly #records: SessionStore;
+
+  constructor(options?: MemoryStoreOptions) {
+    this.#records = memoryStore(options);
+  }
+
+  create(id: string, data: string, owner: string | undefined, ttl: number): Promise<boolean> {
+    return this.#records.create(id, data, owner, ttl);
+  }
+
+  get(id: string): Promise<StoredRecord | undefined> {
+    return this.#records.get(id);
+  }
+
+  update(id: string, epoch: number, data: string, ttl: number): Promise<boolean> {
+    return this.#records.update(id, epoch, data, ttl);
+  }
+
+  destroy(id: string, epoch?: number): Promise<boolean> {
+    return this.#records.destroy(id, epoch);
+  }
+
+  claim(id: string, expected: Pick<StoredRecord, 'owner' | 'epoch'>, owner: string): Promise<boolean> {
+    return this.#records.claim(id, expected, owner);
+  }
+}
+
+/** As much of a Keyv as a store needs. */
+function buildKeyv(): KeyvLike {
+  const values = new Map<string, unknown>();
+  return {
+    get: async (key) => values.get(key),
+    set: async (key, value) => values.set(key, value).has(key),
+    delete: async (key) => values.delete(key),
+    on: () => undefined,
+  };
+}
+
+async function checkStores(): Promise<void> {
+  const stores: SessionStore[] = [memoryStore(), keyvStore(buildKeyv()), new OwnStore()];
+  const cases = stores.flatMap((store): ContractCase[] => sessionStoreContract({ store: () => store, resolution: 50 }));
+  await Promise.all(cases.map(({ run }) => run()));
+  const events: SessionEventStore = Object.assign(memoryEventStore(), { purge: async () => undefined });
+  assert.equal(await events.storeEvent('a', { jsonrpc: '2.0', method: 'x' }).then(() => events.purge('a')), undefined);
+}
+
 async function main(): Promise<void> {
+  await checkStores();
   const options: McpRouterOptions = { serverFactory: buildServer, logger: false };
   const mcp = mcpRouter(options);
   const app = express();

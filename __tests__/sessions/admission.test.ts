@@ -71,7 +71,7 @@ describe('the caps (DESIGN 3, maxSessions and maxSessionsPerPrincipal)', () => {
     world.clock.advance(10);
     await world.open('young');
     world.clock.advance(100);
-    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 3 });
+    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 3, hibernated: 0 });
 
     const evicted: string[] = [];
     world.router.sessions.on('closed', ({ id }, reason) => evicted.push(`${id} ${reason}`));

@@ -40,7 +40,7 @@ describe('opening (DESIGN 4: one lock per session, a promise that every concurre
     const opened = replies.map(({ headers }) => headers['mcp-session-id'] as string);
     expect(new Set(opened)).toEqual(new Set(ids()));
     expect(new Set(world.serverOf.values()).size).toBe(100);
-    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 100, orphaned: 0 });
+    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 100, orphaned: 0, hibernated: 0 });
 
     const calls = await Promise.all(opened.map((id) => world.wait(id, `call of ${id}`)));
     for (const id of opened) (await world.handler(`call of ${id}`)).finish();
@@ -63,7 +63,7 @@ describe('opening (DESIGN 4: one lock per session, a promise that every concurre
     const notification = world.notify('known', 'notifications/initialized', {}, as('alice'));
     const waiting = [ping, stream, notification];
     for (const exchange of waiting) await exchange.arrived.promise;
-    expect(world.router.sessions.stats()).toEqual({ initializing: 1, active: 0, orphaned: 0 });
+    expect(world.router.sessions.stats()).toEqual({ initializing: 1, active: 0, orphaned: 0, hibernated: 0 });
 
     gate.resolve();
     expect((await initialize.reply()).status).toBe(200);
@@ -71,7 +71,7 @@ describe('opening (DESIGN 4: one lock per session, a promise that every concurre
     expect(await stream.status()).toBe(200);
     expect((await notification.reply()).status).toBe(202);
     expect(world.contexts).toHaveLength(1);
-    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0 });
+    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0, hibernated: 0 });
   });
 
   test('a DELETE that arrives while it opens ends it as soon as it is open', async () => {

@@ -1,7 +1,9 @@
 import { type CoreEvents, Events } from '../../src/events.js';
 import { ServerBuilder } from '../../src/sessions/build.js';
 import { FactoryContext } from '../../src/sessions/context.js';
+import { Keeper } from '../../src/sessions/keeper.js';
 import { Registry } from '../../src/sessions/registry.js';
+import { State } from '../../src/sessions/state.js';
 import { FakeClock } from '../support/fake-clock.js';
 
 describe('the cost of waiting (DESIGN 4: follows the number that expire, not the number that are open)', () => {
@@ -41,7 +43,20 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
       () => undefined,
     );
     const limits = { ttl: TTL, orphanAfter: ORPHAN_AFTER, orphanTtl: TTL, maxLifetime: 10 * TTL, maxSessions: size };
-    const registry = new Registry({ ...limits, maxSessionsPerPrincipal: undefined, clock }, events, builder);
+    const keeper = new Keeper({
+      records: undefined,
+      eventStore: undefined,
+      hibernates: false,
+      touchInterval: TTL,
+      clock,
+      events,
+    });
+    const registry = new Registry(
+      { ...limits, maxSessionsPerPrincipal: undefined, hibernateAfter: undefined, clock },
+      events,
+      builder,
+      keeper,
+    );
     for (let i = 0; i < size; i += 1) {
       const context = new FactoryContext({
         sessionId: `session-${i}`,
@@ -51,9 +66,10 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
         clientCapabilities: undefined,
         restored: false,
         epoch: 0,
+        state: new State(),
       });
       const session = registry.admit(context);
-      session.transport = { close: () => Promise.resolve() } as never;
+      session.begin(context, { close: () => Promise.resolve() } as never);
       registry.activate(session);
       clock.advance(1);
     }
@@ -65,11 +81,11 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
     clock.asked = 0;
     expect(clock.pending).toBe(2);
     clock.advance(ORPHAN_AFTER - 10_000 - 1);
-    expect(registry.stats()).toEqual({ initializing: 0, active: 10_000, orphaned: 0 });
+    expect(registry.stats()).toEqual({ initializing: 0, active: 10_000, orphaned: 0, hibernated: 0 });
     expect(clock.asked).toBe(0);
     // One is orphaned: a third timer, for its end.
     clock.advance(1);
-    expect(registry.stats()).toEqual({ initializing: 0, active: 9_999, orphaned: 1 });
+    expect(registry.stats()).toEqual({ initializing: 0, active: 9_999, orphaned: 1, hibernated: 0 });
     expect(clock.pending).toBe(3);
     expect(clock.asked).toBeLessThan(10);
   });

@@ -217,7 +217,7 @@ describe('listeners', () => {
     expect((await world.ping('a').reply()).status).toBe(404);
     await until('its server is closed', () => world.servers.size === 0);
     expect(world.clock.pending).toBe(0);
-    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
     expect(await world.metrics()).toEqual({ mcp_sessions_opened_total: 1, 'mcp_sessions_closed_total deleted': 1 });
   });
 
@@ -226,7 +226,7 @@ describe('listeners', () => {
     world.router.sessions.on('orphaned', ({ id }) => world.router.sessions.close(id));
     await world.open('a');
     world.clock.advance(100);
-    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+    expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
     await until('nothing is left', () => world.servers.size === 0 && world.clock.pending === 0);
     expect(await world.metrics()).toEqual({ mcp_sessions_opened_total: 1, 'mcp_sessions_closed_total deleted': 1 });
   });
@@ -273,7 +273,7 @@ describe('list and get', () => {
     const { sessions } = world.router;
     expect(sessions.list()).toEqual(expected);
     expect(expected.map(({ id }) => sessions.get(id))).toEqual(expected);
-    expect(sessions.stats()).toEqual({ initializing: 1, active: 1, orphaned: 1 });
+    expect(sessions.stats()).toEqual({ initializing: 1, active: 1, orphaned: 1, hibernated: 0 });
     (await world.handler('call')).finish();
     gate.resolve();
     await Promise.all([call.reply(), opening.reply()]);

@@ -278,7 +278,7 @@ export class World {
 export async function expectNothingLeft(world: World): Promise<void> {
   await until('all servers are closed', () => world.servers.size === 0);
   expect(world.router.sessions.list()).toEqual([]);
-  expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0 });
+  expect(world.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
   expect(await world.metrics()).not.toMatchObject({ mcp_sessions_active: expect.anything() });
   for (const { signal } of world.contexts) expect(signal.aborted).toBe(true);
   await until('no timer is left', () => world.clock.pending === 0);

@@ -8,7 +8,7 @@ import {
 import { FakeClock } from '../support/fake-clock.js';
 
 /** What `maxBytes` counts for an event beside its JSON text. */
-const OVERHEAD = 384;
+const OVERHEAD = 544;
 
 const bytesOf = (message: JSONRPCMessage): number => Buffer.byteLength(JSON.stringify(message)) + OVERHEAD;
 
@@ -34,7 +34,10 @@ async function replay(store: MemoryEventStore, lastEventId: string): Promise<{ s
 }
 
 // Stream IDs may be anything: with the separator of event IDs in them, empty, or a name that objects have.
-const STREAMS = ['a', 'a_1', '', '_', '__proto__', '0f3e-0.1'];
+const STREAMS = ['a', 'a_1', '', '_', '__proto__', '0f3e-0.1', '0f3e-0.2', '-', 'a-b-c'];
+
+/** Of these streams, and of others that begin alike. */
+const SESSIONS = ['0f3e', 'a', '', 'a-b', '0f', '__proto__'];
 
 describe('against a model that never forgets', () => {
   interface Stored {
@@ -162,6 +165,28 @@ describe('against a model that never forgets', () => {
     }
   }
 
+  class Purge implements Command {
+    readonly #session: string;
+
+    constructor(session: string) {
+      this.#session = session;
+    }
+
+    check(): boolean {
+      return true;
+    }
+
+    async run(model: Model, real: Real): Promise<void> {
+      await real.store.purge(this.#session);
+      for (const streamId of STREAMS) if (streamId.startsWith(`${this.#session}-`)) model.forget(streamId);
+      await check(model, real);
+    }
+
+    toString(): string {
+      return `purge(${JSON.stringify(this.#session)})`;
+    }
+  }
+
   class Advance implements Command {
     readonly #ms: number;
 
@@ -192,14 +217,17 @@ describe('against a model that never forgets', () => {
     [
       fc.tuple(fc.constantFrom(...STREAMS), text).map(([streamId, content]) => new Append(streamId, content)),
       fc.constantFrom(...STREAMS.slice(0, 2)).map((streamId) => new Append(streamId, '')),
+      fc.constantFrom('a', '0f3e-0.1').map((streamId) => new Append(streamId, '')),
+      fc.constantFrom('0f3e-0.1', '0f3e-0.2').map((streamId) => new Append(streamId, '')),
       fc.nat().map((which) => new Resume(which)),
       fc.nat(12).map((ms) => new Advance(ms)),
+      fc.constantFrom(...SESSIONS).map((session) => new Purge(session)),
     ],
     { maxCommands: 60 },
   );
   const options = fc.record({
     maxEventsPerStream: fc.integer({ min: 1, max: 6 }),
-    maxBytes: fc.integer({ min: OVERHEAD, max: 5_000 }),
+    maxBytes: fc.integer({ min: OVERHEAD, max: 8_000 }),
     maxAge: fc.integer({ min: 1, max: 40 }),
   });
 
@@ -221,7 +249,7 @@ describe('against a model that never forgets', () => {
         await new Advance(bounds.maxAge).run(model, real);
         expect([real.store.size, real.store.streams, real.store.bytes, clock.pending]).toEqual([0, 0, 0, 0]);
       }),
-      { numRuns: 400 },
+      { numRuns: 600 },
     );
     // Or the property would say little.
     expect(tooOld).toBeGreaterThan(100);
@@ -470,6 +498,38 @@ describe('a replay during which things happen', () => {
     const once = (await replay(store, first)).events[0]!.message;
     Object.assign(once, { method: 'changed' });
     expect((await replay(store, first)).events[0]!.message).toEqual(notification('2'));
+  });
+});
+
+describe('a purge', () => {
+  test('takes the events of its session and of no other, and the session may begin anew', async () => {
+    const store = memoryEventStore({ clock: new FakeClock() });
+    const streams = ['a-1', 'a-get', 'a', 'ab-1', 'b-a-1', 'A-1', '-a'];
+    const ids = await Promise.all(streams.map((streamId) => store.storeEvent(streamId, notification('x'))));
+    await store.purge('a');
+    const known = await Promise.all(ids.map((id) => store.getStreamIdForEventId(id)));
+    expect(known).toEqual([undefined, undefined, ...streams.slice(2)]);
+    expect([store.size, store.streams, store.bytes]).toEqual([5, 5, 5 * bytesOf(notification('x'))]);
+
+    const young = await store.storeEvent('a-1', notification('y'));
+    expect(await store.getStreamIdForEventId(ids[0]!)).toBeUndefined();
+    expect(await store.getStreamIdForEventId(young)).toBe('a-1');
+  });
+
+  test('of a session that has no events does nothing', async () => {
+    const store = memoryEventStore({ clock: new FakeClock() });
+    expect(await store.purge('a')).toBeUndefined();
+  });
+
+  test('costs what its session holds, whatever the others do', async () => {
+    const store = memoryEventStore({ maxBytes: 2 ** 40, clock: new FakeClock() });
+    const sessions = Array.from({ length: 30_000 }, (_, n) => n.toString(16).padStart(32, '0'));
+    for (const session of sessions) await store.storeEvent(`${session}-get`, notification('x'));
+    const began = performance.now();
+    for (const session of sessions) await store.purge(session);
+    expect(store.size).toBe(0);
+    // Some 50 ms; 10 s and more if each looked at all streams.
+    expect(performance.now() - began).toBeLessThan(2_000);
   });
 });
 

@@ -32,6 +32,11 @@ export class FakeClock implements Clock {
     return this.#now;
   }
 
+  /** Goes with the hands. */
+  wallTime(): number {
+    return 1_800_000_000_000 + this.#now;
+  }
+
   setTimeout(callback: () => void, ms: number): unknown {
     if (!(ms >= 0 && ms <= MAX_DELAY)) throw new RangeError(`No delay for a timer: ${ms}`);
     const timer: Timer = { dueAt: this.#now + Math.max(1, Math.trunc(ms)), callback };

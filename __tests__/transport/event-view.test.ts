@@ -23,7 +23,7 @@ describe('a session’s view of a store that many sessions share', () => {
         const store = storeWith(() => ({}));
         if (!withLookup) delete store.getStreamIdForEventId;
         const views = [0, 1, 2, 3].map((session) => viewOf(store, `session-${session}`));
-        const streams = views.map((view) => [view.standaloneId, view.newStreamId(), view.newStreamId()]);
+        const streams = views.map((view) => [view.standaloneId, view.newStreamId([1]), view.newStreamId([1])]);
         const stored: { session: number; streamId: string; id: string; data: string }[] = [];
         for (const { session, stream, data } of events) {
           const streamId = streams[session]![stream]!;
@@ -82,7 +82,7 @@ describe('a session’s view of a store that many sessions share', () => {
   test('names the streams of no two lives of a session alike, but for the standalone one, which goes on', () => {
     const store = storeWith(() => ({}));
     const [first, second] = [viewOf(store, 'session', 0), viewOf(store, 'session', 1)];
-    const names = [first, second].flatMap((view) => [view.newStreamId(), view.newStreamId()]);
+    const names = [first, second].flatMap((view) => [view.newStreamId([1]), view.newStreamId([1])]);
     expect(new Set(names).size).toBe(4);
     expect(first.standaloneId).toBe(second.standaloneId);
     expect(names).not.toContain(first.standaloneId);

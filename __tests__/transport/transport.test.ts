@@ -41,6 +41,7 @@ class FourthLife {
       streamOpened: nothing,
       streamLost: nothing,
       transportClosed: nothing,
+      settledWell: () => undefined,
     };
     this.#transport = new HttpTransport({ sessionId: 'restored', epoch: EPOCH, eventStore: undefined, context, owner });
     this.#http = http.createServer((req, res) => {

@@ -1,8 +1,12 @@
 import { Refusal } from '../errors.js';
-import { REJECT_REASONS, type CoreEvents, type Events, type RejectReason } from '../events.js';
-import { openSession, type Opener } from '../sessions/open.js';
+import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
+import { rejectReason, type CoreEvents, type Events } from '../events.js';
+import { openSession, type Caller, type Opened, type Opener } from '../sessions/open.js';
 import type { Registry } from '../sessions/registry.js';
+import type { Reissuer } from '../sessions/reissue.js';
+import type { Restorer } from '../sessions/restore.js';
 import type { Session } from '../sessions/session.js';
+import type { HttpTransport } from '../transport/transport.js';
 import { replyEmpty } from '../transport/reply-empty.js';
 import { Reply } from '../transport/reply.js';
 import { createAcceptCheck } from './accept.js';
@@ -18,14 +22,25 @@ type Initialize = Extract<Classified, { kind: 'initialize' }>;
 export class StatefulEndpoint implements Endpoint {
   readonly methods = ['GET', 'POST', 'DELETE'];
   readonly #opener: Opener;
+  readonly #restorer: Restorer;
+  readonly #reissuer: Reissuer | undefined;
   readonly #registry: Registry;
   readonly #events: Events<CoreEvents>;
   readonly #maxBodySize: number;
   readonly #checkAccept = createAcceptCheck();
   #draining = false;
 
-  constructor(opener: Opener, events: Events<CoreEvents>, maxBodySize: number) {
+  /** @param reissuer - Undefined where stale sessions are only rejected. */
+  constructor(
+    opener: Opener,
+    restorer: Restorer,
+    reissuer: Reissuer | undefined,
+    events: Events<CoreEvents>,
+    maxBodySize: number,
+  ) {
     this.#opener = opener;
+    this.#restorer = restorer;
+    this.#reissuer = reissuer;
     this.#registry = opener.registry;
     this.#events = events;
     this.#maxBodySize = maxBodySize;
@@ -46,8 +61,7 @@ export class StatefulEndpoint implements Endpoint {
 
   drain(): void {
     this.#draining = true;
-    for (const session of this.#registry.all())
-      if (session.opening === undefined) session.transport.stopStandalone('draining');
+    for (const session of this.#registry.all()) void this.#stopStream(session);
   }
 
   idle(): Promise<void> {
@@ -69,10 +83,10 @@ export class StatefulEndpoint implements Endpoint {
     if (classified.kind === 'initialize') return this.#initialize(exchange, classified);
 
     const asks = classified.messages.some((message) => 'method' in message && 'id' in message);
-    await this.#within(exchange, (session) => {
+    await this.#within(exchange, (transport, session) => {
       if (session.retiring && asks) throw new Refusal('sessionNotFound');
-      checkBatch(classified, session.transport.protocolVersion);
-      return session.transport.post(exchange.res, classified.messages, {
+      checkBatch(classified, transport.protocolVersion);
+      return transport.post(exchange.res, classified.messages, {
         batch: classified.batch,
         extra: exchange.extra,
       });
@@ -82,38 +96,84 @@ export class StatefulEndpoint implements Endpoint {
   async #get(exchange: Exchange): Promise<void> {
     this.#checkAccept(exchange.req);
     const { lastEventId } = exchange;
-    await this.#within(exchange, (session) => {
+    await this.#within(exchange, (transport) => {
       // What was begun may be heard to its end; a new stream would hold up the end that it is for.
       if (this.#draining && lastEventId === undefined) throw new Refusal('draining');
-      return session.transport.get(exchange.res, lastEventId);
+      return transport.get(exchange.res, lastEventId);
     });
   }
 
   async #delete(exchange: Exchange): Promise<void> {
-    await this.#within(exchange, (session) => {
-      void this.#registry.close(session, 'deleted');
-      return replyEmpty(exchange.res, 200);
-    });
+    const sessionId = required(exchange);
+    const session = this.#here(exchange, sessionId);
+    if (session !== undefined) {
+      await this.#held(session, async () => {
+        exchange.checkedVersion();
+        await this.#registry.terminate(session);
+      });
+    } else if (!(await this.#restorer.discard(sessionId, exchange.principal))) {
+      throw new Refusal('sessionNotFound');
+    }
+    return replyEmpty(exchange.res, 200);
   }
 
   /** Does something with the session that the request names, which cannot end while it is done. */
-  async #within(exchange: Exchange, act: (session: Session) => Promise<void>): Promise<void> {
-    const { sessionId } = exchange;
-    if (sessionId === undefined) throw new Refusal('sessionRequired');
-    exchange.note({ session: sessionId });
-    const session = this.#registry.get(sessionId);
-    // Someone else's session is told from none by nothing at all.
-    if (session === undefined || session.principal !== exchange.principal) throw new Refusal('sessionNotFound');
+  async #within(exchange: Exchange, act: (transport: HttpTransport, session: Session) => Promise<void>): Promise<void> {
+    const session = await this.#locate(exchange);
+    await this.#held(session, async () => {
+      if (session.state === 'hibernated') await this.#wake(session, exchange);
+      if (session.state !== 'active' || session.transport === undefined) throw new Refusal('sessionNotFound');
+      exchange.checkedVersion();
+      await act(session.transport, session);
+    });
+  }
 
+  /** Waits for a session that is being opened, restored or woken; it is leased meanwhile, and while something is done with it. */
+  async #held(session: Session, act: () => Promise<void>): Promise<void> {
     session.hold();
     try {
-      if (session.opening !== undefined) await session.opening.catch(() => undefined);
-      if (session.state !== 'active') throw new Refusal('sessionNotFound');
-      exchange.checkedVersion();
-      await act(session);
+      if (session.opening !== undefined) await session.opening;
+      if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
+      await act();
     } finally {
       session.release();
     }
+  }
+
+  async #locate(exchange: Exchange): Promise<Session> {
+    const sessionId = required(exchange);
+    const session = this.#here(exchange, sessionId) ?? (await this.#restore(exchange, sessionId));
+    if (session !== undefined) return session;
+    if (this.#reissuer !== undefined && exchange.req.method === 'POST' && !this.#draining) {
+      const version = exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
+      const id = await this.#reissuer.reissue(sessionId, version, callerOf(exchange));
+      if (id !== undefined && !exchange.res.headersSent) exchange.res.setHeader('Mcp-Session-Id', id);
+    }
+    throw new Refusal('sessionNotFound');
+  }
+
+  /** Someone else's session is told from none by nothing at all. */
+  #here({ principal }: Exchange, sessionId: string): Session | undefined {
+    const session = this.#registry.get(sessionId);
+    return session?.principal === principal ? session : undefined;
+  }
+
+  #restore(exchange: Exchange, sessionId: string): Promise<Session | undefined> {
+    if (!this.#restorer.mayRestore(sessionId)) return Promise.resolve(undefined);
+    // Whoever comes after this process can restore it.
+    if (this.#draining) throw new Refusal('draining');
+    return this.#restorer.restore(sessionId, callerOf(exchange));
+  }
+
+  #wake(session: Session, exchange: Exchange): Promise<void> {
+    if (this.#draining) throw new Refusal('draining');
+    return this.#restorer.wake(session, callerOf(exchange));
+  }
+
+  /** Ends the stream of a session that another process may go on with, once all is saved that it will need. */
+  async #stopStream(session: Session): Promise<void> {
+    await session.record?.flush().catch(() => undefined);
+    if (session.opening === undefined) session.transport?.stopStandalone('draining');
   }
 
   async #initialize(exchange: Exchange, { message, params }: Initialize): Promise<void> {
@@ -121,13 +181,11 @@ export class StatefulEndpoint implements Endpoint {
     const named = sessionId === undefined ? undefined : this.#registry.get(sessionId);
     if (named !== undefined && named.principal === principal) throw new Refusal('alreadyInitialized');
 
-    const { session, answer } = await this.#open(exchange, { message, params });
-    if (session === undefined) {
-      sendJson(res, 200, answer);
-      return;
-    }
+    const opened = await this.#open(exchange, { message, params });
+    const { session, answer } = opened;
+    if (session === undefined) return sendJson(res, 200, answer);
     exchange.note({ session: session.id });
-    const reply = new Reply(res, 'request', session.transport, {
+    const reply = new Reply(res, 'request', opened.transport, {
       // A client that did not get its session ID can never come back for the session.
       replyClosed: (_, complete) => {
         if (!complete) void this.#registry.close(session, 'failed');
@@ -137,16 +195,14 @@ export class StatefulEndpoint implements Endpoint {
     else reply.lastEvent(JSON.stringify(answer));
   }
 
-  async #open(exchange: Exchange, { message, params }: Pick<Initialize, 'message' | 'params'>) {
-    const { req, res, principal } = exchange;
+  async #open(exchange: Exchange, { message, params }: Pick<Initialize, 'message' | 'params'>): Promise<Opened> {
+    const { res } = exchange;
     try {
       if (this.#draining) throw new Refusal('draining');
       return await openSession(this.#opener, {
+        ...callerOf(exchange),
         message,
         params,
-        principal,
-        extra: exchange.extra,
-        req: { headers: req.headers, auth: req.auth },
         onGone: (listener) => res.once('close', listener),
       });
     } catch (error) {
@@ -157,7 +213,13 @@ export class StatefulEndpoint implements Endpoint {
   }
 }
 
-/** Undefined when it was not refused, but given up by the app. */
-function rejectReason(error: unknown): RejectReason | undefined {
-  return error instanceof Refusal ? REJECT_REASONS.find((reason) => reason === error.reason) : 'internalError';
+function required(exchange: Exchange): string {
+  const { sessionId } = exchange;
+  if (sessionId === undefined) throw new Refusal('sessionRequired');
+  exchange.note({ session: sessionId });
+  return sessionId;
+}
+
+function callerOf({ req, principal, extra }: Exchange): Caller {
+  return { principal, extra, req: { headers: req.headers, auth: req.auth } };
 }

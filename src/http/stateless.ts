@@ -3,6 +3,8 @@ import { Refusal } from '../errors.js';
 import type { McpServerLike } from '../options.js';
 import type { ServerBuilder } from '../sessions/build.js';
 import { FactoryContext } from '../sessions/context.js';
+import { State } from '../sessions/state.js';
+import { UnderWay } from '../sessions/under-way.js';
 import type { TransportContext, TransportOwner } from '../transport/context.js';
 import { HttpTransport } from '../transport/transport.js';
 import { createAcceptCheck } from './accept.js';
@@ -21,7 +23,7 @@ export class StatelessEndpoint implements Endpoint {
   readonly #maxBodySize: number;
   readonly #checkAccept = createAcceptCheck();
   readonly #calls = new Set<StatelessCall>();
-  readonly #whenIdle: (() => void)[] = [];
+  readonly #underWay = new UnderWay();
   #draining = false;
 
   constructor(builder: ServerBuilder, transports: TransportContext, maxBodySize: number) {
@@ -51,6 +53,7 @@ export class StatelessEndpoint implements Endpoint {
       clientCapabilities: initialize?.capabilities,
       restored: false,
       epoch: 0,
+      state: new State(),
     });
     await this.#call(exchange, classified, context, version);
   }
@@ -60,8 +63,7 @@ export class StatelessEndpoint implements Endpoint {
   }
 
   idle(): Promise<void> {
-    if (this.#calls.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#whenIdle.push(resolve));
+    return this.#underWay.none();
   }
 
   async close(): Promise<void> {
@@ -74,6 +76,7 @@ export class StatelessEndpoint implements Endpoint {
   async #call(exchange: Exchange, classified: Classified, context: FactoryContext, version: string): Promise<void> {
     const call = new StatelessCall(context, this.#transports, this.#builder, () => this.#ended(call));
     this.#calls.add(call);
+    this.#underWay.begin();
     exchange.res.once('close', () => call.abandonOpening());
     try {
       const messages = classified.kind === 'initialize' ? [classified.message] : classified.messages;
@@ -89,7 +92,7 @@ export class StatelessEndpoint implements Endpoint {
 
   #ended(call: StatelessCall): void {
     this.#calls.delete(call);
-    if (this.#calls.size === 0) this.#whenIdle.splice(0).forEach((resolve) => resolve());
+    this.#underWay.end();
   }
 }
 
@@ -146,7 +149,7 @@ class StatelessCall implements TransportOwner {
   release(): void {
     this.#holds -= 1;
     if (this.#holds > 0) return;
-    this.#context.ending.end();
+    this.#context.life.end();
     const closed = this.#server === undefined ? this.transport.close() : this.#builder.close(this.#server);
     void closed.finally(this.#onEnd);
   }
@@ -161,5 +164,9 @@ class StatelessCall implements TransportOwner {
 
   transportClosed(): void {
     // The holds see to the end.
+  }
+
+  settledWell(): undefined {
+    // Nothing outlives the request.
   }
 }

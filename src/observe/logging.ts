@@ -40,6 +40,9 @@ export function logSessions(events: Events<CoreEvents>, logger: Logger): void {
     .on('orphaned', ({ id, idleMs }, cause) => {
       log.info({ session: shortId(id), cause, idleMs: Math.round(idleMs) }, 'session orphaned');
     })
+    .on('hibernated', ({ id, idleMs }) => {
+      log.info({ session: shortId(id), idleMs: Math.round(idleMs) }, 'session hibernated');
+    })
     .on('closed', ({ id, ageMs }, reason) => {
       log.info({ session: shortId(id), reason, ageMs: Math.round(ageMs) }, 'session closed');
     })

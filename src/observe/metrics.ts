@@ -78,6 +78,11 @@ function countSessions(events: Events<CoreEvents>, metrics: SharedMetrics): void
     },
     (gauge) => each(ORPHAN_CAUSES, (cause) => atZero(gauge.labels({ cause }))),
   );
+  const hibernated = metrics.share(
+    Gauge,
+    { name: 'mcp_sessions_hibernated', help: 'MCP sessions of which only the record is kept.' },
+    (gauge) => gauge.labels(),
+  );
   const opened = metrics.share(
     Counter,
     { name: 'mcp_sessions_opened_total', help: 'MCP sessions opened.' },
@@ -107,7 +112,10 @@ function countSessions(events: Events<CoreEvents>, metrics: SharedMetrics): void
     },
     (histogram) => histogram.labels(),
   );
-  const gaugeOf = ({ orphanCause }: SessionInfo) => (orphanCause === undefined ? active : orphaned[orphanCause]);
+  const gaugeOf = ({ state, orphanCause }: SessionInfo) => {
+    if (state === 'hibernated') return hibernated;
+    return orphanCause === undefined ? active : orphaned[orphanCause];
+  };
 
   // Moved by steps, never set: in a shared registry the value is another router's too.
   events
@@ -115,13 +123,18 @@ function countSessions(events: Events<CoreEvents>, metrics: SharedMetrics): void
       opened.inc();
       active.inc();
     })
-    .on('restored', () => {
+    .on('restored', (_session, before) => {
       restored.inc();
+      if (before !== undefined) gaugeOf(before).dec();
       active.inc();
     })
     .on('orphaned', (_session, cause) => {
       active.dec();
       orphaned[cause].inc();
+    })
+    .on('hibernated', (session) => {
+      gaugeOf(session).dec();
+      hibernated.inc();
     })
     .on('revived', (session) => {
       gaugeOf(session).dec();

@@ -65,7 +65,7 @@ export class ServerBuilder {
       return await Promise.race([working, late, gone]);
     } catch (error) {
       abandoned = true;
-      context.ending.end();
+      context.life.end();
       await transport.close();
       // A server that never takes our transport may be connected to another one, which closing it would end.
       const letGo = async (): Promise<void> => {

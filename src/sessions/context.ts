@@ -1,13 +1,20 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
 import type { OpeningRequest, ServerContext } from '../options.js';
+import type { State } from './state.js';
 
 /** All of a context but what the session itself brings about. */
-export type ContextInit = Omit<ServerContext, 'signal'>;
+export interface ContextInit extends Omit<ServerContext, 'signal' | 'state' | 'onHibernate'> {
+  readonly state: State;
+}
 
-/** The end of what a factory's server is for, as an `AbortSignal` that is made when it is first asked for; most never are. */
-export class EndSignal {
+/**
+ * What a factory's server is for: a session from one build to the next, or a single request. Its end is an `AbortSignal` that is
+ * made when it is first asked for; most never are.
+ */
+export class Life {
   #controller: AbortController | undefined;
   #ended = false;
+  #saves: (() => void | Promise<void>)[] | undefined;
 
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
@@ -18,6 +25,16 @@ export class EndSignal {
   end(): void {
     this.#ended = true;
     this.#controller?.abort();
+  }
+
+  onHibernate(save: () => void | Promise<void>): void {
+    this.#saves ??= [];
+    this.#saves.push(save);
+  }
+
+  /** Rejects with whatever the first of them throws that does. */
+  async save(): Promise<void> {
+    for (const save of this.#saves ?? []) await save();
   }
 }
 
@@ -30,7 +47,8 @@ export class FactoryContext implements ServerContext {
   readonly clientCapabilities: ClientCapabilities | undefined;
   readonly restored: boolean;
   readonly epoch: number;
-  readonly #ending = new EndSignal();
+  readonly state: State;
+  readonly #life = new Life();
 
   constructor(init: ContextInit) {
     this.sessionId = init.sessionId;
@@ -40,14 +58,19 @@ export class FactoryContext implements ServerContext {
     this.clientCapabilities = init.clientCapabilities;
     this.restored = init.restored;
     this.epoch = init.epoch;
+    this.state = init.state;
   }
 
   get signal(): AbortSignal {
-    return this.#ending.signal;
+    return this.#life.signal;
+  }
+
+  onHibernate(save: () => void | Promise<void>): void {
+    this.#life.onHibernate(save);
   }
 
   /** What outlives the context. */
-  get ending(): EndSignal {
-    return this.#ending;
+  get life(): Life {
+    return this.#life;
   }
 }

@@ -1,48 +1,56 @@
 import type { InitializeRequestParams, JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import { wallTime } from '../clock.js';
 import { Refusal } from '../errors.js';
 import type { OpeningRequest } from '../options.js';
 import type { TransportContext } from '../transport/context.js';
 import { HttpTransport } from '../transport/transport.js';
 import type { ServerBuilder } from './build.js';
 import { FactoryContext } from './context.js';
+import type { Keeper } from './keeper.js';
 import type { Registry } from './registry.js';
 import type { Session } from './session.js';
+import { State } from './state.js';
 
 /** The parts that opening a session takes. */
 export interface Opener {
   readonly registry: Registry;
   readonly builder: ServerBuilder;
+  readonly keeper: Keeper;
   readonly transports: TransportContext;
   readonly eventStore: EventStore | undefined;
   readonly sessionIdGenerator: () => string;
 }
 
-/** An `initialize` and who sent it. */
-export interface InitializeCall {
-  readonly message: JSONRPCRequest;
-  readonly params: InitializeRequestParams;
-  readonly extra: MessageExtraInfo;
+/** Who asks for a session to be there. */
+export interface Caller {
   readonly principal: string | undefined;
   readonly req: OpeningRequest;
+  readonly extra: MessageExtraInfo;
+}
+
+/** An `initialize` and who sent it. */
+export interface InitializeCall extends Caller {
+  readonly message: JSONRPCRequest;
+  readonly params: InitializeRequestParams;
   /** Has the listener called if the client hangs up. */
   onGone(listener: () => void): void;
 }
 
-/** What became of it: a session with the server's answer, or an answer that is an error, and no session. */
-export interface Opened {
-  readonly session: Session | undefined;
-  readonly answer: unknown;
-}
+/** What became of it: a session on its transport with the server's answer, or an answer that is an error, and no session. */
+export type Opened =
+  | { readonly session: Session; readonly transport: HttpTransport; readonly answer: unknown }
+  | { readonly session: undefined; readonly answer: unknown };
 
 /**
  * Opens a session: its entry stands before anything is awaited, concurrent requests for its ID await the same promise, and
  * whatever fails, nothing of it remains.
  *
- * @throws Refusal at a cap or when it takes too long; whatever `serverFactory` or `connect` threw.
+ * @throws Refusal at a cap, when it takes too long or the session store does not answer; whatever `serverFactory` or
+ * `connect` threw.
  */
 export async function openSession(opener: Opener, call: InitializeCall): Promise<Opened> {
-  const { registry, builder, transports, eventStore } = opener;
+  const { registry, keeper, transports } = opener;
   const context = new FactoryContext({
     sessionId: opener.sessionIdGenerator(),
     principal: call.principal,
@@ -51,8 +59,55 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     clientCapabilities: call.params.capabilities,
     restored: false,
     epoch: 0,
+    state: new State(),
   });
   const session = registry.admit(context);
+  const since = registry.clock.now();
+  const settled = (outcome: 'ok' | 'error'): void =>
+    transports.events.emit('settled', 'initialize', outcome, registry.clock.now() - since);
+  call.onGone(() => session.abandon?.(new Refusal('sessionClosed')));
+
+  const open = async (): Promise<Opened> => {
+    try {
+      const opened = await bringUp(opener, session, context, async (transport) => {
+        const answer = await transport.initialize(call.message, call.extra);
+        if ('error' in answer) throw new Rejected(answer);
+        session.protocolVersion = transport.protocolVersion;
+        await keeper.create(session, firstFacts(session, call.params, context.state, wallTime(registry.clock)));
+        return { session, transport, answer };
+      });
+      registry.activate(session);
+      return opened;
+    } catch (error) {
+      registry.discard(session);
+      void keeper.ended(session, 'failed');
+      throw error;
+    }
+  };
+  const opening = open();
+  session.opening = locked(opening, () => new Refusal('sessionNotFound'));
+  try {
+    const opened = await opening;
+    settled('ok');
+    return opened;
+  } catch (error) {
+    settled('error');
+    if (error instanceof Rejected) return { session: undefined, answer: error.answer };
+    throw error;
+  }
+}
+
+/**
+ * Begins a life of the session: builds a server and connects it; `first` is what it is asked before anybody else does.
+ *
+ * @throws whatever {@link ServerBuilder.build} does; then nothing of that life remains.
+ */
+export async function bringUp<T>(
+  { builder, eventStore, transports }: Opener,
+  session: Session,
+  context: FactoryContext,
+  first: (transport: HttpTransport) => Promise<T>,
+): Promise<T> {
   const transport = new HttpTransport({
     sessionId: session.id,
     epoch: context.epoch,
@@ -60,30 +115,40 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     context: transports,
     owner: session,
   });
-  session.transport = transport;
-  const since = registry.clock.now();
-  const settled = (outcome: 'ok' | 'error'): void =>
-    transports.events.emit('settled', 'initialize', outcome, registry.clock.now() - since);
+  session.begin(context, transport);
   const abandoned = new Promise<never>((_, reject) => (session.abandon = reject));
-  call.onGone(() => session.abandon?.(new Refusal('sessionClosed')));
-  try {
-    const opening = builder.build(context, transport, abandoned, async () => {
-      const answer = await transport.initialize(call.message, call.extra);
-      if ('error' in answer) throw new Rejected(answer);
-      return answer;
-    });
-    session.opening = opening;
-    const { server, result } = await opening;
-    session.server = server;
-    registry.activate(session);
-    settled('ok');
-    return { session, answer: result };
-  } catch (error) {
-    registry.discard(session);
-    settled('error');
-    if (error instanceof Rejected) return { session: undefined, answer: error.answer };
-    throw error;
-  }
+  const { server, result } = await builder.build(context, transport, abandoned, () => first(transport));
+  transport.opened();
+  session.server = server;
+  return result;
+}
+
+/** The promise that concurrent requests await, with what they are told when it fails. */
+export function locked(opening: Promise<unknown>, told: (error: unknown) => Error): Promise<void> {
+  const lock = opening.then(
+    () => undefined,
+    (error: unknown) => {
+      throw told(error);
+    },
+  );
+  // Nobody else may be waiting.
+  lock.catch(() => undefined);
+  return lock;
+}
+
+function firstFacts(session: Session, params: InitializeRequestParams, state: State, openedAt: number) {
+  // `_meta` is the request's own, and may hold anything.
+  const initialize = { ...params, _meta: undefined };
+  return {
+    id: session.id,
+    principal: session.principal,
+    initialize,
+    protocolVersion: session.protocolVersion ?? initialize.protocolVersion,
+    logLevel: undefined,
+    subscriptions: [],
+    state,
+    openedAt,
+  };
 }
 
 /** The server itself answered `initialize` with an error: the session is not to be, but the client gets that answer. */

@@ -1,40 +1,55 @@
 import type { Clock } from '../clock.js';
 import { Due, DueQueue } from '../due-queue.js';
-import type { OrphanCause } from '../events.js';
+import { ORPHAN_CAUSES, type OrphanCause } from '../events.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Session } from './session.js';
 
 /** What the reaper asks for when a session's time has come. */
 export interface ReaperActions {
   orphan(session: Session): void;
+  hibernate(session: Session): void;
   expire(session: Session): void;
   retire(session: Session): void;
 }
 
+/** Where sessions of one cause wait. */
+interface Orphans {
+  /** To hibernate; undefined where they never do. */
+  readonly awake: DueQueue<Session> | undefined;
+  /** To expire. */
+  readonly rest: DueQueue<Session>;
+}
+
 /**
- * Keeps the unattached sessions in the order in which they became so, and says when each is orphaned and when expired.
- * Each queue has one delay and so one timer; its cost follows the number that are due, not the number that are open.
+ * Keeps the unattached sessions in the order in which they became so, and says when each is orphaned, when it hibernates and
+ * when it has expired. Each queue has one delay and so one timer; its cost follows the number that are due, not the number
+ * that are open.
  */
 export class Reaper {
   readonly #unattached: DueQueue<Session>;
-  readonly #orphaned: Readonly<Record<OrphanCause, DueQueue<Session>>>;
+  readonly #orphans: Readonly<Record<OrphanCause, Orphans>>;
   readonly #lifetimes: DueQueue<Session> | undefined;
 
   constructor(
     clock: Clock,
     {
       orphanAfter,
+      hibernateAfter,
       ttl,
       orphanTtl,
       maxLifetime,
-    }: Pick<ResolvedOptions, 'orphanAfter' | 'ttl' | 'orphanTtl' | 'maxLifetime'>,
+    }: Pick<ResolvedOptions, 'orphanAfter' | 'hibernateAfter' | 'ttl' | 'orphanTtl' | 'maxLifetime'>,
     actions: ReaperActions,
   ) {
-    const expire = (session: Session): void => actions.expire(session);
-    this.#orphaned = {
-      idle: new DueQueue(clock, ttl, expire),
-      stream_lost: new DueQueue(clock, orphanTtl, expire),
-    };
+    const asleepAfter = hibernateAfter === undefined ? Infinity : orphanAfter + hibernateAfter;
+    const orphans = (expiresAfter: number): Orphans => ({
+      awake:
+        asleepAfter < expiresAfter
+          ? new DueQueue(clock, asleepAfter, (session) => actions.hibernate(session))
+          : undefined,
+      rest: new DueQueue(clock, expiresAfter, (session) => actions.expire(session)),
+    });
+    this.#orphans = { idle: orphans(ttl), stream_lost: orphans(orphanTtl) };
     this.#unattached = new DueQueue(clock, orphanAfter, (session) => actions.orphan(session));
     this.#lifetimes =
       maxLifetime === undefined ? undefined : new DueQueue(clock, maxLifetime, (session) => actions.retire(session));
@@ -42,7 +57,7 @@ export class Reaper {
 
   opened(session: Session): void {
     if (this.#lifetimes === undefined) return;
-    session.lifetimeDue = new Due(session);
+    session.lifetimeDue ??= new Due(session);
     this.#lifetimes.add(session.lifetimeDue, session.openedAt);
   }
 
@@ -51,7 +66,13 @@ export class Reaper {
   }
 
   orphaned(session: Session, cause: OrphanCause): void {
-    this.#orphaned[cause].add(session.idleDue, session.idleSince);
+    const { awake, rest } = this.#orphans[cause];
+    (awake ?? rest).add(session.idleDue, session.idleSince);
+  }
+
+  /** It hibernates, or will not: from now on it can only expire. */
+  resting(session: Session, cause: OrphanCause): void {
+    this.#orphans[cause].rest.add(session.idleDue, session.idleSince);
   }
 
   attached(session: Session): void {
@@ -63,10 +84,15 @@ export class Reaper {
     session.lifetimeDue?.cancel();
   }
 
+  /** The session that has been orphaned for longest, hibernated ones included. */
   longestOrphaned(): Session | undefined {
-    const idle = this.#orphaned.idle.oldest();
-    const lost = this.#orphaned.stream_lost.oldest();
-    if (idle === undefined || lost === undefined) return idle ?? lost;
-    return idle.idleSince <= lost.idleSince ? idle : lost;
+    let longest: Session | undefined;
+    for (const cause of ORPHAN_CAUSES) {
+      const { awake, rest } = this.#orphans[cause];
+      for (const oldest of [rest.oldest(), awake?.oldest()]) {
+        if (oldest !== undefined && (longest === undefined || oldest.idleSince < longest.idleSince)) longest = oldest;
+      }
+    }
+    return longest;
   }
 }

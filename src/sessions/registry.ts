@@ -1,48 +1,54 @@
 import type { Clock } from '../clock.js';
 import { Refusal } from '../errors.js';
-import type { CloseReason, CoreEvents, Events } from '../events.js';
+import type { CloseReason, CoreEvents, Events, SessionStats } from '../events.js';
 import type { ResolvedOptions } from '../options.js';
 import type { ServerBuilder } from './build.js';
 import type { FactoryContext } from './context.js';
+import type { Keeper } from './keeper.js';
 import { Reaper, type ReaperActions } from './reaper.js';
+import { isVisibleAscii } from './session-ids.js';
+import { SessionIndex } from './session-index.js';
 import { Session, type SessionHome } from './session.js';
-
-/** How many sessions there are, by state; each is in exactly one. */
-export interface SessionStats {
-  readonly initializing: number;
-  readonly active: number;
-  readonly orphaned: number;
-}
+import { UnderWay } from './under-way.js';
 
 type Limits = Pick<
   ResolvedOptions,
-  'ttl' | 'orphanAfter' | 'orphanTtl' | 'maxLifetime' | 'maxSessions' | 'maxSessionsPerPrincipal' | 'clock'
+  | 'ttl'
+  | 'orphanAfter'
+  | 'hibernateAfter'
+  | 'orphanTtl'
+  | 'maxLifetime'
+  | 'maxSessions'
+  | 'maxSessionsPerPrincipal'
+  | 'clock'
 >;
 
 /**
  * All sessions of a router, and the only place where a session changes its state:
- * `initializing → active ⇄ orphaned → closing → closed`.
+ * `initializing → active ⇄ orphaned → closing → closed`, and `hibernated` beside orphaned.
  */
 export class Registry implements SessionHome, ReaperActions {
   readonly clock: Clock;
   readonly #limits: Limits;
   readonly #events: Events<CoreEvents>;
   readonly #builder: ServerBuilder;
+  readonly #keeper: Keeper;
   readonly #reaper: Reaper;
-  readonly #sessions = new Map<string, Session>();
-  readonly #byPrincipal = new Map<string, Set<Session>>();
+  readonly #sessions = new SessionIndex();
   /** Sessions that are closing: their servers have not let go of them, or their opening is not undone yet. */
   readonly #closing = new Set<Promise<void>>();
-  readonly #whenIdle: (() => void)[] = [];
+  readonly #attached = new UnderWay();
   #initializing = 0;
   #orphaned = 0;
-  #attached = 0;
+  #hibernated = 0;
 
-  constructor(limits: Limits, events: Events<CoreEvents>, builder: ServerBuilder) {
+  constructor(limits: Limits, events: Events<CoreEvents>, builder: ServerBuilder, keeper: Keeper) {
     this.clock = limits.clock;
     this.#limits = limits;
     this.#events = events;
     this.#builder = builder;
+    this.#keeper = keeper;
+    keeper.onLost = (session, reason) => void this.close(session, reason);
     this.#reaper = new Reaper(limits.clock, limits, this);
   }
 
@@ -51,22 +57,29 @@ export class Registry implements SessionHome, ReaperActions {
     return this.#sessions.size >= this.#limits.maxSessions && this.#reaper.longestOrphaned() === undefined;
   }
 
+  /** Whether a session could be opened without an eviction. */
+  hasRoom(principal: string | undefined): boolean {
+    const { maxSessions, maxSessionsPerPrincipal = Infinity } = this.#limits;
+    return this.#sessions.size < maxSessions && this.#sessions.of(principal).size < maxSessionsPerPrincipal;
+  }
+
   get(id: string): Session | undefined {
     return this.#sessions.get(id);
   }
 
   all(): Session[] {
-    return [...this.#sessions.values()];
+    return this.#sessions.all();
   }
 
   ofPrincipal(principal: string): Session[] {
-    return [...(this.#byPrincipal.get(principal) ?? [])];
+    return [...this.#sessions.of(principal)];
   }
 
   stats(): SessionStats {
     const initializing = this.#initializing;
     const orphaned = this.#orphaned;
-    return { initializing, active: this.#sessions.size - initializing - orphaned, orphaned };
+    const hibernated = this.#hibernated;
+    return { initializing, active: this.#sessions.size - initializing - orphaned - hibernated, orphaned, hibernated };
   }
 
   /**
@@ -77,19 +90,14 @@ export class Registry implements SessionHome, ReaperActions {
    */
   admit(context: FactoryContext): Session {
     const id = context.sessionId;
-    // Spec 2025-11-25, basic/transports, "Session Management": visible ASCII only.
-    if (typeof id !== 'string' || !/^[\x21-\x7e]+$/.test(id)) {
+    if (typeof id !== 'string' || !isVisibleAscii(id)) {
       throw new TypeError('sessionIdGenerator must return a non-empty string of visible ASCII');
     }
     if (this.#sessions.has(id)) throw new TypeError('sessionIdGenerator returned the ID of a session that is open');
     this.#makeRoom(context.principal);
     const session = new Session(id, context, this);
-    this.#sessions.set(id, session);
+    this.#sessions.add(session);
     this.#initializing += 1;
-    if (session.principal !== undefined) {
-      const own = this.#byPrincipal.get(session.principal) ?? new Set();
-      this.#byPrincipal.set(session.principal, own.add(session));
-    }
     return session;
   }
 
@@ -107,12 +115,46 @@ export class Registry implements SessionHome, ReaperActions {
     this.#events.emit('opened', session.info());
   }
 
+  /** The session has been built again, from its stored record or out of hibernation. */
+  revive(session: Session): void {
+    const before = session.state === 'hibernated' ? session.info() : undefined;
+    if (before === undefined) {
+      this.#initializing -= 1;
+      session.idleSince = this.clock.now();
+      this.#reaper.opened(session);
+    } else {
+      this.#hibernated -= 1;
+      session.orphanCause = session.asleep = undefined;
+    }
+    session.state = 'active';
+    session.opening = undefined;
+    session.abandon = undefined;
+    if (session.attached) this.#keeper.attached(session);
+    else this.#reaper.detached(session);
+    this.#events.emit('restored', session.info(), before);
+  }
+
   /** Undoes {@link admit} for a session that could not be opened; nobody is told of a session that never was. */
   discard(session: Session): void {
     if (session.state !== 'initializing') return;
     this.#initializing -= 1;
     session.state = 'closed';
+    session.opening = session.abandon = undefined;
+    session.touchDue?.cancel();
     this.#remove(session);
+  }
+
+  /**
+   * Ends a session as {@link close} does, but not before its record is removed: nothing can bring it back once anybody is
+   * told. Resolves when it has ended, to a promise of the server's own clean-up.
+   *
+   * Rejects with Refusal `storeUnavailable`: the session is as it was then.
+   */
+  async terminate(session: Session): Promise<{ cleanUp: Promise<void> }> {
+    // Without a store, nobody may be called between the wish and the end.
+    const removed = this.#keeper.destroy(session);
+    if (removed !== undefined) await removed;
+    return { cleanUp: this.close(session, 'deleted') };
   }
 
   /**
@@ -120,16 +162,19 @@ export class Registry implements SessionHome, ReaperActions {
    * is done when this returns; the promise is for that. One that is being opened is given up.
    */
   close(session: Session, reason: CloseReason): Promise<void> {
-    if (session.state === 'initializing') return this.#track(this.#giveUp(session, reason));
-    if (session.state !== 'active' && session.state !== 'orphaned') return Promise.resolve();
+    if (session.state === 'initializing' || session.opening !== undefined) {
+      return this.#track(this.#giveUp(session, reason));
+    }
+    if (session.state === 'closing' || session.state === 'closed') return Promise.resolve();
     const before = session.info();
     if (session.state === 'orphaned') this.#orphaned -= 1;
+    if (session.state === 'hibernated') this.#hibernated -= 1;
     session.state = 'closing';
     this.#remove(session);
-    void session.transport.close();
-    session.ending.end();
+    void session.transport?.close();
+    session.life.end();
     this.#events.emit('closed', before, reason);
-    return this.#track(this.#closeServer(session));
+    return this.#track(this.#closeServer(session, reason));
   }
 
   /** Resolves when every session that was closed has been let go of by its server, and every open given up is undone. */
@@ -139,13 +184,13 @@ export class Registry implements SessionHome, ReaperActions {
 
   /** Resolves once no session is attached. */
   idle(): Promise<void> {
-    if (this.#attached === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#whenIdle.push(resolve));
+    return this.#attached.none();
   }
 
   attached(session: Session): void {
-    this.#attached += 1;
+    this.#attached.begin();
     this.#reaper.attached(session);
+    this.#keeper.attached(session);
     if (session.state !== 'orphaned') return;
     const before = session.info();
     this.#orphaned -= 1;
@@ -155,8 +200,8 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   detached(session: Session): void {
-    this.#attached -= 1;
-    if (this.#attached === 0) this.#whenIdle.splice(0).forEach((resolve) => resolve());
+    this.#attached.end();
+    if (session.state === 'hibernated') this.#reaper.resting(session, session.causeIfOrphaned);
     if (session.state !== 'active') return;
     if (session.retiring) void this.close(session, 'lifetime');
     else this.#reaper.detached(session);
@@ -164,6 +209,7 @@ export class Registry implements SessionHome, ReaperActions {
 
   closedByServer(session: Session): void {
     session.abandon?.(new Error('The server closed its transport while the session was being opened'));
+    if (session.state === 'hibernated') return;
     void this.close(session, 'deleted');
   }
 
@@ -176,21 +222,26 @@ export class Registry implements SessionHome, ReaperActions {
     this.#events.emit('orphaned', session.info(), cause);
   }
 
+  /** Nobody comes for it: its server is closed, and only its record kept. */
+  hibernate(session: Session): void {
+    this.#reaper.resting(session, session.causeIfOrphaned);
+    void this.#track(this.#hibernate(session));
+  }
+
   expire(session: Session): void {
     void this.close(session, 'expired');
   }
 
   retire(session: Session): void {
     session.retiring = true;
-    session.transport.stopStandalone('sessionNotFound');
+    session.transport?.stopStandalone('sessionNotFound');
     if (!session.attached) void this.close(session, 'lifetime');
   }
 
   #makeRoom(principal: string | undefined): void {
     const { maxSessions, maxSessionsPerPrincipal } = this.#limits;
-    const own = principal === undefined ? undefined : this.#byPrincipal.get(principal);
-    if (own !== undefined && maxSessionsPerPrincipal !== undefined && own.size >= maxSessionsPerPrincipal) {
-      this.#evict(longestOrphaned(own), 'principalAtCapacity');
+    if (maxSessionsPerPrincipal !== undefined && this.#sessions.of(principal).size >= maxSessionsPerPrincipal) {
+      this.#evict(this.#sessions.longestOrphanedOf(principal), 'principalAtCapacity');
     }
     if (this.#sessions.size >= maxSessions) this.#evict(this.#reaper.longestOrphaned(), 'atCapacity');
   }
@@ -202,11 +253,7 @@ export class Registry implements SessionHome, ReaperActions {
 
   #remove(session: Session): void {
     this.#reaper.removed(session);
-    this.#sessions.delete(session.id);
-    if (session.principal === undefined) return;
-    const own = this.#byPrincipal.get(session.principal);
-    own?.delete(session);
-    if (own?.size === 0) this.#byPrincipal.delete(session.principal);
+    this.#sessions.delete(session);
   }
 
   async #giveUp(session: Session, reason: CloseReason): Promise<void> {
@@ -221,17 +268,31 @@ export class Registry implements SessionHome, ReaperActions {
     return closing.finally(() => this.#closing.delete(closing));
   }
 
-  async #closeServer(session: Session): Promise<void> {
-    if (session.server !== undefined) await this.#builder.close(session.server);
+  async #hibernate(session: Session): Promise<void> {
+    const { life, transport, server, record, idleSince } = session;
+    try {
+      await life.save();
+      await record?.flush();
+    } catch (error) {
+      this.#events.emit('failure', 'a session cannot hibernate', error, session.id);
+      return;
+    }
+    // Its client may have come back meanwhile, and even gone again.
+    if (session.state !== 'orphaned' || session.idleSince !== idleSince || record === undefined) return;
+    this.#orphaned -= 1;
+    this.#hibernated += 1;
+    const before = session.info();
+    session.sleep(record.encode());
+    this.#events.emit('hibernated', before);
+    void transport?.close();
+    life.end();
+    if (server !== undefined) await this.#builder.close(server);
+  }
+
+  async #closeServer(session: Session, reason: CloseReason): Promise<void> {
+    const { server } = session;
+    const closing = server === undefined ? undefined : this.#builder.close(server);
+    await Promise.all([closing, this.#keeper.ended(session, reason)]);
     session.state = 'closed';
   }
-}
-
-function longestOrphaned(sessions: Iterable<Session>): Session | undefined {
-  let longest: Session | undefined;
-  for (const session of sessions) {
-    if (session.state !== 'orphaned') continue;
-    if (longest === undefined || session.idleSince < longest.idleSince) longest = session;
-  }
-  return longest;
 }

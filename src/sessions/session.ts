@@ -1,11 +1,12 @@
-import type { Implementation } from '@modelcontextprotocol/sdk/types.js';
+import type { Implementation, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../clock.js';
 import { Due } from '../due-queue.js';
 import type { OrphanCause, SessionInfo, SessionState } from '../events.js';
 import type { McpServerLike } from '../options.js';
 import type { TransportOwner } from '../transport/context.js';
 import type { HttpTransport } from '../transport/transport.js';
-import type { EndSignal, FactoryContext } from './context.js';
+import type { FactoryContext, Life } from './context.js';
+import type { LiveRecord } from './live-record.js';
 
 /** Where a session lives: told when it gets its first lease, when it loses its last, and when its server ends it. */
 export interface SessionHome {
@@ -19,7 +20,10 @@ export interface SessionHome {
 export class Session implements TransportOwner {
   readonly id: string;
   readonly principal: string | undefined;
-  readonly ending: EndSignal;
+  /** From one build of its server to the next. */
+  life: Life;
+  /** Grows with each life. */
+  epoch: number;
   readonly clientInfo: Implementation | undefined;
   /** When it was opened, by the router's clock. */
   openedAt: number;
@@ -29,11 +33,23 @@ export class Session implements TransportOwner {
   idleSince: number;
   /** Past `maxLifetime`: what runs may finish, nothing new may begin. */
   retiring = false;
-  /** The lock: what concurrent requests await while it is being opened. */
-  opening: Promise<unknown> | undefined;
+  /** The lock: what concurrent requests await while it is being opened, restored or woken. Rejects with what they are told. */
+  opening: Promise<void> | undefined;
   /** Gives up opening it; undefined once it is open. */
   abandon: ((reason: Error) => void) | undefined;
   server: McpServerLike | undefined;
+  /** Undefined where no record is kept, and while it hibernates. */
+  record: LiveRecord | undefined;
+  /** The record's text, while it hibernates. */
+  asleep: string | undefined;
+  /** Whether the store has its record, in this epoch. */
+  stored = false;
+  /** The next time to look whether its record must be touched. */
+  touchDue: Due<Session> | undefined;
+  /** Agreed on when it was opened. */
+  protocolVersion: string | undefined;
+  /** Whether anything was ever asked of it after its opening. */
+  used = false;
   /** Its turn to be orphaned, or to expire. */
   readonly idleDue = new Due<Session>(this);
   /** The end of its `maxLifetime`. */
@@ -47,19 +63,36 @@ export class Session implements TransportOwner {
     this.id = id;
     this.principal = context.principal;
     this.clientInfo = context.clientInfo;
-    this.ending = context.ending;
+    this.life = context.life;
+    this.epoch = context.epoch;
     this.#home = home;
     this.openedAt = home.clock.now();
     this.idleSince = this.openedAt;
   }
 
-  /** Set once, by the one who opens the session. */
-  set transport(transport: HttpTransport) {
+  /** A life begins, in which the transport is the session's. */
+  begin({ life, epoch }: FactoryContext, transport: HttpTransport): void {
+    this.life = life;
+    this.epoch = epoch;
     this.#transport = transport;
   }
 
-  get transport(): HttpTransport {
-    if (this.#transport === undefined) throw new Error('The session has no transport yet');
+  /** A life that was begun was not to be, and all that was only for it is let go of. */
+  end(): void {
+    this.#transport = this.server = this.record = undefined;
+  }
+
+  /** A life has ended, and only its record stays. */
+  sleep(record: string): void {
+    this.state = 'hibernated';
+    this.asleep = record;
+    this.touchDue?.cancel();
+    this.touchDue = undefined;
+    this.end();
+  }
+
+  /** Undefined until it is being built, and while it hibernates. */
+  get transport(): HttpTransport | undefined {
     return this.#transport;
   }
 
@@ -73,6 +106,7 @@ export class Session implements TransportOwner {
   }
 
   hold(): void {
+    this.used = true;
     this.#leases += 1;
     if (this.#leases === 1) this.#home.attached(this);
   }
@@ -96,6 +130,10 @@ export class Session implements TransportOwner {
     this.#home.closedByServer(this);
   }
 
+  settledWell(request: JSONRPCRequest): Promise<void> | undefined {
+    return this.record?.remember(request);
+  }
+
   info(): SessionInfo {
     const now = this.#home.clock.now();
     return {
@@ -103,7 +141,7 @@ export class Session implements TransportOwner {
       principal: this.principal,
       state: this.state,
       orphanCause: this.orphanCause,
-      protocolVersion: this.#transport?.protocolVersion,
+      protocolVersion: this.protocolVersion,
       clientInfo: this.clientInfo && { name: this.clientInfo.name, version: this.clientInfo.version },
       ageMs: now - this.openedAt,
       idleMs: this.attached ? 0 : now - this.idleSince,

@@ -1,13 +1,17 @@
-import type { Events, CoreEvents, SessionEvents, SessionInfo } from '../events.js';
-import type { Registry, SessionStats } from './registry.js';
+import type { Events, CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
+import type { Registry } from './registry.js';
+import type { Session } from './session.js';
 
 /** What an app may see of a router's sessions, and do with them. */
 export class Sessions {
   readonly #registry: Registry;
+  readonly #destroyStored: (id: string) => Promise<boolean>;
   readonly #events: Events<CoreEvents>;
 
-  constructor(registry: Registry, events: Events<CoreEvents>) {
+  /** @param destroyStored - Removes the record of a session that is not here. */
+  constructor(registry: Registry, destroyStored: (id: string) => Promise<boolean>, events: Events<CoreEvents>) {
     this.#registry = registry;
+    this.#destroyStored = destroyStored;
     this.#events = events;
   }
 
@@ -25,18 +29,26 @@ export class Sessions {
     return this.#registry.get(id)?.info();
   }
 
-  /** Ends a session as a DELETE by its client would. False when there is none with that ID. */
+  /**
+   * Ends a session as a DELETE by its client would, also one that is only stored. False when there is none with that ID.
+   * Rejects when the store does not answer: the session is as it was then.
+   */
   async close(id: string): Promise<boolean> {
     const session = this.#registry.get(id);
-    if (session === undefined) return false;
-    await this.#registry.close(session, 'deleted');
+    if (session === undefined) return this.#destroyStored(id);
+    await this.#end(session);
     return true;
   }
 
-  /** Ends all sessions of a principal (its access was withdrawn, say). Resolves to their number. */
+  /**
+   * Ends all sessions of a principal that are here (its access was withdrawn, say). Resolves to their number. Rejects when the
+   * store does not answer, and some sessions are as they were.
+   */
   async closeByPrincipal(principal: string): Promise<number> {
     const sessions = this.#registry.ofPrincipal(principal);
-    await Promise.all(sessions.map((session) => this.#registry.close(session, 'deleted')));
+    const results = await Promise.allSettled(sessions.map((session) => this.#end(session)));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
     return sessions.length;
   }
 
@@ -62,5 +74,10 @@ export class Sessions {
   off<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
     this.#events.off(name, listener);
     return this;
+  }
+
+  async #end(session: Session): Promise<void> {
+    const { cleanUp } = await this.#registry.terminate(session);
+    await cleanUp;
   }
 }

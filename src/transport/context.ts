@@ -1,3 +1,5 @@
+import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../clock.js';
 import type { DueQueue } from '../due-queue.js';
 import type { CoreEvents, Events } from '../events.js';
@@ -31,6 +33,26 @@ export interface TransportOwner {
   streamLost(): void;
   /** The server closed its own transport, or was closed by the app. */
   transportClosed(): void;
+  /** A request that changes the session was answered well; the answer goes out when the promise, if any, is settled. */
+  settledWell(request: JSONRPCRequest): Promise<void> | undefined;
+}
+
+/** What a transport is built with. */
+export interface TransportInit {
+  /** Undefined when stateless. */
+  readonly sessionId: string | undefined;
+  readonly epoch: number;
+  readonly eventStore: EventStore | undefined;
+  readonly context: TransportContext;
+  readonly owner: TransportOwner;
+}
+
+/** How the messages of a POST came. */
+export interface PostInit {
+  readonly batch: boolean;
+  readonly extra: MessageExtraInfo;
+  /** The protocol version that the reply is made for. Default: the session's. */
+  readonly version?: string;
 }
 
 /** A transport, as its replies and streams see it. */

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
-import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../clock.js';
 
 /** An event as it was sent, or would have been. */
 export interface StoredEvent {
   readonly id: string | undefined;
   readonly json: string;
+  /** The request that it answers. */
+  readonly answers: RequestId | undefined;
 }
 
 /** A priming event has no message; the SDK's transport stores the same for it, so stores know it. */
@@ -17,6 +19,14 @@ const STORE_TIMEOUT = 10_000;
 
 /** How long, in ms, events then go out without IDs; sooner over if the store answers after all. */
 const STORE_PAUSE = 60_000;
+
+/** Characters that the requests' IDs may take in a stream's ID, which is part of what many a store gives as event ID. */
+const MAX_REQUESTS = 1024;
+
+/** How the IDs of all streams of a session begin: never with the session's ID itself, by which anyone could act in it. */
+export function streamPrefix(sessionId: string): string {
+  return createHash('sha256').update(sessionId).digest('hex').slice(0, 32);
+}
 
 /**
  * One session's view of an event store that many sessions share.
@@ -45,16 +55,25 @@ export class EventView {
     onFailure: (what: string, error: unknown) => void,
   ) {
     this.#store = store;
-    this.#prefix = createHash('sha256').update(sessionId).digest('hex').slice(0, 32);
+    this.#prefix = streamPrefix(sessionId);
     this.#epoch = epoch;
     this.#clock = clock;
     this.#onFailure = onFailure;
     this.standaloneId = `${this.#prefix}-get`;
   }
 
-  newStreamId(): string {
+  /** An ID for the stream that answers the requests, from which {@link lostRequests} can tell them. */
+  newStreamId(requests: readonly RequestId[]): string {
     this.#streams += 1;
-    return `${this.#prefix}-${this.#epoch}.${this.#streams}`;
+    const ids = Buffer.from(JSON.stringify(requests)).toString('base64url');
+    return `${this.#prefix}-${this.#epoch}.${this.#streams}-${ids.length > MAX_REQUESTS ? '' : ids}`;
+  }
+
+  /** The requests of a stream that was begun in an earlier life of the session, which ended with all that ran in it. */
+  lostRequests(streamId: string): readonly RequestId[] {
+    const [, epoch, ids] = /^(\d+)\.\d+-(.+)$/.exec(streamId.slice(this.#prefix.length + 1)) ?? [];
+    if (ids === undefined || Number(epoch) >= this.#epoch) return [];
+    return JSON.parse(Buffer.from(ids, 'base64url').toString()) as RequestId[];
   }
 
   /** The ID under which the message can be replayed; undefined when it could not be stored, which must not stop its delivery. */
@@ -95,7 +114,10 @@ export class EventView {
   async eventsAfter(eventId: string, streamId: string): Promise<readonly StoredEvent[] | undefined> {
     const events: StoredEvent[] = [];
     const send = (id: string, message: JSONRPCMessage): Promise<void> => {
-      if ('jsonrpc' in message) events.push({ id: isSendable(id) ? id : undefined, json: JSON.stringify(message) });
+      if ('jsonrpc' in message) {
+        const answers = 'method' in message ? undefined : message.id;
+        events.push({ id: isSendable(id) ? id : undefined, json: JSON.stringify(message), answers });
+      }
       return Promise.resolve();
     };
     const replayed = await this.#inTime(() => this.#store.replayEventsAfter(eventId, { send }));

@@ -17,8 +17,17 @@ interface TimeOutTaker {
   timeOut(request: PendingRequest): void;
 }
 
+/** Requests that change what a session is, and so its record. */
+export const CHANGES_SESSION: ReadonlySet<string> = new Set([
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+]);
+
 /** A request of the client that is not settled. */
 export class PendingRequest {
+  /** The request itself, if it is one of {@link CHANGES_SESSION}. */
+  message: JSONRPCRequest | undefined;
   /** When it is to be answered. */
   readonly due = new Due<{ timeOut(): void }>(this);
   /** The ID that the server knows it by. */
@@ -112,6 +121,7 @@ export class PendingRequests {
 
   /** Settles a request with an answer, which is stored first where it could be asked for again. */
   answer(request: PendingRequest, outcome: Outcome, answer: Answer): void {
+    if (this.#requests.get(request.key) !== request) return;
     let json: string;
     try {
       json = JSON.stringify(answer);

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
 import { Channel } from './channel.js';
 import type { TransportSide } from './context.js';
 import type { EventView } from './event-view.js';
@@ -16,14 +16,20 @@ export class RequestStream implements ReplyListener {
   #answers: string[] | undefined;
 
   /** @param view - Where its events are stored; undefined when its client could not resume. */
-  constructor(res: ServerResponse, side: TransportSide, requests: number, batch: boolean, view: EventView | undefined) {
+  constructor(
+    res: ServerResponse,
+    side: TransportSide,
+    requests: readonly JSONRPCRequest[],
+    batch: boolean,
+    view: EventView | undefined,
+  ) {
     const json = side.context.enableJsonResponse;
     this.#side = side;
-    this.#unsettled = requests;
+    this.#unsettled = requests.length;
     this.#batch = batch;
     this.#resumable = view !== undefined;
     this.#answers = json ? [] : undefined;
-    this.channel = new Channel(view, view?.newStreamId() ?? '');
+    this.channel = new Channel(view, view?.newStreamId(requests.map(({ id }) => id)) ?? '');
     this.channel.reply = new Reply(res, 'request', side, this, json);
     side.owner.hold();
   }

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { Refusal } from '../errors.js';
+import { errorResponse, Refusal } from '../errors.js';
 import type { TransportSide } from './context.js';
 import type { EventView } from './event-view.js';
 import type { PendingRequests } from './pending.js';
@@ -44,8 +44,9 @@ function quietStream(lastEventId: string, { standalone, pending }: ResumableStre
 }
 
 /**
- * A stream whose requests are all settled: what the client missed, then the end. Where nothing is left, 204 is how an event
- * source is told to stop reconnecting (HTML, 9.2.3); a client that polls would do so for ever.
+ * A stream whose requests are all settled: what the client missed, then the end. Requests that an earlier life of the session
+ * did not live to answer get an error, or their client would wait for its time-out. Where nothing is left, 204 is how an
+ * event source is told to stop reconnecting (HTML, 9.2.3); a client that polls would do so for ever.
  */
 async function replayFinished(
   res: ServerResponse,
@@ -55,11 +56,14 @@ async function replayFinished(
 ): Promise<void> {
   const missed = await view.eventsAfter(lastEventId, streamId);
   if (missed === undefined) throw new Refusal('unknownEventId');
-  if (missed.length === 0) return replyEmpty(res, 204);
+  const answered = new Set(missed.map(({ answers }) => answers));
+  const lost = view.lostRequests(streamId).filter((id) => !answered.has(id));
+  if (missed.length === 0 && lost.length === 0) return replyEmpty(res, 204);
   const reply = new Reply(res, 'request', side, { replyClosed: () => undefined });
   for (const { id, json } of missed) {
     reply.event(json, id);
     await reply.drained();
   }
+  for (const id of lost) reply.event(JSON.stringify(errorResponse('outcomeUnknown', id)));
   reply.end();
 }

@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http';
-import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { Transport, TransportSendOptions } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type {
   JSONRPCMessage,
@@ -9,11 +8,12 @@ import type {
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
-import type { TransportContext, TransportOwner, TransportSide } from './context.js';
+import type { PostInit, TransportContext, TransportInit, TransportOwner, TransportSide } from './context.js';
 import { EpochIds } from './epoch-ids.js';
 import { EventView } from './event-view.js';
+import { OwnRequests } from './own-requests.js';
 import { isResponse } from './jsonrpc.js';
-import { keyOf, PendingRequest, PendingRequests, type Answer } from './pending.js';
+import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending.js';
 import { RequestStream } from './request-stream.js';
 import { replyEmpty } from './reply-empty.js';
 import { resume } from './resume.js';
@@ -21,24 +21,6 @@ import { StandaloneStream } from './standalone-stream.js';
 
 /** From this version on a client resumes from an event without data, and polls (SEP-1699). */
 const PRIMING_SINCE = '2025-11-25';
-
-/** What a transport is built with. */
-export interface TransportInit {
-  /** Undefined when stateless. */
-  readonly sessionId: string | undefined;
-  readonly epoch: number;
-  readonly eventStore: EventStore | undefined;
-  readonly context: TransportContext;
-  readonly owner: TransportOwner;
-}
-
-/** How the messages of a POST came. */
-export interface PostInit {
-  readonly batch: boolean;
-  readonly extra: MessageExtraInfo;
-  /** The protocol version that the reply is made for. Default: the session's. */
-  readonly version?: string;
-}
 
 /**
  * The SDK's `Transport` on Node's own request and response: Streamable HTTP of the specification's versions 2025-03-26 to
@@ -60,7 +42,8 @@ export class HttpTransport implements Transport, TransportSide {
   readonly #standalone: StandaloneStream;
   readonly #view: EventView | undefined;
   readonly #ids: EpochIds;
-  #initialize: { key: RequestId; resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
+  /** Undefined once the session is open: there are thousands of those. */
+  #own: OwnRequests | undefined;
   #started = false;
   #closed = false;
 
@@ -97,14 +80,26 @@ export class HttpTransport implements Transport, TransportSide {
 
   /** Has the server answer an `initialize`, and hands over the answer instead of sending it. */
   async initialize(message: JSONRPCRequest, extra: MessageExtraInfo): Promise<Answer> {
-    const answer = await new Promise<Answer>((resolve, reject) => {
-      const key = keyOf(message.id);
-      this.#initialize = { key, resolve, reject };
-      this.onmessage?.({ ...message, id: key }, extra);
-    });
+    const answer = await this.ask(message, extra);
     const version = 'result' in answer ? answer.result.protocolVersion : undefined;
     if (typeof version === 'string') this.protocolVersion = version;
-    return { ...answer, id: message.id };
+    return answer;
+  }
+
+  /** Has the server answer a request of the router's, before the session is open. */
+  ask(message: JSONRPCRequest, extra: MessageExtraInfo): Promise<Answer> {
+    this.#own ??= new OwnRequests();
+    return this.#own.ask(message, (request) => this.onmessage?.(request, extra));
+  }
+
+  /** Hands the server a notification of the router's. */
+  tell(message: JSONRPCNotification, extra: MessageExtraInfo): void {
+    this.#handOver(message, extra);
+  }
+
+  /** The session is open: from here on every answer is its client's. */
+  opened(): void {
+    this.#own = undefined;
   }
 
   /**
@@ -127,7 +122,7 @@ export class HttpTransport implements Transport, TransportSide {
     }
 
     this.#pending.refuseDuplicates(requests);
-    const stream = new RequestStream(res, this, requests.length, batch, this.#view);
+    const stream = new RequestStream(res, this, requests, batch, this.#view);
     const resumable = this.#view !== undefined;
     for (const { id, method } of requests) {
       this.#pending.add(new PendingRequest(id, method, this.context.clock.now(), stream, this), resumable);
@@ -180,7 +175,7 @@ export class HttpTransport implements Transport, TransportSide {
   close(): Promise<void> {
     if (this.#closed) return Promise.resolve();
     this.#closed = true;
-    this.#initialize?.reject(new Error('Closed while initializing'));
+    this.#own?.close();
     for (const pending of this.#pending.all()) {
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
@@ -225,6 +220,7 @@ export class HttpTransport implements Transport, TransportSide {
     const pending = this.#pending.get(key);
     // While its stream was primed it may have been cancelled, or the session closed.
     if (pending === undefined || (stream !== undefined && pending.stream !== stream)) return;
+    if (CHANGES_SESSION.has(message.method)) pending.message = message;
     try {
       this.onmessage?.(key === message.id ? message : { ...message, id: key }, extra);
     } catch (error) {
@@ -259,14 +255,10 @@ export class HttpTransport implements Transport, TransportSide {
     }
   }
 
-  #answer(message: Answer): void {
-    if (this.#initialize !== undefined && this.#initialize.key === message.id) {
-      this.#initialize.resolve(message);
-      this.#initialize = undefined;
-      return;
-    }
+  #answer(message: Answer): Promise<void> | undefined {
+    if (this.#own?.takesAnswer(message) === true) return undefined;
     const pending = message.id === undefined ? undefined : this.#pending.get(message.id);
-    if (pending === undefined) return;
+    if (pending === undefined) return undefined;
     // A handler may return what is no result at all, and the SDK's server would send it; the client would wait on.
     if (!isResponse(message)) {
       this.#report(
@@ -274,10 +266,16 @@ export class HttpTransport implements Transport, TransportSide {
         new TypeError('a result must be an object'),
       );
       this.#pending.fail(pending, 'error', 'internalError');
-      return;
+      return undefined;
     }
     const failed = 'error' in message || message.result.isError === true;
-    this.#pending.answer(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
+    const answer = (): void => this.#pending.answer(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
+    const saved = failed || pending.message === undefined ? undefined : this.owner.settledWell(pending.message);
+    if (saved === undefined) {
+      answer();
+      return undefined;
+    }
+    return saved.catch((error: unknown) => this.#report(`${pending.method} could not be saved`, error)).then(answer);
   }
 
   /** What a handler is given to let its client poll: end the reply, not the stream. */

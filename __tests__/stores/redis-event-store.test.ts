@@ -1,0 +1,507 @@
+import fc from 'fast-check';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import {
+  redisEventStore,
+  type RedisEventStoreOptions,
+  type RedisOptions,
+  type SendCommand,
+} from '../../src/stores/redis.js';
+import type { SessionEventStore } from '../../src/stores/session-event-store.js';
+import { REDIS_CLIENTS, connectCluster, connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
+import { RedisServer } from '../support/redis-server.js';
+import { until } from '../support/waiting.js';
+
+type Store = Required<SessionEventStore>;
+
+const notification = (text: string): JSONRPCMessage => ({
+  jsonrpc: '2.0',
+  method: 'notifications/message',
+  params: { text },
+});
+
+interface Replayed {
+  readonly id: string;
+  readonly message: JSONRPCMessage;
+}
+
+async function replay(store: Store, lastEventId: string): Promise<{ streamId: string; events: Replayed[] }> {
+  const events: Replayed[] = [];
+  const streamId = await store.replayEventsAfter(lastEventId, {
+    send: async (id, message) => {
+      events.push({ id, message });
+    },
+  });
+  return { streamId, events };
+}
+
+/** The entry of an event in its Redis Stream, and when that was, by Redis' clock. */
+const entryOf = (eventId: string): string => eventId.slice(eventId.lastIndexOf('_') + 1);
+const timeOf = (eventId: string): number => Number(entryOf(eventId).split('-')[0]);
+
+let server: RedisServer;
+let redis: ConnectedRedis;
+let other: ConnectedRedis;
+// Downloads Debian's package where no redis-server is there yet.
+beforeAll(async () => {
+  server = await RedisServer.start();
+  [redis, other] = [await connectRedis(server.url), await connectRedis(server.url)];
+}, 300_000);
+afterAll(async () => {
+  redis.close();
+  other.close();
+  await server.stop();
+});
+
+let prefixes = 0;
+/** Data of the test's own. */
+const ownPrefix = (): string => `${(prefixes += 1)}:`;
+
+const openStore = (options: Omit<RedisEventStoreOptions, keyof RedisOptions> & { prefix?: string } = {}): Store =>
+  redisEventStore({ prefix: ownPrefix(), ...options, ...redis.access });
+
+/** The clock of Redis, in ms. */
+async function redisTime(): Promise<number> {
+  const [seconds, microseconds] = (await redis.ask('TIME')) as [string, string];
+  return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
+}
+
+describe('against a model that never forgets', () => {
+  // Stream IDs may be anything: with the separators of event IDs in them, empty, or a name that objects have.
+  const STREAMS = ['a-get', 'a-0.1', 'a-', 'a', 'a-0.1_1-1', 'b-get', '', '-', '__proto__', 'a}b-1', 'é\0*?[a]-😀'];
+  const sessionOf = (streamId: string): string => streamId.split('-')[0]!;
+
+  type Deed =
+    | { readonly deed: 'append'; readonly streamId: string; readonly text: string }
+    | { readonly deed: 'purge'; readonly session: string };
+
+  interface Stored {
+    readonly id: string;
+    readonly streamId: string;
+    readonly message: JSONRPCMessage;
+  }
+
+  const text = fc.string({ unit: 'binary', maxLength: 20 });
+  const deed: fc.Arbitrary<Deed> = fc.oneof(
+    {
+      arbitrary: fc.record({ deed: fc.constant('append' as const), streamId: fc.constantFrom(...STREAMS), text }),
+      weight: 8,
+    },
+    {
+      arbitrary: fc.record({
+        deed: fc.constant('append' as const),
+        streamId: fc.constantFrom(...STREAMS.slice(0, 2)),
+        text,
+      }),
+      weight: 16,
+    },
+    {
+      arbitrary: fc.record({ deed: fc.constant('purge' as const), session: fc.constantFrom('a', 'b', '', 'a}b', 'c') }),
+      weight: 1,
+    },
+  );
+
+  test('after any event, a replay gives exactly what followed on that stream, in order, or the event is unknown', async () => {
+    const outcomes = { unknown: 0, nothing: 0, events: 0 };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 12 }),
+        fc.array(deed, { minLength: 10, maxLength: 60, size: 'max' }),
+        async (maxEvents, deeds) => {
+          const options = { prefix: ownPrefix(), maxEvents };
+          const stores = [
+            redisEventStore({ ...options, ...redis.access }),
+            redisEventStore({ ...options, ...other.access }),
+          ];
+          const all: Stored[] = [];
+          /** By session, oldest first. */
+          const held = new Map<string, Stored[]>();
+          for (const [n, each] of deeds.entries()) {
+            const store = stores[n % 2]!;
+            if (each.deed === 'purge') {
+              await store.purge(each.session);
+              held.delete(each.session);
+              continue;
+            }
+            const { streamId } = each;
+            const params: { text: string } = { text: each.text };
+            const message: JSONRPCMessage = { jsonrpc: '2.0', method: 'notifications/message', params };
+            const storing = store.storeEvent(streamId, message);
+            params.text = 'changed by the app later';
+            const event = { id: await storing, streamId, message: notification(each.text) };
+            all.push(event);
+            held.set(sessionOf(streamId), [...(held.get(sessionOf(streamId)) ?? []), event].slice(-maxEvents));
+          }
+
+          expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
+          for (const [n, event] of all.entries()) {
+            const store = stores[n % 2]!;
+            const ofSession = held.get(sessionOf(event.streamId)) ?? [];
+            const known = ofSession.includes(event);
+            const missed = known
+              ? ofSession.slice(ofSession.indexOf(event) + 1).filter(({ streamId }) => streamId === event.streamId)
+              : [];
+            outcomes[known ? (missed.length > 0 ? 'events' : 'nothing') : 'unknown'] += 1;
+            expect(await store.getStreamIdForEventId(event.id)).toBe(known ? event.streamId : undefined);
+            expect(await replay(store, event.id)).toEqual({
+              streamId: known ? event.streamId : '',
+              events: missed.map(({ id, message }) => ({ id, message })),
+            });
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
+    // Or the property would say little.
+    expect(Math.min(...Object.values(outcomes))).toBeGreaterThan(100);
+  });
+});
+
+describe.each([...REDIS_CLIENTS, ['a cluster of redis 6', connectCluster] as const])('with %s', (name, connect) => {
+  let node: RedisServer | undefined;
+  let own: ConnectedRedis;
+  beforeAll(async () => {
+    if (connect === connectCluster) node = await RedisServer.start({ cluster: true });
+    own = await connect((node ?? server).url);
+  });
+  afterAll(async () => {
+    own.close();
+    await node?.stop();
+  });
+
+  test('stores, replays, tells streams apart, and purges', async () => {
+    const store = redisEventStore({ ...own.access, prefix: `${name}:` });
+    const first = await store.storeEvent('a-1', {} as JSONRPCMessage);
+    await store.storeEvent('a-2', notification('of the other'));
+    const second = await store.storeEvent('a-1', notification('äöü ✓ 😀 \u0000 \ud800'));
+    expect(await store.getStreamIdForEventId(first)).toBe('a-1');
+    expect(await replay(store, first)).toEqual({
+      streamId: 'a-1',
+      events: [{ id: second, message: notification('äöü ✓ 😀 \u0000 \ud800') }],
+    });
+    await store.purge('a');
+    expect(await store.getStreamIdForEventId(first)).toBeUndefined();
+    expect(await replay(store, second)).toEqual({ streamId: '', events: [] });
+  });
+
+  test('rejects once its connection is closed: that an event is unknown it cannot know', async () => {
+    const closed = await connect((node ?? server).url);
+    const store = redisEventStore(closed.access);
+    const id = await store.storeEvent('a-1', notification('1'));
+    await closed.close();
+    await expect(store.getStreamIdForEventId(id)).rejects.toThrow();
+    await expect(replay(store, id)).rejects.toThrow();
+    await expect(store.storeEvent('a-1', notification('2'))).rejects.toThrow();
+    await expect(store.purge('a')).rejects.toThrow();
+  });
+});
+
+describe('event IDs', () => {
+  test('are <stream ID>_<entry ID>, and have the order of the calls', async () => {
+    const store = openStore();
+    const streams = ['a-1', 'a-2', 'a-1', 'a-1'];
+    const ids = await Promise.all(streams.map((streamId) => store.storeEvent(streamId, notification('x'))));
+    expect(ids).toEqual(streams.map((streamId) => expect.stringMatching(new RegExp(`^${streamId}_\\d+-\\d+$`))));
+    expect((await replay(store, ids[0]!)).events.map(({ id }) => id)).toEqual(ids.slice(2));
+  });
+
+  test('have the order of the calls also when Redis has forgotten its scripts, and another process brings them back', async () => {
+    const elsewhere = redisEventStore({ ...other.access, prefix: ownPrefix() });
+    let turn: Promise<unknown> = other.ask('SCRIPT', 'FLUSH');
+    // One command at a time, and after each the other process has its turn.
+    const sendCommand: SendCommand = (...args) => {
+      const reply = turn.then(() => redis.ask(...args));
+      const next = () => elsewhere.storeEvent('b-1', notification('x'));
+      turn = reply.then(next, next);
+      return reply;
+    };
+    const store = redisEventStore({ sendCommand, prefix: ownPrefix() });
+    const storing = ['0', '1', '2', '3'].map((text) => store.storeEvent('a-1', notification(text)));
+    const ids = await Promise.all(storing);
+    expect((await replay(store, ids[0]!)).events.map(({ id }) => id)).toEqual(ids.slice(1));
+  });
+
+  test('that were not issued are unknown, however alike they look, and never reach the parser of Redis', async () => {
+    const store = openStore();
+    const id = await store.storeEvent('a-1', notification('1'));
+    const later = await store.storeEvent('a-1', notification('2'));
+    const sibling = await store.storeEvent('a-2', notification('3'));
+    const stranger = await store.storeEvent('b-1', notification('4'));
+    const [ms, sequence] = entryOf(id).split('-') as [string, string];
+    const entries = [
+      ...[
+        '-',
+        '+',
+        '$',
+        '*',
+        '0',
+        '0-0',
+        '0-1',
+        '(0-0',
+        '1-',
+        '-1',
+        '--',
+        '0-*',
+        `${ms}-*`,
+        ms,
+        `${ms}-`,
+        `-${sequence}`,
+      ],
+      ...[`(${ms}-${sequence}`, `0${ms}-${sequence}`, `${ms}-0${sequence}`, ` ${ms}-${sequence}`, `${ms}-${sequence} `],
+      ...[
+        `+${ms}-${sequence}`,
+        `${ms}.0-${sequence}`,
+        `${ms}-${sequence}\n`,
+        `${ms}-${sequence}\0`,
+        `${ms}-${sequence}_`,
+      ],
+      ...['18446744073709551615-18446744073709551615', '18446744073709551616-0', '0-18446744073709551616'],
+      ...[`${ms}-9007199254740993`, `${ms}-${Number(sequence) + 1}`, `${Number(ms) - 1}-${sequence}`, '9'.repeat(400)],
+    ];
+    const forged = [
+      ...entries.map((entry) => `a-1_${entry}`).filter((forgery) => forgery !== later && forgery !== id),
+      ...['a-2', 'b-1', 'a', 'a-', 'a-1_', 'A-1', '', '-1', '}', '*'].map((streamId) => `${streamId}_${entryOf(id)}`),
+      ...[
+        `a-1_${entryOf(sibling)}x`,
+        `a-2_${entryOf(later)}`,
+        `b-1_${entryOf(sibling)}`,
+        entryOf(id),
+        `a-1${entryOf(id)}`,
+      ],
+      ...['', '_', '-', 'a-1', 'a-1_', '__proto__', 'constructor', '__proto___0-0', stranger.replace('b', 'a')],
+    ].filter((forgery) => ![id, later, sibling, stranger].includes(forgery));
+    for (const forgery of forged) {
+      expect([forgery, await store.getStreamIdForEventId(forgery)]).toEqual([forgery, undefined]);
+      expect([forgery, await replay(store, forgery)]).toEqual([forgery, { streamId: '', events: [] }]);
+    }
+    const garbage = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string().map((end) => `a-1_${end}`),
+      fc.stringMatching(/^[-+(*$0-9]{1,45}$/).map((end) => `a-1_${end}`),
+    );
+    await fc.assert(
+      fc.asyncProperty(garbage, async (forgery) => {
+        fc.pre(forgery !== id && forgery !== later);
+        expect(await store.getStreamIdForEventId(forgery)).toBeUndefined();
+        expect(await replay(store, forgery)).toEqual({ streamId: '', events: [] });
+      }),
+      { numRuns: 500 },
+    );
+    expect(await store.getStreamIdForEventId(id)).toBe('a-1');
+  });
+
+  test('of another store, which shares only the Redis, are unknown even for a stream of the same name', async () => {
+    const [one, two] = [openStore(), openStore()];
+    const id = await one.storeEvent('a-1', notification('1'));
+    await two.storeEvent('a-1', notification('2'));
+    expect(await two.getStreamIdForEventId(id)).toBeUndefined();
+  });
+});
+
+describe('the bounds', () => {
+  test('by number hold for a session, whichever its streams, and cost no other session its events', async () => {
+    const store = openStore({ maxEvents: 3 });
+    const stranger = await store.storeEvent('b-1', notification('x'));
+    const ids: string[] = [];
+    for (const streamId of ['a-1', 'a-2', 'a-1', 'a-2', 'a-2'])
+      ids.push(await store.storeEvent(streamId, notification('x')));
+    const known = await Promise.all(ids.map((id) => store.getStreamIdForEventId(id)));
+    expect(known).toEqual([undefined, undefined, 'a-1', 'a-2', 'a-2']);
+    expect(await store.getStreamIdForEventId(stranger)).toBe('b-1');
+  });
+
+  test('by age let the events of a quiet session go, and its key', async () => {
+    const prefix = ownPrefix();
+    const store = openStore({ prefix, maxAge: 50 });
+    const id = await store.storeEvent('a-1', notification('x'));
+    await until('the event is unknown', async () => (await store.getStreamIdForEventId(id)) === undefined);
+    expect(await redisTime()).toBeGreaterThanOrEqual(timeOf(id) + 50);
+    expect(await redis.ask('EXISTS', `${prefix}{a}:events`)).toBe(0);
+  });
+
+  test('by age let the old events of a busy session go, and no young one', async () => {
+    const maxAge = 100;
+    const store = openStore({ maxAge });
+    const old = await store.storeEvent('a-1', notification('old'));
+    const ids = [old];
+    await until('the old event is unknown', async () => {
+      ids.push(await store.storeEvent('a-2', notification('young')));
+      const known = (await store.getStreamIdForEventId(old)) !== undefined;
+      const age = timeOf(ids.at(-1)!) - timeOf(old);
+      if (known) expect(age).toBeLessThanOrEqual(maxAge);
+      else expect(await redisTime()).toBeGreaterThanOrEqual(timeOf(old) + maxAge);
+      return !known;
+    });
+    const last = await store.storeEvent('a-2', notification('last'));
+    const young = ids.filter((id) => timeOf(last) - timeOf(id) < maxAge / 2);
+    const known = await Promise.all(young.map((id) => store.getStreamIdForEventId(id)));
+    const now = await redisTime();
+    // Unless this test itself was held up for so long.
+    if (now - timeOf(last) < maxAge / 2) expect(known).toEqual(young.map(() => 'a-2'));
+  });
+
+  test('default to 1,000 events a session and 5 minutes, which every append begins anew', async () => {
+    const prefix = ownPrefix();
+    const store = openStore({ prefix });
+    for (let n = 0; n < 11; n += 1) {
+      await Promise.all(Array.from({ length: 100 }, () => store.storeEvent(`a-${n}`, notification('x'))));
+      await redis.ask('PEXPIRE', `${prefix}{a}:events`, '60000');
+    }
+    expect(await redis.ask('XLEN', `${prefix}{a}:events`)).toBe(1_000);
+    await store.storeEvent('a-1', notification('x'));
+    const left = Number(await redis.ask('PTTL', `${prefix}{a}:events`));
+    expect(left).toBeGreaterThan(240_000);
+    expect(left).toBeLessThanOrEqual(300_000);
+  });
+});
+
+describe('a replay', () => {
+  /** A store whose commands are noted. */
+  function noting(options: { maxEvents?: number } = {}): { store: Store; commands: string[][] } {
+    const commands: string[][] = [];
+    const sendCommand: SendCommand = (...args) => {
+      commands.push(args);
+      return redis.ask(...args);
+    };
+    return { store: redisEventStore({ sendCommand, prefix: ownPrefix(), ...options }), commands };
+  }
+
+  test('of more than a page is whole and in order, and reads a page at a time', async () => {
+    const { store, commands } = noting({ maxEvents: 5_000 });
+    const storing = Array.from({ length: 2_501 }, (_, n) =>
+      store.storeEvent(n % 2 === 0 ? 'a-1' : 'a-2', notification(`${n}`)),
+    );
+    const ids = await Promise.all(storing);
+    commands.length = 0;
+    expect(await replay(store, ids[0]!)).toEqual({
+      streamId: 'a-1',
+      events: ids.flatMap((id, n) => (n > 0 && n % 2 === 0 ? [{ id, message: notification(`${n}`) }] : [])),
+    });
+    const limits = commands.map(([, , , , , limit]) => Number(limit));
+    expect(limits.length).toBeLessThan(10);
+    expect(Math.max(...limits)).toBeLessThan(1_000);
+  });
+
+  test('sends what is stored while it waits, since a transport may attach the stream only after it', async () => {
+    const store = openStore();
+    const first = await store.storeEvent('a-1', notification('1'));
+    const second = await store.storeEvent('a-1', notification('2'));
+    const sent: string[] = [];
+    const later: string[] = [];
+    await store.replayEventsAfter(first, {
+      send: async (id) => {
+        sent.push(id);
+        if (later.length < 3) later.push(await store.storeEvent('a-1', notification('later')));
+      },
+    });
+    expect(sent).toEqual([second, ...later]);
+  });
+
+  test.each<[string, (store: Store) => Promise<unknown>]>([
+    [
+      'are trimmed',
+      (store) => Promise.all(Array.from({ length: 1_200 }, () => store.storeEvent('a-2', notification('new')))),
+    ],
+    ['are purged', (store) => store.purge('a')],
+  ])(
+    'rejects where events that it has not read yet %s while it waits: the client would have a hole',
+    async (_what, lose) => {
+      const store = openStore({ maxEvents: 1_200 });
+      const ids = await Promise.all(Array.from({ length: 1_200 }, () => store.storeEvent('a-1', notification('old'))));
+      const sent: string[] = [];
+      const replaying = store.replayEventsAfter(ids[0]!, {
+        send: async (id) => {
+          if (sent.length === 0) await lose(store);
+          sent.push(id);
+        },
+      });
+      await expect(replaying).rejects.toThrow('redisEventStore: an event was trimmed before it could be replayed');
+      expect(sent).toEqual(ids.slice(1, 1 + sent.length));
+      expect(sent.length).toBeGreaterThan(0);
+    },
+  );
+
+  test('stops when send rejects or throws, and rejects with the same', async () => {
+    const store = openStore();
+    const first = await store.storeEvent('a-1', notification('1'));
+    for (const text of ['2', '3', '4']) await store.storeEvent('a-1', notification(text));
+    const reason = new Error('gone');
+    for (const fail of [
+      () => Promise.reject(reason),
+      () => {
+        throw reason;
+      },
+    ]) {
+      const send = jest.fn<Promise<void>, []>().mockResolvedValueOnce(undefined).mockImplementation(fail);
+      await expect(store.replayEventsAfter(first, { send })).rejects.toBe(reason);
+      expect(send).toHaveBeenCalledTimes(2);
+    }
+  });
+});
+
+describe('a purge', () => {
+  test('takes the events of its session and of no other, and the session may begin anew', async () => {
+    const prefix = ownPrefix();
+    const store = openStore({ prefix });
+    const streams = ['a-1', 'a-get', 'ab-1', 'b-a-1', 'A-1', '-a'];
+    const ids = await Promise.all(streams.map((streamId) => store.storeEvent(streamId, notification('x'))));
+    await store.purge('a');
+    const known = await Promise.all(ids.map((id) => store.getStreamIdForEventId(id)));
+    expect(known).toEqual([undefined, undefined, 'ab-1', 'b-a-1', 'A-1', '-a']);
+    expect(await redis.ask('EXISTS', `${prefix}{a}:events`)).toBe(0);
+
+    const young = await store.storeEvent('a-1', notification('y'));
+    expect(await store.getStreamIdForEventId(ids[0]!)).toBeUndefined();
+    expect(await store.getStreamIdForEventId(young)).toBe('a-1');
+  });
+
+  test('ends the life of its event IDs, also when what comes after is stored within the same millisecond', async () => {
+    const store = openStore();
+    const ids: string[] = [];
+    for (let n = 0; n < 50; n += 1) {
+      ids.push(await store.storeEvent('a-1', notification('x')));
+      await store.purge('a');
+    }
+    expect(new Set(ids).size).toBe(50);
+  });
+
+  test('of a session that has no events does nothing', async () => {
+    expect(await openStore().purge('a')).toBeUndefined();
+  });
+});
+
+test('a message that has no JSON rejects, and leaves nothing', async () => {
+  const prefix = ownPrefix();
+  const store = openStore({ prefix });
+  const params: Record<string, unknown> = {};
+  params.self = params;
+  await expect(store.storeEvent('a-1', { jsonrpc: '2.0', method: 'x', params })).rejects.toThrow(TypeError);
+  expect(await redis.ask('EXISTS', `${prefix}{a}:events`)).toBe(0);
+});
+
+test('a reply that is none of its command rejects: sendCommand may have lost it', async () => {
+  for (const reply of [undefined, null, 'QUEUED', 1, {}]) {
+    const store = redisEventStore({ sendCommand: () => Promise.resolve(reply) });
+    await expect(store.getStreamIdForEventId('a-1_1-1')).rejects.toThrow('Redis cannot have answered that');
+    await expect(replay(store, 'a-1_1-1')).rejects.toThrow('Redis cannot have answered that');
+    await expect(store.storeEvent('a-1', notification('x'))).rejects.toThrow('Redis cannot have answered that');
+  }
+});
+
+describe('options', () => {
+  const sendCommand = () => Promise.resolve(null);
+
+  test.each<[options: unknown, message: string]>([
+    [{}, 'redisEventStore: exactly one of the options client and sendCommand is needed; got neither'],
+    [{ sendCommand, maxEvents: 0 }, 'redisEventStore: option maxEvents must be a whole number of 1 or more; got 0'],
+    [
+      { sendCommand, maxAge: 0.5 },
+      'redisEventStore: option maxAge must be a whole number of milliseconds from 1 to 2147483647; got 0.5',
+    ],
+    [
+      { sendCommand, maxBytes: 1 },
+      'redisEventStore: unknown option maxBytes; known are client, sendCommand, prefix, maxEvents, maxAge',
+    ],
+  ])('%j throws a TypeError that says which, what it got and what it wants', (options, message) => {
+    expect(() => redisEventStore(options as RedisEventStoreOptions)).toThrow(new TypeError(message));
+  });
+});

@@ -1,0 +1,142 @@
+import type { Server as HttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import express from 'express';
+import { pino } from 'pino';
+import {
+  mcpRouter,
+  type McpRouter,
+  type McpRouterOptions,
+  type ServerContext,
+  type ServerFactory,
+} from '../../src/index.js';
+import { memoryStore, type SessionStore } from '../../src/stores/index.js';
+import { FakeClock } from './fake-clock.js';
+import { LogLines } from './log-lines.js';
+import { never } from './waiting.js';
+
+/** What a store in trouble does with what it is asked. */
+export type Trouble = 'fails' | 'hangs';
+
+/** A session store that the test can put into trouble, and that remembers what it was asked. */
+export class StopStore implements Required<SessionStore> {
+  trouble: Trouble | undefined;
+  /** The methods that are in trouble; all, when it is not set. */
+  only: readonly (keyof SessionStore)[] | undefined;
+  /** Each method that was called, and for which session. */
+  readonly asked: string[] = [];
+  readonly #store: Required<SessionStore>;
+  #held: (() => void)[] | undefined;
+
+  constructor(store: Required<SessionStore>) {
+    this.#store = store;
+  }
+
+  create = this.#through('create');
+  get = this.#through('get');
+  update = this.#through('update');
+  destroy = this.#through('destroy');
+  claim = this.#through('claim');
+  touch = this.#through('touch');
+  release = this.#through('release');
+
+  /** Keeps every call waiting until `letGo`, in order. */
+  hold(): void {
+    this.#held = [];
+  }
+
+  get held(): number {
+    return this.#held?.length ?? 0;
+  }
+
+  letGo(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const go of held) go();
+  }
+
+  #through<K extends keyof SessionStore>(method: K): Required<SessionStore>[K] {
+    const call = async (id: string, ...rest: unknown[]): Promise<unknown> => {
+      this.asked.push(`${method} ${id}`);
+      if (this.#held !== undefined) await new Promise<void>((resolve) => this.#held?.push(resolve));
+      if (this.trouble !== undefined && (this.only === undefined || this.only.includes(method))) {
+        if (this.trouble === 'hangs') return never();
+        throw new Error('the store is in trouble');
+      }
+      const perform = this.#store[method].bind(this.#store) as (...args: unknown[]) => Promise<unknown>;
+      return perform(id, ...rest);
+    };
+    return call as Required<SessionStore>[K];
+  }
+}
+
+/**
+ * An endpoint whose router can be put away as if its process had died, and another be put in its place: only what is in the
+ * stores goes over. The address stays.
+ */
+export class Restartable {
+  readonly clock = new FakeClock();
+  readonly log = new LogLines();
+  /** Every context that a factory was given, oldest first. */
+  readonly contexts: ServerContext[] = [];
+  readonly url: URL;
+  /** A session store in memory that can be told to fail, or to hang. */
+  readonly store: StopStore;
+  /** Makes the servers; a test may put another in its place. */
+  factory: ServerFactory;
+  router: McpRouter;
+  readonly #http: HttpServer;
+  readonly #options: Partial<McpRouterOptions>;
+  readonly #routers: McpRouter[] = [];
+
+  private constructor(http: HttpServer, factory: ServerFactory, options: Partial<McpRouterOptions>) {
+    this.#http = http;
+    this.url = new URL(`http://127.0.0.1:${(http.address() as AddressInfo).port}/mcp`);
+    this.store = new StopStore(memoryStore({ clock: this.clock }));
+    this.#options = { principal: (req) => req.headers['x-user'] as string | undefined, ...options };
+    this.factory = factory;
+    this.router = this.another();
+  }
+
+  static async start(factory: ServerFactory, options: Partial<McpRouterOptions> = {}): Promise<Restartable> {
+    const app = express();
+    const http = await new Promise<HttpServer>((resolve) => {
+      const listening = app.listen(0, '127.0.0.1', () => resolve(listening));
+    });
+    const made = new Restartable(http, factory, options);
+    app.use('/mcp', (req, res, next) => {
+      // An idle connection of the client's pool, cut by a crash, would fail a request that has nothing to do with it.
+      res.setHeader('Connection', 'close');
+      made.router(req, res, next);
+    });
+    return made;
+  }
+
+  /** Another router on the same stores, as another process would have it; requests go on to `router`. */
+  another(options: Partial<McpRouterOptions> = {}): McpRouter {
+    const router = mcpRouter({
+      serverFactory: (context) => {
+        this.contexts.push(context);
+        return this.factory(context);
+      },
+      clock: this.clock,
+      logger: pino({ level: 'warn' }, this.log),
+      store: this.store,
+      ...this.#options,
+      ...options,
+    });
+    this.#routers.push(router);
+    return router;
+  }
+
+  /** The process dies: every connection is cut, nothing of it is ever heard of again; another one begins. */
+  crash(options: Partial<McpRouterOptions> = {}): void {
+    this.#http.closeAllConnections();
+    this.router = this.another(options);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#routers.map((router) => router.close()));
+    this.#http.closeAllConnections();
+    await new Promise((resolve) => this.#http.close(resolve));
+  }
+}

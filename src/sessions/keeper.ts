@@ -1,0 +1,126 @@
+import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { Clock } from '../clock.js';
+import { Due, DueQueue } from '../due-queue.js';
+import type { CloseReason, CoreEvents, Events } from '../events.js';
+import type { SessionEventStore } from '../stores/session-event-store.js';
+import { streamPrefix } from '../transport/event-view.js';
+import { LiveRecord, type LiveRecordInit } from './live-record.js';
+import type { Records } from './records.js';
+import type { Session } from './session.js';
+
+/** What a router that keeps its sessions beyond their servers does so with. */
+export interface KeeperInit {
+  /** Undefined without a store. */
+  readonly records: Records | undefined;
+  readonly eventStore: (EventStore & Partial<Pick<SessionEventStore, 'purge'>>) | undefined;
+  readonly hibernates: boolean;
+  /** How long a record may go without being touched while its session is attached, in ms. */
+  readonly touchInterval: number;
+  readonly clock: Clock;
+  readonly events: Events<CoreEvents>;
+}
+
+/** Sees to what may outlive a session's server: its record, and the events of its streams. */
+export class Keeper {
+  readonly records: Records | undefined;
+  /** Called when a session's record is gone, or another node's. */
+  onLost: (session: Session, reason: 'deleted' | 'moved') => void = () => undefined;
+  readonly #hibernates: boolean;
+  readonly #eventStore: KeeperInit['eventStore'];
+  readonly #events: Events<CoreEvents>;
+  readonly #touched: DueQueue<Session>;
+
+  constructor({ records, eventStore, hibernates, touchInterval, clock, events }: KeeperInit) {
+    this.records = records;
+    this.#hibernates = hibernates;
+    this.#events = events;
+    this.#eventStore = eventStore;
+    this.#touched = new DueQueue(clock, touchInterval, (session) => {
+      if (session.attached) this.#touch(session);
+    });
+  }
+
+  /** Gives the session a record from here on; undefined when nobody would ever read it. */
+  begin(session: Session, init: LiveRecordInit): LiveRecord | undefined {
+    if (this.records === undefined && !this.#hibernates) return undefined;
+    session.record = new LiveRecord(init, session.epoch, this.records, () => void this.#lost(session));
+    return session.record;
+  }
+
+  /**
+   * Puts the record of a new session into the store.
+   *
+   * @throws Refusal `storeUnavailable`.
+   * @throws TypeError when the ID generator gave an ID that is stored already.
+   */
+  async create(session: Session, init: LiveRecordInit): Promise<void> {
+    const record = this.begin(session, init);
+    if (record === undefined || this.records === undefined) return;
+    session.stored = true;
+    if (!(await record.create(this.records))) {
+      session.stored = false;
+      throw new TypeError('sessionIdGenerator returned the ID of a session that is stored');
+    }
+    this.#touched.add((session.touchDue = new Due(session)));
+  }
+
+  /** Begins the next epoch of a session that hibernated; false when its record is gone, or another node's. */
+  async claimAgain(session: Session): Promise<boolean> {
+    if (this.records === undefined) return true;
+    const claimed = await this.records.claimOwn(session.id, session.epoch);
+    if (claimed) session.epoch += 1;
+    else await this.#lost(session);
+    return claimed;
+  }
+
+  /** Has the record of a session that is in use live on. */
+  attached(session: Session): void {
+    if (!session.stored || session.record === undefined || session.touchDue?.queue !== undefined) return;
+    this.#touch(session);
+  }
+
+  /**
+   * Removes the record before the session itself is ended, so that who is told of its end can rely on it.
+   *
+   * Rejects with Refusal `storeUnavailable`: then the session has not ended. Undefined when there is none to remove.
+   */
+  destroy(session: Session): Promise<void> | undefined {
+    if (!session.stored) return undefined;
+    return this.records?.destroy(session.id).then(() => void (session.stored = false));
+  }
+
+  /** The session is closed here. Never rejects: what could not be removed goes when its time is over. */
+  async ended(session: Session, reason: CloseReason): Promise<void> {
+    session.touchDue?.cancel();
+    const { records } = this;
+    try {
+      if (reason === 'moved') return;
+      if (reason === 'shutdown') {
+        await session.record?.flush();
+        if (session.stored) await records?.release(session.id, session.epoch);
+        return;
+      }
+      if (session.stored) await records?.destroy(session.id, session.epoch);
+      await this.#eventStore?.purge?.(streamPrefix(session.id));
+    } catch (error) {
+      this.#events.emit('failure', 'what a closed session leaves behind', error, session.id);
+    }
+  }
+
+  #touch(session: Session): void {
+    session.touchDue ??= new Due(session);
+    this.#touched.add(session.touchDue);
+    session.record?.touch().catch((error: unknown) => {
+      // One that was lost is closed for it.
+      if (session.stored) this.#events.emit('failure', 'a session record could not be touched', error, session.id);
+    });
+  }
+
+  async #lost(session: Session): Promise<void> {
+    if (!session.stored) return;
+    session.stored = false;
+    // An owner that cannot be asked for is treated as one: nothing of the record may be removed then.
+    const found = await this.records?.find(session.id).catch(() => 'unknown');
+    this.onLost(session, found === undefined ? 'deleted' : 'moved');
+  }
+}

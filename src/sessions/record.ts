@@ -1,0 +1,98 @@
+import {
+  InitializeRequestParamsSchema,
+  LoggingLevelSchema,
+  SUPPORTED_PROTOCOL_VERSIONS,
+  type InitializeRequestParams,
+  type LoggingLevel,
+} from '@modelcontextprotocol/sdk/types.js';
+
+/** What rebuilds a session under its old ID. Holds no token, and nothing else of the requests that were made. */
+export interface SessionRecord {
+  readonly id: string;
+  readonly principal: string | undefined;
+  /** As the client sent them, without `_meta`. */
+  readonly initialize: InitializeRequestParams;
+  readonly protocolVersion: string;
+  readonly logLevel: LoggingLevel | undefined;
+  /** URIs of resources. */
+  readonly subscriptions: readonly string[];
+  /** The application's own. */
+  readonly state: Readonly<Record<string, unknown>>;
+  /** Milliseconds since 1970. */
+  readonly openedAt: number;
+}
+
+/** Another one is not read: a router that wrote it may mean something else by the same words. */
+const FORMAT = 1;
+
+/** A record that can never be restored. */
+export class UnreadableRecord extends Error {
+  override readonly name = 'UnreadableRecord';
+}
+
+/** @param state - A JSON object. */
+export function encodeRecord(record: Omit<SessionRecord, 'state'>, state: string): string {
+  const { subscriptions } = record;
+  const rest = JSON.stringify({
+    v: FORMAT,
+    ...record,
+    subscriptions: subscriptions.length > 0 ? subscriptions : undefined,
+  });
+  return state === '{}' ? rest : `${rest.slice(0, -1)},"state":${state}}`;
+}
+
+/**
+ * @param id - The session that the record was found under.
+ * @throws UnreadableRecord for what is no record of that session, or was written in another format or for a protocol
+ * version that the SDK does not support (any longer).
+ */
+export function decodeRecord(text: string, id: string): SessionRecord {
+  const read = parsed(text);
+  if (read.v !== FORMAT) throw new UnreadableRecord(`the record is of another format: ${String(read.v)}`);
+  const { principal, protocolVersion, openedAt, subscriptions = [], state = {} } = read;
+  const logLevel = LoggingLevelSchema.optional().safeParse(read.logLevel);
+  if (
+    read.id !== id ||
+    !InitializeRequestParamsSchema.safeParse(read.initialize).success ||
+    !logLevel.success ||
+    (principal !== undefined && typeof principal !== 'string') ||
+    typeof protocolVersion !== 'string' ||
+    typeof openedAt !== 'number' ||
+    !isStrings(subscriptions) ||
+    !isObject(state)
+  ) {
+    throw new UnreadableRecord('the record is not one of this session');
+  }
+  if (!SUPPORTED_PROTOCOL_VERSIONS.includes(protocolVersion)) {
+    throw new UnreadableRecord(`its protocol version is no longer supported: ${protocolVersion}`);
+  }
+  return {
+    id,
+    principal,
+    initialize: read.initialize as InitializeRequestParams,
+    protocolVersion,
+    logLevel: logLevel.data,
+    subscriptions,
+    state,
+    openedAt,
+  };
+}
+
+function parsed(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new UnreadableRecord('the record is no JSON', { cause });
+  }
+  if (!isObject(value)) throw new UnreadableRecord('the record is no JSON object');
+  return value;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
+}

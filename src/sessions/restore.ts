@@ -1,0 +1,242 @@
+import type { MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import { wallTime } from '../clock.js';
+import { Refusal } from '../errors.js';
+import { rejectReason, type CoreEvents, type Events } from '../events.js';
+import type { StoredRecord } from '../stores/session-store.js';
+import type { HttpTransport } from '../transport/transport.js';
+import { FactoryContext } from './context.js';
+import { bringUp, locked, type Caller, type Opener } from './open.js';
+import { decodeRecord, UnreadableRecord, type SessionRecord } from './record.js';
+import type { Records } from './records.js';
+import type { Session } from './session.js';
+import { State } from './state.js';
+
+/** How often a session is tried for that others take over at the same time. */
+const ATTEMPTS = 3;
+
+/** Builds sessions again, from the store or out of hibernation: each once, however many requests ask for it. */
+export class Restorer {
+  readonly #opener: Opener;
+  readonly #events: Events<CoreEvents>;
+  readonly #isSessionId: (id: string) => boolean;
+  readonly #maxLifetime: number;
+  /** The locks, by session ID and principal: who is refused must not keep out the one whose session it is. */
+  readonly #restoring = new Map<string, Promise<Session | undefined>>();
+
+  /** @param isSessionId - Whether it may be an ID of ours; the store is not asked for any other. */
+  constructor(
+    opener: Opener,
+    events: Events<CoreEvents>,
+    isSessionId: (id: string) => boolean,
+    maxLifetime: number | undefined,
+  ) {
+    this.#opener = opener;
+    this.#events = events;
+    this.#isSessionId = isSessionId;
+    this.#maxLifetime = maxLifetime ?? Infinity;
+  }
+
+  /** Whether there may be a stored session of that ID. */
+  mayRestore(id: string): boolean {
+    return this.#opener.keeper.records !== undefined && this.#isSessionId(id);
+  }
+
+  /**
+   * Restores a session that is not here; undefined when there is none of that ID and principal.
+   *
+   * @throws Refusal: the store does not answer, a cap is reached, or the server cannot be built now. The record is kept.
+   */
+  async restore(id: string, caller: Caller): Promise<Session | undefined> {
+    const { records } = this.#opener.keeper;
+    if (records === undefined || !this.#isSessionId(id)) return undefined;
+    const key = JSON.stringify([id, caller.principal]);
+    const under = this.#restoring.get(key);
+    if (under !== undefined) return under;
+    const restoring = this.#counted(this.#restore(records, id, caller)).finally(() => this.#restoring.delete(key));
+    this.#restoring.set(key, restoring);
+    return restoring;
+  }
+
+  /**
+   * Builds the server of a hibernated session again. Must be called while the session is held.
+   *
+   * @throws Refusal as {@link restore} does; the session goes on hibernating then, unless it was ended or taken over elsewhere.
+   */
+  async wake(session: Session, caller: Caller): Promise<void> {
+    const clear = (): void => void (session.opening = session.abandon = undefined);
+    const waking = this.#counted(this.#wake(session, caller)).finally(clear);
+    session.opening = locked(waking, (error) => error as Error);
+    await waking;
+  }
+
+  /**
+   * Ends a session that is not here. False when there is none of that ID and principal.
+   *
+   * @throws Refusal `storeUnavailable`.
+   */
+  async discard(id: string, principal: string | undefined): Promise<boolean> {
+    const { records } = this.#opener.keeper;
+    if (records === undefined || !this.#isSessionId(id)) return false;
+    const stored = await records.find(id);
+    if (stored === undefined) return false;
+    const record = await this.#read(records, id, stored);
+    if (record === undefined || record.principal !== principal) return false;
+    return records.destroy(id);
+  }
+
+  /** Ends a session that is not here, whoever's it is. False when there is none of that ID. */
+  async destroy(id: string): Promise<boolean> {
+    return this.mayRestore(id) ? ((await this.#opener.keeper.records?.destroy(id)) ?? false) : false;
+  }
+
+  async #restore(records: Records, id: string, caller: Caller): Promise<Session | undefined> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const stored = await records.find(id);
+      if (stored === undefined) return undefined;
+      const record = await this.#read(records, id, stored);
+      if (record === undefined || record.principal !== caller.principal) return undefined;
+      const session = await this.#rebuild(records, stored, record, caller);
+      if (session !== undefined) return session;
+    }
+    orElseBusy(false);
+    return undefined;
+  }
+
+  /** Undefined when the record was claimed or removed since it was read. */
+  async #rebuild(
+    records: Records,
+    stored: StoredRecord,
+    record: SessionRecord,
+    caller: Caller,
+  ): Promise<Session | undefined> {
+    const { registry } = this.#opener;
+    const context = contextOf(record, stored.epoch + 1, caller);
+    const session = registry.admit(context);
+    const age = wallTime(registry.clock) - record.openedAt;
+    session.openedAt = registry.clock.now() - Math.max(0, age);
+    const build = async (): Promise<boolean> => {
+      try {
+        const claimed = await records.claim(session.id, stored);
+        if (claimed) {
+          session.stored = true;
+          await this.#bringUp(session, record, context, caller);
+          registry.revive(session);
+        } else registry.discard(session);
+        return claimed;
+      } catch (error) {
+        session.stored = false;
+        registry.discard(session);
+        throw await this.#refusal(error, session, records, stored.epoch + 1);
+      }
+    };
+    const building = build();
+    session.opening = locked(building.then(orElseBusy), (error) => error as Error);
+    return (await building) ? session : undefined;
+  }
+
+  async #wake(session: Session, caller: Caller): Promise<void> {
+    const { registry, keeper } = this.#opener;
+    const record = decodeRecord(session.asleep ?? '', session.id);
+    const context = contextOf(record, session.epoch + 1, caller);
+    orElseBusy(await keeper.claimAgain(session));
+    try {
+      await this.#bringUp(session, record, context, caller);
+    } catch (error) {
+      session.end();
+      throw error instanceof Refusal ? error : new Refusal('restoreFailed', { cause: error });
+    }
+    registry.revive(session);
+  }
+
+  /** A life that begins where the one before ended: what made the session is said to the new server, its answers to nobody. */
+  async #bringUp(session: Session, record: SessionRecord, context: FactoryContext, caller: Caller): Promise<void> {
+    const { keeper } = this.#opener;
+    await bringUp(this.#opener, session, context, (transport) => this.#replay(transport, record, caller.extra));
+    session.protocolVersion = record.protocolVersion;
+    keeper.begin(session, { ...record, state: context.state });
+  }
+
+  async #replay(transport: HttpTransport, record: SessionRecord, extra: MessageExtraInfo): Promise<void> {
+    const { initialize, protocolVersion, logLevel, subscriptions } = record;
+    const params = { ...initialize, protocolVersion };
+    const answer = await transport.initialize(
+      { jsonrpc: '2.0', id: 'initialize', method: 'initialize', params },
+      extra,
+    );
+    if ('error' in answer) throw new Error(`the server rejected initialize: ${answer.error.message}`);
+    if (transport.protocolVersion !== protocolVersion) {
+      throw new UnreadableRecord(`its server no longer speaks its protocol version: ${protocolVersion}`);
+    }
+    transport.tell({ jsonrpc: '2.0', method: 'notifications/initialized' }, extra);
+    const repeat = async (method: string, params: Record<string, unknown>): Promise<void> => {
+      const answer = await transport.ask({ jsonrpc: '2.0', id: method, method, params }, extra);
+      if ('error' in answer) {
+        const error = new Error(answer.error.message);
+        this.#events.emit('failure', `a restored server refuses ${method}`, error, record.id);
+      }
+    };
+    if (logLevel !== undefined) await repeat('logging/setLevel', { level: logLevel });
+    for (const uri of subscriptions) await repeat('resources/subscribe', { uri });
+  }
+
+  /** Undefined for a record that can never be restored; it is removed then. */
+  async #read(records: Records, id: string, stored: StoredRecord): Promise<SessionRecord | undefined> {
+    try {
+      const record = decodeRecord(stored.data, id);
+      if (wallTime(this.#opener.registry.clock) - record.openedAt < this.#maxLifetime) return record;
+      await records.destroy(id, stored.epoch);
+    } catch (error) {
+      if (!(error instanceof UnreadableRecord)) throw error;
+      await this.#remove(error, id, records, stored.epoch);
+    }
+    return undefined;
+  }
+
+  /** What a request is told for which a session could not be restored. */
+  async #refusal(error: unknown, { id }: Session, records: Records, epoch: number): Promise<Refusal> {
+    if (error instanceof UnreadableRecord) {
+      await this.#remove(error, id, records, epoch);
+      return new Refusal('sessionNotFound');
+    }
+    return error instanceof Refusal ? error : new Refusal('restoreFailed', { cause: error });
+  }
+
+  async #remove(error: UnreadableRecord, id: string, records: Records, epoch: number): Promise<void> {
+    this.#events.emit('failure', 'a session can never be restored', error, id);
+    this.#events.emit('rejected', 'unrestorable');
+    await records.destroy(id, epoch);
+  }
+
+  /** Counts a failure once, however many requests are told of it. */
+  async #counted<T>(restoring: Promise<T>): Promise<T> {
+    try {
+      return await restoring;
+    } catch (error) {
+      const reason = rejectReason(error);
+      if (reason !== undefined) this.#events.emit('rejected', reason);
+      throw error;
+    }
+  }
+}
+
+/** @throws Refusal when a session could not be claimed: somebody else has it, or is ending it. */
+function orElseBusy(claimed: boolean): void {
+  if (!claimed) throw new Refusal('restoreFailed', { cause: new Error('the session was claimed elsewhere, or ended') });
+}
+
+function contextOf(
+  { id, initialize, state }: SessionRecord,
+  epoch: number,
+  { principal, req }: Caller,
+): FactoryContext {
+  return new FactoryContext({
+    sessionId: id,
+    principal,
+    req,
+    clientInfo: initialize.clientInfo,
+    clientCapabilities: initialize.capabilities,
+    restored: true,
+    epoch,
+    state: new State(state),
+  });
+}

@@ -1,0 +1,55 @@
+import type { Session } from './session.js';
+
+/** The sessions of a router, by ID and by principal. */
+export class SessionIndex {
+  readonly #byId = new Map<string, Session>();
+  readonly #byPrincipal = new Map<string, Set<Session>>();
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
+  get(id: string): Session | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Oldest entry first. */
+  all(): Session[] {
+    return [...this.#byId.values()];
+  }
+
+  /** Those of one principal; of nobody, when there is none. */
+  of(principal: string | undefined): ReadonlySet<Session> {
+    return (principal === undefined ? undefined : this.#byPrincipal.get(principal)) ?? NONE;
+  }
+
+  longestOrphanedOf(principal: string | undefined): Session | undefined {
+    let longest: Session | undefined;
+    for (const session of this.of(principal)) {
+      const evictable = session.state === 'orphaned' || (session.state === 'hibernated' && !session.attached);
+      if (evictable && (longest === undefined || session.idleSince < longest.idleSince)) longest = session;
+    }
+    return longest;
+  }
+
+  add(session: Session): void {
+    this.#byId.set(session.id, session);
+    if (session.principal === undefined) return;
+    const own = this.#byPrincipal.get(session.principal) ?? new Set();
+    this.#byPrincipal.set(session.principal, own.add(session));
+  }
+
+  delete(session: Session): void {
+    this.#byId.delete(session.id);
+    if (session.principal === undefined) return;
+    const own = this.#byPrincipal.get(session.principal);
+    own?.delete(session);
+    if (own?.size === 0) this.#byPrincipal.delete(session.principal);
+  }
+}
+
+const NONE: ReadonlySet<Session> = new Set();

@@ -1,0 +1,48 @@
+import { checkOptions, clock, type Check } from '../checks.js';
+import { systemClock, type Clock } from '../clock.js';
+import { EntryStore, type Entry } from './entry-store.js';
+import type { SessionStore } from './session-store.js';
+
+/** Options of {@link memoryStore}. `undefined` is the same as leaving the key out. */
+export interface MemoryStoreOptions {
+  /** Time. Default: Node's. For tests. */
+  clock?: Clock | undefined;
+}
+
+const CHECKS = new Map<string, Check>([['clock', clock]]);
+
+/** How many records may come in before those whose time is over are looked for: a sweep costs each of them little. */
+const SWEEP_STEP = 1_000;
+
+/**
+ * Keeps session records in memory: for tests, and for what one process keeps of sessions that it lets go of for a while.
+ * They do not outlive it.
+ *
+ * @throws TypeError for an unknown option or a wrong value, naming the option, what it got and what it wants.
+ *
+ * @example
+ * ```ts
+ * mcpRouter({ serverFactory, store: memoryStore() });
+ * ```
+ */
+export function memoryStore(options: MemoryStoreOptions = {}): Required<SessionStore> {
+  checkOptions('memoryStore', options, CHECKS);
+  const hands = options.clock ?? systemClock;
+  const now = () => hands.now();
+  const entries = new Map<string, Entry>();
+  let sweepAt = SWEEP_STEP;
+
+  const sweep = () => {
+    const time = now();
+    for (const [id, { dueAt }] of entries) if (dueAt <= time) entries.delete(id);
+    sweepAt = entries.size + SWEEP_STEP;
+  };
+
+  return new EntryStore((id, step) => {
+    const next = step(entries.get(id));
+    if (next === undefined) entries.delete(id);
+    else entries.set(id, next);
+    if (entries.size > sweepAt) sweep();
+    return Promise.resolve(next);
+  }, now);
+}

@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto';
+import { notAReply, openRedis, Script, type RedisOptions, type SendCommand } from './redis-client.js';
+import type { SessionStore, StoredRecord } from './session-store.js';
+
+/** Options of {@link redisStore}. `undefined` is the same as leaving the key out. */
+export type RedisStoreOptions = RedisOptions;
+
+// A record is a hash of d(ata), e(poch) and o(wner), the last of which is empty for none.
+
+const CREATE = new Script(`
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'd', ARGV[1], 'e', '0', 'o', ARGV[2])
+return redis.call('PEXPIRE', KEYS[1], ARGV[3])`);
+
+const UPDATE = new Script(`
+if redis.call('HGET', KEYS[1], 'e') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'd', ARGV[2])
+return redis.call('PEXPIRE', KEYS[1], ARGV[3])`);
+
+const TOUCH = new Script(`
+if redis.call('HGET', KEYS[1], 'e') ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
+
+const DESTROY = new Script(`
+if redis.call('HGET', KEYS[1], 'e') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])`);
+
+const CLAIM = new Script(`
+local held = redis.call('HMGET', KEYS[1], 'e', 'o')
+if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then return 0 end
+redis.call('HINCRBY', KEYS[1], 'e', 1)
+redis.call('HSET', KEYS[1], 'o', ARGV[3])
+return 1`);
+
+const RELEASE = new Script(`
+local held = redis.call('HMGET', KEYS[1], 'e', 'o')
+if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'o', '')
+return 1`);
+
+/**
+ * Keeps session records in Redis 6.2 or later, or Valkey, which lets them go when their time is over. No key holds a session
+ * ID, which is a credential, but its hash; that is also the hash tag, so that Redis Cluster keeps all of a session on one node.
+ *
+ * Give Redis `maxmemory-policy noeviction`: with another it drops sessions when it runs out of memory. A fail-over to a
+ * replica loses what that had not received, which no store can tell.
+ *
+ * @throws TypeError for an unknown option or a wrong value, naming the option, and for both or neither of `client` and
+ * `sendCommand`.
+ *
+ * @example
+ * ```ts
+ * const client = await createClient({ url }).connect();
+ * mcpRouter({ serverFactory, store: redisStore({ client }) });
+ * // ioredis, iovalkey
+ * redisStore({ sendCommand: (command, ...args) => redis.call(command, ...args) });
+ * ```
+ */
+export function redisStore(options: RedisStoreOptions): Required<SessionStore> {
+  const { send, prefix } = openRedis('redisStore', options);
+  return new RedisStore(send, prefix);
+}
+
+class RedisStore implements Required<SessionStore> {
+  readonly #send: SendCommand;
+  readonly #prefix: string;
+
+  constructor(send: SendCommand, prefix: string) {
+    this.#send = send;
+    this.#prefix = prefix;
+  }
+
+  create(id: string, data: string, owner: string | undefined, ttl: number): Promise<boolean> {
+    return this.#run(CREATE, id, data, owner ?? '', ttl);
+  }
+
+  async get(id: string): Promise<StoredRecord | undefined> {
+    const reply = await this.#send('HMGET', this.#key(id), 'd', 'e', 'o');
+    if (!Array.isArray(reply) || reply.length !== 3) throw notAReply(reply);
+    const [data, epoch, owner] = reply as unknown[];
+    if (data === null && epoch === null) return undefined;
+    if (typeof data !== 'string' || typeof epoch !== 'string' || typeof owner !== 'string') throw notAReply(reply);
+    return { data, epoch: Number(epoch), owner: owner === '' ? undefined : owner };
+  }
+
+  update(id: string, epoch: number, data: string, ttl: number): Promise<boolean> {
+    return this.#run(UPDATE, id, epoch, data, ttl);
+  }
+
+  async destroy(id: string, epoch?: number): Promise<boolean> {
+    if (epoch !== undefined) return this.#run(DESTROY, id, epoch);
+    return isDone(await this.#send('DEL', this.#key(id)));
+  }
+
+  claim(id: string, expected: Pick<StoredRecord, 'owner' | 'epoch'>, owner: string): Promise<boolean> {
+    return this.#run(CLAIM, id, expected.epoch, expected.owner ?? '', owner);
+  }
+
+  touch(id: string, epoch: number, ttl: number): Promise<boolean> {
+    return this.#run(TOUCH, id, epoch, ttl);
+  }
+
+  release(id: string, owner: string, epoch: number): Promise<boolean> {
+    return this.#run(RELEASE, id, epoch, owner);
+  }
+
+  async #run(script: Script, id: string, ...args: (string | number)[]): Promise<boolean> {
+    return isDone(await script.run(this.#send, this.#key(id), ...args.map(String)));
+  }
+
+  /** The hash is the one that begins the router's stream IDs, so that the session's events lie beside its record. */
+  #key(id: string): string {
+    return `${this.#prefix}{${createHash('sha256').update(id).digest('hex').slice(0, 32)}}:session`;
+  }
+}
+
+/** Only what Redis said: `false` for anything else would say that there is no record. */
+function isDone(reply: unknown): boolean {
+  // A client may be set up to give numbers as text.
+  const said = String(reply);
+  if (said !== '1' && said !== '0') throw notAReply(reply);
+  return said === '1';
+}

@@ -1,0 +1,1 @@
+export { sessionStoreContract, type ContractCase, type ContractInit } from './session-store-contract.js';
