@@ -1,7 +1,7 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
-import type { McpRouterOptions } from '../../src/index.js';
+import type { McpRouterOptions, ServerFactory } from '../../src/index.js';
 import { echoCall, echoServer, openSession, post } from '../support/harness.js';
 import { notesServer } from '../support/notes-server.js';
 import { RawSession } from '../support/raw-session.js';
@@ -11,8 +11,10 @@ import { Deferred, soon, until } from '../support/waiting.js';
 let endpoint: Restartable;
 const clients: Client[] = [];
 
-const begin = async (options: Partial<McpRouterOptions> = {}, factory = notesServer): Promise<Restartable> =>
-  (endpoint = await Restartable.start(factory, options));
+const begin = async (
+  options: Partial<McpRouterOptions> = {},
+  factory: ServerFactory = notesServer,
+): Promise<Restartable> => (endpoint = await Restartable.start(factory, options));
 
 afterEach(async () => {
   endpoint.store.trouble = undefined;
@@ -46,16 +48,6 @@ async function refusal(answer: Promise<Response>): Promise<[number, number | und
 const NOT_FOUND = [404, -32001, null];
 const UNAVAILABLE = [503, -32000, '5'];
 
-async function metric(name: string): Promise<string | undefined> {
-  let text = '';
-  const res = { setHeader: () => undefined, end: (body: string) => (text = body), statusCode: 0, headersSent: false };
-  await endpoint.router.metrics({ method: 'GET' } as never, res as never, () => undefined);
-  return text
-    .split('\n')
-    .find((line) => line.startsWith(`${name} `))
-    ?.slice(name.length + 1);
-}
-
 describe('a session after a restart (its record is in the store)', () => {
   test('goes on for its client, which does not notice: notes, log level, subscriptions', async () => {
     await begin();
@@ -80,8 +72,8 @@ describe('a session after a restart (its record is in the store)', () => {
     }
     expect(endpoint.contexts).toHaveLength(4);
     expect(endpoint.router.sessions.get(sessionId!)).toMatchObject({ state: 'active', protocolVersion: '2025-11-25' });
-    expect(await metric('mcp_sessions_restored_total')).toBe('1');
-    expect(await metric('mcp_sessions_active')).toBe('1');
+    expect(await endpoint.metric('mcp_sessions_restored_total')).toBe('1');
+    expect(await endpoint.metric('mcp_sessions_active')).toBe('1');
   });
 
   test('keeps its log level: what is below is not sent', async () => {
@@ -253,7 +245,7 @@ describe('a record that can never be restored is 404, removed, logged and counte
     expect(await refusal(ping(id))).toEqual(NOT_FOUND);
     expect(await endpoint.store.get(id)).toBeUndefined();
     expect(endpoint.contexts).toHaveLength(1);
-    expect(await metric('mcp_sessions_rejected_total{reason="unrestorable"}')).toBe('1');
+    expect(await endpoint.metric('mcp_sessions_rejected_total{reason="unrestorable"}')).toBe('1');
     expect(endpoint.log.text).toContain('a session can never be restored');
     expect(endpoint.log.text).not.toContain(id);
   });
@@ -290,7 +282,7 @@ describe('what is only not possible now is 503 with Retry-After, and the record 
     expect(answers).toEqual([UNAVAILABLE, UNAVAILABLE, UNAVAILABLE]);
     // Counted for each time that it was tried, not for each request that was told.
     const tried = endpoint.contexts.length - 1;
-    expect(await metric('mcp_sessions_rejected_total{reason="restoreFailed"}')).toBe(String(tried));
+    expect(await endpoint.metric('mcp_sessions_rejected_total{reason="restoreFailed"}')).toBe(String(tried));
     expect(endpoint.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
     endpoint.factory = notesServer;
     expect((await ping(id)).status).toBe(200);
@@ -472,7 +464,7 @@ describe('opening with a store', () => {
     expect(await answer).toEqual(UNAVAILABLE);
     expect(endpoint.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
     expect(endpoint.contexts[0]?.signal.aborted).toBe(true);
-    expect(await metric('mcp_sessions_rejected_total{reason="storeUnavailable"}')).toBe('1');
+    expect(await endpoint.metric('mcp_sessions_rejected_total{reason="storeUnavailable"}')).toBe('1');
   });
 
   test('an ID that is stored already is refused as one that is open: 500', async () => {

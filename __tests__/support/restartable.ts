@@ -134,6 +134,15 @@ export class Restartable {
     this.router = this.another(options);
   }
 
+  /** The value of a series that the router of now has in its metrics. */
+  async metric(series: string): Promise<string | undefined> {
+    let text = '';
+    const res = { setHeader: () => undefined, end: (body: string) => (text = body), headersSent: false };
+    await this.router.metrics({ method: 'GET' } as never, res as never, () => undefined);
+    const line = text.split('\n').find((each) => each.startsWith(`${series} `));
+    return line?.slice(series.length + 1);
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#routers.map((router) => router.close()));
     this.#http.closeAllConnections();

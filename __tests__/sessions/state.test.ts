@@ -1,0 +1,75 @@
+import fc from 'fast-check';
+import { State } from '../../src/sessions/state.js';
+
+const MAX_STATE = 64 * 1024;
+
+describe('context.state', () => {
+  test('gives back what was set, as JSON has it, whatever the key', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.string(), fc.jsonValue())), (entries) => {
+        const state = new State();
+        const model = new Map<string, string>();
+        for (const [key, value] of entries) {
+          void state.set(key, value);
+          model.set(key, JSON.stringify(value));
+        }
+        for (const [key, text] of model) expect(state.get(key)).toEqual(JSON.parse(text));
+        // And so it is read back from a record.
+        const again = new State(JSON.parse(state.toString()) as Record<string, unknown>);
+        for (const [key, text] of model) expect(again.get(key)).toEqual(JSON.parse(text));
+        expect(JSON.parse(again.toString())).toEqual(JSON.parse(state.toString()));
+      }),
+    );
+  });
+
+  test('keeps keys of JavaScript’s own like any other', () => {
+    const state = new State();
+    for (const key of ['__proto__', 'constructor', 'toString']) {
+      expect(state.get(key)).toBeUndefined();
+      void state.set(key, { of: key });
+    }
+    const again = new State(JSON.parse(state.toString()) as Record<string, unknown>);
+    for (const key of ['__proto__', 'constructor', 'toString']) expect(again.get(key)).toEqual({ of: key });
+  });
+
+  test('gives a copy: what its holder does to it changes nothing', () => {
+    const state = new State();
+    const value = { list: [1] };
+    void state.set('a', value);
+    value.list.push(2);
+    (state.get('a') as typeof value).list.push(3);
+    expect(state.get('a')).toEqual({ list: [1] });
+  });
+
+  test('undefined removes', () => {
+    const state = new State({ a: 1, b: 2 });
+    void state.set('a', undefined);
+    expect([state.get('a'), state.toString()]).toEqual([undefined, '{"b":2}']);
+  });
+
+  test('takes 64 KiB of keys and values in all, and refuses what would be more without a change', () => {
+    const state = new State();
+    void state.set('a', 'x'.repeat(MAX_STATE - 3));
+    expect(() => state.set('b', '')).toThrow(RangeError);
+    expect(() => state.set('a', 'ü'.repeat(MAX_STATE / 2))).toThrow(RangeError);
+    expect(state.get('a')).toBe('x'.repeat(MAX_STATE - 3));
+    expect(state.get('b')).toBeUndefined();
+    void state.set('a', 'short');
+    void state.set('b', '');
+    expect(state.get('b')).toBe('');
+  });
+
+  test('refuses what JSON has no form for', () => {
+    const state = new State();
+    expect(() => state.set('a', () => 1)).toThrow(TypeError);
+    expect(() => state.set('a', 1n)).toThrow(TypeError);
+    const circle: Record<string, unknown> = {};
+    circle.self = circle;
+    expect(() => state.set('a', circle)).toThrow(TypeError);
+    expect(() => state.set(1 as never, 1)).toThrow(TypeError);
+  });
+
+  test('where nothing is saved, it is set at once', async () => {
+    await expect(new State().set('a', 1)).resolves.toBeUndefined();
+  });
+});
