@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { until } from '../support/waiting.js';
 import type { Model } from './model.js';
-import type { ModelCall, ModelSession } from './model-parts.js';
+import type { ModelCall, ModelRecord, ModelSession } from './model-parts.js';
 import type { World } from './world.js';
 
 type Command = fc.AsyncCommand<Model, World>;
@@ -19,6 +19,10 @@ const METHODS = ['POST', 'GET', 'DELETE'] as const;
 export async function settled(model: Model, world: World): Promise<void> {
   for (const number of model.takeEnded()) await world.exchanges[number]!.over();
   if (model.over) await world.stopped;
+  const asleep = model.inState('hibernated').length;
+  await until('all that is due hibernates', () => world.router.sessions.stats().hibernated === asleep);
+  const servers = model.inState('active', 'orphaned').length;
+  await until('the servers of the others are closed', () => world.servers.size <= servers);
 }
 
 /** Lets time pass in both, stopping at each moment at which the model has something to happen. */
@@ -239,11 +243,137 @@ const trespass = fc.constantFrom(...METHODS).chain((method) =>
   onSession(
     `trespass ${method}`,
     ({ sessions }) => sessions,
-    async ({ id }, _model, world) => {
+    async ({ id }, { draining, settings }, world) => {
       const body = method === 'POST' ? { jsonrpc: '2.0', id: 1, method: 'ping' } : undefined;
       const exchange = world.send(method, { 'mcp-session-id': id, ...as(ANYBODY_ELSE) }, body);
-      expect((await exchange.reply()).status).toBe(404);
+      // While it drains, nobody is told whether a session that is not here is stored.
+      const untold = draining && settings.stored && method !== 'DELETE';
+      expect((await exchange.reply()).status).toBe(untold ? 503 : 404);
     },
+  ),
+);
+
+const asleep = (model: Model): ModelSession[] => model.inState('hibernated');
+
+const wake = onSession('wake', asleep, async (session, model, world) => {
+  const { status } = await world.ping(session.id, as(session.user)).reply();
+  expect(status).toBe(model.draining ? 503 : 200);
+  if (model.draining) return model.touchAsleep(session);
+  model.wake(session);
+  model.touch(session);
+});
+
+const terminateAsleep = onSession('terminateAsleep', asleep, async (session, model, world) => {
+  const exchange = world.send('DELETE', { 'mcp-session-id': session.id, ...as(session.user) });
+  expect((await exchange.reply()).status).toBe(200);
+  model.close(session, 'deleted');
+});
+
+const crash = command(
+  'crash',
+  ({ draining, settings }) => !draining && settings.stored,
+  async (model, world) => {
+    world.crash();
+    model.crash();
+  },
+);
+
+/** A command on one session that only is stored; the router may say of one whose time is nearly over that it is gone. */
+function onStored(
+  name: string,
+  act: (record: ModelRecord, model: Model, world: World) => Promise<void>,
+): fc.Arbitrary<Command> {
+  return nth.map((n) =>
+    command(
+      `${name}(${n})`,
+      (model) => model.storedOnly().length > 0,
+      (model, world) => act(pick(model.storedOnly(), n), model, world),
+    ),
+  );
+}
+
+const restore = onStored('restore', async (record, model, world) => {
+  const { status } = await world.ping(record.id, as(record.user)).reply();
+  const kept = model.draining ? true : model.isKept(record);
+  if (kept === undefined) expect([200, 404, 503]).toContain(status);
+  if (kept === false || (kept === undefined && status === 404)) {
+    expect(status).toBe(404);
+    model.records.delete(record.id);
+    return;
+  }
+  if (model.draining) return expect(status).toBe(503);
+  const restored = model.restore(record);
+  if (typeof restored === 'string') return expect(status).toBe(503);
+  expect(status).toBe(200);
+  record.doubtful = false;
+  model.touch(restored);
+});
+
+const terminateStored = onStored('terminateStored', async (record, model, world) => {
+  const { status } = await world.send('DELETE', { 'mcp-session-id': record.id, ...as(record.user) }).reply();
+  const kept = model.isKept(record);
+  if (kept === undefined) expect([200, 404]).toContain(status);
+  else expect(status).toBe(kept ? 200 : 404);
+  model.records.delete(record.id);
+});
+
+const trespassStored = onStored('trespassStored', async (record, model, world) => {
+  const built = world.contexts.length;
+  const { status } = await world.ping(record.id, as(ANYBODY_ELSE)).reply();
+  expect(status).toBe(model.draining ? 503 : 404);
+  expect(world.contexts).toHaveLength(built);
+  if (model.isKept(record) === false) model.records.delete(record.id);
+});
+
+const failToRestore = onStored('failToRestore', async (record, model, world) => {
+  if (model.draining || model.isKept(record) !== true) return;
+  world.factory = () => Promise.reject(new Error('no database'));
+  const { status, headers } = await world.ping(record.id, as(record.user)).reply();
+  world.factory = (context) => world.build(context);
+  expect([status, headers['retry-after']]).toEqual([503, '5']);
+  const admitted = model.restore(record);
+  if (typeof admitted !== 'string') model.unrestore(admitted);
+});
+
+/** While the store is away: 503 for whatever needs it, and nothing has changed. */
+const withoutStore = fc.constantFrom('open', 'restore', 'terminate', 'terminateStored').chain((what) =>
+  nth.map((n) =>
+    command(
+      `${what} without the store (${n})`,
+      (model) => model.settings.stored && !model.draining,
+      async (model, world) => {
+        const here = open(model).filter(({ retiring }) => !retiring);
+        const away = model.storedOnly();
+        world.store.trouble = 'fails';
+        try {
+          if (what === 'open') {
+            const id = `session-${world.exchanges.length}`;
+            const exchange = world.initialize(id);
+            const admitted = model.admit(id, undefined, exchange.number);
+            expect((await exchange.reply()).status).toBe(503);
+            if (typeof admitted !== 'string') model.fail(admitted, 'storeUnavailable');
+          } else if (what === 'restore' && away.length > 0) {
+            const record = pick(away, n);
+            expect((await world.ping(record.id, as(record.user)).reply()).status).toBe(503);
+            model.refuse('storeUnavailable');
+          } else if (what === 'terminateStored' && away.length > 0) {
+            const record = pick(away, n);
+            const exchange = world.send('DELETE', { 'mcp-session-id': record.id, ...as(record.user) });
+            expect((await exchange.reply()).status).toBe(503);
+          } else if (what === 'terminate' && here.length > 0) {
+            const session = pick(here, n);
+            const exchange = world.send('DELETE', { 'mcp-session-id': session.id, ...as(session.user) });
+            expect((await exchange.reply()).status).toBe(503);
+            model.touch(session);
+            // Its record may just have wanted a touch, too.
+            model.doubt(session);
+          }
+          await settled(model, world);
+        } finally {
+          world.store.trouble = undefined;
+        }
+      },
+    ),
   ),
 );
 
@@ -281,6 +411,9 @@ export const commands: fc.Arbitrary<Command>[] = [
   hangUpStream,
   fc.oneof(terminate, closeByApp, closeByServer, closeByPrincipal),
   trespass,
+  fc.oneof(wake, wake, terminateAsleep),
+  fc.oneof({ weight: 2, arbitrary: fc.constant(crash) }, { weight: 1, arbitrary: withoutStore }),
+  fc.oneof(restore, restore, restore, terminateStored, trespassStored, failToRestore),
   pass,
   pass,
   pass,

@@ -2,10 +2,11 @@ import type { OrphanCause } from '../../src/events.js';
 import type { ResolvedOptions } from '../../src/options.js';
 
 /** The options that the model knows of. */
-export type Settings = Pick<
+export type Settings = { readonly stored: boolean } & Pick<
   ResolvedOptions,
   | 'ttl'
   | 'orphanAfter'
+  | 'hibernateAfter'
   | 'orphanTtl'
   | 'maxLifetime'
   | 'requestTimeout'
@@ -33,7 +34,7 @@ export interface ModelSession {
   readonly user: string | undefined;
   /** The exchange that asks for it. */
   readonly opening: number;
-  state: 'initializing' | 'active' | 'orphaned' | 'closed';
+  state: 'initializing' | 'active' | 'orphaned' | 'hibernated' | 'closed';
   cause: OrphanCause | undefined;
   openedAt: number;
   idleSince: number;
@@ -52,6 +53,17 @@ export function attached({ stream, calls }: ModelSession): boolean {
 export function orphan(session: ModelSession): void {
   session.state = 'orphaned';
   session.cause = session.streamLost ? 'stream_lost' : 'idle';
+}
+
+/** What a store holds of a session. */
+export interface ModelRecord {
+  readonly id: string;
+  readonly user: string | undefined;
+  readonly openedAt: number;
+  /** When its session was last in use, as far as is known; the record is there for a `ttl` from then, and not for much longer. */
+  usedAt: number;
+  /** Whether the store may not have heard of that. */
+  doubtful: boolean;
 }
 
 export function count<Key>(counts: Map<Key, number>, key: Key): void {

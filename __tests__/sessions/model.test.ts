@@ -10,7 +10,9 @@ const RUNS = Number(process.env.MODEL_RUNS ?? 300);
 
 const settings: fc.Arbitrary<Settings> = fc.record({
   ttl: fc.constant(1500),
+  stored: fc.boolean(),
   orphanAfter: fc.constant(200),
+  hibernateAfter: fc.constantFrom(undefined, 252),
   orphanTtl: fc.constant(700),
   maxLifetime: fc.constantFrom(undefined, 1903),
   requestTimeout: fc.constant(801),
@@ -48,7 +50,8 @@ test(
   'whatever clients, app and clock do, states, counts and Prometheus follow DESIGN 2 to 4, and a stopped router leaves no timer, server or reply',
   async () => {
     const run = async (chosen: Settings, plan: Iterable<fc.AsyncCommand<Model, World>>, ending: 'close' | 'drain') => {
-      const world = await World.start(chosen);
+      const { stored, ...options } = chosen;
+      const world = await World.start(options, stored);
       const model = new Model(chosen, world.clock.now());
       try {
         await fc.asyncModelRun(() => ({ model, real: world }), plan);

@@ -1,6 +1,14 @@
 import type { CloseReason, OrphanCause, Outcome, SessionInfo } from '../../src/events.js';
 import type { ErrorName } from '../../src/errors.js';
-import { attached, count, orphan, type ModelCall, type ModelSession, type Settings } from './model-parts.js';
+import {
+  attached,
+  count,
+  orphan,
+  type ModelCall,
+  type ModelRecord,
+  type ModelSession,
+  type Settings,
+} from './model-parts.js';
 
 /** Something that will come to pass by the clock alone. */
 interface Deadline {
@@ -14,7 +22,10 @@ interface Deadline {
  */
 export class Model {
   readonly sessions: ModelSession[] = [];
+  /** What the store holds, by session ID. */
+  readonly records = new Map<string, ModelRecord>();
   readonly opened = { count: 0 };
+  readonly restored = { count: 0 };
   readonly closed = new Map<CloseReason, number>();
   readonly rejected = new Map<ErrorName, number>();
   /** How the calls of the tool were settled. */
@@ -45,6 +56,76 @@ export class Model {
     return this.sessions.flatMap(({ calls }) => calls);
   }
 
+  /** Records of sessions that are not here. */
+  storedOnly(): ModelRecord[] {
+    return [...this.records.values()].filter(({ id }) => !this.sessions.some((session) => session.id === id));
+  }
+
+  /** Whether a record is there still; undefined when it may be or not. */
+  isKept({ usedAt, doubtful, openedAt }: ModelRecord): boolean | undefined {
+    const { ttl, maxLifetime = Infinity } = this.settings;
+    if (this.now >= openedAt + maxLifetime) return false;
+    if (this.now >= usedAt + ttl * 1.25) return false;
+    return this.now < usedAt + ttl && !doubtful ? true : undefined;
+  }
+
+  /** The process dies: what is left is what the store has. */
+  crash(): void {
+    for (const session of this.sessions) {
+      if (session.state === 'initializing') this.records.delete(session.id);
+      else this.#used(session);
+      this.#endStream(session);
+      if (session.state === 'initializing') this.#ended.push(session.opening);
+      for (const call of session.calls) if (call.connected) this.#ended.push(call.exchange);
+    }
+    this.sessions.length = 0;
+    this.opened.count = this.restored.count = 0;
+    for (const counts of [this.closed, this.rejected, this.outcomes]) counts.clear();
+  }
+
+  /** What a request gets for a session that only is stored, and is kept: the session again, or a refusal. */
+  restore(record: ModelRecord): ModelSession | ErrorName {
+    const refusal = this.#makeRoom(record.user);
+    if (refusal !== undefined) {
+      count(this.rejected, refusal);
+      return refusal;
+    }
+    const session = this.#add(record.id, record.user, -1);
+    session.openedAt = record.openedAt;
+    session.state = 'active';
+    this.restored.count += 1;
+    return session;
+  }
+
+  /** Its server could not be built: the record is kept. */
+  unrestore(session: ModelSession): void {
+    this.restored.count -= 1;
+    count(this.rejected, 'restoreFailed');
+    this.#remove(session);
+  }
+
+  refuse(reason: ErrorName): void {
+    count(this.rejected, reason);
+  }
+
+  /** The store may not have heard of the last use of a session. */
+  doubt({ id }: ModelSession): void {
+    const record = this.records.get(id);
+    if (record !== undefined) record.doubtful = true;
+  }
+
+  /** A request wakes a session that hibernates; it is attached until it is told otherwise. */
+  wake(session: ModelSession): void {
+    this.#attach(session);
+    this.restored.count += 1;
+  }
+
+  /** A request came for a session that hibernates and could not be woken. */
+  touchAsleep(session: ModelSession): void {
+    session.idleSince = this.now;
+    this.#closeIfDrained();
+  }
+
   /** What an `initialize` gets at once: the entry of a session that is to be, or a refusal. */
   admit(id: string, user: string | undefined, exchange: number): ModelSession | ErrorName {
     const refusal = this.draining ? 'draining' : this.#makeRoom(user);
@@ -52,21 +133,7 @@ export class Model {
       count(this.rejected, refusal);
       return refusal;
     }
-    const session: ModelSession = {
-      id,
-      user,
-      opening: exchange,
-      state: 'initializing',
-      cause: undefined,
-      openedAt: this.now,
-      idleSince: this.now,
-      retiring: false,
-      streamLost: false,
-      stream: undefined,
-      calls: [],
-    };
-    this.sessions.push(session);
-    return session;
+    return this.#add(id, user, exchange);
   }
 
   activate(session: ModelSession): void {
@@ -74,6 +141,10 @@ export class Model {
     session.openedAt = this.now;
     session.idleSince = this.now;
     this.opened.count += 1;
+    if (this.settings.stored) {
+      const { id, user } = session;
+      this.records.set(id, { id, user, openedAt: this.now, usedAt: this.now, doubtful: false });
+    }
     this.#ended.push(session.opening);
     this.#released(session);
   }
@@ -134,6 +205,8 @@ export class Model {
       count(this.outcomes, 'closed');
       if (call.connected) this.#ended.push(call.exchange);
     }
+    if (reason === 'shutdown') this.#used(session);
+    else this.records.delete(session.id);
     this.#remove(session);
     count(this.closed, reason);
     this.#closeIfDrained();
@@ -175,6 +248,7 @@ export class Model {
       initializing: this.inState('initializing').length,
       active: this.inState('active').length,
       orphaned: this.inState('orphaned').length,
+      hibernated: this.inState('hibernated').length,
     };
   }
 
@@ -192,14 +266,17 @@ export class Model {
 
   /** What Prometheus must read, by name and label; what is 0 is left out. */
   metrics(): Record<string, number> {
-    const orphaned = (cause: OrphanCause) => this.sessions.filter((session) => session.cause === cause).length;
+    const orphaned = (cause: OrphanCause) =>
+      this.inState('orphaned').filter((session) => session.cause === cause).length;
     const samples: [string, number][] = [
       ['mcp_sessions_active', this.inState('active').length],
       ['mcp_sessions_orphaned idle', orphaned('idle')],
       ['mcp_sessions_orphaned stream_lost', orphaned('stream_lost')],
       ['mcp_streams_open standalone', this.sessions.filter(({ stream }) => stream !== undefined).length],
       ['mcp_streams_open request', this.calls().filter((call) => call.connected && call.streaming).length],
+      ['mcp_sessions_hibernated', this.inState('hibernated').length],
       ['mcp_sessions_opened_total', this.opened.count],
+      ['mcp_sessions_restored_total', this.restored.count],
       ...[...this.closed].map(([reason, n]): [string, number] => [`mcp_sessions_closed_total ${reason}`, n]),
       ...[...this.rejected].map(([reason, n]): [string, number] => [`mcp_sessions_rejected_total ${reason}`, n]),
       ...[...this.outcomes].map(([outcome, n]): [string, number] => [`calls ${outcome}`, n]),
@@ -223,7 +300,7 @@ export class Model {
   }
 
   #deadlinesOf(session: ModelSession): Deadline[] {
-    const { ttl, orphanAfter, orphanTtl, openTimeout, maxLifetime } = this.settings;
+    const { ttl, orphanAfter, orphanTtl, openTimeout, maxLifetime, hibernateAfter } = this.settings;
     const { openedAt, idleSince, cause } = session;
     if (session.state === 'initializing') {
       return [{ at: openedAt + openTimeout, happen: () => this.fail(session, 'openTimeout') }];
@@ -231,6 +308,10 @@ export class Model {
     const deadlines: Deadline[] = [];
     if (maxLifetime !== undefined && !session.retiring) {
       deadlines.push({ at: openedAt + maxLifetime, happen: () => this.#retire(session) });
+    }
+    if (session.state === 'orphaned' && hibernateAfter !== undefined) {
+      const asleep = (): void => void (session.state = 'hibernated');
+      deadlines.push({ at: idleSince + orphanAfter + hibernateAfter, happen: asleep });
     }
     if (cause !== undefined) {
       const life = cause === 'idle' ? ttl : orphanTtl;
@@ -250,7 +331,7 @@ export class Model {
   }
 
   #evictFrom(sessions: readonly ModelSession[]): boolean {
-    const orphans = sessions.filter(({ state }) => state === 'orphaned');
+    const orphans = sessions.filter(({ state }) => state === 'orphaned' || state === 'hibernated');
     const [longest] = orphans.sort((a, b) => a.idleSince - b.idleSince);
     if (longest !== undefined) this.close(longest, 'evicted');
     return longest !== undefined;
@@ -270,12 +351,38 @@ export class Model {
   #attach(session: ModelSession): void {
     session.state = 'active';
     session.cause = undefined;
+    this.#used(session);
+  }
+
+  #add(id: string, user: string | undefined, exchange: number): ModelSession {
+    const session: ModelSession = {
+      id,
+      user,
+      opening: exchange,
+      state: 'initializing',
+      cause: undefined,
+      openedAt: this.now,
+      idleSince: this.now,
+      retiring: false,
+      streamLost: false,
+      stream: undefined,
+      calls: [],
+    };
+    this.sessions.push(session);
+    return session;
+  }
+
+  /** Its record lives on from when it is last in use. */
+  #used(session: ModelSession): void {
+    const record = this.records.get(session.id);
+    if (record !== undefined) record.usedAt = attached(session) ? this.now : session.idleSince;
   }
 
   /** One of its leases went: perhaps the last. */
   #released(session: ModelSession): void {
     if (attached(session)) return;
     session.idleSince = this.now;
+    this.#used(session);
     if (session.retiring) this.close(session, 'lifetime');
     this.#closeIfDrained();
   }

@@ -12,10 +12,13 @@ import {
   type ServerContext,
   type ServerFactory,
 } from '../../src/index.js';
+import { memoryStore } from '../../src/stores/index.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 import { parseExposition } from '../support/exposition.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { initializeBody, JSON_HEADERS } from '../support/harness.js';
+import { ProcessClock } from '../support/process-clock.js';
+import { StopStore } from '../support/restartable.js';
 
 const COUNTED = /^mcp_(sessions|streams)_/;
 const isCount = (name: string, labels: Readonly<Record<string, string>>): boolean =>
@@ -88,8 +91,9 @@ export class Gate extends Deferred {
 /** A router in a real app on a fake clock, with the sight of everything that it began and has to end. */
 export class World {
   readonly clock = new FakeClock();
-  readonly registry = new Registry();
-  readonly router: McpRouter;
+  /** Where records are kept, if the router has a session store. */
+  readonly store = new StopStore(memoryStore({ clock: this.clock }));
+  router: McpRouter;
   /** Servers that the factory made and nobody has closed. */
   readonly servers = new Set<McpServer>();
   /** Servers by the ID of their session. */
@@ -106,22 +110,16 @@ export class World {
   factory: ServerFactory = (context) => this.build(context);
   /** What holds up the factory of a session. */
   readonly gates = new Map<string, Gate>();
+  readonly #options: Partial<McpRouterOptions>;
+  #process: { clock: ProcessClock; registry: Registry };
   readonly #http: http.Server;
-  readonly #agent = new http.Agent({ keepAlive: true });
+  #agent = new http.Agent({ keepAlive: true });
 
-  constructor(options: Partial<McpRouterOptions>) {
-    this.router = mcpRouter({
-      serverFactory: (context) => {
-        this.contexts.push(context);
-        return this.factory(context);
-      },
-      principal: (req) => req.headers['x-user'] as string | undefined,
-      sessionIdGenerator: () => this.nextId,
-      clock: this.clock,
-      metrics: { registry: this.registry },
-      logger: false,
-      ...options,
-    });
+  /** @param stored - Whether the router has a session store. */
+  constructor(options: Partial<McpRouterOptions>, stored = false) {
+    this.#options = { ...options, ...(stored && { store: this.store }) };
+    this.#process = this.#newProcess();
+    this.router = this.#newRouter();
     const app = express();
     app.use((req, res, next) => {
       const exchange = this.exchanges[Number(req.headers['x-exchange'])];
@@ -130,14 +128,45 @@ export class World {
       exchange?.arrived.resolve();
       next();
     });
-    app.use('/mcp', this.router);
+    app.use('/mcp', (req, res, next) => this.router(req, res, next));
     this.#http = http.createServer(app);
   }
 
-  static async start(options: Partial<McpRouterOptions> = {}): Promise<World> {
-    const world = new World(options);
+  static async start(options: Partial<McpRouterOptions> = {}, stored = false): Promise<World> {
+    const world = new World(options, stored);
     await once(world.#http.listen(0, '127.0.0.1'), 'listening');
     return world;
+  }
+
+  /** The process dies with all that it had, and another begins on the same store. */
+  crash(): void {
+    this.#process.clock.die();
+    this.#http.closeAllConnections();
+    this.#agent.destroy();
+    this.#agent = new http.Agent({ keepAlive: true });
+    this.servers.clear();
+    this.#process = this.#newProcess();
+    this.router = this.#newRouter();
+  }
+
+  #newProcess(): { clock: ProcessClock; registry: Registry } {
+    return { clock: new ProcessClock(this.clock), registry: new Registry() };
+  }
+
+  #newRouter(): McpRouter {
+    const { clock, registry } = this.#process;
+    return mcpRouter({
+      serverFactory: (context) => {
+        this.contexts.push(context);
+        return this.factory(context);
+      },
+      principal: (req) => req.headers['x-user'] as string | undefined,
+      sessionIdGenerator: () => this.nextId,
+      clock,
+      metrics: { registry },
+      logger: false,
+      ...this.#options,
+    });
   }
 
   get port(): number {
@@ -226,7 +255,7 @@ export class World {
 
   /** What Prometheus would read of sessions, streams and calls of the tool, by name and label; what is 0 is left out. */
   async metrics(): Promise<Record<string, number>> {
-    const samples = parseExposition(await this.registry.metrics())
+    const samples = parseExposition(await this.#process.registry.metrics())
       .filter(({ name, value, labels }) => value !== 0 && (COUNTED.test(name) || isCount(name, labels)))
       .map(({ name, labels: { cause, kind, reason, outcome }, value }) => {
         const label = cause ?? kind ?? reason ?? outcome;
@@ -239,6 +268,7 @@ export class World {
   }
 
   async stop(): Promise<void> {
+    this.#process.clock.die();
     this.#agent.destroy();
     this.#http.closeAllConnections();
     await new Promise((resolve) => this.#http.close(resolve));
