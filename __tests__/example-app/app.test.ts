@@ -1,16 +1,13 @@
 import fc from 'fast-check';
-import { pino } from 'pino';
 import request from 'supertest';
-import { createApp } from '../../example-app/src/app.js';
-import { loadConfig } from '../../example-app/src/config.js';
 import { escapeHtml, renderPage } from '../../example-app/src/page.js';
-import { startApp } from './start.js';
+import { quietApp, startApp } from './start.js';
 
 describe('the page at /', () => {
   const facts = { scheme: 'http', host: '127.0.0.1:3000', stateless: false, sessions: { active: 0, orphaned: 0 } };
 
   it('says how to connect a client, at the address by which it was reached', async () => {
-    const { app } = createApp(loadConfig({}), pino({ level: 'silent' }));
+    const { app } = await quietApp();
     const { status, headers, text } = await request(app).get('/').set('Host', 'mcp.example.com:8443');
     expect(status).toBe(200);
     expect(headers['content-type']).toBe('text/html; charset=utf-8');
@@ -61,7 +58,7 @@ describe('the page at /', () => {
   });
 
   it('fetches nothing and runs no script, and its policy forbids both', async () => {
-    const { app } = createApp(loadConfig({}), pino({ level: 'silent' }));
+    const { app } = await quietApp();
     const { headers, text } = await request(app).get('/');
     expect(headers['content-security-policy']).toBe("default-src 'none'; style-src 'unsafe-inline'");
     expect(text).not.toMatch(/<script|<link|<img|<iframe|@import|url\(|\son\w+=/i);
@@ -94,8 +91,6 @@ describe('the page at /', () => {
 });
 
 describe("the example app's endpoints", () => {
-  const quiet = () => createApp(loadConfig({}), pino({ level: 'silent' }));
-
   it('/metrics serves the metrics of the router and of the process, in one registry', async () => {
     const app = await startApp();
     await app.connect();
@@ -106,11 +101,11 @@ describe("the example app's endpoints", () => {
   });
 
   it('/metrics stands once, not below the MCP endpoint too', async () => {
-    expect((await request(quiet().app).get('/mcp/metrics')).text).not.toContain('mcp_sessions_active');
+    expect((await request((await quietApp()).app).get('/mcp/metrics')).text).not.toContain('mcp_sessions_active');
   });
 
   it('/healthz says that the process is alive, /readyz that sessions are taken until it drains', async () => {
-    const { app, router } = quiet();
+    const { app, router } = await quietApp();
     expect((await request(app).get('/healthz')).status).toBe(200);
     expect((await request(app).get('/readyz')).status).toBe(200);
     await router.drain(1_000);
@@ -119,7 +114,7 @@ describe("the example app's endpoints", () => {
   });
 
   it('any other path or method gets 404 in plain words', async () => {
-    const { app } = quiet();
+    const { app } = await quietApp();
     for (const response of [
       await request(app).get('/nothing'),
       await request(app).post('/'),
@@ -132,7 +127,7 @@ describe("the example app's endpoints", () => {
   });
 
   it('no answer shows a stack, not even to a path that cannot be decoded', async () => {
-    const { app } = quiet();
+    const { app } = await quietApp();
     for (const path of ['/%', '/%E0%A4%A', '/mcp/%', '/mcp%']) {
       const response = await request(app).get(path);
       expect(response.status).toBeGreaterThanOrEqual(400);

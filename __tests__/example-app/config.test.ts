@@ -1,14 +1,9 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { pino } from 'pino';
-import { createApp } from '../../example-app/src/app.js';
 import { ConfigError, inVariables, loadConfig } from '../../example-app/src/config.js';
 import { editDistance, nearestName } from '../../example-app/src/nearest.js';
 import { VARIABLES } from '../../example-app/src/variables.js';
-
-const silent = pino({ level: 'silent' });
-
-const startUp = (env: Record<string, string>) => createApp(loadConfig(env), silent);
+import { quietApp } from './start.js';
 
 /** The text that a value is written as, with what surrounds it in a file or a shell. */
 const padded = (text: string) => fc.constantFrom(text, ` ${text}`, `${text} `, `\t${text}\n`);
@@ -17,8 +12,16 @@ describe('the configuration from the environment', () => {
   it('leaves to the router every option that is not set, so that its defaults are stated once', () => {
     const { router, ...rest } = loadConfig({});
     const set = Object.entries(router).filter(([, value]) => value !== undefined);
-    expect(set.map(([key]) => key)).toEqual(['eventStore']);
-    expect(rest).toEqual({ port: 3000, host: '127.0.0.1', logLevel: 'info', drainTimeoutMs: 10_000, warnings: [] });
+    expect(set).toEqual([]);
+    expect(rest).toEqual({
+      port: 3000,
+      host: '127.0.0.1',
+      logLevel: 'info',
+      drainTimeoutMs: 10_000,
+      place: undefined,
+      resumable: true,
+      warnings: [],
+    });
   });
 
   it('takes an empty value for an unset one', () => {
@@ -133,9 +136,57 @@ describe('the configuration from the environment', () => {
       { MCP_AUTH_TRUST_PROXY_IDENTITY: 'true', MCP_AUTH_TRUSTED_PROXIES: 'proxy.local' },
       'MCP_AUTH_TRUSTED_PROXIES must',
     ],
-  ])('says in terms of variables what the package refuses: %j', (env, message) => {
-    expect(() => startUp(env)).toThrow(ConfigError);
-    expect(() => startUp(env)).toThrow(message);
+    [
+      { MCP_HIBERNATE_AFTER_MS: '1740000' },
+      'MCP_HIBERNATE_AFTER_MS must be less than MCP_SESSION_TTL_MS - MCP_ORPHAN_AFTER_MS (1740000)',
+    ],
+    [{ MCP_STATELESS: 'true', MCP_STALE_SESSIONS: 'reissue' }, 'MCP_STALE_SESSIONS has no meaning with MCP_STATELESS'],
+    [
+      { MCP_STATELESS: 'true', MCP_HIBERNATE_AFTER_MS: '1' },
+      'MCP_HIBERNATE_AFTER_MS has no meaning with MCP_STATELESS',
+    ],
+  ])('says in terms of variables what the package refuses: %j', async (env, message) => {
+    const refused = quietApp(env);
+    await expect(refused).rejects.toThrow(ConfigError);
+    await expect(refused).rejects.toThrow(message);
+  });
+
+  it.each([
+    [{ MCP_SESSION_STORE: 'postgres' }, 'MCP_SESSION_STORE must be one of memory, file, redis; got "postgres"'],
+    [{ MCP_SESSION_STORE: 'file' }, 'MCP_SESSION_FILE is needed with MCP_SESSION_STORE=file'],
+    [{ MCP_SESSION_STORE: 'file', MCP_SESSION_FILE: ' ' }, 'MCP_SESSION_FILE is needed with MCP_SESSION_STORE=file'],
+    [{ MCP_SESSION_STORE: 'redis' }, 'MCP_REDIS_URL is needed with MCP_SESSION_STORE=redis'],
+    [
+      { MCP_SESSION_STORE: 'memory', MCP_STATELESS: 'true' },
+      'MCP_SESSION_STORE has no meaning with MCP_STATELESS: true, which keeps no sessions',
+    ],
+    [{ MCP_STALE_SESSIONS: 'keep' }, 'MCP_STALE_SESSIONS must be one of reject, reissue; got "keep"'],
+  ])('refuses, before anything is opened, %j', (env, message) => {
+    expect(() => loadConfig(env)).toThrow(new ConfigError(message));
+  });
+
+  it('reads where sessions are recorded', () => {
+    const file = { MCP_SESSION_STORE: 'FILE', MCP_SESSION_FILE: '/var/lib/mcp' };
+    expect(loadConfig(file).place).toEqual({ kind: 'file', path: '/var/lib/mcp' });
+    const redis = { MCP_SESSION_STORE: 'redis', MCP_REDIS_URL: 'rediss://u:p@redis:6380/1' };
+    expect(loadConfig(redis).place).toEqual({ kind: 'redis', url: 'rediss://u:p@redis:6380/1' });
+    expect(loadConfig({ MCP_SESSION_STORE: 'memory' }).place).toEqual({ kind: 'memory' });
+  });
+
+  it('does not repeat a Redis URL that will not do, as it may hold a password', () => {
+    for (const url of ['http://u:secret@redis', 'redis:secret@host/x', 'u:secret@redis:6379', 'redis://:secret@h/db']) {
+      expect(() => loadConfig({ MCP_REDIS_URL: url })).toThrow(
+        new ConfigError('MCP_REDIS_URL must be a URL such as redis://localhost:6379/0, with rediss for TLS'),
+      );
+    }
+  });
+
+  it('keeps no events in memory for sessions that outlive it, unless asked to', () => {
+    const file = { MCP_SESSION_STORE: 'file', MCP_SESSION_FILE: '/var/lib/mcp' };
+    expect(loadConfig(file).resumable).toBe(false);
+    expect(loadConfig({ ...file, MCP_RESUMABLE: 'true' }).resumable).toBe(true);
+    expect(loadConfig({ MCP_SESSION_STORE: 'memory' }).resumable).toBe(true);
+    expect(loadConfig({ MCP_SESSION_STORE: 'redis', MCP_REDIS_URL: 'redis://redis' }).resumable).toBe(true);
   });
 
   it('does not pass off as a bad value what is a fault of the code', () => {
@@ -153,19 +204,27 @@ describe('the configuration from the environment', () => {
     expect(loadConfig({ MCP_AUTH_TRUST_PROXY_IDENTITY: 'false' }).router).not.toHaveProperty('principal');
   });
 
-  it('starts alike with .env.example as it is, and with every line of it in force', () => {
+  it('starts alike with .env.example as it is, and with every line of it in force', async () => {
     const lines = [...readFileSync('.env.example', 'utf8').matchAll(/^#([A-Z_]+)=(.*)$/gm)];
     const inForce = Object.fromEntries(lines.map(([, name = '', value = '']) => [name, value]));
     expect(Object.keys(inForce)).toHaveLength(VARIABLES.length);
-    expect(() => startUp(inForce)).not.toThrow();
+    await quietApp(inForce);
     expect(loadConfig(inForce)).toMatchObject({ ...loadConfig({}), router: {} });
   });
 
-  it('keeps no events when stateless, as there is nothing to resume', () => {
-    expect(loadConfig({ MCP_STATELESS: 'true' }).router.eventStore).toBeUndefined();
-    expect(loadConfig({ MCP_RESUMABLE: 'false' }).router.eventStore).toBeUndefined();
-    expect(loadConfig({ MCP_STATELESS: 'false' }).router.eventStore).toBeDefined();
-    expect(() => startUp({ MCP_STATELESS: 'true' })).not.toThrow();
+  it('keeps no events when stateless, as there is nothing to resume', async () => {
+    expect(loadConfig({ MCP_STATELESS: 'true' }).resumable).toBe(false);
+    expect(loadConfig({ MCP_RESUMABLE: 'false' }).resumable).toBe(false);
+    expect(loadConfig({ MCP_STATELESS: 'false' }).resumable).toBe(true);
+    await quietApp({ MCP_STATELESS: 'true' });
+  });
+
+  it('warns of where a store would be, as MCP_SESSION_STORE is not set', () => {
+    expect(loadConfig({ MCP_SESSION_FILE: '/x', MCP_REDIS_URL: 'redis://redis' }).warnings).toEqual([
+      'MCP_SESSION_FILE has no effect without MCP_SESSION_STORE=file',
+      'MCP_REDIS_URL has no effect without MCP_SESSION_STORE=redis',
+    ]);
+    expect(loadConfig({ MCP_SESSION_FILE: '/x', MCP_SESSION_STORE: 'memory' }).warnings).toEqual([]);
   });
 
   it('warns of proxy settings that do nothing, as MCP_AUTH_TRUST_PROXY_IDENTITY is not set', () => {

@@ -5,6 +5,7 @@ import {
   ResourceUpdatedNotificationSchema,
   type LoggingMessageNotification,
 } from '@modelcontextprotocol/sdk/types.js';
+import { until } from '../support/waiting.js';
 import { call, next, startApp, type StartedApp } from './start.js';
 
 const RESOURCE_NOT_FOUND = -32002;
@@ -53,13 +54,30 @@ describe('notes', () => {
 
   it('are bounded in number and length, so that no client can fill the memory of all', async () => {
     const { client } = await app.connect();
-    for (let added = 0; added < 100; added += 1) await call(client, 'add_note', { text: 'x'.repeat(2_000) });
+    for (let added = 0; added < 100; added += 1) await call(client, 'add_note', { text: 'x'.repeat(500) });
     expect(await call(client, 'add_note', { text: 'one too many' })).toEqual({
       text: 'A session holds at most 100 notes.',
       failed: true,
     });
     expect(await call(client, 'edit_note', { id: '100', text: 'x'.repeat(2_001) })).toMatchObject({ failed: true });
     expect((await client.listResources()).resources).toHaveLength(100);
+  });
+
+  it('are bounded together too, by what the router keeps of a session: 64 KiB', async () => {
+    const { client } = await app.connect();
+    for (let added = 0; added < 32; added += 1) await call(client, 'add_note', { text: 'x'.repeat(2_000) });
+    const full = {
+      text: 'There is no room for that: all notes of a session together take at most 64 KiB.',
+      failed: true,
+    };
+    expect(await call(client, 'add_note', { text: 'x'.repeat(2_000) })).toEqual(full);
+    expect(await call(client, 'edit_note', { id: '1', text: '\0'.repeat(2_000) })).toEqual(full);
+    expect((await client.listResources()).resources).toHaveLength(32);
+    expect(await call(client, 'edit_note', { id: '1', text: 'short' })).toEqual({
+      text: 'Changed note 1.',
+      failed: false,
+    });
+    expect(await call(client, 'add_note', { text: 'x'.repeat(1_900) })).toMatchObject({ failed: false });
   });
 
   it('are asked about by a prompt, also when there are none', async () => {
@@ -73,6 +91,18 @@ describe('notes', () => {
     expect(await summary()).toMatchObject([{ content: { text: 'Summarize these notes briefly:\n\n1: milk' } }]);
   });
 });
+
+it.each([{}, { MCP_SESSION_STORE: 'memory' }])(
+  'notes outlive the server that they were told to, with %j',
+  async (env) => {
+    const hibernating = await startApp({ ...env, MCP_ORPHAN_AFTER_MS: '1', MCP_HIBERNATE_AFTER_MS: '1' });
+    const { client } = await hibernating.connect({ standalone: false });
+    await call(client, 'add_note', { text: 'milk' });
+    await until('the session hibernates', () => hibernating.router.sessions.stats().hibernated === 1);
+    expect(await call(client, 'list_notes')).toEqual({ text: '1: milk', failed: false });
+    await hibernating.close();
+  },
+);
 
 describe('notes as resources', () => {
   it('are listed, read, offered as a template and completed', async () => {

@@ -1,87 +1,44 @@
-import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { connect as connectSocket, createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { build } from 'esbuild';
+import { AppProcesses } from './app-process.js';
 import { connect } from './start.js';
 
-/** Below the repository, so that it finds the same dependencies. */
-const MAIN = '.cache/example-app-test/main.mjs';
-
-beforeAll(async () => {
-  await build({
-    entryPoints: ['example-app/src/main.ts'],
-    outfile: MAIN,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-    alias: { 'express-mcp-router': './src/index.ts' },
-  });
-});
-
-const children = new Set<ChildProcess>();
-
+const processes = new AppProcesses('example-app-test');
+beforeAll(() => processes.build());
 // A test that fails half-way must not leave its app behind.
-afterEach(() => {
-  for (const child of children) child.kill('SIGKILL');
-  children.clear();
-});
-
-/** Starts the app as its own process, as `npm start` does. */
-function run(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env.PATH, ...env } });
-  children.add(child);
-  const written = { stdout: '', stderr: '' };
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (written.stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (written.stderr += text));
-  const exited = once(child, 'close').then(([code, signal]: unknown[]) => ({ code, signal, ...written }));
-  const line = async (message: string): Promise<Record<string, unknown>> => {
-    for (;;) {
-      const lines = written.stdout
-        .split('\n')
-        .filter((text) => text.endsWith('}'))
-        .map((text) => JSON.parse(text) as Record<string, unknown>);
-      const found = lines.find(({ msg }) => msg === message);
-      if (found !== undefined) return found;
-      await Promise.race([
-        once(child.stdout, 'data'),
-        exited.then((end) => Promise.reject(new Error(JSON.stringify(end)))),
-      ]);
-    }
-  };
-  return { child, exited, line };
-}
+afterEach(() => processes.killAll());
 
 /** Starts it on a free port and waits until it listens. */
 async function running(env: Record<string, string> = {}) {
-  const app = run(['--port', '0'], env);
-  const { url } = (await app.line('listening')) as { url: string };
-  return { ...app, url };
+  const app = processes.start(['--port', '0'], env);
+  return { app, child: app.child, exited: app.exited, url: await app.url() };
 }
 
 describe('the example app as a process', () => {
   it('says where it listens, once for machines and once for people, and serves there', async () => {
-    const { child, exited, line, url } = await running();
-    expect(await line('listening')).toMatchObject({ level: 30, url, endpoint: `${url}/mcp`, stateless: false });
+    const { app, child, exited, url } = await running();
+    expect(await app.line('listening')).toMatchObject({ level: 30, url, endpoint: `${url}/mcp`, stateless: false });
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
     child.kill('SIGTERM');
     expect((await exited).stderr).toContain(`Open ${url}/`);
   });
 
   it.each([['--port', '0'], ['--port=0']])('takes %s before PORT', async (...args) => {
-    const { child, exited, line } = run(args, { PORT: '1' });
-    await line('listening');
-    child.kill('SIGTERM');
-    expect(await exited).toMatchObject({ code: 0 });
+    const app = processes.start(args, { PORT: '1' });
+    await app.url();
+    app.child.kill('SIGTERM');
+    expect(await app.exited).toMatchObject({ code: 0 });
   });
 
   it('a port in use: says which, and how to choose another, and exits 1 without a stack', async () => {
     const holder = createServer().listen(0, '127.0.0.1');
     await once(holder, 'listening');
     const { port } = holder.address() as AddressInfo;
-    for (const app of [run([], { PORT: String(port) }), run([`--port=${port}`])]) {
+    for (const app of [processes.start([], { PORT: String(port) }), processes.start([`--port=${port}`])]) {
       const { code, stdout, stderr } = await app.exited;
       expect(code).toBe(1);
       expect(stderr).toContain(`port ${port} of 127.0.0.1 is in use`);
@@ -105,27 +62,60 @@ describe('the example app as a process', () => {
   ] as [string[], Record<string, string>, string][])(
     'stops a start with %j and %j by one line, and exits 1',
     async (args, env, message) => {
-      const { code, stdout, stderr } = await run(args, env).exited;
+      const { code, stdout, stderr } = await processes.start(args, env).exited;
       expect(stderr).toContain(`Cannot start: ${message}`);
       expect(stderr.trim().split('\n')).toHaveLength(1);
       expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     },
   );
 
+  describe('with a store', () => {
+    const FOLDER = join(tmpdir(), `example-app-${process.pid}`);
+    const file = (path: string) => ({ MCP_SESSION_STORE: 'file', MCP_SESSION_FILE: join(FOLDER, path) });
+    beforeAll(() => mkdir(FOLDER));
+    afterAll(() => rm(FOLDER, { recursive: true }));
+
+    it('says why the file store cannot be opened, in one line, and exits 1', async () => {
+      await writeFile(join(FOLDER, 'a-file'), 'not a database');
+      const { app } = await running(file('sessions'));
+      for (const [path, why] of [
+        ['a-file', 'EEXIST'],
+        ['sessions', 'IO error: lock'],
+      ] as const) {
+        const { code, stderr } = await processes.start(['--port', '0'], file(path)).exited;
+        expect(code).toBe(1);
+        expect(stderr).toContain(`Cannot start: MCP_SESSION_FILE: cannot open ${join(FOLDER, path)}: ${why}`);
+        expect(stderr.trim().split('\n')).toHaveLength(1);
+      }
+      app.child.kill('SIGTERM');
+      expect(await app.exited).toMatchObject({ code: 0 });
+    });
+
+    it.each([
+      ['file', file('free')],
+      ['redis', { MCP_SESSION_STORE: 'redis', MCP_REDIS_URL: 'redis://127.0.0.1:1' }],
+    ])('%s does not keep it from exiting 1 when the port is in use', async (_kind, env) => {
+      const { url } = await running();
+      const { code, stderr } = await processes.start(['--port', new URL(url).port], env).exited;
+      expect(stderr).toContain('is in use');
+      expect(code).toBe(1);
+    });
+  });
+
   it('warns of an unknown MCP_ variable in its log, and starts', async () => {
-    const { child, exited, line } = await running({ MCP_SESION_TTL_MS: '1', MCP_SERVICE_HOST: '10.0.0.1' });
+    const { app, child, exited } = await running({ MCP_SESION_TTL_MS: '1', MCP_SERVICE_HOST: '10.0.0.1' });
     expect(
-      await line('MCP_SESION_TTL_MS is not a variable of this app; did you mean MCP_SESSION_TTL_MS?'),
+      await app.line('MCP_SESION_TTL_MS is not a variable of this app; did you mean MCP_SESSION_TTL_MS?'),
     ).toMatchObject({
       level: 40,
     });
-    expect(await line('MCP_SERVICE_HOST is not a variable of this app')).toMatchObject({ level: 40 });
+    expect(await app.line('MCP_SERVICE_HOST is not a variable of this app')).toMatchObject({ level: 40 });
     child.kill('SIGTERM');
     await exited;
   });
 
   it('--help lists the variables and exits 0', async () => {
-    const { code, stdout } = await run(['--help']).exited;
+    const { code, stdout } = await processes.start(['--help']).exited;
     expect(code).toBe(0);
     expect(stdout).toContain('--port N');
     expect(stdout).toContain('MCP_SESSION_TTL_MS');
@@ -134,7 +124,7 @@ describe('the example app as a process', () => {
 
 describe('SIGTERM and SIGINT', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)('%s lets a call finish, ends the GET stream and exits 0', async (signal) => {
-    const { child, exited, line, url } = await running();
+    const { app, child, exited, url } = await running();
     const { client, listening } = await connect(url);
     await listening;
     let signalled = false;
@@ -142,9 +132,9 @@ describe('SIGTERM and SIGINT', () => {
       onprogress: () => (signalled ||= child.kill(signal)),
     });
     expect(result.content).toEqual([{ type: 'text', text: 'Counted down from 2.' }]);
-    expect(await line('stopping')).toMatchObject({ signal });
+    expect(await app.line('stopping')).toMatchObject({ signal });
     expect(await exited).toMatchObject({ code: 0, signal: null });
-    expect(await line('stopped')).toMatchObject({ level: 30 });
+    expect(await app.line('stopped')).toMatchObject({ level: 30 });
     await client.close();
   });
 
@@ -175,7 +165,7 @@ describe('SIGTERM and SIGINT', () => {
   });
 
   it('a second one, later, exits at once', async () => {
-    const { child, exited, line, url } = await running();
+    const { app, child, exited, url } = await running();
     const { client } = await connect(url);
     let signalled = false;
     const call = client
@@ -183,7 +173,7 @@ describe('SIGTERM and SIGINT', () => {
         onprogress: () => (signalled ||= child.kill('SIGTERM')),
       })
       .catch((error: unknown) => error);
-    await line('stopping');
+    await app.line('stopping');
     await sleep(600);
     child.kill('SIGTERM');
     expect(await exited).toMatchObject({ code: 143 });

@@ -2,10 +2,12 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { Client, type ClientOptions } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { Express } from 'express';
 import { createHttpServer, type McpRouter } from 'express-mcp-router';
 import { pino } from 'pino';
 import { createApp } from '../../example-app/src/app.js';
 import { loadConfig } from '../../example-app/src/config.js';
+import { openStores, type Stores } from '../../example-app/src/stores.js';
 
 interface ConnectOptions extends ClientOptions {
   readonly headers?: Record<string, string>;
@@ -48,9 +50,19 @@ export interface StartedApp {
   close(): Promise<void>;
 }
 
+/** Puts the app together as `main` does, without listening; it logs nothing. */
+export async function quietApp(
+  env: Record<string, string> = {},
+): Promise<{ app: Express; router: McpRouter; stores: Stores }> {
+  const config = loadConfig(env);
+  const logger = pino({ level: 'silent' });
+  const stores = await openStores(config, logger);
+  return { ...createApp(config, stores, logger), stores };
+}
+
 /** Starts the app in this process, on a free port. */
 export async function startApp(env: Record<string, string> = {}): Promise<StartedApp> {
-  const { app, router } = createApp(loadConfig(env), pino({ level: 'silent' }));
+  const { app, router, stores } = await quietApp(env);
   const server = createHttpServer(app).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -69,6 +81,7 @@ export async function startApp(env: Record<string, string> = {}): Promise<Starte
       server.closeAllConnections();
       server.close();
       await once(server, 'close');
+      await stores.close();
     },
   };
 }

@@ -64,6 +64,7 @@ describe("the example app's list of environment variables", () => {
       'principal', // MCP_AUTH_TRUST_PROXY_IDENTITY and its two companions
       'requirePrincipal', // the same
       'eventStore', // MCP_RESUMABLE
+      'store', // MCP_SESSION_STORE and its two companions
       'metrics',
       'logger', // LOG_LEVEL
       'path',

@@ -269,6 +269,19 @@ const terminateAsleep = onSession('terminateAsleep', asleep, async (session, mod
   model.close(session, 'deleted');
 });
 
+/** Nothing brings back what has ended, in this process or another. */
+const pingGone = nth.map((n) =>
+  command(
+    `pingGone(${n})`,
+    ({ gone }) => gone.length > 0,
+    async (model, world) => {
+      const { id, user } = pick(model.gone, n);
+      const { status } = await world.ping(id, as(user)).reply();
+      expect(status).toBe(model.draining && model.settings.stored ? 503 : 404);
+    },
+  ),
+);
+
 const crash = command(
   'crash',
   ({ draining, settings }) => !draining && settings.stored,
@@ -411,7 +424,7 @@ export const commands: fc.Arbitrary<Command>[] = [
   hangUpStream,
   fc.oneof(terminate, closeByApp, closeByServer, closeByPrincipal),
   trespass,
-  fc.oneof(wake, wake, terminateAsleep),
+  fc.oneof(wake, wake, terminateAsleep, pingGone),
   fc.oneof({ weight: 2, arbitrary: fc.constant(crash) }, { weight: 1, arbitrary: withoutStore }),
   fc.oneof(restore, restore, restore, terminateStored, trespassStored, failToRestore),
   pass,

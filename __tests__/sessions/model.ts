@@ -24,6 +24,8 @@ export class Model {
   readonly sessions: ModelSession[] = [];
   /** What the store holds, by session ID. */
   readonly records = new Map<string, ModelRecord>();
+  /** Sessions that have ended for good. */
+  readonly gone: Pick<ModelSession, 'id' | 'user'>[] = [];
   readonly opened = { count: 0 };
   readonly restored = { count: 0 };
   readonly closed = new Map<CloseReason, number>();
@@ -206,7 +208,7 @@ export class Model {
       if (call.connected) this.#ended.push(call.exchange);
     }
     if (reason === 'shutdown') this.#used(session);
-    else this.records.delete(session.id);
+    else this.#forget(session);
     this.#remove(session);
     count(this.closed, reason);
     this.#closeIfDrained();
@@ -370,6 +372,11 @@ export class Model {
     };
     this.sessions.push(session);
     return session;
+  }
+
+  #forget({ id, user }: ModelSession): void {
+    this.records.delete(id);
+    this.gone.push({ id, user });
   }
 
   /** Its record lives on from when it is last in use. */

@@ -1,10 +1,11 @@
 import { mcpErrorHandler, mcpRouter, type McpRouter } from 'express-mcp-router';
 import express, { type Express } from 'express';
-import { pino, type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { inVariables, type Config } from './config.js';
 import { renderPage } from './page.js';
 import { buildServer } from './server.js';
+import type { Stores } from './stores.js';
 
 /** Gauges of prom-client 15 that end in `_total` as only counters should: `promtool check metrics` objects. */
 const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
@@ -24,11 +25,12 @@ function processMetrics(): Registry {
  */
 export function createApp(
   config: Config,
-  logger: Logger = pino({ level: config.logLevel }),
+  { store, eventStore }: Stores,
+  logger: Logger,
 ): { app: Express; router: McpRouter } {
-  const registry = processMetrics();
+  const metrics = { registry: processMetrics(), route: false };
   const router = inVariables(() =>
-    mcpRouter({ ...config.router, serverFactory: buildServer, logger, metrics: { registry, route: false } }),
+    mcpRouter({ ...config.router, serverFactory: buildServer, store, eventStore, logger, metrics }),
   );
 
   const app = express();

@@ -1,4 +1,4 @@
-import { memoryEventStore, trustedProxyPrincipal, type McpRouterOptions } from 'express-mcp-router';
+import { trustedProxyPrincipal, type McpRouterOptions } from 'express-mcp-router';
 import { nearestName } from './nearest.js';
 import { APP, ROUTER, VARIABLES, type AppVariable, type Kind } from './variables.js';
 
@@ -7,13 +7,23 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
+/** Where sessions are recorded. */
+export type Place =
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'redis'; readonly url: string };
+
 export interface Config {
   readonly port: number;
   readonly host: string;
   readonly logLevel: string;
   readonly drainTimeoutMs: number;
+  /** Undefined for nowhere. */
+  readonly place: Place | undefined;
+  /** Whether recent events are kept. */
+  readonly resumable: boolean;
   /** What the environment sets of the router's options; the rest is left to the router's own defaults. */
-  readonly router: Omit<McpRouterOptions, 'serverFactory'>;
+  readonly router: Omit<McpRouterOptions, 'serverFactory' | 'store' | 'eventStore'>;
   /** What looks like a mistake but need not be one. */
   readonly warnings: readonly string[];
 }
@@ -25,8 +35,8 @@ export function readValue<T>(name: string, kind: Kind<T>, given: string | undefi
   const text = given?.trim() ?? '';
   if (text === '') return undefined;
   const value = kind.parse(text);
-  if (value === undefined) throw new ConfigError(`${name} must be ${kind.wanted}; got ${JSON.stringify(text)}`);
-  return value;
+  if (value !== undefined) return value;
+  throw new ConfigError(`${name} must be ${kind.wanted}${kind.secret === true ? '' : `; got ${JSON.stringify(text)}`}`);
 }
 
 /**
@@ -47,22 +57,57 @@ export function loadConfig(env: Environment): Config {
       trustedProxyPrincipal({ header: own(APP.proxyHeader), trustedProxies: own(APP.trustedProxies) }),
     ),
   };
-  // Only what was asked for by name may contradict MCP_STATELESS.
-  const resumable = given(APP.resumable) ?? (APP.resumable.fallback && options.stateless !== true);
+  const place = placeOf(own(APP.sessionStore), own(APP.sessionFile), own(APP.redisUrl));
+  // Before anything is opened; the router, which says the same, is made after that.
+  if (place !== undefined && options.stateless === true) {
+    throw new ConfigError(`${APP.sessionStore.name} has no meaning with MCP_STATELESS: true, which keeps no sessions`);
+  }
+  // Only what was asked for by name may contradict MCP_STATELESS. Where sessions outlive events, a client that comes back with
+  // the ID of one is refused (400), and the SDK's then gives up its stream; without an ID it gets a new one.
+  const fits = options.stateless !== true && place?.kind !== 'file';
 
   return {
     port: own(APP.port),
     host: own(APP.host),
     logLevel: own(APP.logLevel),
     drainTimeoutMs: own(APP.drainTimeoutMs),
-    router: { ...options, ...identity, eventStore: resumable ? memoryEventStore() : undefined },
+    place,
+    resumable: given(APP.resumable) ?? (APP.resumable.fallback && fits),
+    router: { ...options, ...identity },
     warnings: [
       ...unknownNames(env),
-      ...[APP.proxyHeader, APP.trustedProxies]
-        .filter(({ name }) => isSet(env[name]) && !isSet(env[APP.trustProxyIdentity.name]))
-        .map(({ name }) => `${name} has no effect without ${APP.trustProxyIdentity.name}=true`),
+      ...COMPANIONS.filter(({ of, to }) => isSet(env[of.name]) && !isSet(env[to.name])).map(
+        ({ of, to, value }) => `${of.name} has no effect without ${to.name}=${value}`,
+      ),
     ],
   };
+}
+
+/** Variables that mean something only where another has a certain value. */
+const COMPANIONS = [
+  { of: APP.proxyHeader, to: APP.trustProxyIdentity, value: 'true' },
+  { of: APP.trustedProxies, to: APP.trustProxyIdentity, value: 'true' },
+  { of: APP.sessionFile, to: APP.sessionStore, value: 'file' },
+  { of: APP.redisUrl, to: APP.sessionStore, value: 'redis' },
+] as const;
+
+function placeOf(
+  kind: Place['kind'] | undefined,
+  path: string | undefined,
+  url: string | undefined,
+): Place | undefined {
+  switch (kind) {
+    case 'file':
+      return { kind, path: path ?? missing(APP.sessionFile.name, kind) };
+    case 'redis':
+      return { kind, url: url ?? missing(APP.redisUrl.name, kind) };
+    default:
+      return kind && { kind };
+  }
+}
+
+function missing(name: string, kind: string): never {
+  throw new ConfigError(`${name} is needed with ${APP.sessionStore.name}=${kind}`);
 }
 
 /** What the package's own messages call the things that variables stand for here. */

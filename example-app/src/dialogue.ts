@@ -1,12 +1,17 @@
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
-import type { ElicitRequestFormParams } from '@modelcontextprotocol/sdk/types.js';
+import { LoggingLevelSchema, type ElicitRequestFormParams } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import { say, sayFailed } from './results.js';
 
 /** People take longer than the minute that the SDK gives a request. */
 const ANSWER_WITHIN_MS = 5 * 60_000;
 
-const announceInput = z.object({ text: z.string().max(2_000).describe('What to announce') });
+const announceInput = z.object({
+  text: z.string().max(2_000).describe('What to announce'),
+  level: LoggingLevelSchema.default('notice').describe(
+    'How important it is; clients can set what they want to hear of',
+  ),
+});
 
 const nameForm: ElicitRequestFormParams = {
   message: 'What is your name?',
@@ -45,8 +50,8 @@ export function registerDialogue(server: McpServer): void {
       description: 'Sends a log message on the GET stream, where clients hear from the server without having asked.',
       inputSchema: announceInput,
     },
-    async ({ text }, { sessionId }) => {
-      await server.server.sendLoggingMessage({ level: 'notice', logger: 'announce', data: text }, sessionId);
+    async ({ text, level }, { sessionId }) => {
+      await server.server.sendLoggingMessage({ level, logger: 'announce', data: text }, sessionId);
       return say('Announced.');
     },
   );

@@ -2,10 +2,11 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
 import { createHttpServer } from 'express-mcp-router';
-import { pino } from 'pino';
+import { pino, type Logger } from 'pino';
 import { createApp } from './app.js';
 import { ConfigError, loadConfig, readValue, type Config } from './config.js';
 import { stopOnSignals } from './shutdown.js';
+import { openStores, type Stores } from './stores.js';
 import { APP, VARIABLES } from './variables.js';
 
 function usage(): string {
@@ -73,10 +74,20 @@ async function main(): Promise<void> {
   const logger = pino({ level: config.logLevel });
   for (const warning of config.warnings) logger.warn(warning);
 
-  const { app, router } = createApp(config, logger);
+  const stores = await openStores(config, logger);
+  try {
+    await serve(config, stores, logger);
+  } catch (error) {
+    await stores.close();
+    throw error;
+  }
+}
+
+async function serve(config: Config, stores: Stores, logger: Logger): Promise<void> {
+  const { app, router } = createApp(config, stores, logger);
   const server = createHttpServer(app);
   const url = await listen(server, config);
-  stopOnSignals({ server, router, logger, drainTimeoutMs: config.drainTimeoutMs });
+  stopOnSignals({ server, router, stores, logger, drainTimeoutMs: config.drainTimeoutMs });
   logger.info({ url, endpoint: `${url}/mcp`, stateless: config.router.stateless === true }, 'listening');
   // For people; the line above is for machines, which stdout is left to.
   process.stderr.write(`\n  Open ${url}/ to see what is here. The MCP endpoint is ${url}/mcp\n\n`);

@@ -22,7 +22,12 @@ export function nearestName(name: string, known: readonly string[], prefix: stri
   const bare = (word: string) => (word.startsWith(prefix) ? word.slice(prefix.length) : word);
   const given = bare(name);
   const [nearest] = known
-    .map((candidate) => ({ candidate, distance: editDistance(given, bare(candidate)) }))
-    .sort((a, b) => a.distance - b.distance);
+    .map((candidate) => ({
+      candidate,
+      distance: editDistance(given, bare(candidate)),
+      goesOn: bare(candidate).startsWith(given),
+    }))
+    // Of two that are as near, one that only goes on: a unit at the end is easily left out.
+    .sort((a, b) => a.distance - b.distance || Number(b.goesOn) - Number(a.goesOn));
   return nearest !== undefined && nearest.distance <= given.length / 3 ? nearest.candidate : undefined;
 }

@@ -1,9 +1,15 @@
+import type { ServerContext } from 'express-mcp-router';
 import { ResourceTemplate, type McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
-import { McpError, SubscribeRequestSchema, UnsubscribeRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import {
+  McpError,
+  SubscribeRequestSchema,
+  UnsubscribeRequestSchema,
+  type CallToolResult,
+} from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import { say, sayFailed } from './results.js';
 
-/** What one session may keep, so that no client can fill the memory of all. */
+/** What one session may keep, so that no client can fill the memory of all; the router bounds all together to 64 KiB. */
 const MAX_NOTES = 100;
 const MAX_LENGTH = 2_000;
 
@@ -20,10 +26,16 @@ const editNoteInput = z.object({
 const uriOf = (id: string) => `notes://${id}`;
 
 /** The notes of one session: tools, a resource each, subscriptions to changes, and a prompt. */
-export function registerNotes(server: McpServer): void {
-  const notes = new Map<string, string>();
+export function registerNotes(server: McpServer, { state }: Pick<ServerContext, 'state'>): void {
+  // The router repeats a session's subscriptions to the server that it is restored to; notes are the state of this app.
   const subscribed = new Set<string>();
-  const lines = () => [...notes].map(([id, text]) => `${id}: ${text}`).join('\n');
+  /** The first has the ID 1. */
+  const texts = () => (state.get('notes') ?? []) as string[];
+  const ids = () => [...texts().keys()].map((index) => String(index + 1));
+  const lines = () =>
+    texts()
+      .map((text, index) => `${index + 1}: ${text}`)
+      .join('\n');
 
   server.registerTool(
     'add_note',
@@ -32,12 +44,11 @@ export function registerNotes(server: McpServer): void {
       description: 'Adds a note to this session. It becomes a resource, notes://{id}.',
       inputSchema: addNoteInput,
     },
-    async ({ text }) => {
-      if (notes.size >= MAX_NOTES) return sayFailed(`A session holds at most ${MAX_NOTES} notes.`);
-      const id = String(notes.size + 1);
-      notes.set(id, text);
-      await server.server.sendResourceListChanged();
-      return say(`Added note ${id}.`);
+    ({ text }) => {
+      const notes = texts();
+      if (notes.length >= MAX_NOTES) return sayFailed(`A session holds at most ${MAX_NOTES} notes.`);
+      const added = `Added note ${notes.length + 1}.`;
+      return change([...notes, text], added, () => server.server.sendResourceListChanged());
     },
   );
 
@@ -48,26 +59,27 @@ export function registerNotes(server: McpServer): void {
       description: 'Changes a note of this session; clients that subscribed to it are told.',
       inputSchema: editNoteInput,
     },
-    async ({ id, text }) => {
-      if (!notes.has(id)) return sayFailed(`This session has no note ${id}.`);
-      notes.set(id, text);
+    ({ id, text }) => {
+      const index = ids().indexOf(id);
+      if (index === -1) return sayFailed(`This session has no note ${id}.`);
       const uri = uriOf(id);
-      if (subscribed.has(uri)) await server.server.sendResourceUpdated({ uri });
-      return say(`Changed note ${id}.`);
+      return change(texts().with(index, text), `Changed note ${id}.`, async () => {
+        if (subscribed.has(uri)) await server.server.sendResourceUpdated({ uri });
+      });
     },
   );
 
   server.registerTool(
     'list_notes',
     { title: 'List the notes', description: 'Lists the notes of this session, and of no other.' },
-    () => say(notes.size === 0 ? 'This session has no notes.' : lines()),
+    () => say(texts().length === 0 ? 'This session has no notes.' : lines()),
   );
 
   server.registerResource(
     'note',
     new ResourceTemplate('notes://{id}', {
-      list: () => ({ resources: [...notes.keys()].map((id) => ({ uri: uriOf(id), name: `Note ${id}` })) }),
-      complete: { id: (start) => [...notes.keys()].filter((id) => id.startsWith(start)) },
+      list: () => ({ resources: ids().map((id) => ({ uri: uriOf(id), name: `Note ${id}` })) }),
+      complete: { id: (start) => ids().filter((id) => id.startsWith(start)) },
     }),
     { title: 'Note', description: 'A note of this session', mimeType: 'text/plain' },
     ({ href }) => ({ contents: [{ uri: href, mimeType: 'text/plain', text: textAt(href) }] }),
@@ -93,15 +105,36 @@ export function registerNotes(server: McpServer): void {
           content: {
             type: 'text',
             text:
-              notes.size === 0 ? 'Say that there are no notes yet.' : `Summarize these notes briefly:\n\n${lines()}`,
+              texts().length === 0
+                ? 'Say that there are no notes yet.'
+                : `Summarize these notes briefly:\n\n${lines()}`,
           },
         },
       ],
     }),
   );
 
+  /** Answers when the notes are saved: what a client was told is still so after a restart. */
+  async function change(notes: string[], done: string, tell: () => Promise<void>): Promise<CallToolResult> {
+    let saving: Promise<void>;
+    try {
+      saving = state.set('notes', notes);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return sayFailed('There is no room for that: all notes of a session together take at most 64 KiB.');
+    }
+    const saved = await saving.then(
+      () => true,
+      () => false,
+    );
+    await tell();
+    // It stands all the same. A model that is only told of a failure would do it twice.
+    return saved ? say(done) : sayFailed(`${done} It is not saved yet, and would be lost if the server ended now.`);
+  }
+
   function textAt(uri: string): string {
-    for (const [id, text] of notes) if (uriOf(id) === uri) return text;
-    throw new McpError(RESOURCE_NOT_FOUND, 'Resource not found', { uri });
+    const text = texts()[ids().map(uriOf).indexOf(uri)];
+    if (text === undefined) throw new McpError(RESOURCE_NOT_FOUND, 'Resource not found', { uri });
+    return text;
   }
 }

@@ -30,7 +30,7 @@ export function buildServer(context: ServerContext): McpServer {
   );
   registerTools(server, context);
   if (stateless) return server;
-  registerNotes(server);
+  registerNotes(server, context);
   registerDialogue(server);
   return server;
 }

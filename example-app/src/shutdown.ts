@@ -2,6 +2,7 @@ import { constants } from 'node:os';
 import type { Server } from 'node:http';
 import type { McpRouter } from 'express-mcp-router';
 import type { Logger } from 'pino';
+import type { Stores } from './stores.js';
 
 /** A Ctrl-C under `npm start` arrives twice, from the terminal and from npm; that is one wish, not two. */
 const SAME_WISH_MS = 500;
@@ -12,6 +13,7 @@ const CLOSE_WITHIN_MS = 2_000;
 interface Running {
   readonly server: Server;
   readonly router: McpRouter;
+  readonly stores: Stores;
   readonly logger: Logger;
   readonly drainTimeoutMs: number;
 }
@@ -39,11 +41,13 @@ export function stopOnSignals(running: Running): void {
 }
 
 /** The port stays open while the router drains: clients with a session may still use it, and `/readyz` says 503. */
-async function stop({ server, router, logger, drainTimeoutMs }: Running): Promise<void> {
+async function stop({ server, router, stores, logger, drainTimeoutMs }: Running): Promise<void> {
   await router.drain(drainTimeoutMs);
   await router.close();
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   setTimeout(() => server.closeAllConnections(), CLOSE_WITHIN_MS).unref();
   await closed;
+  // Last, as the router leaves its sessions in them.
+  await stores.close();
   logger.info('stopped');
 }

@@ -3,6 +3,8 @@ import type { McpRouterOptions } from 'express-mcp-router';
 /** A kind of value that a variable can hold. */
 export interface Kind<T> {
   readonly wanted: string;
+  /** Whether a value may hold a password, so that no message repeats it. */
+  readonly secret?: boolean;
   /** Undefined when the text will not do. */
   parse(text: string): T | undefined;
 }
@@ -30,13 +32,23 @@ const whole = (wanted: string, max = Number.MAX_SAFE_INTEGER): Kind<number> => (
   wanted,
   parse: (text) => (/^\d+$/.test(text) && Number(text) <= max ? Number(text) : undefined),
 });
-const oneOf = (words: readonly string[]): Kind<string> => ({
+const oneOf = <Word extends string>(words: readonly Word[]): Kind<Word> => ({
   wanted: `one of ${words.join(', ')}`,
   parse: (text) => words.find((word) => word === text.toLowerCase()),
 });
 const count = whole('a whole number');
 const ms = whole('a whole number of milliseconds');
 const text: Kind<string> = { wanted: 'a text', parse: (value) => value };
+const redisUrl: Kind<string> = {
+  wanted: 'a URL such as redis://localhost:6379/0, with rediss for TLS',
+  secret: true,
+  parse: (value) => {
+    if (!URL.canParse(value)) return undefined;
+    const { protocol, pathname } = new URL(value);
+    return /^rediss?:$/.test(protocol) && /^(\/\d*)?$/.test(pathname) ? value : undefined;
+  },
+};
+const storeKind = oneOf(['memory', 'file', 'redis']);
 const flag: Kind<boolean> = {
   wanted: 'true or false',
   parse: (value) => {
@@ -96,7 +108,27 @@ export const APP = {
     'MCP_RESUMABLE',
     flag,
     true,
-    'Keep recent events in memory, so that a client that lost a stream can resume it; false when stateless.',
+    'Keep recent events, so that a client that lost a stream can resume it: in Redis if that is the session store, else in ' +
+      'memory; false when stateless, or with MCP_SESSION_STORE=file.',
+  ),
+  sessionStore: own<'memory' | 'file' | 'redis' | undefined>(
+    'MCP_SESSION_STORE',
+    storeKind,
+    undefined,
+    'Where sessions are recorded, to be restored from: file or redis, which outlive the process, or memory, to try it; empty ' +
+      'for nowhere.',
+  ),
+  sessionFile: own<string | undefined>(
+    'MCP_SESSION_FILE',
+    text,
+    undefined,
+    'Path of the file store: a folder, kept by LevelDB and made if there is none; needed with MCP_SESSION_STORE=file.',
+  ),
+  redisUrl: own<string | undefined>(
+    'MCP_REDIS_URL',
+    redisUrl,
+    undefined,
+    'Where Redis is, as redis://user:password@host:6379/0; needed with MCP_SESSION_STORE=redis.',
   ),
   trustProxyIdentity: own(
     'MCP_AUTH_TRUST_PROXY_IDENTITY',
@@ -126,6 +158,19 @@ export const ROUTER: readonly RouterVariable[] = [
     'orphanTtl',
     ms,
     'A shorter MCP_SESSION_TTL_MS for sessions that lost their stream; empty for the same.',
+  ),
+  sets(
+    'MCP_HIBERNATE_AFTER_MS',
+    'hibernateAfter',
+    ms,
+    'How long a session may be orphaned before its server is closed and only its record kept, until its client comes back; ' +
+      'empty for never.',
+  ),
+  sets(
+    'MCP_STALE_SESSIONS',
+    'staleSessions',
+    oneOf(['reject', 'reissue']),
+    'What a client whose session is gone gets: reject, 404; reissue, 404 with the ID of a new session, empty and ready for use.',
   ),
   sets('MCP_MAX_LIFETIME_MS', 'maxLifetime', ms, 'Age at which a session ends, whatever it does; empty for none.'),
   sets(

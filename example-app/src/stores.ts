@@ -1,0 +1,43 @@
+import { memoryEventStore, type McpRouterOptions } from 'express-mcp-router';
+import { redisEventStore, redisStore } from 'express-mcp-router/redis';
+import { memoryStore } from 'express-mcp-router/stores';
+import type { Logger } from 'pino';
+import { ConfigError, type Config } from './config.js';
+import { fileStore } from './file-store.js';
+import { connectRedis } from './redis.js';
+
+/** What outlives a session's server, opened. */
+export interface Stores extends Pick<McpRouterOptions, 'store' | 'eventStore'> {
+  /** To be called when nobody uses them any more. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens what the configuration asks for. Redis need not be there: the app answers 503 until it is.
+ *
+ * @throws ConfigError when the file store cannot be opened.
+ */
+export async function openStores({ place, resumable }: Config, logger: Logger): Promise<Stores> {
+  if (place?.kind === 'redis') return openRedis(place.url, resumable, logger);
+  const eventStore = resumable ? memoryEventStore() : undefined;
+  if (place?.kind === 'file') return { ...(await openFile(place.path)), eventStore };
+  const store = place && memoryStore();
+  return { store, eventStore, close: () => Promise.resolve() };
+}
+
+async function openFile(path: string): Promise<Pick<Stores, 'store' | 'close'>> {
+  try {
+    return await fileStore(path);
+  } catch (error) {
+    throw new ConfigError(`MCP_SESSION_FILE: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function openRedis(url: string, resumable: boolean, logger: Logger): Promise<Stores> {
+  const { client, close } = await connectRedis(url, logger);
+  return {
+    store: redisStore({ client }),
+    eventStore: resumable ? redisEventStore({ client }) : undefined,
+    close: () => Promise.resolve(close()),
+  };
+}
