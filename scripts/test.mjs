@@ -11,7 +11,13 @@ const onNode = (major, command) => ['npx', '-y', '-p', `node@${major}`, '-c', co
 const report = (name) => `${LOGS}/${name}.json`;
 
 /** The same suites on another Express or Node: what is large in number runs in full once, in the step `jest`. */
-const FEWER = { FUZZ_COUNT: '10000', MODEL_RUNS: '60', LEAK_SESSIONS: '2000', CROWD_CLIENTS: '40', RESTART_CLIENTS: '10' };
+const FEWER = {
+  FUZZ_COUNT: '10000',
+  MODEL_RUNS: '60',
+  LEAK_SESSIONS: '2000',
+  CROWD_CLIENTS: '40',
+  RESTART_CLIENTS: '10',
+};
 
 /** A step is a command, and how to read from its output what it counted; one that counts nothing counts as one check. */
 const STEPS = [

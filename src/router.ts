@@ -39,8 +39,8 @@ export interface McpRouter extends Router {
   readonly ready: RequestHandler;
   readonly sessions: Sessions;
   /**
-   * Stops in peace: refuses new sessions, ends standalone streams so that their clients reconnect elsewhere, lets requests
-   * finish for at most `timeoutMs`, then closes. Idempotent; resolves when all is closed.
+   * Stops in peace: refuses new sessions, lets requests finish for at most `timeoutMs`, then ends standalone streams so that
+   * their clients reconnect elsewhere, and closes. Idempotent; resolves when all is closed.
    *
    * Rejects with a TypeError, and stops nothing, when `timeoutMs` is not from 0 to 2,147,483,647 (a longer timer of Node's
    * fires at once).
@@ -207,6 +207,8 @@ function createLifecycle(endpoint: Endpoint, { clock }: ResolvedOptions) {
     const late = new Promise<void>((resolve) => (timer = clock.setTimeout(resolve, timeoutMs)));
     await Promise.race([endpoint.idle(), late]);
     clock.clearTimeout(timer);
+    // Last: a client that tries to open its stream again is refused until another process listens, and soon gives up.
+    await endpoint.endStreams();
     await close();
   };
   const drain = (timeoutMs: number): Promise<void> => {

@@ -181,14 +181,6 @@ describe('the configuration from the environment', () => {
     }
   });
 
-  it('keeps no events in memory for sessions that outlive it, unless asked to', () => {
-    const file = { MCP_SESSION_STORE: 'file', MCP_SESSION_FILE: '/var/lib/mcp' };
-    expect(loadConfig(file).resumable).toBe(false);
-    expect(loadConfig({ ...file, MCP_RESUMABLE: 'true' }).resumable).toBe(true);
-    expect(loadConfig({ MCP_SESSION_STORE: 'memory' }).resumable).toBe(true);
-    expect(loadConfig({ MCP_SESSION_STORE: 'redis', MCP_REDIS_URL: 'redis://redis' }).resumable).toBe(true);
-  });
-
   it('does not pass off as a bad value what is a fault of the code', () => {
     for (const fault of [new TypeError('x is not a function'), new Error('mcpRouter: no'), new RangeError('ttl')]) {
       const thrown = (): never => {

@@ -34,8 +34,10 @@ afterEach(async () => {
   await endpoint.stop();
 });
 
+/** Each with an ID of its own: some are in flight at once. */
+let pings = 0;
 const ping = (id: string, headers: Record<string, string> = {}): Promise<Response> =>
-  post(endpoint.url, { jsonrpc: '2.0', id: 1, method: 'ping' }, { 'mcp-session-id': id, ...headers });
+  post(endpoint.url, { jsonrpc: '2.0', id: ++pings, method: 'ping' }, { 'mcp-session-id': id, ...headers });
 const stats = () => endpoint.router.sessions.stats();
 const info = (id: string): SessionInfo | undefined => endpoint.router.sessions.get(id);
 

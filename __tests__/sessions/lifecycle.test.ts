@@ -48,7 +48,7 @@ async function expectStopped(): Promise<void> {
 }
 
 describe('drain (DESIGN 3: refuse new sessions, let requests finish, end streams)', () => {
-  test('lets a call finish, ends streams, serves sessions that are there and takes no new ones; then closes all', async () => {
+  test('lets a call finish, serves sessions that are there and takes no new ones; then ends streams, and closes all', async () => {
     await started();
     const seen = closings();
     await world.open('a');
@@ -59,7 +59,6 @@ describe('drain (DESIGN 3: refuse new sessions, let requests finish, end streams
     expect(await probe('ready')).toEqual([200, { status: 'ready' }]);
 
     const drained = world.router.drain(60_000);
-    for (const stream of streams) expect(await stream.reply()).toMatchObject({ status: 200 });
     expect(await probe('ready')).toEqual([503, { status: 'draining' }]);
     const refused = await world.initialize('c').reply();
     expect([refused.status, refused.headers['retry-after'], JSON.parse(refused.text).error.code]).toEqual([
@@ -71,10 +70,13 @@ describe('drain (DESIGN 3: refuse new sessions, let requests finish, end streams
     // A stream would hold up the end that it is opened for.
     expect((await world.send('GET', header('b')).reply()).status).toBe(503);
     expect(await isSettled(drained)).toBe(false);
+    // Its client would try to open another, here, and give up before there is anywhere else.
+    for (const stream of streams) expect(await isSettled(stream.over())).toBe(false);
     expect(seen).toEqual([]);
 
     (await world.handler('call')).finish();
     expect((await call.reply()).text).toContain('"result"');
+    for (const stream of streams) expect(await stream.reply()).toMatchObject({ status: 200 });
     await soon('the drain is over', drained);
     expect(seen).toEqual(['a active shutdown', 'b active shutdown']);
     expect(await world.metrics()).toMatchObject({ 'mcp_sessions_rejected_total draining': 1 });

@@ -176,6 +176,7 @@ export class Model {
     if (call.connected) this.#ended.push(call.exchange);
     session.calls = session.calls.filter((other) => other !== call);
     this.#released(session);
+    this.#closeIfDrained();
   }
 
   /** The client of a call goes away; the call goes on (spec 2025-11-25, basic/transports, "Sending Messages"). */
@@ -217,11 +218,6 @@ export class Model {
   drain(timeout: number): void {
     this.draining = true;
     this.#drainUntil ??= this.now + timeout;
-    for (const session of this.inState('active', 'orphaned')) {
-      if (session.stream === undefined) continue;
-      this.#endStream(session);
-      this.#released(session);
-    }
     this.#closeIfDrained();
   }
 
@@ -395,7 +391,7 @@ export class Model {
   }
 
   #closeIfDrained(): void {
-    if (this.draining && !this.over && !this.sessions.some(attached)) this.closeAll();
+    if (this.draining && !this.over && this.calls().length === 0) this.closeAll();
   }
 
   #remove(session: ModelSession): void {

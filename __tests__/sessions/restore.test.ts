@@ -35,8 +35,10 @@ async function call(client: Client, name: string, args: Record<string, unknown> 
   return JSON.parse((content as { text: string }[])[0]!.text) as unknown;
 }
 
+/** Each with an ID of its own: some are in flight at once. */
+let pings = 0;
 const ping = (id: string, headers: Record<string, string> = {}): Promise<Response> =>
-  post(endpoint.url, { jsonrpc: '2.0', id: 1, method: 'ping' }, { 'mcp-session-id': id, ...headers });
+  post(endpoint.url, { jsonrpc: '2.0', id: ++pings, method: 'ping' }, { 'mcp-session-id': id, ...headers });
 
 /** The status and the JSON-RPC error code of an answer. */
 async function refusal(answer: Promise<Response>): Promise<[number, number | undefined, string | null]> {

@@ -241,3 +241,53 @@ describe('the requests that an ID of a stream tells of', () => {
     expect(viewOf(1).lostRequests(viewOf(0).standaloneId)).toEqual([]);
   });
 });
+
+describe('a stream whose events were lost with the process that kept them, as those in memory are', () => {
+  const crash = (): void => endpoint.crash({ eventStore: memoryEventStore() });
+
+  test('is opened anew if it is the standalone one: refused, the SDK’s client would never open another', async () => {
+    const session = await begin();
+    const stream = await session.stream();
+    await say('lost');
+    const { id } = await stream.event();
+    crash();
+    const again = await session.stream(id);
+    await until('it is restored', () => servers.length === 2);
+    await say('heard');
+    const heard = await again.event();
+    expect(heard.message.params.data).toBe('heard');
+    // And it takes the place of one that its client has lost without the router’s knowing.
+    const third = await session.stream(id);
+    await say('heard again');
+    expect((await third.event()).message.params.data).toBe('heard again');
+    expect((await session.get()).status).toBe(409);
+    expect((await session.get(heard.id)).status).toBe(200);
+  });
+
+  test('tells that the outcome is unknown if it is that of a call', async () => {
+    const session = await begin();
+    const lastEventId = await callAndLose(session, 7);
+    crash();
+    expect(await messages(await session.get(lastEventId))).toMatchObject([{ id: 7, error: UNKNOWN }]);
+  });
+
+  test('is 400 all the same if it is another session’s, or none', async () => {
+    const session = await begin();
+    const lastEventId = await callAndLose(session, 7);
+    const stream = await session.stream();
+    await say('lost');
+    const { id } = await stream.event();
+    const other = await RawSession.open(endpoint.url);
+    crash();
+    for (const foreign of [lastEventId, id!]) expect((await other.get(foreign)).status).toBe(400);
+    const prefix = streamPrefix(session.id);
+    for (const forged of [`${prefix}-put_1`, `${prefix}-0.1-`, `${prefix}-7.1-5b375d_1`, `x${prefix}-get_1`, 'x']) {
+      expect((await session.get(forged)).status).toBe(400);
+    }
+  });
+
+  test('is 400 in the life that it began in: what is no longer kept is no longer kept', async () => {
+    const session = await begin();
+    expect((await session.get(`${streamPrefix(session.id)}-get_1`)).status).toBe(400);
+  });
+});

@@ -1,4 +1,4 @@
-import type { Server as HttpServer } from 'node:http';
+import type { Server as HttpServer, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
 import { pino } from 'pino';
@@ -85,6 +85,7 @@ export class Restartable {
   factory: ServerFactory;
   router: McpRouter;
   readonly #http: HttpServer;
+  readonly #replies = new Set<ServerResponse>();
   readonly #options: Partial<McpRouterOptions>;
   readonly #routers: McpRouter[] = [];
 
@@ -104,8 +105,8 @@ export class Restartable {
     });
     const made = new Restartable(http, factory, options);
     app.use('/mcp', (req, res, next) => {
-      // An idle connection of the client's pool, cut by a crash, would fail a request that has nothing to do with it.
-      res.setHeader('Connection', 'close');
+      made.#replies.add(res);
+      res.once('close', () => made.#replies.delete(res));
       made.router(req, res, next);
     });
     return made;
@@ -128,9 +129,12 @@ export class Restartable {
     return router;
   }
 
-  /** The process dies: every connection is cut, nothing of it is ever heard of again; another one begins. */
+  /**
+   * The process dies: every reply is cut, nothing of it is ever heard of again; another one begins. Idle connections stay: one of
+   * the client's pool that is cut would fail a request that has nothing to do with it.
+   */
   crash(options: Partial<McpRouterOptions> = {}): void {
-    this.#http.closeAllConnections();
+    for (const reply of this.#replies) reply.destroy();
     this.router = this.another(options);
   }
 

@@ -62,17 +62,14 @@ export function loadConfig(env: Environment): Config {
   if (place !== undefined && options.stateless === true) {
     throw new ConfigError(`${APP.sessionStore.name} has no meaning with MCP_STATELESS: true, which keeps no sessions`);
   }
-  // Only what was asked for by name may contradict MCP_STATELESS. Where sessions outlive events, a client that comes back with
-  // the ID of one is refused (400), and the SDK's then gives up its stream; without an ID it gets a new one.
-  const fits = options.stateless !== true && place?.kind !== 'file';
-
   return {
     port: own(APP.port),
     host: own(APP.host),
     logLevel: own(APP.logLevel),
     drainTimeoutMs: own(APP.drainTimeoutMs),
     place,
-    resumable: given(APP.resumable) ?? (APP.resumable.fallback && fits),
+    // Only what was asked for by name may contradict MCP_STATELESS.
+    resumable: given(APP.resumable) ?? (APP.resumable.fallback && options.stateless !== true),
     router: { ...options, ...identity },
     warnings: [
       ...unknownNames(env),

@@ -109,7 +109,7 @@ export const APP = {
     flag,
     true,
     'Keep recent events, so that a client that lost a stream can resume it: in Redis if that is the session store, else in ' +
-      'memory; false when stateless, or with MCP_SESSION_STORE=file.',
+      'memory; false when stateless.',
   ),
   sessionStore: own<'memory' | 'file' | 'redis' | undefined>(
     'MCP_SESSION_STORE',

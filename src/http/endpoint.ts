@@ -6,10 +6,12 @@ export interface Endpoint {
   readonly methods: readonly string[];
   /** @throws Refusal for what the client is to be told; anything else is an internal error. */
   handle(exchange: Exchange): Promise<void>;
-  /** From now on nothing new is opened, and standalone streams are ended. */
+  /** From now on no session and no standalone stream is opened. */
   drain(): void;
-  /** Resolves once nothing is attached. */
+  /** Resolves once no request is under way. */
   idle(): Promise<void>;
+  /** Ends the standalone streams, each when all is saved that another process needs to go on with its session. */
+  endStreams(): Promise<void>;
   /** Ends everything. */
   close(): Promise<void>;
 }

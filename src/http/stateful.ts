@@ -61,11 +61,14 @@ export class StatefulEndpoint implements Endpoint {
 
   drain(): void {
     this.#draining = true;
-    for (const session of this.#registry.all()) void this.#stopStream(session);
   }
 
   idle(): Promise<void> {
-    return this.#registry.idle();
+    return this.#registry.underWay.none();
+  }
+
+  async endStreams(): Promise<void> {
+    await Promise.all(this.#registry.all().map((session) => this.#endStream(session)));
   }
 
   async close(): Promise<void> {
@@ -170,10 +173,10 @@ export class StatefulEndpoint implements Endpoint {
     return this.#restorer.wake(session, callerOf(exchange));
   }
 
-  /** Ends the stream of a session that another process may go on with, once all is saved that it will need. */
-  async #stopStream(session: Session): Promise<void> {
-    await session.record?.flush().catch(() => undefined);
-    if (session.opening === undefined) session.transport?.stopStandalone('draining');
+  async #endStream({ record, transport }: Session): Promise<void> {
+    // What fails is tried again when the session is closed, and told of then.
+    await record?.flush().catch(() => undefined);
+    transport?.stopStandalone('draining');
   }
 
   async #initialize(exchange: Exchange, { message, params }: Initialize): Promise<void> {

@@ -66,6 +66,10 @@ export class StatelessEndpoint implements Endpoint {
     return this.#underWay.none();
   }
 
+  endStreams(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async close(): Promise<void> {
     this.#draining = true;
     const idle = this.idle();

@@ -29,6 +29,7 @@ type Limits = Pick<
  */
 export class Registry implements SessionHome, ReaperActions {
   readonly clock: Clock;
+  readonly underWay = new UnderWay();
   readonly #limits: Limits;
   readonly #events: Events<CoreEvents>;
   readonly #builder: ServerBuilder;
@@ -37,7 +38,6 @@ export class Registry implements SessionHome, ReaperActions {
   readonly #sessions = new SessionIndex();
   /** Sessions that are closing: their servers have not let go of them, or their opening is not undone yet. */
   readonly #closing = new Set<Promise<void>>();
-  readonly #attached = new UnderWay();
   #initializing = 0;
   #orphaned = 0;
   #hibernated = 0;
@@ -182,13 +182,7 @@ export class Registry implements SessionHome, ReaperActions {
     await Promise.all(this.#closing);
   }
 
-  /** Resolves once no session is attached. */
-  idle(): Promise<void> {
-    return this.#attached.none();
-  }
-
   attached(session: Session): void {
-    this.#attached.begin();
     this.#reaper.attached(session);
     this.#keeper.attached(session);
     if (session.state !== 'orphaned') return;
@@ -200,7 +194,6 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   detached(session: Session): void {
-    this.#attached.end();
     if (session.state === 'hibernated') this.#reaper.resting(session, session.causeIfOrphaned);
     if (session.state !== 'active') return;
     if (session.retiring) void this.close(session, 'lifetime');

@@ -1,16 +1,19 @@
 import type { Implementation, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../clock.js';
 import { Due } from '../due-queue.js';
-import type { OrphanCause, SessionInfo, SessionState } from '../events.js';
+import type { OrphanCause, SessionInfo, SessionState, StreamKind } from '../events.js';
 import type { McpServerLike } from '../options.js';
 import type { TransportOwner } from '../transport/context.js';
 import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext, Life } from './context.js';
 import type { LiveRecord } from './live-record.js';
+import type { UnderWay } from './under-way.js';
 
 /** Where a session lives: told when it gets its first lease, when it loses its last, and when its server ends it. */
 export interface SessionHome {
   readonly clock: Clock;
+  /** All leases but those of standalone streams. */
+  readonly underWay: UnderWay;
   attached(session: Session): void;
   detached(session: Session): void;
   closedByServer(session: Session): void;
@@ -105,13 +108,15 @@ export class Session implements TransportOwner {
     return this.#streamLost ? 'stream_lost' : 'idle';
   }
 
-  hold(): void {
+  hold(kind: StreamKind = 'request'): void {
     this.used = true;
     this.#leases += 1;
     if (this.#leases === 1) this.#home.attached(this);
+    if (kind === 'request') this.#home.underWay.begin();
   }
 
-  release(): void {
+  release(kind: StreamKind = 'request'): void {
+    if (kind === 'request') this.#home.underWay.end();
     this.#leases -= 1;
     if (this.#leases > 0) return;
     this.idleSince = this.#home.clock.now();

@@ -2,7 +2,7 @@ import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp
 import type { JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../clock.js';
 import type { DueQueue } from '../due-queue.js';
-import type { CoreEvents, Events } from '../events.js';
+import type { CoreEvents, Events, StreamKind } from '../events.js';
 
 /** What all transports of a router share: settings, and one queue for each kind of deadline. */
 export interface TransportContext {
@@ -25,8 +25,9 @@ export interface TransportContext {
 
 /** Who holds a transport: a session, or one stateless request. It must not end while something is held. */
 export interface TransportOwner {
-  hold(): void;
-  release(): void;
+  /** @param kind - `standalone` for what is no work: a stream that is only open. */
+  hold(kind?: StreamKind): void;
+  release(kind?: StreamKind): void;
   /** A standalone stream was opened. */
   streamOpened(): void;
   /** An SSE stream ended other than by the server's will. */

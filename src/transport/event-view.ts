@@ -65,15 +65,25 @@ export class EventView {
   /** An ID for the stream that answers the requests, from which {@link lostRequests} can tell them. */
   newStreamId(requests: readonly RequestId[]): string {
     this.#streams += 1;
-    const ids = Buffer.from(JSON.stringify(requests)).toString('base64url');
+    const ids = Buffer.from(JSON.stringify(requests)).toString('hex');
     return `${this.#prefix}-${this.#epoch}.${this.#streams}-${ids.length > MAX_REQUESTS ? '' : ids}`;
   }
 
   /** The requests of a stream that was begun in an earlier life of the session, which ended with all that ran in it. */
   lostRequests(streamId: string): readonly RequestId[] {
-    const [, epoch, ids] = /^(\d+)\.\d+-(.+)$/.exec(streamId.slice(this.#prefix.length + 1)) ?? [];
+    const [, epoch, ids] = /^(\d+)\.\d+-([0-9a-f]+)$/.exec(streamId.slice(this.#prefix.length + 1)) ?? [];
     if (ids === undefined || Number(epoch) >= this.#epoch) return [];
-    return JSON.parse(Buffer.from(ids, 'base64url').toString()) as RequestId[];
+    return JSON.parse(Buffer.from(ids, 'hex').toString()) as RequestId[];
+  }
+
+  /**
+   * The stream of an event that the store does not know, where it may have been lost with an earlier life of the session and
+   * its ID begins with that of its stream, as in most stores.
+   */
+  lostStreamOf(eventId: string): string | undefined {
+    if (this.#epoch === 0 || !this.#owns(eventId)) return undefined;
+    const [rest] = /^(get|\d+\.\d+-[0-9a-f]*)/.exec(eventId.slice(this.#prefix.length + 1)) ?? [];
+    return rest === undefined ? undefined : `${this.#prefix}-${rest}`;
   }
 
   /** The ID under which the message can be replayed; undefined when it could not be stored, which must not stop its delivery. */

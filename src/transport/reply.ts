@@ -65,7 +65,7 @@ export class Reply {
     this.#context = side.context;
     this.#listener = listener;
     this.#jsonFirst = jsonFirst;
-    side.owner.hold();
+    side.owner.hold(kind);
     // A reset that arrives between our check and our write is no reason to crash; `close` follows.
     res.on('error', ignore);
     if (res.destroyed) queueMicrotask(this.#onClose);
@@ -262,6 +262,6 @@ export class Reply {
     this.#drained();
     if (this.#streaming) this.#context.events.emit('streamClosed', this.#kind);
     this.#listener.replyClosed(this, complete);
-    this.#side.owner.release();
+    this.#side.owner.release(this.#kind);
   };
 }

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
+import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse, Refusal } from '../errors.js';
 import type { TransportSide } from './context.js';
-import type { EventView } from './event-view.js';
+import type { EventView, StoredEvent } from './event-view.js';
 import type { PendingRequests } from './pending.js';
 import { replyEmpty } from './reply-empty.js';
 import { Reply } from './reply.js';
@@ -14,6 +15,8 @@ export interface ResumableStreams {
   readonly standalone: StandaloneStream;
   readonly pending: PendingRequests;
   readonly isClosed: () => boolean;
+  /** Whether a stream begins with an event that has no data. */
+  readonly primed: boolean;
 }
 
 /**
@@ -27,7 +30,7 @@ export async function resume(res: ServerResponse, lastEventId: string, streams: 
   try {
     const streamId = (await view.streamOf(lastEventId)) ?? quietStream(lastEventId, streams);
     if (streams.isClosed()) throw new Refusal('sessionNotFound');
-    if (streamId === undefined) throw new Refusal('unknownEventId');
+    if (streamId === undefined) return await beginAgain(res, lastEventId, streams);
     if (streamId === view.standaloneId) return await standalone.resume(res, lastEventId, view);
     const stream = pending.stream(streamId);
     if (stream === undefined) return await replayFinished(res, lastEventId, streamId, streams);
@@ -41,6 +44,20 @@ export async function resume(res: ServerResponse, lastEventId: string, streams: 
 function quietStream(lastEventId: string, { standalone, pending }: ResumableStreams): string | undefined {
   const stream = standalone.channel.endsWith(lastEventId) ? standalone : pending.streamEndingWith(lastEventId);
   return stream?.channel.streamId;
+}
+
+/**
+ * A stream whose events were lost with an earlier life of the session. Refused, the SDK's client would never open another.
+ *
+ * @throws Refusal when it was none of this session's.
+ */
+async function beginAgain(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
+  const { side, view, standalone, primed } = streams;
+  const streamId = view.lostStreamOf(lastEventId);
+  if (streamId === view.standaloneId) return standalone.start(res, primed, true);
+  const lost = streamId === undefined ? [] : view.lostRequests(streamId);
+  if (lost.length === 0) throw new Refusal('unknownEventId');
+  await replyWith(res, side, [], lost);
 }
 
 /**
@@ -59,6 +76,15 @@ async function replayFinished(
   const answered = new Set(missed.map(({ answers }) => answers));
   const lost = view.lostRequests(streamId).filter((id) => !answered.has(id));
   if (missed.length === 0 && lost.length === 0) return replyEmpty(res, 204);
+  await replyWith(res, side, missed, lost);
+}
+
+async function replyWith(
+  res: ServerResponse,
+  side: TransportSide,
+  missed: readonly StoredEvent[],
+  lost: readonly RequestId[],
+): Promise<void> {
   const reply = new Reply(res, 'request', side, { replyClosed: () => undefined });
   for (const { id, json } of missed) {
     reply.event(json, id);

@@ -42,11 +42,13 @@ export class StandaloneStream implements ReplyListener {
   /**
    * Opens the stream on a fresh reply.
    *
+   * @param replace - Ends one that is open already: whoever asks has lost it.
    * @throws Refusal when one is open already, or it was stopped.
    */
-  async start(res: ServerResponse, primed: boolean): Promise<void> {
+  async start(res: ServerResponse, primed: boolean, replace = false): Promise<void> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
-    if (this.open) throw new Refusal('streamConflict');
+    if (this.open && !replace) throw new Refusal('streamConflict');
+    this.channel.reply?.end();
     const reply = new Reply(res, 'standalone', this.#side, this);
     this.channel.reply = reply;
     this.#opened();

@@ -138,6 +138,7 @@ export class HttpTransport implements Transport, TransportSide {
    * @throws Refusal: a standalone stream is open; the event is not this session's, or not kept; the store does not answer.
    */
   async get(res: ServerResponse, lastEventId: string | undefined): Promise<void> {
+    const primed = this.#view !== undefined && (this.protocolVersion ?? '') >= PRIMING_SINCE;
     if (lastEventId !== undefined) {
       if (this.#view === undefined) throw new Refusal('unknownEventId');
       return resume(res, lastEventId, {
@@ -146,9 +147,9 @@ export class HttpTransport implements Transport, TransportSide {
         standalone: this.#standalone,
         pending: this.#pending,
         isClosed: () => this.#closed,
+        primed,
       });
     }
-    const primed = this.#view !== undefined && (this.protocolVersion ?? '') >= PRIMING_SINCE;
     return this.#standalone.start(res, primed);
   }
 
