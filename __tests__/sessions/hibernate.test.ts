@@ -1,7 +1,7 @@
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { McpRouterOptions, ServerFactory, SessionInfo } from '../../src/index.js';
 import { openSession, post } from '../support/harness.js';
-import { notesServer } from '../support/notes-server.js';
+import { newServer, notesServer } from '../support/notes-server.js';
 import { RawSession } from '../support/raw-session.js';
 import { Restartable } from '../support/restartable.js';
 import { Deferred, soon, until } from '../support/waiting.js';
@@ -156,6 +156,18 @@ describe.each([false, true])('a session that hibernates (with a store: %s)', (st
     endpoint.factory = notesServer;
     expect((await ping(id)).status).toBe(200);
     expect(stats().active).toBe(1);
+  });
+
+  test('ends when its server no longer speaks its protocol version: 404, counted as unrestorable', async () => {
+    await start();
+    const id = await openSession(endpoint.url, {}, '2025-03-26');
+    await asleep(id);
+    endpoint.factory = newServer;
+    expect((await ping(id)).status).toBe(404);
+    await until('it has ended', () => info(id) === undefined);
+    expect(events).toEqual(['orphaned', 'closed hibernated failed']);
+    expect(await endpoint.metric('mcp_sessions_rejected_total{reason="unrestorable"}')).toBe('1');
+    expect((await ping(id)).status).toBe(404);
   });
 
   test('that could not be woken expires ttl later', async () => {

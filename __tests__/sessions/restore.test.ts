@@ -3,7 +3,7 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import type { McpRouterOptions, ServerFactory } from '../../src/index.js';
 import { echoCall, echoServer, openSession, post } from '../support/harness.js';
-import { notesServer } from '../support/notes-server.js';
+import { newServer, notesServer } from '../support/notes-server.js';
 import { RawSession } from '../support/raw-session.js';
 import { Restartable } from '../support/restartable.js';
 import { Deferred, soon, until } from '../support/waiting.js';
@@ -256,18 +256,7 @@ describe('a record that can never be restored is 404, removed, logged and counte
     await begin();
     const id = await openSession(endpoint.url, {}, '2025-03-26');
     endpoint.crash();
-    endpoint.factory = (context) => {
-      const server = notesServer(context);
-      const handlers = (server.server as unknown as { _requestHandlers: Map<string, unknown> })._requestHandlers;
-      handlers.set('initialize', () =>
-        Promise.resolve({
-          protocolVersion: '2025-11-25',
-          capabilities: {},
-          serverInfo: { name: 'new', version: '2' },
-        }),
-      );
-      return server;
-    };
+    endpoint.factory = newServer;
     expect(await refusal(ping(id))).toEqual(NOT_FOUND);
     expect(await endpoint.store.get(id)).toBeUndefined();
     expect(endpoint.router.sessions.stats().initializing).toBe(0);
@@ -524,6 +513,21 @@ describe('opening with a store', () => {
     expect(endpoint.store.asked.slice(before).length).toBeLessThanOrEqual(2);
     expect(JSON.parse((await endpoint.store.get(session.id))!.data)).toMatchObject({ state: { n: 49 } });
   });
+});
+
+test('what a factory sets while it restores a session is saved', async () => {
+  await begin();
+  const id = await openSession(endpoint.url);
+  endpoint.factory = async (context) => {
+    await context.state.set('lives', context.epoch);
+    return notesServer(context);
+  };
+  endpoint.crash();
+  await (await ping(id)).text();
+  expect(JSON.parse((await endpoint.store.get(id))!.data)).toMatchObject({ state: { lives: 1 } });
+  endpoint.crash();
+  await (await ping(id)).text();
+  expect(endpoint.contexts.at(-1)?.state.get('lives')).toBe(2);
 });
 
 describe('the life of a record', () => {

@@ -192,6 +192,16 @@ describe('a stream that is resumed after a restart (spec 2025-11-25, "Resumabili
 });
 
 describe('the events of a session', () => {
+  test.each(['DELETE', 'the app'])('are purged with it when it only is stored: %s', async (how) => {
+    const session = await begin();
+    const lastEventId = await callAndLose(session, 7);
+    endpoint.crash();
+    if (how === 'DELETE') await session.terminate();
+    else await endpoint.router.sessions.close(session.id);
+    expect(await events.getStreamIdForEventId?.(lastEventId)).toBeUndefined();
+    expect(endpoint.contexts).toHaveLength(1);
+  });
+
   test.each(['DELETE', 'expiry', 'the app'])('are purged with it: %s', async (how) => {
     const session = await begin();
     const lastEventId = await callAndLose(session, 7);

@@ -1,5 +1,6 @@
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import {
+  InitializeRequestSchema,
   SubscribeRequestSchema,
   UnsubscribeRequestSchema,
   type LoggingLevel,
@@ -42,5 +43,16 @@ export function notesServer({ state, sessionId }: ServerContext): McpServer {
     for (const params of logged) await server.sendLoggingMessage(params, sessionId);
     return answer('logged');
   });
+  return server;
+}
+
+/** A server that speaks the newest version only. */
+export function newServer(context: ServerContext): McpServer {
+  const server = notesServer(context);
+  server.server.setRequestHandler(InitializeRequestSchema, () => ({
+    protocolVersion: '2025-11-25',
+    capabilities: {},
+    serverInfo: { name: 'new', version: '2.0.0' },
+  }));
   return server;
 }

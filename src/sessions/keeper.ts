@@ -41,9 +41,9 @@ export class Keeper {
   }
 
   /** Gives the session a record from here on; undefined when nobody would ever read it. */
-  begin(session: Session, init: LiveRecordInit): LiveRecord | undefined {
+  begin(session: Session, init: LiveRecordInit, epoch: number): LiveRecord | undefined {
     if (this.records === undefined && !this.#hibernates) return undefined;
-    session.record = new LiveRecord(init, session.epoch, this.records, () => void this.#lost(session));
+    session.record = new LiveRecord(init, epoch, this.records, () => void this.#lost(session));
     return session.record;
   }
 
@@ -54,7 +54,7 @@ export class Keeper {
    * @throws TypeError when the ID generator gave an ID that is stored already.
    */
   async create(session: Session, init: LiveRecordInit): Promise<void> {
-    const record = this.begin(session, init);
+    const record = this.begin(session, init, 0);
     if (record === undefined || this.records === undefined) return;
     session.stored = true;
     if (!(await record.create(this.records))) {
@@ -89,6 +89,17 @@ export class Keeper {
     return this.records?.destroy(session.id).then(() => void (session.stored = false));
   }
 
+  /**
+   * Removes all that is left of a session that is not here. False when there is no record of it.
+   *
+   * @throws Refusal `storeUnavailable`.
+   */
+  async discard(id: string): Promise<boolean> {
+    const removed = (await this.records?.destroy(id)) ?? false;
+    if (removed) await this.#purge(id).catch((error: unknown) => this.#leftBehind(id, error));
+    return removed;
+  }
+
   /** The session is closed here. Never rejects: what could not be removed goes when its time is over. */
   async ended(session: Session, reason: CloseReason): Promise<void> {
     session.touchDue?.cancel();
@@ -101,10 +112,18 @@ export class Keeper {
         return;
       }
       if (session.stored) await records?.destroy(session.id, session.epoch);
-      await this.#eventStore?.purge?.(streamPrefix(session.id));
+      await this.#purge(session.id);
     } catch (error) {
-      this.#events.emit('failure', 'what a closed session leaves behind', error, session.id);
+      this.#leftBehind(session.id, error);
     }
+  }
+
+  async #purge(id: string): Promise<void> {
+    await this.#eventStore?.purge?.(streamPrefix(id));
+  }
+
+  #leftBehind(id: string, error: unknown): void {
+    this.#events.emit('failure', 'what an ended session leaves behind', error, id);
   }
 
   #touch(session: Session): void {

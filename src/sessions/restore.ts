@@ -81,12 +81,12 @@ export class Restorer {
     if (stored === undefined) return false;
     const record = await this.#read(records, id, stored);
     if (record === undefined || record.principal !== principal) return false;
-    return records.destroy(id);
+    return this.#opener.keeper.discard(id);
   }
 
   /** Ends a session that is not here, whoever's it is. False when there is none of that ID. */
   async destroy(id: string): Promise<boolean> {
-    return this.mayRestore(id) ? ((await this.#opener.keeper.records?.destroy(id)) ?? false) : false;
+    return this.mayRestore(id) && this.#opener.keeper.discard(id);
   }
 
   async #restore(records: Records, id: string, caller: Caller): Promise<Session | undefined> {
@@ -126,7 +126,8 @@ export class Restorer {
       } catch (error) {
         session.stored = false;
         registry.discard(session);
-        throw await this.#refusal(error, session, records, stored.epoch + 1);
+        if (error instanceof UnreadableRecord) await records.destroy(session.id, context.epoch);
+        throw this.#refusal(error, session.id);
       }
     };
     const building = build();
@@ -143,17 +144,18 @@ export class Restorer {
       await this.#bringUp(session, record, context, caller);
     } catch (error) {
       session.end();
-      throw error instanceof Refusal ? error : new Refusal('restoreFailed', { cause: error });
+      if (error instanceof UnreadableRecord) void registry.close(session, 'failed');
+      throw this.#refusal(error, session.id);
     }
     registry.revive(session);
   }
 
   /** A life that begins where the one before ended: what made the session is said to the new server, its answers to nobody. */
   async #bringUp(session: Session, record: SessionRecord, context: FactoryContext, caller: Caller): Promise<void> {
-    const { keeper } = this.#opener;
+    // First, as a factory may set the state that it finds.
+    this.#opener.keeper.begin(session, { ...record, state: context.state }, context.epoch);
     await bringUp(this.#opener, session, context, (transport) => this.#replay(transport, record, caller.extra));
     session.protocolVersion = record.protocolVersion;
-    keeper.begin(session, { ...record, state: context.state });
   }
 
   async #replay(transport: HttpTransport, record: SessionRecord, extra: MessageExtraInfo): Promise<void> {
@@ -187,24 +189,24 @@ export class Restorer {
       await records.destroy(id, stored.epoch);
     } catch (error) {
       if (!(error instanceof UnreadableRecord)) throw error;
-      await this.#remove(error, id, records, stored.epoch);
+      this.#unrestorable(error, id);
+      await records.destroy(id, stored.epoch);
     }
     return undefined;
   }
 
   /** What a request is told for which a session could not be restored. */
-  async #refusal(error: unknown, { id }: Session, records: Records, epoch: number): Promise<Refusal> {
-    if (error instanceof UnreadableRecord) {
-      await this.#remove(error, id, records, epoch);
-      return new Refusal('sessionNotFound');
+  #refusal(error: unknown, id: string): Refusal {
+    if (!(error instanceof UnreadableRecord)) {
+      return error instanceof Refusal ? error : new Refusal('restoreFailed', { cause: error });
     }
-    return error instanceof Refusal ? error : new Refusal('restoreFailed', { cause: error });
+    this.#unrestorable(error, id);
+    return new Refusal('sessionNotFound');
   }
 
-  async #remove(error: UnreadableRecord, id: string, records: Records, epoch: number): Promise<void> {
+  #unrestorable(error: UnreadableRecord, id: string): void {
     this.#events.emit('failure', 'a session can never be restored', error, id);
     this.#events.emit('rejected', 'unrestorable');
-    await records.destroy(id, epoch);
   }
 
   /** Counts a failure once, however many requests are told of it. */
