@@ -13,6 +13,8 @@
  * @property {number} notifications Sent on each of them.
  * @property {readonly number[]} openSessions
  * @property {readonly [number, number]} idleSessions Memory is told from what so many take more than so few.
+ * @property {readonly [number, number]} hibernated The same, of sessions that hibernate.
+ * @property {number} woken How many of them are woken.
  * @property {number} settleMs For a process to learn of closed sockets, and for its finalizers to run.
  * @property {number} reaped Sessions that the reaper has to do with.
  * @property {number} timeoutMs For a contender to do what takes a second.
@@ -32,6 +34,8 @@ export const FULL = {
   notifications: 50,
   openSessions: [10, 1000, 10_000],
   idleSessions: [200, 1000],
+  hibernated: [1000, 11_000],
+  woken: 200,
   settleMs: 150,
   reaped: 100_000,
   timeoutMs: 120_000,
@@ -52,6 +56,8 @@ export const QUICK = {
   notifications: 3,
   openSessions: [5, 10, 20],
   idleSessions: [5, 15],
+  hibernated: [15, 45],
+  woken: 10,
   settleMs: 10,
   reaped: 500,
   timeoutMs: 20_000,

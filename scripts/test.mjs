@@ -17,6 +17,8 @@ const FEWER = {
   LEAK_SESSIONS: '2000',
   CROWD_CLIENTS: '40',
   RESTART_CLIENTS: '10',
+  CHAOS_FAULTS: '5',
+  CHAOS_EVENTS: '3000',
 };
 
 /** A step is a command, and how to read from its output what it counted; one that counts nothing counts as one check. */

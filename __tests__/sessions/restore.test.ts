@@ -674,6 +674,41 @@ describe('a graceful end', () => {
     expect(await endpoint.store.get(session.id)).toMatchObject({ owner: undefined });
   });
 
+  test.each(['drain', 'close'] as const)(
+    'a session that is being claimed while its router begins to %s is never unknown',
+    async (how) => {
+      await begin();
+      const id = await openSession(endpoint.url);
+      endpoint.crash();
+      endpoint.store.hold();
+      const answer = ping(id);
+      await until('the record is asked for', () => endpoint.store.held === 1);
+      endpoint.store.letGo();
+      endpoint.store.hold();
+      await until('the record is claimed', () => endpoint.store.held === 1);
+      const stopping = how === 'drain' ? endpoint.router.drain(10_000) : endpoint.router.close();
+      endpoint.store.letGo();
+      expect((await answer).status).toBe(how === 'drain' ? 200 : 503);
+      await stopping;
+      expect(await endpoint.store.get(id)).toMatchObject({ owner: undefined });
+      expect(endpoint.router.sessions.list()).toEqual([]);
+    },
+  );
+
+  test('a session whose record is being read while its router closes is not restored in it', async () => {
+    await begin();
+    const id = await openSession(endpoint.url);
+    endpoint.crash();
+    endpoint.store.hold();
+    const answer = ping(id);
+    await until('the record is asked for', () => endpoint.store.held === 1);
+    await endpoint.router.close();
+    endpoint.store.letGo();
+    expect(await refusal(answer)).toEqual(UNAVAILABLE);
+    expect(endpoint.contexts).toHaveLength(1);
+    expect(endpoint.router.sessions.list()).toEqual([]);
+  });
+
   test('GET streams end only when what was changed is saved', async () => {
     await begin();
     const session = await RawSession.open(endpoint.url);

@@ -13,9 +13,10 @@
  * @property {number} [opening] How many sessions are opened at once, for one that makes each wait long.
  * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
  *
- * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'memory' | 'reaper' | 'stateless' | 'stateless-modern'} Field
+ * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'memory' | 'hibernation' | 'reaper' | 'stateless' | 'stateless-modern'} Field
  * `call`: tools/call in many sessions, `call-1`: in one. `sessions`: what else a server with sessions does, `many`: with
- * many of them open. `stateless`: without any, `stateless-modern`: the same in the protocol's next version (2026-07-28).
+ * many of them open, `hibernation`: with most of them asleep. `stateless`: without any, `stateless-modern`: the same in the
+ * protocol's next version (2026-07-28).
  *
  * @typedef {object} Settings
  * @property {number} tools
@@ -24,6 +25,8 @@
  * @typedef {object} Running
  * @property {string} url Of the MCP endpoint.
  * @property {(data: unknown) => Promise<unknown>} [notify] Sends every open session one log notification.
+ * @property {() => Promise<void>} [hibernate] Puts every session to sleep.
+ * @property {(count: number) => number} [build] Makes so many servers, one after the other; the median in ms.
  */
 
 const SESSIONS = ['call', 'call-1', 'sessions'];
@@ -72,7 +75,8 @@ const OURS = [
     options: { stateless: true, fast: true, json: true },
     fields: ['stateless'],
   },
-].map((entry) => ({ ...entry, group: 'ours', module: 'router', cheap: true }));
+  { name: 'router-hibernating', title: 'ours, SSE', module: 'hibernating', options: {}, fields: ['hibernation'] },
+].map((entry) => ({ module: 'router', ...entry, group: 'ours', cheap: true }));
 
 /** In JSON mode the SDK's transport has nowhere to send what a call reports, and drops it. */
 const DROPS_PROGRESS = { progress: 'drops what a call reports in JSON mode' };

@@ -30,4 +30,6 @@ answerParent({
     }
   },
   hold: (count) => running.hold(count),
+  hibernate: () => running.hibernate(),
+  build: (count) => running.build(count),
 });

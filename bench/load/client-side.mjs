@@ -61,6 +61,19 @@ export class ClientSide {
   }
 
   /**
+   * Calls a tool once with each of the first so many clients, one after the other.
+   *
+   * @param {{ call: keyof typeof CALLS, count: number }} how
+   * @returns {Promise<Window>}
+   */
+  callEach({ call, count }) {
+    const left = this.#clients.slice(0, count);
+    return this.#connected(1, (connections) =>
+      repeat(connections, count, (connection) => left.shift().call(connection, CALLS[call])),
+    );
+  }
+
+  /**
    * Opens and ends sessions for so long, then makes sure that the last ones have ended.
    *
    * @param {{ concurrency: number, ms: number }} how

@@ -13,6 +13,7 @@ answerParent({
   open: (input) => clients.open(input),
   stateless: (input) => clients.stateless(input),
   call: (input) => clients.call(input),
+  callEach: (input) => clients.callEach(input),
   cycle: (input) => clients.cycle(input),
   listen: () => clients.listen(),
   hear: (input) => clients.hear(input),

@@ -1,5 +1,5 @@
 import { CONTENDERS } from '../contenders/list.mjs';
-import { entriesOf } from '../works/work.mjs';
+import { entriesOf, GENERATOR } from '../works/work.mjs';
 import { spread } from './figures.mjs';
 import { number, table } from './format.mjs';
 import { losses, lossRows } from './losses.mjs';
@@ -52,7 +52,8 @@ in \`bench/contenders/\`.`;
 function generator(works, figures) {
   const ceiling = spread(figures.values('call-100', 'node', 'throughput'));
   const busy = spread(figures.values('call-100', 'node', 'generator'));
-  const shares = works.flatMap((work) =>
+  const told = works.filter(({ columns }) => columns.includes(GENERATOR));
+  const shares = told.flatMap((work) =>
     entriesOf(work, CONTENDERS).flatMap((entry) => {
       const share = spread(figures.values(work.name, entry.name, 'generator'));
       return share === undefined ? [] : [{ work, entry, share: share.median }];

@@ -31,6 +31,20 @@ const both = (title, rest, values) =>
     ['app.listen', LISTEN],
   ].map(([way, entry]) => ({ title: `${title}, \`${way}\``, ...rest, values: values(entry) }));
 
+const HIBERNATING = 'router-hibernating';
+
+/** With each kind of factory. */
+const hibernation = (title, { metric, ...rest }) =>
+  [
+    ['usual', HIBERNATING],
+    ['cheap', entryName(HIBERNATING, 'cheap')],
+  ].map(([factory, entry]) => ({
+    title: `${title}, ${factory} factory`,
+    better: 'lower',
+    ...rest,
+    values: (figures) => figures.values('hibernation', entry, metric),
+  }));
+
 /** @type {readonly Target[]} */
 export const TARGETS = [
   {
@@ -105,6 +119,13 @@ export const TARGETS = [
     (entry) => (figures) =>
       figures.differences('memory-10', entryName(entry, 'cheap'), entryName('server-alone', 'cheap'), 'heap'),
   ),
+  ...hibernation('heap of a hibernated session of a 50-tool server', {
+    metric: 'asleep',
+    atLeast: 2,
+    aim: 1,
+    unit: 'KiB',
+  }),
+  ...hibernation('a call that wakes it, at the median', { metric: 'waking', atLeast: 5, aim: 2, unit: 'ms' }),
   {
     title: 'reaper, 100,000 open and none expiring, a tick',
     better: 'lower',

@@ -1,5 +1,6 @@
 import { CALL_WORKS } from './calls.mjs';
 import { FANOUT } from './fanout.mjs';
+import { HIBERNATION } from './hibernation.mjs';
 import { MEMORY_WORKS } from './memory.mjs';
 import { OPEN_SESSIONS } from './open-sessions.mjs';
 import { OPEN } from './open.mjs';
@@ -7,4 +8,4 @@ import { REAPER } from './reaper.mjs';
 import { STATELESS } from './stateless.mjs';
 
 /** In the order in which they are done and shown. */
-export const WORKS = [...CALL_WORKS, OPEN, FANOUT, OPEN_SESSIONS, ...MEMORY_WORKS, REAPER, STATELESS];
+export const WORKS = [...CALL_WORKS, OPEN, FANOUT, OPEN_SESSIONS, ...MEMORY_WORKS, HIBERNATION, REAPER, STATELESS];

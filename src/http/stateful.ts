@@ -61,6 +61,7 @@ export class StatefulEndpoint implements Endpoint {
 
   drain(): void {
     this.#draining = true;
+    this.#registry.stop();
   }
 
   idle(): Promise<void> {
@@ -72,7 +73,7 @@ export class StatefulEndpoint implements Endpoint {
   }
 
   async close(): Promise<void> {
-    this.#draining = true;
+    this.drain();
     for (const session of this.#registry.all()) void this.#registry.close(session, 'shutdown');
     await this.#registry.settled();
   }
@@ -122,13 +123,20 @@ export class StatefulEndpoint implements Endpoint {
 
   /** Does something with the session that the request names, which cannot end while it is done. */
   async #within(exchange: Exchange, act: (transport: HttpTransport, session: Session) => Promise<void>): Promise<void> {
-    const session = await this.#locate(exchange);
-    await this.#held(session, async () => {
-      if (session.state === 'hibernated') await this.#wake(session, exchange);
-      if (session.state !== 'active' || session.transport === undefined) throw new Refusal('sessionNotFound');
-      exchange.checkedVersion();
-      await act(session.transport, session);
-    });
+    const { underWay } = this.#registry;
+    // Whoever waits for a session's record holds no session yet.
+    underWay.begin();
+    try {
+      const session = await this.#locate(exchange);
+      await this.#held(session, async () => {
+        if (session.state === 'hibernated') await this.#wake(session, exchange);
+        if (session.state !== 'active' || session.transport === undefined) throw new Refusal('sessionNotFound');
+        exchange.checkedVersion();
+        await act(session.transport, session);
+      });
+    } finally {
+      underWay.end();
+    }
   }
 
   /** Waits for a session that is being opened, restored or woken; it is leased meanwhile, and while something is done with it. */
@@ -136,7 +144,9 @@ export class StatefulEndpoint implements Endpoint {
     session.hold();
     try {
       if (session.opening !== undefined) await session.opening;
-      if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
+      if (session.state === 'closing' || session.state === 'closed') {
+        throw new Refusal(this.#draining && session.stored ? 'draining' : 'sessionNotFound');
+      }
       await act();
     } finally {
       session.release();

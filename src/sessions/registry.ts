@@ -38,6 +38,7 @@ export class Registry implements SessionHome, ReaperActions {
   readonly #sessions = new SessionIndex();
   /** Sessions that are closing: their servers have not let go of them, or their opening is not undone yet. */
   readonly #closing = new Set<Promise<void>>();
+  #stopping = false;
   #initializing = 0;
   #orphaned = 0;
   #hibernated = 0;
@@ -55,6 +56,11 @@ export class Registry implements SessionHome, ReaperActions {
   /** Whether a new session could only be had by evicting one, and none can be evicted. */
   get full(): boolean {
     return this.#sessions.size >= this.#limits.maxSessions && this.#reaper.longestOrphaned() === undefined;
+  }
+
+  /** Admits nobody from now on: whoever is still asking for a session's record must not build it when all is closed. */
+  stop(): void {
+    this.#stopping = true;
   }
 
   /** Whether a session could be opened without an eviction. */
@@ -85,7 +91,8 @@ export class Registry implements SessionHome, ReaperActions {
   /**
    * Makes the entry of a session that is about to be opened; from here on it counts against the caps.
    *
-   * @throws Refusal `atCapacity`, `principalAtCapacity`: a cap is reached and nobody is orphaned.
+   * @throws Refusal `draining` once it was told to {@link stop}; `atCapacity`, `principalAtCapacity`: a cap is reached and
+   * nobody is orphaned.
    * @throws TypeError when the ID generator gave an ID that is taken, or that the protocol does not allow.
    */
   admit(context: FactoryContext): Session {
@@ -94,6 +101,7 @@ export class Registry implements SessionHome, ReaperActions {
       throw new TypeError('sessionIdGenerator must return a non-empty string of visible ASCII');
     }
     if (this.#sessions.has(id)) throw new TypeError('sessionIdGenerator returned the ID of a session that is open');
+    if (this.#stopping) throw new Refusal('draining');
     this.#makeRoom(context.principal);
     const session = new Session(id, context, this);
     this.#sessions.add(session);
