@@ -346,6 +346,38 @@ describe.each([false, true])('a session that hibernates (with a store: %s)', (st
     expect(settled).toBe(false);
   });
 
+  test('what an earlier life sets while it sleeps, or after, is refused, and hurts nothing', async () => {
+    await start({}, (context) => {
+      context.signal.addEventListener('abort', () => void refused.push(context.state.set('notes', ['too late'])));
+      return notesServer(context);
+    });
+    const refused: Promise<void>[] = [];
+    const id = await openSession(endpoint.url);
+    await endpoint.contexts[0]!.state.set('notes', ['kept']);
+    await asleep(id);
+    await expect(refused[0]).rejects.toThrow('Session not found');
+    await expect(endpoint.contexts[0]!.state.set('notes', ['asleep'])).rejects.toThrow('Session not found');
+    await (await ping(id)).text();
+    await expect(endpoint.contexts[0]!.state.set('notes', ['earlier life'])).rejects.toThrow('Session not found');
+    expect(endpoint.contexts[1]!.state.get('notes')).toEqual(['kept']);
+    expect((await ping(id)).status).toBe(200);
+    expect(events).toEqual(['orphaned', 'restored']);
+  });
+
+  test('a callback that never ends holds up neither drain nor close, nor the end of its session', async () => {
+    await start({}, (context) => {
+      context.onHibernate(() => new Promise(() => undefined));
+      return notesServer(context);
+    });
+    const id = await openSession(endpoint.url);
+    endpoint.clock.advance(HIBERNATES);
+    endpoint.clock.advance(TTL - HIBERNATES);
+    expect(info(id)).toBeUndefined();
+    await openSession(endpoint.url);
+    endpoint.clock.advance(HIBERNATES);
+    await soon('the end', endpoint.router.close());
+  });
+
   test('close and drain of the router end it too', async () => {
     await start();
     const id = await openSession(endpoint.url);

@@ -158,6 +158,19 @@ describe("staleSessions: 'reissue'", () => {
     expect(await reissued(randomUUID())).not.toBeNull();
   });
 
+  test('those that were adopted, or came to nothing, do not wait', async () => {
+    await begin({ maxSessions: 30 });
+    for (let n = 0; n < 6; n += 1) {
+      const id = await reissued(randomUUID());
+      expect(id).not.toBeNull();
+      await (await ping(id!)).text();
+    }
+    endpoint.factory = () => Promise.reject(new Error('no database'));
+    for (let n = 0; n < 6; n += 1) expect(await reissued(randomUUID())).toBeNull();
+    endpoint.factory = notesServer;
+    expect(await reissued(randomUUID())).not.toBeNull();
+  });
+
   test('nobody is evicted for one, neither of all nor within a principal', async () => {
     await begin({ maxSessions: 1 });
     const id = await openSession(endpoint.url);

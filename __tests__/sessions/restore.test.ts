@@ -1,8 +1,10 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import type { McpRouterOptions, ServerFactory } from '../../src/index.js';
-import { echoCall, echoServer, openSession, post } from '../support/harness.js';
+import { echoCall, echoServer, initializeBody, openSession, post } from '../support/harness.js';
+import { memoryEventStore } from '../../src/stores/index.js';
 import { newServer, notesServer } from '../support/notes-server.js';
 import { RawSession } from '../support/raw-session.js';
 import { Restartable } from '../support/restartable.js';
@@ -47,6 +49,7 @@ async function refusal(answer: Promise<Response>): Promise<[number, number | und
   return [response.status, error?.code, response.headers.get('retry-after')];
 }
 
+const MINUTE = 60_000;
 const NOT_FOUND = [404, -32001, null];
 const UNAVAILABLE = [503, -32000, '5'];
 
@@ -230,7 +233,7 @@ describe('a record that can never be restored is 404, removed, logged and counte
   test.each<[string, (data: string) => string]>([
     ['no JSON', () => '{'],
     ['no object', () => '[1]'],
-    ['a later format', change({ v: 2 })],
+    ['a format that is none', change({ v: 0 })],
     ['the record of another session', change({ id: 'other' })],
     ['no initialize params', change({ initialize: { capabilities: {} } })],
     ['a protocol version that is not supported', change({ protocolVersion: '2019-01-01' })],
@@ -309,6 +312,19 @@ describe('what is only not possible now is 503 with Retry-After, and the record 
     endpoint.store.trouble = undefined;
     expect((await ping(id)).status).toBe(200);
     expect(endpoint.clock.pending).toBeGreaterThan(0);
+  });
+
+  test.each([
+    ['a later format', { v: 2 }],
+    ['a later protocol version', { protocolVersion: '2999-01-01' }],
+  ])('a record of a newer router, which may run beside this one: %s', async (_what, patch) => {
+    await begin();
+    const id = await openSession(endpoint.url);
+    const { data, epoch } = (await endpoint.store.get(id))!;
+    await endpoint.store.update(id, epoch, JSON.stringify({ ...(JSON.parse(data) as object), ...patch }), 60_000);
+    endpoint.crash();
+    expect(await refusal(ping(id))).toEqual(UNAVAILABLE);
+    expect(await endpoint.store.get(id)).toBeDefined();
   });
 
   test('a cap that is reached, as for a new session', async () => {
@@ -411,6 +427,42 @@ describe('the end of a session is final', () => {
     expect((await ping(id, { 'x-user': 'alice' })).status).toBe(404);
   });
 
+  test('so is sessions.close while it is restored, also when that fails', async () => {
+    await begin();
+    const id = await openSession(endpoint.url);
+    endpoint.crash();
+    endpoint.factory = () => Promise.reject(new Error('no database'));
+    endpoint.store.only = undefined;
+    endpoint.store.hold();
+    const pinged = ping(id);
+    await until('it is read', () => endpoint.store.held === 1);
+    endpoint.store.letGo();
+    endpoint.store.hold();
+    await until('it is claimed', () => endpoint.store.held === 1);
+    const closing = endpoint.router.sessions.close(id);
+    endpoint.store.letGo();
+    await closing;
+    await pinged;
+    endpoint.factory = notesServer;
+    expect(await refusal(ping(id))).toEqual(NOT_FOUND);
+  });
+
+  test('so is a DELETE that reads the record while another request does', async () => {
+    await begin();
+    const id = await openSession(endpoint.url);
+    endpoint.crash();
+    endpoint.store.hold();
+    const pinged = ping(id);
+    await until('it is read', () => endpoint.store.held === 1);
+    const removing = remove(id);
+    await until('it is read again', () => endpoint.store.held === 2);
+    endpoint.store.letGo();
+    expect((await removing).status).toBe(200);
+    await (await pinged).text();
+    expect(await refusal(ping(id))).toEqual(NOT_FOUND);
+    expect(endpoint.router.sessions.list()).toEqual([]);
+  });
+
   test('sessions.close rejects while the store is away, and the session is as it was', async () => {
     await begin();
     const id = await openSession(endpoint.url);
@@ -438,7 +490,69 @@ describe('the end of a session is final', () => {
   });
 });
 
+describe('what a store is never asked to hold', () => {
+  const initialize = (experimental: object): Promise<Response> =>
+    post(endpoint.url, {
+      jsonrpc: '2.0',
+      id: 0,
+      method: 'initialize',
+      params: {
+        protocolVersion: '2025-11-25',
+        capabilities: { experimental },
+        clientInfo: { name: 'raw', version: '1' },
+      },
+    });
+
+  test('initialize params of more than 64 KiB: 400', async () => {
+    await begin();
+    expect((await initialize({ large: { text: 'x'.repeat(60_000) } })).status).toBe(200);
+    expect(await refusal(initialize({ large: { text: 'x'.repeat(70_000) } }))).toEqual([400, -32602, null]);
+    expect(endpoint.contexts).toHaveLength(1);
+    await endpoint.stop();
+    await begin({ store: undefined });
+    expect((await initialize({ large: { text: 'x'.repeat(70_000) } })).status).toBe(200);
+  });
+
+  test('what a client says that is no level and no URI, though its server answers it well', async () => {
+    await begin({}, () => {
+      const { server } = new McpServer({ name: 'proxy', version: '1.0.0' }, { capabilities: { logging: {} } });
+      server.removeRequestHandler('logging/setLevel');
+      server.fallbackRequestHandler = () => Promise.resolve({});
+      return server;
+    });
+    const session = await RawSession.open(endpoint.url);
+    const odd: [string, object][] = [
+      ['resources/subscribe', {}],
+      ['resources/subscribe', { uri: 7 }],
+      ['resources/unsubscribe', { uri: null }],
+      ['logging/setLevel', { level: 'trace' }],
+    ];
+    for (const [n, [method, params]] of odd.entries()) {
+      expect((await soon(method, session.call(n, method, params))).result).toEqual({});
+    }
+    expect(JSON.parse((await endpoint.store.get(session.id))!.data)).not.toHaveProperty('subscriptions');
+    expect(JSON.parse((await endpoint.store.get(session.id))!.data)).not.toHaveProperty('logLevel');
+  });
+});
+
 describe('opening with a store', () => {
+  test('a client that hangs up while its record is created leaves neither record nor timer', async () => {
+    await begin();
+    endpoint.store.hold();
+    const hangUp = new AbortController();
+    const opening = post(endpoint.url, initializeBody(), {}, hangUp.signal).catch((error: unknown) => error);
+    await until('it is being created', () => endpoint.store.held === 1);
+    hangUp.abort();
+    await opening;
+    await until('it is given up', () => endpoint.router.sessions.stats().initializing === 0);
+    const [id] = endpoint.store.asked.map((asked) => asked.split(' ')[1]!);
+    endpoint.store.letGo();
+    await until(
+      'nothing is left',
+      async () => (await endpoint.store.get(id!)) === undefined && endpoint.clock.pending === 0,
+    );
+  });
+
   test.each(['fails', 'hangs'] as const)('a store that %s: 503, and nothing is left', async (trouble) => {
     await begin();
     endpoint.store.trouble = trouble;
@@ -531,8 +645,6 @@ test('what a factory sets while it restores a session is saved', async () => {
 });
 
 describe('the life of a record', () => {
-  const MINUTE = 60_000;
-
   test('is as long as that of its session, which is in use for longer than ttl', async () => {
     await begin();
     const id = await openSession(endpoint.url);
@@ -569,6 +681,29 @@ describe('the life of a record', () => {
     endpoint.crash();
     endpoint.clock.advance(37.5 * MINUTE);
     expect((await ping(id)).status).toBe(404);
+  });
+
+  test('is told to a store that was away as soon as that is back', async () => {
+    await begin();
+    const id = await openSession(endpoint.url);
+    endpoint.clock.advance(29 * MINUTE);
+    endpoint.store.only = ['touch'];
+    endpoint.store.trouble = 'fails';
+    await (await ping(id)).text();
+    endpoint.store.trouble = undefined;
+    endpoint.clock.advance(5_000);
+    endpoint.clock.advance(20 * MINUTE);
+    expect(await endpoint.store.get(id)).toBeDefined();
+  });
+
+  test('what could not be saved is saved within a quarter of ttl, also when its client has gone', async () => {
+    await begin();
+    const id = await openSession(endpoint.url);
+    endpoint.store.trouble = 'fails';
+    await endpoint.contexts[0]!.state.set('a', 1).catch(() => undefined);
+    endpoint.store.trouble = undefined;
+    endpoint.clock.advance(7.5 * MINUTE);
+    await until('it is saved', async () => (await endpoint.store.get(id))!.data.includes('"a":1'));
   });
 
   test('costs a store that is asked for once in a quarter of ttl, however much the session is used', async () => {
@@ -611,6 +746,24 @@ describe('a session that another process has taken over', () => {
     expect(closed).toEqual(['moved']);
     expect(await call(client, 'list')).toEqual(['old', 'new']);
     expect(await endpoint.store.get(id)).toMatchObject({ epoch: 1 });
+  });
+
+  test('keeps its events when it ends where it was', async () => {
+    const events = memoryEventStore();
+    await begin({ eventStore: events });
+    const session = await RawSession.open(endpoint.url);
+    const old = endpoint.router;
+    const closed: string[] = [];
+    old.sessions.on('closed', (_session, reason) => closed.push(reason));
+    endpoint.router = endpoint.another();
+    const hangUp = new AbortController();
+    const stream = await session.stream(undefined, hangUp.signal);
+    const lastEventId = (await stream.block())!.id!;
+    endpoint.clock.advance(30 * MINUTE);
+    await until('it has ended where it was', () => closed.length > 0);
+    expect(closed).toEqual(['expired']);
+    expect(await events.getStreamIdForEventId(lastEventId)).toBeDefined();
+    hangUp.abort();
   });
 
   test('is not ended by the time to live of where it was', async () => {

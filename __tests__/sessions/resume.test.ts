@@ -191,6 +191,23 @@ describe('a stream that is resumed after a restart (spec 2025-11-25, "Resumabili
   });
 });
 
+test('a call that was answered is not called unknown when its session has only hibernated', async () => {
+  const session = await begin({ hibernateAfter: 60_000 });
+  const lastEventId = await callAndLose(session, 7);
+  gates.get('7')!.resolve();
+  await until('it is settled', () => endpoint.router.sessions.get(session.id)?.requests === 0);
+  const answered = new EventStream(await session.get(lastEventId));
+  const events = [await answered.event(), await answered.event()];
+  await until('nothing holds it', () => {
+    endpoint.clock.advance(1);
+    return endpoint.router.sessions.get(session.id)?.idleMs !== 0;
+  });
+  endpoint.clock.advance(120_000);
+  await until('it hibernates', () => endpoint.router.sessions.get(session.id)?.state === 'hibernated');
+  const again = await session.get(events[1]!.id);
+  expect([again.status, await again.text()]).toEqual([204, '']);
+});
+
 describe('the events of a session', () => {
   test.each(['DELETE', 'the app'])('are purged with it when it only is stored: %s', async (how) => {
     const session = await begin();
@@ -291,7 +308,16 @@ describe('a stream whose events were lost with the process that kept them, as th
     crash();
     for (const foreign of [lastEventId, id!]) expect((await other.get(foreign)).status).toBe(400);
     const prefix = streamPrefix(session.id);
-    for (const forged of [`${prefix}-put_1`, `${prefix}-0.1-`, `${prefix}-7.1-5b375d_1`, `x${prefix}-get_1`, 'x']) {
+    const hex = (text: string): string => `${prefix}-0.1-${Buffer.from(text).toString('hex')}_1`;
+    const junk = [hex('zz'), hex('{'), hex('5'), hex('null'), hex('[{"a":1}]'), hex('[]')];
+    for (const forged of [
+      ...junk,
+      `${prefix}-put_1`,
+      `${prefix}-0.1-`,
+      `${prefix}-7.1-5b375d_1`,
+      `x${prefix}-get_1`,
+      'x',
+    ]) {
       expect((await session.get(forged)).status).toBe(400);
     }
   });

@@ -144,10 +144,12 @@ export class StatefulEndpoint implements Endpoint {
     session.hold();
     try {
       if (session.opening !== undefined) await session.opening;
-      if (session.state === 'closing' || session.state === 'closed') {
-        throw new Refusal(this.#draining && session.stored ? 'draining' : 'sessionNotFound');
-      }
+      if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
       await act();
+    } catch (error) {
+      const gone = error instanceof Refusal && error.reason === 'sessionNotFound';
+      // It ends here because this process does, and the next one has it.
+      throw gone && this.#draining && session.stored ? new Refusal('draining') : error;
     } finally {
       session.release();
     }

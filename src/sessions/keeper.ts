@@ -1,12 +1,20 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { InitializeRequestParams } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../clock.js';
 import { Due, DueQueue } from '../due-queue.js';
+import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents, Events } from '../events.js';
 import type { SessionEventStore } from '../stores/session-event-store.js';
 import { streamPrefix } from '../transport/event-view.js';
 import { LiveRecord, type LiveRecordInit } from './live-record.js';
 import type { Records } from './records.js';
 import type { Session } from './session.js';
+
+/** Bytes of `initialize` params, where they are kept: a record is read and written whole. */
+const MAX_INITIALIZE = 64 * 1024;
+
+/** How soon a store that failed is told again that a session is in use, in ms. */
+const TOUCH_AGAIN = 5_000;
 
 /** What a router that keeps its sessions beyond their servers does so with. */
 export interface KeeperInit {
@@ -29,6 +37,7 @@ export class Keeper {
   readonly #eventStore: KeeperInit['eventStore'];
   readonly #events: Events<CoreEvents>;
   readonly #touched: DueQueue<Session>;
+  readonly #untouched: DueQueue<Session>;
 
   constructor({ records, eventStore, hibernates, touchInterval, clock, events }: KeeperInit) {
     this.records = records;
@@ -36,13 +45,24 @@ export class Keeper {
     this.#events = events;
     this.#eventStore = eventStore;
     this.#touched = new DueQueue(clock, touchInterval, (session) => {
-      if (session.attached) this.#touch(session);
+      if (session.attached || session.record?.dirty === true) this.#touch(session);
     });
+    this.#untouched = new DueQueue(clock, TOUCH_AGAIN, (session) => this.#touch(session));
+  }
+
+  get #keeps(): boolean {
+    return this.records !== undefined || this.#hibernates;
+  }
+
+  /** @throws Refusal `invalidInitialize` for params that are too large to be kept. */
+  checkSize(params: InitializeRequestParams): void {
+    if (!this.#keeps || Buffer.byteLength(JSON.stringify(params)) <= MAX_INITIALIZE) return;
+    throw new Refusal('invalidInitialize', { cause: new Error(`params of more than ${MAX_INITIALIZE} bytes`) });
   }
 
   /** Gives the session a record from here on; undefined when nobody would ever read it. */
   begin(session: Session, init: LiveRecordInit, epoch: number): LiveRecord | undefined {
-    if (this.records === undefined && !this.#hibernates) return undefined;
+    if (!this.#keeps) return undefined;
     session.record = new LiveRecord(init, epoch, this.records, () => void this.#lost(session));
     return session.record;
   }
@@ -61,7 +81,9 @@ export class Keeper {
       session.stored = false;
       throw new TypeError('sessionIdGenerator returned the ID of a session that is stored');
     }
-    this.#touched.add((session.touchDue = new Due(session)));
+    if (session.state === 'initializing') this.#touched.add((session.touchDue = new Due(session)));
+    // Its client hung up meanwhile, and its record may have been removed before it was there.
+    else void this.ended(session, 'failed');
   }
 
   /** Begins the next epoch of a session that hibernated; false when its record is gone, or another node's. */
@@ -86,7 +108,10 @@ export class Keeper {
    */
   destroy(session: Session): Promise<void> | undefined {
     if (!session.stored) return undefined;
-    return this.records?.destroy(session.id).then(() => void (session.stored = false));
+    return this.records?.destroy(session.id).then(() => {
+      session.stored = false;
+      session.destroyed = true;
+    });
   }
 
   /**
@@ -111,10 +136,13 @@ export class Keeper {
         if (session.stored) await records?.release(session.id, session.epoch);
         return;
       }
-      if (session.stored) await records?.destroy(session.id, session.epoch);
-      await this.#purge(session.id);
+      const removed = session.destroyed || (session.stored && (await records?.destroy(session.id, session.epoch)));
+      // A record that is not ours to remove is that of a session which goes on elsewhere, and so do its streams.
+      if (records === undefined || removed === true) await this.#purge(session.id);
     } catch (error) {
       this.#leftBehind(session.id, error);
+    } finally {
+      session.record?.end();
     }
   }
 
@@ -131,7 +159,9 @@ export class Keeper {
     this.#touched.add(session.touchDue);
     session.record?.touch().catch((error: unknown) => {
       // One that was lost is closed for it.
-      if (session.stored) this.#events.emit('failure', 'a session record could not be touched', error, session.id);
+      if (!session.stored || session.touchDue === undefined) return;
+      this.#events.emit('failure', 'a session record could not be touched', error, session.id);
+      if (session.state !== 'closing' && session.state !== 'closed') this.#untouched.add(session.touchDue);
     });
   }
 

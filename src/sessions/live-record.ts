@@ -1,4 +1,9 @@
-import type { InitializeRequestParams, JSONRPCRequest, LoggingLevel } from '@modelcontextprotocol/sdk/types.js';
+import {
+  LoggingLevelSchema,
+  type InitializeRequestParams,
+  type JSONRPCRequest,
+  type LoggingLevel,
+} from '@modelcontextprotocol/sdk/types.js';
 import { Refusal } from '../errors.js';
 import { encodeRecord, type SessionRecord } from './record.js';
 import type { Records } from './records.js';
@@ -27,6 +32,7 @@ export class LiveRecord {
   #logLevel: LoggingLevel | undefined;
   /** Something has changed since the last write that succeeded, or was never written. */
   #dirty = false;
+  #ended = false;
   #writing: Promise<void> | undefined;
   #nextWrite: Promise<void> | undefined;
 
@@ -43,44 +49,54 @@ export class LiveRecord {
     this.#epoch = epoch;
     this.#records = records;
     this.#onLost = onLost;
-    if (records !== undefined) init.state.save = () => this.save();
+    init.state.save = () => this.save();
+  }
+
+  /** Whether something is still to be written. */
+  get dirty(): boolean {
+    return this.#dirty;
+  }
+
+  /** The life that it was made for is over: whoever changes anything of it from now on is told so. */
+  end(): void {
+    this.#ended = true;
   }
 
   /** Writes the record for the first time; what changes meanwhile is written after. False when there is one already. */
   async create(records: Records): Promise<boolean> {
     const creating = records.create(this.#id, this.encode());
-    this.#writing = creating.then(ignore);
-    this.#writing.catch(ignore);
+    this.#writing = handled(creating.then(ignore).finally(() => (this.#writing = undefined)));
     return creating;
   }
 
   /** Takes note of what a settled request has changed; the promise, if there is one, resolves when it is saved. */
   remember({ method, params }: JSONRPCRequest): Promise<void> | undefined {
-    if (method === 'logging/setLevel') this.#logLevel = params?.level as LoggingLevel;
-    else if (method === 'resources/unsubscribe') this.#subscriptions.delete(params?.uri as string);
-    else if (method === 'resources/subscribe') this.#subscribe(params?.uri as string);
-    else return undefined;
+    if (method === 'logging/setLevel') {
+      const level = LoggingLevelSchema.safeParse(params?.level);
+      if (!level.success) return undefined;
+      this.#logLevel = level.data;
+      return this.save();
+    }
+    // A server may answer well to whatever it is asked.
+    if (typeof params?.uri !== 'string') return undefined;
+    if (method === 'resources/subscribe') this.#subscribe(params.uri);
+    else this.#subscriptions.delete(params.uri);
     return this.save();
   }
 
   /**
    * Writes the record as it is. One write is under way at a time; changes that come meanwhile share the next.
    *
-   * Rejects with Refusal `storeUnavailable`, or `sessionNotFound` when the session was ended or taken over elsewhere. Who does
-   * not await it is not told: a rejection that nobody handles would end the process.
+   * Rejects with Refusal `storeUnavailable`, or `sessionNotFound` when the session has ended, hibernates or was taken over
+   * elsewhere. Who does not await it is not told: a rejection that nobody handles would end the process.
    */
   save(): Promise<void> {
     const records = this.#records;
+    if (this.#ended) return handled(Promise.reject(new Refusal('sessionNotFound')));
     if (records === undefined) return Promise.resolve();
     this.#dirty = true;
-    if (this.#nextWrite !== undefined) return this.#nextWrite;
-    const before = this.#writing?.catch(ignore) ?? Promise.resolve();
-    const write = before.then(() => {
-      this.#nextWrite = undefined;
-      return (this.#writing = this.#write(records));
-    });
-    write.catch(ignore);
-    return (this.#nextWrite = write);
+    this.#nextWrite ??= handled(this.#writeNext(records));
+    return this.#nextWrite;
   }
 
   /** Has the record live on, with what could not be written before. Rejects as `save` does. */
@@ -93,7 +109,9 @@ export class LiveRecord {
 
   /** Resolves when nothing is left to be written; rejects as `save` does. */
   async flush(): Promise<void> {
-    if (this.#dirty) await this.save();
+    while (this.#nextWrite !== undefined || this.#writing !== undefined || this.#dirty) {
+      await (this.#nextWrite ?? this.#writing ?? this.save());
+    }
   }
 
   encode(): string {
@@ -111,6 +129,13 @@ export class LiveRecord {
     );
   }
 
+  async #writeNext(records: Records): Promise<void> {
+    await this.#writing?.catch(ignore);
+    this.#nextWrite = undefined;
+    this.#writing = handled(this.#write(records).finally(() => (this.#writing = undefined)));
+    await this.#writing;
+  }
+
   async #write(records: Records): Promise<void> {
     this.#dirty = false;
     try {
@@ -122,7 +147,7 @@ export class LiveRecord {
   }
 
   #lose(): never {
-    this.#onLost();
+    if (!this.#ended) this.#onLost();
     throw new Refusal('sessionNotFound');
   }
 
@@ -130,4 +155,9 @@ export class LiveRecord {
     const size = [...this.#subscriptions, uri].reduce((sum, each) => sum + Buffer.byteLength(each), 0);
     if (size <= MAX_SUBSCRIPTIONS) this.#subscriptions.add(uri);
   }
+}
+
+function handled(promise: Promise<void>): Promise<void> {
+  promise.catch(ignore);
+  return promise;
 }

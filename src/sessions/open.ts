@@ -51,6 +51,7 @@ export type Opened =
  */
 export async function openSession(opener: Opener, call: InitializeCall): Promise<Opened> {
   const { registry, keeper, transports } = opener;
+  keeper.checkSize(call.params);
   const context = new FactoryContext({
     sessionId: opener.sessionIdGenerator(),
     principal: call.principal,
@@ -111,6 +112,7 @@ export async function bringUp<T>(
   const transport = new HttpTransport({
     sessionId: session.id,
     epoch: context.epoch,
+    firstEpoch: session.firstEpoch,
     eventStore,
     context: transports,
     owner: session,

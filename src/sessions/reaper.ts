@@ -4,6 +4,9 @@ import { ORPHAN_CAUSES, type OrphanCause } from '../events.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Session } from './session.js';
 
+/** What the reaper waits for. */
+export type Delays = Pick<ResolvedOptions, 'orphanAfter' | 'hibernateAfter' | 'ttl' | 'orphanTtl' | 'maxLifetime'>;
+
 /** What the reaper asks for when a session's time has come. */
 export interface ReaperActions {
   orphan(session: Session): void;
@@ -32,13 +35,7 @@ export class Reaper {
 
   constructor(
     clock: Clock,
-    {
-      orphanAfter,
-      hibernateAfter,
-      ttl,
-      orphanTtl,
-      maxLifetime,
-    }: Pick<ResolvedOptions, 'orphanAfter' | 'hibernateAfter' | 'ttl' | 'orphanTtl' | 'maxLifetime'>,
+    { orphanAfter, hibernateAfter, ttl, orphanTtl, maxLifetime }: Delays,
     actions: ReaperActions,
   ) {
     const asleepAfter = hibernateAfter === undefined ? Infinity : orphanAfter + hibernateAfter;

@@ -1,5 +1,6 @@
 import {
   InitializeRequestParamsSchema,
+  LATEST_PROTOCOL_VERSION,
   LoggingLevelSchema,
   SUPPORTED_PROTOCOL_VERSIONS,
   type InitializeRequestParams,
@@ -30,6 +31,11 @@ export class UnreadableRecord extends Error {
   override readonly name = 'UnreadableRecord';
 }
 
+/** A record that a newer router wrote, which may be running beside this one: it is not for this one to remove. */
+export class NewerRecord extends Error {
+  override readonly name = 'NewerRecord';
+}
+
 /** @param state - A JSON object. */
 export function encodeRecord(record: Omit<SessionRecord, 'state'>, state: string): string {
   const { subscriptions } = record;
@@ -43,12 +49,14 @@ export function encodeRecord(record: Omit<SessionRecord, 'state'>, state: string
 
 /**
  * @param id - The session that the record was found under.
- * @throws UnreadableRecord for what is no record of that session, or was written in another format or for a protocol
- * version that the SDK does not support (any longer).
+ * @throws UnreadableRecord for what is no record of that session, or was written for a protocol version that the SDK does no
+ * longer support.
+ * @throws NewerRecord for one in a later format, or for a protocol version that the SDK does not support yet.
  */
 export function decodeRecord(text: string, id: string): SessionRecord {
   const read = parsed(text);
-  if (read.v !== FORMAT) throw new UnreadableRecord(`the record is of another format: ${String(read.v)}`);
+  if (typeof read.v === 'number' && read.v > FORMAT) throw new NewerRecord(`the record is of format ${read.v}`);
+  if (read.v !== FORMAT) throw new UnreadableRecord(`the record is of no known format: ${String(read.v)}`);
   const { principal, protocolVersion, openedAt, subscriptions = [], state = {} } = read;
   const logLevel = LoggingLevelSchema.optional().safeParse(read.logLevel);
   if (
@@ -64,7 +72,8 @@ export function decodeRecord(text: string, id: string): SessionRecord {
     throw new UnreadableRecord('the record is not one of this session');
   }
   if (!SUPPORTED_PROTOCOL_VERSIONS.includes(protocolVersion)) {
-    throw new UnreadableRecord(`its protocol version is no longer supported: ${protocolVersion}`);
+    const message = `its protocol version is not supported: ${protocolVersion}`;
+    throw protocolVersion > LATEST_PROTOCOL_VERSION ? new NewerRecord(message) : new UnreadableRecord(message);
   }
   return {
     id,

@@ -5,23 +5,13 @@ import type { ResolvedOptions } from '../options.js';
 import type { ServerBuilder } from './build.js';
 import type { FactoryContext } from './context.js';
 import type { Keeper } from './keeper.js';
-import { Reaper, type ReaperActions } from './reaper.js';
+import { Reaper, type Delays, type ReaperActions } from './reaper.js';
 import { isVisibleAscii } from './session-ids.js';
 import { SessionIndex } from './session-index.js';
 import { Session, type SessionHome } from './session.js';
 import { UnderWay } from './under-way.js';
 
-type Limits = Pick<
-  ResolvedOptions,
-  | 'ttl'
-  | 'orphanAfter'
-  | 'hibernateAfter'
-  | 'orphanTtl'
-  | 'maxLifetime'
-  | 'maxSessions'
-  | 'maxSessionsPerPrincipal'
-  | 'clock'
->;
+type Limits = Delays & Pick<ResolvedOptions, 'maxSessions' | 'maxSessionsPerPrincipal' | 'clock'>;
 
 /**
  * All sessions of a router, and the only place where a session changes its state:
@@ -113,8 +103,7 @@ export class Registry implements SessionHome, ReaperActions {
   activate(session: Session): void {
     this.#initializing -= 1;
     session.state = 'active';
-    session.opening = undefined;
-    session.abandon = undefined;
+    session.opening = session.abandon = undefined;
     session.openedAt = this.clock.now();
     session.idleSince = session.openedAt;
     this.#reaper.opened(session);
@@ -135,8 +124,8 @@ export class Registry implements SessionHome, ReaperActions {
       session.orphanCause = session.asleep = undefined;
     }
     session.state = 'active';
-    session.opening = undefined;
-    session.abandon = undefined;
+    session.opening = session.abandon = undefined;
+    if (session.retiring) session.transport?.stopStandalone('sessionNotFound');
     if (session.attached) this.#keeper.attached(session);
     else this.#reaper.detached(session);
     this.#events.emit('restored', session.info(), before);
@@ -210,7 +199,7 @@ export class Registry implements SessionHome, ReaperActions {
 
   closedByServer(session: Session): void {
     session.abandon?.(new Error('The server closed its transport while the session was being opened'));
-    if (session.state === 'hibernated') return;
+    if (session.state === 'hibernated') return this.#closeOnceAwake(session);
     void this.close(session, 'deleted');
   }
 
@@ -226,7 +215,7 @@ export class Registry implements SessionHome, ReaperActions {
   /** Nobody comes for it: its server is closed, and only its record kept. */
   hibernate(session: Session): void {
     this.#reaper.resting(session, session.causeIfOrphaned);
-    void this.#track(this.#hibernate(session));
+    void this.#hibernate(session);
   }
 
   expire(session: Session): void {
@@ -255,6 +244,14 @@ export class Registry implements SessionHome, ReaperActions {
   #remove(session: Session): void {
     this.#reaper.removed(session);
     this.#sessions.delete(session);
+  }
+
+  /** The server of a session that is being woken closed itself: that has failed, or it has just not been told yet. */
+  #closeOnceAwake(session: Session): void {
+    session.opening?.then(
+      () => void this.close(session, 'deleted'),
+      () => undefined,
+    );
   }
 
   async #giveUp(session: Session, reason: CloseReason): Promise<void> {
@@ -287,7 +284,7 @@ export class Registry implements SessionHome, ReaperActions {
     this.#events.emit('hibernated', before);
     void transport?.close();
     life.end();
-    if (server !== undefined) await this.#builder.close(server);
+    if (server !== undefined) await this.#track(this.#builder.close(server));
   }
 
   async #closeServer(session: Session, reason: CloseReason): Promise<void> {

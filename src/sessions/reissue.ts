@@ -13,6 +13,8 @@ const UNCLAIMED_SHARE = 0.1;
 interface Issue {
   readonly key: string;
   readonly session: Promise<Session | undefined>;
+  /** The session once it is open; null when there is none. */
+  opened: Session | null | undefined;
 }
 
 /** Opens a new session in place of one that is gone, for a client that adopts the ID which a 404 carries. */
@@ -47,9 +49,12 @@ export class Reissuer {
   }
 
   #issue(key: string, version: string, caller: Caller): Issue | undefined {
+    if (this.#issued.size >= this.#most) this.#forgetClaimed();
     // Nobody is evicted for one whose client may never come for it.
     if (this.#issued.size >= this.#most || !this.#opener.registry.hasRoom(caller.principal)) return undefined;
-    const issue: Issue = { key, session: this.#open(version, caller) };
+    const session = this.#open(version, caller);
+    const issue: Issue = { key, session, opened: undefined };
+    void session.then((opened) => (issue.opened = opened ?? null));
     this.#issued.set(key, issue);
     this.#unclaimed.add(new Due(issue));
     return issue;
@@ -72,8 +77,15 @@ export class Reissuer {
     }
   }
 
+  /** Those that were adopted, or came to nothing, wait for nobody. */
+  #forgetClaimed(): void {
+    for (const { key, opened } of this.#issued.values()) {
+      if (opened === null || opened?.used === true) this.#issued.delete(key);
+    }
+  }
+
   async #expire(issue: Issue): Promise<void> {
-    this.#issued.delete(issue.key);
+    if (this.#issued.get(issue.key) === issue) this.#issued.delete(issue.key);
     const session = await issue.session;
     if (session?.used === false) await this.#opener.registry.close(session, 'expired');
   }

@@ -6,7 +6,7 @@ import type { StoredRecord } from '../stores/session-store.js';
 import type { HttpTransport } from '../transport/transport.js';
 import { FactoryContext } from './context.js';
 import { bringUp, locked, type Caller, type Opener } from './open.js';
-import { decodeRecord, UnreadableRecord, type SessionRecord } from './record.js';
+import { decodeRecord, NewerRecord, UnreadableRecord, type SessionRecord } from './record.js';
 import type { Records } from './records.js';
 import type { Session } from './session.js';
 import { State } from './state.js';
@@ -81,12 +81,17 @@ export class Restorer {
     if (stored === undefined) return false;
     const record = await this.#read(records, id, stored);
     if (record === undefined || record.principal !== principal) return false;
-    return this.#opener.keeper.discard(id);
+    return this.destroy(id);
   }
 
   /** Ends a session that is not here, whoever's it is. False when there is none of that ID. */
   async destroy(id: string): Promise<boolean> {
-    return this.mayRestore(id) && this.#opener.keeper.discard(id);
+    if (!this.mayRestore(id)) return false;
+    const removed = await this.#opener.keeper.discard(id);
+    // A request may have restored it meanwhile.
+    const here = this.#opener.registry.get(id);
+    if (here !== undefined) void this.#opener.registry.close(here, 'deleted');
+    return removed;
   }
 
   async #restore(records: Records, id: string, caller: Caller): Promise<Session | undefined> {
@@ -170,15 +175,18 @@ export class Restorer {
       throw new UnreadableRecord(`its server no longer speaks its protocol version: ${protocolVersion}`);
     }
     transport.tell({ jsonrpc: '2.0', method: 'notifications/initialized' }, extra);
-    const repeat = async (method: string, params: Record<string, unknown>): Promise<void> => {
-      const answer = await transport.ask({ jsonrpc: '2.0', id: method, method, params }, extra);
+    const repeat = async (method: string, params: Record<string, unknown>, id = method): Promise<void> => {
+      const answer = await transport.ask({ jsonrpc: '2.0', id, method, params }, extra);
       if ('error' in answer) {
         const error = new Error(answer.error.message);
         this.#events.emit('failure', `a restored server refuses ${method}`, error, record.id);
       }
     };
     if (logLevel !== undefined) await repeat('logging/setLevel', { level: logLevel });
-    for (const uri of subscriptions) await repeat('resources/subscribe', { uri });
+    // All at once, as one after the other they might take longer than there is time.
+    await Promise.all(
+      subscriptions.map((uri, n) => repeat('resources/subscribe', { uri }, `resources/subscribe ${n}`)),
+    );
   }
 
   /** Undefined for a record that can never be restored; it is removed then. */
@@ -188,6 +196,7 @@ export class Restorer {
       if (wallTime(this.#opener.registry.clock) - record.openedAt < this.#maxLifetime) return record;
       await records.destroy(id, stored.epoch);
     } catch (error) {
+      if (error instanceof NewerRecord) throw new Refusal('restoreFailed', { cause: error });
       if (!(error instanceof UnreadableRecord)) throw error;
       this.#unrestorable(error, id);
       await records.destroy(id, stored.epoch);

@@ -47,6 +47,10 @@ export class Session implements TransportOwner {
   asleep: string | undefined;
   /** Whether the store has its record, in this epoch. */
   stored = false;
+  /** Whether its record was removed for good, and nothing that it leaves behind is of use to anyone. */
+  destroyed = false;
+  /** The epoch in which this process got it: what ran in those before died with another process. */
+  readonly firstEpoch: number;
   /** The next time to look whether its record must be touched. */
   touchDue: Due<Session> | undefined;
   /** Agreed on when it was opened. */
@@ -68,6 +72,7 @@ export class Session implements TransportOwner {
     this.clientInfo = context.clientInfo;
     this.life = context.life;
     this.epoch = context.epoch;
+    this.firstEpoch = context.epoch;
     this.#home = home;
     this.openedAt = home.clock.now();
     this.idleSince = this.openedAt;
@@ -82,6 +87,7 @@ export class Session implements TransportOwner {
 
   /** A life that was begun was not to be, and all that was only for it is let go of. */
   end(): void {
+    this.record?.end();
     this.#transport = this.server = this.record = undefined;
   }
 

@@ -77,7 +77,10 @@ export class Sessions {
   }
 
   async #end(session: Session): Promise<void> {
+    const wasOpening = session.opening !== undefined;
     const { cleanUp } = await this.#registry.terminate(session);
     await cleanUp;
+    // Given up while it was restored or woken, it may have left its record.
+    if (wasOpening) await this.#destroyStored(session.id);
   }
 }

@@ -43,6 +43,8 @@ export interface TransportInit {
   /** Undefined when stateless. */
   readonly sessionId: string | undefined;
   readonly epoch: number;
+  /** The epoch in which this process got the session. Default: `epoch`. */
+  readonly firstEpoch?: number;
   readonly eventStore: EventStore | undefined;
   readonly context: TransportContext;
   readonly owner: TransportOwner;

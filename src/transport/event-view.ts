@@ -41,22 +41,26 @@ export class EventView {
   readonly #store: EventStore;
   readonly #prefix: string;
   readonly #epoch: number;
+  readonly #firstEpoch: number;
   readonly #clock: Clock;
   readonly #onFailure: (what: string, error: unknown) => void;
   #streams = 0;
   /** The store is given no events until then, by the router's clock. */
   #pausedUntil = 0;
 
+  /** @param firstEpoch - The epoch in which this process got the session: what ran in those before died with another. */
   constructor(
     store: EventStore,
     sessionId: string,
     epoch: number,
     clock: Clock,
     onFailure: (what: string, error: unknown) => void,
+    firstEpoch = epoch,
   ) {
     this.#store = store;
     this.#prefix = streamPrefix(sessionId);
     this.#epoch = epoch;
+    this.#firstEpoch = firstEpoch;
     this.#clock = clock;
     this.#onFailure = onFailure;
     this.standaloneId = `${this.#prefix}-get`;
@@ -69,19 +73,19 @@ export class EventView {
     return `${this.#prefix}-${this.#epoch}.${this.#streams}-${ids.length > MAX_REQUESTS ? '' : ids}`;
   }
 
-  /** The requests of a stream that was begun in an earlier life of the session, which ended with all that ran in it. */
+  /** The requests of a stream that was begun in a process before this one, which died with all that ran in it. */
   lostRequests(streamId: string): readonly RequestId[] {
     const [, epoch, ids] = /^(\d+)\.\d+-([0-9a-f]+)$/.exec(streamId.slice(this.#prefix.length + 1)) ?? [];
-    if (ids === undefined || Number(epoch) >= this.#epoch) return [];
-    return JSON.parse(Buffer.from(ids, 'hex').toString()) as RequestId[];
+    if (ids === undefined || Number(epoch) >= this.#firstEpoch) return [];
+    return requestIds(Buffer.from(ids, 'hex').toString());
   }
 
   /**
-   * The stream of an event that the store does not know, where it may have been lost with an earlier life of the session and
-   * its ID begins with that of its stream, as in most stores.
+   * The stream of an event that the store does not know, where it may have been lost with the process before this one and its
+   * ID begins with that of its stream, as in most stores.
    */
   lostStreamOf(eventId: string): string | undefined {
-    if (this.#epoch === 0 || !this.#owns(eventId)) return undefined;
+    if (this.#firstEpoch === 0 || !this.#owns(eventId)) return undefined;
     const [rest] = /^(get|\d+\.\d+-[0-9a-f]*)/.exec(eventId.slice(this.#prefix.length + 1)) ?? [];
     return rest === undefined ? undefined : `${this.#prefix}-${rest}`;
   }
@@ -154,6 +158,16 @@ export class EventView {
 
   #owns(streamId: string | undefined): streamId is string {
     return typeof streamId === 'string' && streamId.startsWith(`${this.#prefix}-`);
+  }
+}
+
+/** What a client hands in as part of an event's ID may be anything. */
+function requestIds(json: string): readonly RequestId[] {
+  try {
+    const ids: unknown = JSON.parse(json);
+    return Array.isArray(ids) ? ids.filter((id) => typeof id === 'string' || typeof id === 'number') : [];
+  } catch {
+    return [];
   }
 }
 

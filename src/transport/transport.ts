@@ -47,16 +47,15 @@ export class HttpTransport implements Transport, TransportSide {
   #started = false;
   #closed = false;
 
-  constructor({ sessionId, epoch, eventStore, context, owner }: TransportInit) {
+  constructor({ sessionId, epoch, firstEpoch = epoch, eventStore, context, owner }: TransportInit) {
     this.sessionId = sessionId;
     this.context = context;
     this.owner = owner;
     this.#pending = new PendingRequests(this);
     this.#ids = new EpochIds(epoch);
     if (eventStore !== undefined && sessionId !== undefined) {
-      this.#view = new EventView(eventStore, sessionId, epoch, context.clock, (what, error) =>
-        context.events.emit('failure', what, error, sessionId),
-      );
+      const onFailure = (what: string, error: unknown): void => context.events.emit('failure', what, error, sessionId);
+      this.#view = new EventView(eventStore, sessionId, epoch, context.clock, onFailure, firstEpoch);
     }
     this.#standalone = new StandaloneStream(this, this.#view);
   }
@@ -99,6 +98,7 @@ export class HttpTransport implements Transport, TransportSide {
 
   /** The session is open: from here on every answer is its client's. */
   opened(): void {
+    if (this.#closed) throw new Error('The server closed itself while it was being connected');
     this.#own = undefined;
   }
 
