@@ -38,8 +38,16 @@ const partRows = (run, part) => [
   [`command${part}`, `\`${run.command.replace(/ --out \S+/, '')}\``],
 ];
 
-function method({ sizes }) {
-  return `Each number is the median of ${sizes.rounds} rounds, with the least and the most in brackets. Rounds are interleaved (A B C A B
+/** How many rounds; of parts that differ, each with its number. */
+function roundsOf(runs) {
+  const [first, ...others] = runs.map(({ sizes }) => sizes.rounds);
+  if (others.every((rounds) => rounds === first)) return `${first} rounds`;
+  return `the rounds of its part (${runs.map(({ sizes }, index) => `${sizes.rounds} in part ${index + 1}`).join(', ')})`;
+}
+
+function method(runs) {
+  const { sizes } = runs.at(-1);
+  return `Each number is the median of ${roundsOf(runs)}, with the least and the most in brackets. Rounds are interleaved (A B C A B
 C …), and a ratio is one of two numbers of the same round; the base is the SDK v1 wiring over Express in SSE, plain, with
 \`app.listen\`. In each round a contender has a process of its own, works for ${sizes.warmMs / 1000} s unmeasured and for ${sizes.measureMs / 1000} s
 measured. CPU is that of all the contender's threads. The load comes from another process, which checks every answer: status, request
@@ -120,7 +128,7 @@ export function resultsPage({ figures, runs, works, plots }) {
     '# Results',
     'Written by `npm run bench`; nothing here is typed by hand.',
     machine(runs),
-    method(runs.at(-1)),
+    method(runs),
     '## Targets',
     'Ratios to the SDK v1 wiring over Express in SSE, plain, of the same run, unless a row says otherwise.',
     targetTable(figures, [aheadRow(found)]),
