@@ -17,3 +17,16 @@ export const systemClock: Clock = {
 };
 
 export const wallTime = (clock: Clock): number => clock.wallTime?.() ?? Date.now();
+
+/** What the promise comes to, or a rejection with what `late` gives when that takes longer than `ms`. */
+export async function inTime<T>(clock: Clock, ms: number, promise: Promise<T>, late: () => Error): Promise<T> {
+  let timer: unknown;
+  const over = new Promise<never>((_, reject) => {
+    timer = clock.setTimeout(() => reject(late()), ms);
+  });
+  try {
+    return await Promise.race([promise, over]);
+  } finally {
+    clock.clearTimeout(timer);
+  }
+}

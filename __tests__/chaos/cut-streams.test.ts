@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { streamPrefix } from '../../src/transport/event-view.js';
+import { sessionHash } from '../../src/stores/stream-session.js';
 import { EventStream, type Block } from '../support/event-stream.js';
 import { FaultProxy } from '../support/fault-proxy.js';
 import { RawSession } from '../support/raw-session.js';
@@ -154,7 +154,7 @@ interface ReadEnd {
 
 /** What Redis holds of a session, by stream: all events that have a message. */
 async function storedOf({ id }: RawSession): Promise<Map<string, Event[]>> {
-  const prefix = streamPrefix(id);
+  const prefix = sessionHash(id);
   const entries = (await asked.ask('XRANGE', `mcp:{${prefix}}:events`, '-', '+')) as [string, string[]][];
   const stored = new Map<string, Event[]>();
   for (const [entryId, [, rest, , json]] of entries) {
@@ -219,7 +219,7 @@ test(
     await until('no event is on its way into the store', async () => (await busy()) === 0);
     // Nothing more comes now, and the standalone streams bring what is left of it.
     const stored = await Promise.all(readers.map(({ session }) => storedOf(session)));
-    const standalone = ({ session }: Reader): string => `${streamPrefix(session.id)}-get`;
+    const standalone = ({ session }: Reader): string => `${sessionHash(session.id)}-get`;
     const caughtUp = (reader: Reader, n: number): boolean =>
       (reader.received.get(standalone(reader))?.length ?? 0) >= stored[n]!.get(standalone(reader))!.length;
     const deadline = performance.now() + 20_000;

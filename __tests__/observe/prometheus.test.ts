@@ -1,7 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CoreEvents, Events } from '../../src/events.js';
@@ -10,6 +9,7 @@ import { startApp, type StartedApp } from '../example-app/start.js';
 import { ensureDebianTool } from '../support/debian.js';
 import { openSession } from '../support/harness.js';
 import { sessionInfo } from '../support/session-info.js';
+import { freePort } from '../support/free-port.js';
 
 /** Of each state some, so that no query gives the right number by chance. */
 const ACTIVE = 3;
@@ -51,15 +51,6 @@ async function promtoolSays(text: string): Promise<{ said: string; code: unknown
   promtool.stdin!.end(text);
   const [code] = await once(promtool, 'close');
   return { said, code };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** The value of an instant query that has one result; undefined while it has none, or Prometheus does not answer yet. */

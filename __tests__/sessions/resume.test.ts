@@ -2,7 +2,8 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import fc from 'fast-check';
 import type { McpRouterOptions, ServerContext } from '../../src/index.js';
 import { memoryEventStore, type SessionEventStore } from '../../src/stores/index.js';
-import { EventView, streamPrefix } from '../../src/transport/event-view.js';
+import { sessionHash } from '../../src/stores/stream-session.js';
+import { EventView } from '../../src/transport/event-view.js';
 import { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { messagesOf } from '../support/harness.js';
@@ -230,7 +231,7 @@ describe('the events of a session', () => {
     else if (how === 'the app') await endpoint.router.sessions.close(session.id);
     else endpoint.clock.advance(1_800_000);
     await until('they are gone', async () => (await events.getStreamIdForEventId?.(lastEventId)) === undefined);
-    if (how !== 'expiry') expect(await events.getStreamIdForEventId?.(others)).toContain(streamPrefix(other.id));
+    if (how !== 'expiry') expect(await events.getStreamIdForEventId?.(others)).toContain(sessionHash(other.id));
   });
 
   test('are kept when the process ends in peace, for the next one', async () => {
@@ -307,7 +308,7 @@ describe('a stream whose events were lost with the process that kept them, as th
     const other = await RawSession.open(endpoint.url);
     crash();
     for (const foreign of [lastEventId, id!]) expect((await other.get(foreign)).status).toBe(400);
-    const prefix = streamPrefix(session.id);
+    const prefix = sessionHash(session.id);
     const hex = (text: string): string => `${prefix}-0.1-${Buffer.from(text).toString('hex')}_1`;
     const junk = [hex('zz'), hex('{'), hex('5'), hex('null'), hex('[{"a":1}]'), hex('[]')];
     for (const forged of [
@@ -324,6 +325,6 @@ describe('a stream whose events were lost with the process that kept them, as th
 
   test('is 400 in the life that it began in: what is no longer kept is no longer kept', async () => {
     const session = await begin();
-    expect((await session.get(`${streamPrefix(session.id)}-get_1`)).status).toBe(400);
+    expect((await session.get(`${sessionHash(session.id)}-get_1`)).status).toBe(400);
   });
 });

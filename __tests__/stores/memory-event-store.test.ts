@@ -6,32 +6,12 @@ import {
   type MemoryEventStoreOptions,
 } from '../../src/stores/memory-event-store.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { notification, replay } from '../support/event-stores.js';
 
 /** What `maxBytes` counts for an event beside its JSON text. */
 const OVERHEAD = 544;
 
 const bytesOf = (message: JSONRPCMessage): number => Buffer.byteLength(JSON.stringify(message)) + OVERHEAD;
-
-const notification = (text: string): JSONRPCMessage => ({
-  jsonrpc: '2.0',
-  method: 'notifications/message',
-  params: { text },
-});
-
-interface Replayed {
-  readonly id: string;
-  readonly message: JSONRPCMessage;
-}
-
-async function replay(store: MemoryEventStore, lastEventId: string): Promise<{ streamId: string; events: Replayed[] }> {
-  const events: Replayed[] = [];
-  const streamId = await store.replayEventsAfter(lastEventId, {
-    send: async (id, message) => {
-      events.push({ id, message });
-    },
-  });
-  return { streamId, events };
-}
 
 // Stream IDs may be anything: with the separator of event IDs in them, empty, or a name that objects have.
 const STREAMS = ['a', 'a_1', '', '_', '__proto__', '0f3e-0.1', '0f3e-0.2', '-', 'a-b-c'];

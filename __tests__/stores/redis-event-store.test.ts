@@ -10,29 +10,9 @@ import type { SessionEventStore } from '../../src/stores/session-event-store.js'
 import { REDIS_CLIENTS, connectCluster, connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
+import { notification, replay } from '../support/event-stores.js';
 
 type Store = Required<SessionEventStore>;
-
-const notification = (text: string): JSONRPCMessage => ({
-  jsonrpc: '2.0',
-  method: 'notifications/message',
-  params: { text },
-});
-
-interface Replayed {
-  readonly id: string;
-  readonly message: JSONRPCMessage;
-}
-
-async function replay(store: Store, lastEventId: string): Promise<{ streamId: string; events: Replayed[] }> {
-  const events: Replayed[] = [];
-  const streamId = await store.replayEventsAfter(lastEventId, {
-    send: async (id, message) => {
-      events.push({ id, message });
-    },
-  });
-  return { streamId, events };
-}
 
 /** The entry of an event in its Redis Stream, and when that was, by Redis' clock. */
 const entryOf = (eventId: string): string => eventId.slice(eventId.lastIndexOf('_') + 1);

@@ -1,4 +1,5 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { memoryEventStore } from '../../src/index.js';
 
 /** An event store in memory, of which the test does some of the methods itself. */
@@ -10,4 +11,29 @@ export function storeWith(own: (inner: Required<EventStore>) => Partial<EventSto
     replayEventsAfter: (lastEventId, to) => inner.replayEventsAfter(lastEventId, to),
     ...own(inner),
   };
+}
+
+export const notification = (text: string): JSONRPCMessage => ({
+  jsonrpc: '2.0',
+  method: 'notifications/message',
+  params: { text },
+});
+
+/** An event as a store gave it out. */
+interface Replayed {
+  readonly id: string;
+  readonly message: JSONRPCMessage;
+}
+
+export async function replay(
+  store: EventStore,
+  lastEventId: string,
+): Promise<{ streamId: string; events: Replayed[] }> {
+  const events: Replayed[] = [];
+  const streamId = await store.replayEventsAfter(lastEventId, {
+    send: async (id, message) => {
+      events.push({ id, message });
+    },
+  });
+  return { streamId, events };
 }

@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureDebianTool } from './debian.js';
 import { until } from './waiting.js';
+import { freePort } from './free-port.js';
 
 export interface RedisServerInit {
   /** Writes every command to the disk before it answers, so that a restart after a kill finds all of it. Default: keeps nothing. */
@@ -113,15 +114,6 @@ export class RedisServer {
     await once(socket, 'close');
     return answer;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** A process that waits for this one to end, however it ends, and then ends the other and removes its folder. */

@@ -1,5 +1,5 @@
-import { Refusal } from '../errors.js';
 import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal } from '../errors.js';
 import { rejectReason, type CoreEvents, type Events } from '../events.js';
 import { openSession, type Caller, type Opened, type Opener } from '../sessions/open.js';
 import type { Registry } from '../sessions/registry.js';

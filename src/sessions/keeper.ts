@@ -5,7 +5,7 @@ import { Due, DueQueue } from '../due-queue.js';
 import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents, Events } from '../events.js';
 import type { SessionEventStore } from '../stores/session-event-store.js';
-import { streamPrefix } from '../transport/event-view.js';
+import { sessionHash } from '../stores/stream-session.js';
 import { LiveRecord, type LiveRecordInit } from './live-record.js';
 import type { Records } from './records.js';
 import type { Session } from './session.js';
@@ -147,7 +147,7 @@ export class Keeper {
   }
 
   async #purge(id: string): Promise<void> {
-    await this.#eventStore?.purge?.(streamPrefix(id));
+    await this.#eventStore?.purge?.(sessionHash(id));
   }
 
   #leftBehind(id: string, error: unknown): void {

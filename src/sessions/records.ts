@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import { inTime, type Clock } from '../clock.js';
 import { Refusal } from '../errors.js';
 import type { SessionStore, StoredRecord } from '../stores/session-store.js';
 
@@ -66,19 +66,11 @@ export class Records {
   }
 
   async #ask<T>(what: string, ask: (store: SessionStore) => Promise<T>): Promise<T> {
-    let timer: unknown;
-    const late = new Promise<never>((_, reject) => {
-      timer = this.#clock.setTimeout(
-        () => reject(new Error(`the session store did not answer ${what} in time`)),
-        STORE_TIMEOUT,
-      );
-    });
     try {
-      return await Promise.race([ask(this.#store), late]);
+      const late = (): Error => new Error(`the session store did not answer ${what} in time`);
+      return await inTime(this.#clock, STORE_TIMEOUT, ask(this.#store), late);
     } catch (cause) {
       throw new Refusal('storeUnavailable', { cause });
-    } finally {
-      this.#clock.clearTimeout(timer);
     }
   }
 }

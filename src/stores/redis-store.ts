@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { notAReply, openRedis, Script, type RedisOptions, type SendCommand } from './redis-client.js';
 import type { SessionStore, StoredRecord } from './session-store.js';
+import { sessionHash } from './stream-session.js';
 
 /** Options of {@link redisStore}. `undefined` is the same as leaving the key out. */
 export type RedisStoreOptions = RedisOptions;
@@ -110,7 +110,7 @@ class RedisStore implements Required<SessionStore> {
 
   /** The hash is the one that begins the router's stream IDs, so that the session's events lie beside its record. */
   #key(id: string): string {
-    return `${this.#prefix}{${createHash('sha256').update(id).digest('hex').slice(0, 32)}}:session`;
+    return `${this.#prefix}{${sessionHash(id)}}:session`;
   }
 }
 

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
-import type { Clock } from '../clock.js';
+import { inTime, type Clock } from '../clock.js';
+import { sessionHash } from '../stores/stream-session.js';
 
 /** An event as it was sent, or would have been. */
 export interface StoredEvent {
@@ -22,11 +22,6 @@ const STORE_PAUSE = 60_000;
 
 /** Characters that the requests' IDs may take in a stream's ID, which is part of what many a store gives as event ID. */
 const MAX_REQUESTS = 1024;
-
-/** How the IDs of all streams of a session begin: never with the session's ID itself, by which anyone could act in it. */
-export function streamPrefix(sessionId: string): string {
-  return createHash('sha256').update(sessionId).digest('hex').slice(0, 32);
-}
 
 /**
  * One session's view of an event store that many sessions share.
@@ -58,7 +53,7 @@ export class EventView {
     firstEpoch = epoch,
   ) {
     this.#store = store;
-    this.#prefix = streamPrefix(sessionId);
+    this.#prefix = sessionHash(sessionId);
     this.#epoch = epoch;
     this.#firstEpoch = firstEpoch;
     this.#clock = clock;
@@ -138,22 +133,14 @@ export class EventView {
     return replayed === streamId ? events : undefined;
   }
 
-  async #inTime<T>(ask: () => Promise<T>): Promise<T> {
-    let timer: unknown;
+  #inTime<T>(ask: () => Promise<T>): Promise<T> {
     const asked = ask();
-    const late = new Promise<never>((_, reject) => {
-      timer = this.#clock.setTimeout(() => {
-        this.#pausedUntil = this.#clock.now() + STORE_PAUSE;
-        const answered = (): void => void (this.#pausedUntil = 0);
-        asked.then(answered, answered);
-        reject(new Error('the event store did not answer in time'));
-      }, STORE_TIMEOUT);
+    return inTime(this.#clock, STORE_TIMEOUT, asked, () => {
+      this.#pausedUntil = this.#clock.now() + STORE_PAUSE;
+      const answered = (): void => void (this.#pausedUntil = 0);
+      asked.then(answered, answered);
+      return new Error('the event store did not answer in time');
     });
-    try {
-      return await Promise.race([asked, late]);
-    } finally {
-      this.#clock.clearTimeout(timer);
-    }
   }
 
   #owns(streamId: string | undefined): streamId is string {
