@@ -35,14 +35,15 @@ interface Place {
 /**
  * Returns the ID of the entry, which in a stream that begins here has its count begin anywhere: entries of the same millisecond
  * from before a purge must not be taken for this one. Out go the oldest, past the number and the age by Redis' clock; exactly
- * those, as bounds are to mean what they say.
+ * those, as bounds are to mean what they say. The age counts from the new entry's ID: Redis 7.0 reads its clock anew for each command
+ * of a script.
  */
 const APPEND = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local id = redis.call('EXISTS', KEYS[1]) == 1 and '*' or string.format('%d-%d', now, ARGV[3])
 id = redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[1], id, 's', ARGV[4], 'm', ARGV[5])
-redis.call('XTRIM', KEYS[1], 'MINID', string.format('%d', now - ARGV[2]))
+redis.call('XTRIM', KEYS[1], 'MINID', string.format('%d', string.match(id, '%d+') - ARGV[2]))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return id`;
 
