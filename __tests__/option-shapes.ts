@@ -85,6 +85,21 @@ const ORIGINS = [
   '',
   7,
 ];
+const REDIS = { sendCommand: () => Promise.reject(new Error('no Redis')) };
+const SECRET = 'a secret of no less than 32 bytes';
+/** What is in the options of a cluster is told apart in a test of its own. */
+const cluster: Shape = {
+  accepts: (value) => isObject(value) && Reflect.get(value, 'secret') === SECRET,
+  near: fc.constantFrom(
+    { redis: REDIS, secret: SECRET },
+    { redis: REDIS, secret: 'too short' },
+    {},
+    7,
+    'redis',
+    null,
+    [],
+  ),
+};
 const LOGGER = ['info', 'warn', 'error', 'child', 'isLevelEnabled'];
 
 /** By option. */
@@ -112,6 +127,7 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   maxStreamBuffer: count,
   eventStore: having('storeEvent', 'replayEventsAfter'),
   store: having('create', 'get', 'update', 'destroy', 'claim'),
+  cluster,
   // Alone it contradicts the defaults of `ttl` and `orphanAfter` when it is larger.
   hibernateAfter: whole(1_739_999),
   staleSessions: text(/^(reject|reissue)$/, 'reject', 'reissue', 'Reject', 'reissue ', '', 7, true),

@@ -47,7 +47,7 @@ describe('each option (DESIGN 3)', () => {
           expect(error).toBeInstanceOf(TypeError);
           expect((error as Error).message).toMatch(
             new RegExp(
-              `^mcpRouter: (option ${key}[.a-z]* must be .+; got .+|unknown option metrics\\..*; known are .+)$`,
+              `^mcpRouter: (option ${key}[.a-z]* must be .+; got .+|unknown option (metrics|cluster)\\..*; known are .+)$`,
               's',
             ),
           );

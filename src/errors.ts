@@ -70,6 +70,11 @@ export const ERRORS = {
   },
   draining: { status: 503, code: -32000, message: 'Service Unavailable: shutting down' },
   restoreFailed: { status: 503, code: -32000, message: 'Service Unavailable: the session could not be restored now' },
+  ownerUnreachable: {
+    status: 503,
+    code: -32000,
+    message: 'Service Unavailable: the node that holds the session cannot be reached',
+  },
   storeUnavailable: { status: 503, code: -32000, message: 'Service Unavailable: the store does not answer' },
   requestTimedOut: { status: 200, code: -32001, message: 'Request timed out' },
   requestCancelled: { status: 200, code: -32000, message: 'Request cancelled' },

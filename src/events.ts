@@ -17,6 +17,7 @@ export const REJECT_REASONS = [
   'openTimeout',
   'internalError',
   'storeUnavailable',
+  'ownerUnreachable',
   'restoreFailed',
   'unrestorable',
 ] as const satisfies readonly (ErrorName | 'unrestorable')[];
@@ -34,6 +35,10 @@ export function rejectReason(error: unknown): RejectReason | undefined {
 export const OUTCOMES = ['ok', 'error', 'cancelled', 'timeout', 'closed'] as const;
 /** How a request ended, as far as the session layer can tell. */
 export type Outcome = (typeof OUTCOMES)[number];
+
+export const FORWARD_OUTCOMES = ['answered', 'lost', 'unreachable'] as const;
+/** What came of a request that was handed to another node; `lost`: that node took it, and was not heard of again. */
+export type ForwardOutcome = (typeof FORWARD_OUTCOMES)[number];
 
 export const STREAM_KINDS = ['request', 'standalone'] as const;
 /** The two kinds of SSE stream: the reply of a POST, and the one a GET opens. */
@@ -86,6 +91,14 @@ export interface CoreEvents extends SessionEvents {
   hibernated: [session: SessionInfo];
   /** A session was refused. */
   rejected: [reason: RejectReason];
+  /** This node is a member of its cluster from now on, under that node ID. */
+  joined: [node: string];
+  /** This node has let go of all that it owned, as another may own it by now. */
+  fenced: [node: string, why: string];
+  /** A session is owned by this node from now on; `from` is the node that owned it before, undefined when it had let go of it. */
+  claimed: [sessionId: string, from: string | undefined, epoch: number];
+  /** A request was handed to the node that owns its session. */
+  forwarded: [outcome: ForwardOutcome];
   streamOpened: [kind: StreamKind];
   streamClosed: [kind: StreamKind];
   /** A request of a client is settled; `durationMs` since it arrived. */

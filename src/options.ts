@@ -6,6 +6,7 @@ import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/s
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Clock } from './clock.js';
+import type { RedisOptions } from './stores/redis-client.js';
 import type { SessionStore } from './stores/session-store.js';
 
 /** What the router needs of a server; the SDK's `McpServer` and `Server` both are one. */
@@ -77,6 +78,36 @@ export interface MetricsOptions {
   route?: boolean | undefined;
 }
 
+/** How the instances of an app share their sessions. The same on all of them, but for where each can be reached. */
+export interface ClusterOptions {
+  /** The Redis that all nodes share: as for `redisStore`, a `client` or `sendCommand`, and a `prefix`. Required. */
+  redis: RedisOptions;
+  /** What nodes know one another by, at least 32 bytes (a string counts as UTF-8). The same on all. Required. */
+  secret: string;
+  /** The address that the private listener is bound to, for the other nodes. Default: `127.0.0.1`, all on one machine. */
+  host?: string | undefined;
+  /** The port of the private listener. Default: one that is free. */
+  port?: number | undefined;
+  /** The host by which the other nodes reach it, where that is not `host` (`0.0.0.0`, say). Default: `host`. */
+  advertise?: string | undefined;
+  /** How long Redis keeps a node's lease that is not renewed; its sessions are free then. Default: 5,000. */
+  lease?: number | undefined;
+  /** How often a node renews its lease. Default: 1,500. */
+  renewInterval?: number | undefined;
+  /**
+   * How long after its last renewal was sent a node lets go of all that it owns; well before the lease is over, and late enough
+   * for a second try. Default: 3,300.
+   */
+  fenceAfter?: number | undefined;
+  /** How long a request is held whose session's owner cannot be reached, until it is 503. More than `lease`. Default: 10,000. */
+  claimTimeout?: number | undefined;
+  /**
+   * What a node does with a request for another one's session: `forward` hands over the request; `migrate` asks for the session,
+   * where nodes cannot reach each other. Default: `forward`.
+   */
+  routing?: 'forward' | 'migrate' | undefined;
+}
+
 /** Options of {@link mcpRouter}. All times are milliseconds. `undefined` is the same as leaving the key out. */
 export interface McpRouterOptions {
   /**
@@ -143,6 +174,11 @@ export interface McpRouterOptions {
    */
   store?: SessionStore | undefined;
   /**
+   * Makes one endpoint of many instances: any of them answers for any session, without sticky routing. Takes the place of
+   * `store`. Default: none.
+   */
+  cluster?: ClusterOptions | undefined;
+  /**
    * How long a session may be orphaned before its server is closed and only its record kept; the next request restores it.
    * Asks that servers keep what they know in `context.state`. Default: none, it is kept as it is.
    */
@@ -166,6 +202,9 @@ export interface McpRouterOptions {
   /** Time and timers. Default: Node's. For tests. */
   clock?: Clock | undefined;
 }
+
+/** The options of a cluster, complete. */
+export type ResolvedClusterOptions = { readonly [key in keyof ClusterOptions]-?: NonNullable<ClusterOptions[key]> };
 
 /** The options as the rest of the package sees them: complete, checked, frozen. */
 export interface ResolvedOptions {
@@ -191,6 +230,7 @@ export interface ResolvedOptions {
   readonly maxStreamBuffer: number;
   readonly eventStore: EventStore | undefined;
   readonly store: SessionStore | undefined;
+  readonly cluster: ResolvedClusterOptions | undefined;
   readonly hibernateAfter: number | undefined;
   readonly staleSessions: 'reject' | 'reissue';
   readonly metrics: MetricsOptions | false;

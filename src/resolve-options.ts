@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { callable, checkOptions, clock, count, flag, having, orFalse, strings, timer, type Check } from './checks.js';
 import { systemClock } from './clock.js';
+import { resolveCluster } from './resolve-cluster.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
 
 /** RFC 3986, 3.3: a path of non-empty segments, or the root. */
@@ -18,9 +19,14 @@ const METRICS_CHECKS = new Map<string, Check>([
   ['route', flag],
 ]);
 
+const object =
+  (wanted: string): Check =>
+  (value) =>
+    Array.isArray(value) ? wanted : having(wanted)(value);
+
 const metricsOptions: Check = (value) => {
-  const wanted = 'an object of registry, prefix, route';
-  if (Array.isArray(value) || having(wanted)(value) !== undefined) return wanted;
+  const wanted = object('an object of registry, prefix, route')(value);
+  if (wanted !== undefined) return wanted;
   checkOptions('mcpRouter', value, METRICS_CHECKS, 'metrics.');
   return undefined;
 };
@@ -48,6 +54,7 @@ const CHECKS = new Map<string, Check>([
   ['maxStreamBuffer', count],
   ['eventStore', having('an SDK EventStore', 'storeEvent', 'replayEventsAfter')],
   ['store', having('a SessionStore', 'create', 'get', 'update', 'destroy', 'claim')],
+  ['cluster', object('an object of redis, secret and more')],
   ['hibernateAfter', timer],
   ['staleSessions', (value) => (value === 'reject' || value === 'reissue' ? undefined : "'reject' or 'reissue'")],
   ['metrics', orFalse(metricsOptions)],
@@ -74,6 +81,7 @@ const STATEFUL_ONLY = [
   'pingInterval',
   'eventStore',
   'store',
+  'cluster',
   'hibernateAfter',
   'staleSessions',
   'sessionIdGenerator',
@@ -129,6 +137,10 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     );
   }
 
+  if (options.store !== undefined && options.cluster !== undefined) {
+    refuse('option store has no meaning with cluster, which keeps the records in its Redis; leave out one of them');
+  }
+
   const metrics = options.metrics ?? {};
   if (options.path === '/metrics' && metrics !== false && metrics.route !== false) {
     refuse('option path must not be /metrics, where the metrics are served, unless metrics.route is false');
@@ -157,6 +169,7 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     maxStreamBuffer: options.maxStreamBuffer ?? 1024 * 1024,
     eventStore: options.eventStore,
     store: options.store,
+    cluster: options.cluster && resolveCluster(options.cluster),
     hibernateAfter: options.hibernateAfter,
     staleSessions: options.staleSessions ?? 'reject',
     metrics,

@@ -2,15 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { MAX_TIMER } from './checks.js';
+import { Member } from './cluster/member.js';
 import { DueQueue } from './due-queue.js';
 import { Refusal } from './errors.js';
 import { Events, type CoreEvents } from './events.js';
-import { sendError } from './http/answer.js';
 import type { Endpoint } from './http/endpoint.js';
 import { Exchange } from './http/exchange.js';
 import { createCors, createGuard } from './http/guard.js';
+import { handedOver } from './http/handed-over.js';
 import { createIdentify } from './http/identity.js';
 import { createQueueWatch } from './http/pipelining.js';
+import { createRefuse } from './http/refuse.js';
 import { StatefulEndpoint } from './http/stateful.js';
 import { StatelessEndpoint } from './http/stateless.js';
 import { createHealth, createReady } from './observe/health.js';
@@ -69,19 +71,23 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const logger = createLogger(resolved.logger);
   logSessions(events, logger);
   const logRequest = createRequestLog(logger);
-  const metrics = resolved.metrics === false ? undefined : createMetrics(events, resolved.metrics);
 
   const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, (what, error) =>
     events.emit('failure', what, error),
   );
-  const keeper = createKeeper(resolved, events);
-  const registry = new Registry(resolved, events, builder, keeper);
+  const member = resolved.cluster && new Member(resolved.cluster, resolved, recordLifetime(resolved), events);
+  const leaseAge = member && ((): number => member.leaseAge);
+  const metrics = resolved.metrics === false ? undefined : createMetrics(events, resolved.metrics, leaseAge);
+  const records = createRecords(resolved, member);
+  const keeper = createKeeper(resolved, events, records, member);
+  const registry = new Registry(resolved, events, builder, keeper, () => member?.tenure);
   const opener: Opener = {
     registry,
     builder,
     keeper,
     transports: createTransportContext(resolved, events),
     eventStore: resolved.eventStore,
+    recordKey: member?.recordKey,
     sessionIdGenerator: resolved.sessionIdGenerator,
   };
   const isSessionId = sessionIdCheck(options.sessionIdGenerator !== undefined);
@@ -90,8 +96,20 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
   const endpoint = resolved.stateless
     ? new StatelessEndpoint(builder, opener.transports, resolved.maxBodySize)
-    : new StatefulEndpoint(opener, restorer, reissuer, events, resolved.maxBodySize);
-  const lifecycle = createLifecycle(endpoint, resolved);
+    : new StatefulEndpoint(opener, restorer, reissuer, member, events, resolved.maxBodySize);
+  const lifecycle = createLifecycle(endpoint, member, resolved);
+  const sessions = new Sessions(registry, (id) => restorer.destroy(id), member, events);
+  const refuse = createRefuse(events);
+  if (member !== undefined && records !== undefined)
+    member.start({
+      records,
+      registry,
+      sessions,
+      serve: async (request, body, req, res) => {
+        const exchange = handedOver(request, body, req, res);
+        await endpoint.handle(exchange).catch((error: unknown) => refuse(exchange.res, error, exchange));
+      },
+    });
 
   const warn = (message: string): void => logger.warn(message);
   const guard = createGuard(resolved, warn);
@@ -114,16 +132,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
       exchange = new Exchange(req, res, identify(req));
       await endpoint.handle(exchange);
     } catch (error) {
-      const refusal = error instanceof Refusal ? error : undefined;
-      if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
-      else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
-      try {
-        sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
-      } catch (thrown) {
-        // Middleware may have wrapped the response.
-        events.emit('failure', 'an error could not be sent', thrown, exchange?.sessionId);
-        res.destroy();
-      }
+      refuse(res, error, exchange);
     }
   };
 
@@ -141,8 +150,12 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   return Object.assign(router, {
     metrics: serveMetrics,
     health: createHealth(),
-    ready: createReady(() => (lifecycle.stopping() ? 'draining' : registry.full ? 'full' : 'ready')),
-    sessions: new Sessions(registry, (id) => restorer.destroy(id), events),
+    ready: createReady(() => {
+      if (lifecycle.stopping()) return 'draining';
+      if (member?.tenure.holds === false) return 'joining';
+      return registry.caps.full ? 'full' : 'ready';
+    }),
+    sessions,
     drain: lifecycle.drain,
     close: lifecycle.close,
   });
@@ -160,17 +173,33 @@ function createEvents(): Events<CoreEvents> {
   return events;
 }
 
+function createRecords(options: ResolvedOptions, member: Member | undefined): Records | undefined {
+  const { store, clock } = options;
+  const keeps = member?.store ?? store;
+  const owner = randomUUID();
+  return keeps && new Records(keeps, clock, () => member?.tenure.id ?? owner, recordLifetime(options));
+}
+
 /** The parts of a session's time to live after each of which a record is touched, if its session was in use. */
 const TOUCHES = 4;
 
-function createKeeper(options: ResolvedOptions, events: Events<CoreEvents>): Keeper {
-  const { store, eventStore, clock, ttl, hibernateAfter } = options;
-  const touchInterval = Math.ceil(ttl / TOUCHES);
+const touchInterval = ({ ttl }: ResolvedOptions): number => Math.ceil(ttl / TOUCHES);
+
+const recordLifetime = (options: ResolvedOptions): number => options.ttl + touchInterval(options);
+
+function createKeeper(
+  options: ResolvedOptions,
+  events: Events<CoreEvents>,
+  records: Records | undefined,
+  member: Member | undefined,
+): Keeper {
+  const { eventStore, clock, hibernateAfter } = options;
   return new Keeper({
-    records: store && new Records(store, clock, randomUUID(), ttl + touchInterval),
+    records,
+    principals: member?.principals,
     eventStore,
     hibernates: hibernateAfter !== undefined,
-    touchInterval,
+    touchInterval: touchInterval(options),
     clock,
     events,
   });
@@ -191,23 +220,26 @@ function createTransportContext(options: ResolvedOptions, events: Events<CoreEve
   };
 }
 
-function createLifecycle(endpoint: Endpoint, { clock }: ResolvedOptions) {
+function createLifecycle(endpoint: Endpoint, member: Member | undefined, { clock }: ResolvedOptions) {
   let draining: Promise<void> | undefined;
   let closing: Promise<void> | undefined;
 
   const closeAll = async (): Promise<void> => {
     await endpoint.close();
+    await member?.leave();
     // Replies are written at the end of the turn that ends them, and who awaits this may then close every socket.
     await endOfTurn();
   };
   const close = (): Promise<void> => (closing ??= closeAll());
   const drainThenClose = async (timeoutMs: number): Promise<void> => {
+    member?.drain();
     endpoint.drain();
     let timer: unknown;
     const late = new Promise<void>((resolve) => (timer = clock.setTimeout(resolve, timeoutMs)));
     await Promise.race([endpoint.idle(), late]);
     clock.clearTimeout(timer);
     // Last: a client that tries to open its stream again is refused until another process listens, and soon gives up.
+    member?.endStreams();
     await endpoint.endStreams();
     await close();
   };

@@ -9,6 +9,8 @@ import { memoryEventStore, memoryStore } from '../../src/stores/index.js';
 import { EventView } from '../../src/transport/event-view.js';
 import { initializeBody, JSON_HEADERS, messagesOf } from '../support/harness.js';
 import type { RawResponse } from '../support/raw-http.js';
+import { freePort } from '../support/free-port.js';
+import { until } from '../support/waiting.js';
 import { cancelled, ping, PLAIN, Target, type Mount } from '../support/target.js';
 
 interface Scenario {
@@ -25,6 +27,14 @@ const brokenStore = {
   getStreamIdForEventId: () => Promise.reject(BROKEN),
   replayEventsAfter: () => Promise.reject(BROKEN),
 };
+
+/** What Redis says where a session is owned by a node that has a lease, and cannot be reached. */
+async function redisWithUnreachableOwner(command: string, ...args: string[]): Promise<unknown> {
+  const lease = { host: '127.0.0.1', port: await freePort(), challenge: 'of that node' };
+  if (command === 'GET') return JSON.stringify(lease);
+  if (command === 'HMGET') return ['{}', '0', 'that node'];
+  return command === 'SET' ? 'OK' : args.length;
+}
 
 const sessionStore = memoryStore();
 const eventStore = memoryEventStore();
@@ -184,6 +194,22 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
       },
       id: 7,
       provoke: async (target) => target.post(ping(7), { 'mcp-session-id': await storedSession() }),
+    },
+  ],
+  [
+    'ownerUnreachable',
+    {
+      options: { cluster: { redis: { sendCommand: redisWithUnreachableOwner }, secret: 'x'.repeat(32) } },
+      id: 8,
+      provoke: async (target) => {
+        let response: RawResponse | undefined;
+        void target.post(ping(8), { 'mcp-session-id': randomUUID() }).then((given) => (response = given));
+        await until('it is not held any longer', () => {
+          target.clock.advance(50);
+          return response !== undefined;
+        });
+        return response!;
+      },
     },
   ],
   [

@@ -36,6 +36,8 @@ class FourthLife {
     };
     const nothing = (): void => undefined;
     const owner: TransportOwner = {
+      silenced: false,
+      fenced: () => undefined,
       hold: nothing,
       release: nothing,
       streamOpened: nothing,

@@ -3,6 +3,7 @@ import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import { SUPPORTED_PROTOCOL_VERSIONS, type MessageExtraInfo, type RequestId } from '@modelcontextprotocol/sdk/types.js';
 import type { Request, Response } from 'express';
 import { Refusal } from '../errors.js';
+import type { Caller } from '../sessions/open.js';
 import { shortId } from '../sessions/short-id.js';
 
 /** One HTTP request with its reply, on its way through the router. */
@@ -14,6 +15,8 @@ export class Exchange {
     readonly req: Request & { auth?: AuthInfo },
     readonly res: Response,
     readonly principal: string | undefined,
+    /** Whether another node of the cluster has handed it over. */
+    readonly forwarded = false,
   ) {}
 
   get sessionId(): string | undefined {
@@ -42,6 +45,12 @@ export class Exchange {
     const { auth } = this.req;
     const requestInfo = new RequestInfo(this.req);
     return auth === undefined ? { requestInfo } : { requestInfo, authInfo: auth };
+  }
+
+  /** Who asks, as sessions see it. */
+  get caller(): Caller {
+    const { req, principal, extra } = this;
+    return { principal, extra, req: { headers: req.headers, auth: req.auth } };
   }
 
   /** Leaves a fact for whoever logs the request, where Express keeps such things. */

@@ -1,22 +1,20 @@
-import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
+import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION, type JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal } from '../errors.js';
-import { rejectReason, type CoreEvents, type Events } from '../events.js';
-import { openSession, type Caller, type Opened, type Opener } from '../sessions/open.js';
+import type { CoreEvents, Events } from '../events.js';
+import type { Elsewhere } from '../sessions/elsewhere.js';
+import type { Opener } from '../sessions/open.js';
 import type { Registry } from '../sessions/registry.js';
 import type { Reissuer } from '../sessions/reissue.js';
 import type { Restorer } from '../sessions/restore.js';
 import type { Session } from '../sessions/session.js';
 import type { HttpTransport } from '../transport/transport.js';
 import { replyEmpty } from '../transport/reply-empty.js';
-import { Reply } from '../transport/reply.js';
 import { createAcceptCheck } from './accept.js';
-import { sendJson } from './answer.js';
 import { readBody } from './body.js';
-import { checkBatch, classify, idOf, methodOf, type Classified } from './classify.js';
+import { checkBatch, classify, idOf, methodOf } from './classify.js';
 import type { Endpoint } from './endpoint.js';
 import type { Exchange } from './exchange.js';
-
-type Initialize = Extract<Classified, { kind: 'initialize' }>;
+import { initialize, type Initialize } from './initialize.js';
 
 /** The MCP endpoint of a router that keeps sessions. */
 export class StatefulEndpoint implements Endpoint {
@@ -25,28 +23,40 @@ export class StatefulEndpoint implements Endpoint {
   readonly #restorer: Restorer;
   readonly #reissuer: Reissuer | undefined;
   readonly #registry: Registry;
+  readonly #elsewhere: Elsewhere | undefined;
   readonly #events: Events<CoreEvents>;
   readonly #maxBodySize: number;
   readonly #checkAccept = createAcceptCheck();
   #draining = false;
+  /** When a request last came, by the router's clock. */
+  #lastRequest = -Infinity;
 
-  /** @param reissuer - Undefined where stale sessions are only rejected. */
+  /**
+   * @param reissuer - Undefined where stale sessions are only rejected.
+   * @param elsewhere - Undefined where there are no other nodes.
+   */
   constructor(
     opener: Opener,
     restorer: Restorer,
     reissuer: Reissuer | undefined,
+    elsewhere: Elsewhere | undefined,
     events: Events<CoreEvents>,
     maxBodySize: number,
   ) {
     this.#opener = opener;
     this.#restorer = restorer;
     this.#reissuer = reissuer;
+    this.#elsewhere = elsewhere;
     this.#registry = opener.registry;
     this.#events = events;
     this.#maxBodySize = maxBodySize;
   }
 
-  handle(exchange: Exchange): Promise<void> {
+  async handle(exchange: Exchange): Promise<void> {
+    if (this.#elsewhere !== undefined) {
+      this.#lastRequest = this.#registry.clock.now();
+      await this.#elsewhere.checkMember();
+    }
     switch (exchange.req.method) {
       case 'POST':
         return this.#post(exchange);
@@ -55,17 +65,26 @@ export class StatefulEndpoint implements Endpoint {
       case 'DELETE':
         return this.#delete(exchange);
       default:
-        return Promise.reject(new Refusal('methodNotAllowed'));
+        throw new Refusal('methodNotAllowed');
     }
   }
 
   drain(): void {
     this.#draining = true;
     this.#registry.stop();
+    // Other nodes go on with them at once; without any, each goes on here until the end.
+    if (this.#elsewhere !== undefined) for (const session of this.#registry.all()) this.#registry.letGo(session);
   }
 
-  idle(): Promise<void> {
-    return this.#registry.underWay.none();
+  async idle(): Promise<void> {
+    const { underWay, clock } = this.#registry;
+    await underWay.none();
+    if (this.#elsewhere === undefined) return;
+    // Until its balancer has noticed that it stops, what comes is handed over.
+    const quietIn = this.#lastRequest + QUIET - clock.now();
+    if (quietIn <= 0) return;
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, quietIn));
+    return this.idle();
   }
 
   async endStreams(): Promise<void> {
@@ -75,7 +94,7 @@ export class StatefulEndpoint implements Endpoint {
   async close(): Promise<void> {
     this.drain();
     for (const session of this.#registry.all()) void this.#registry.close(session, 'shutdown');
-    await this.#registry.settled();
+    await this.#registry.ending.settled();
   }
 
   async #post(exchange: Exchange): Promise<void> {
@@ -84,13 +103,14 @@ export class StatefulEndpoint implements Endpoint {
     exchange.id = idOf(body);
     const classified = classify(body);
     exchange.note({ method: methodOf(classified) });
-    if (classified.kind === 'initialize') return this.#initialize(exchange, classified);
+    if (classified.kind === 'initialize') return this.#initialize(exchange, classified, body);
 
-    const asks = classified.messages.some((message) => 'method' in message && 'id' in message);
-    await this.#within(exchange, (transport, session) => {
+    const { messages } = classified;
+    const asks = messages.some((message) => 'method' in message && 'id' in message);
+    await this.#within(exchange, { body, messages }, (transport, session) => {
       if (session.retiring && asks) throw new Refusal('sessionNotFound');
       checkBatch(classified, transport.protocolVersion);
-      return transport.post(exchange.res, classified.messages, {
+      return transport.post(exchange.res, messages, {
         batch: classified.batch,
         extra: exchange.extra,
       });
@@ -100,9 +120,9 @@ export class StatefulEndpoint implements Endpoint {
   async #get(exchange: Exchange): Promise<void> {
     this.#checkAccept(exchange.req);
     const { lastEventId } = exchange;
-    await this.#within(exchange, (transport) => {
+    await this.#within(exchange, NOTHING, (transport) => {
       // What was begun may be heard to its end; a new stream would hold up the end that it is for.
-      if (this.#draining && lastEventId === undefined) throw new Refusal('draining');
+      if (this.#draining && lastEventId === undefined && this.#elsewhere === undefined) throw new Refusal('draining');
       return transport.get(exchange.res, lastEventId);
     });
   }
@@ -110,32 +130,51 @@ export class StatefulEndpoint implements Endpoint {
   async #delete(exchange: Exchange): Promise<void> {
     const sessionId = required(exchange);
     const session = this.#here(exchange, sessionId);
-    if (session !== undefined) {
+    if (session === undefined) {
+      if (await this.#handedOver(exchange, sessionId, NOTHING)) return;
+      if (!(await this.#restorer.discard(sessionId, exchange.principal))) throw new Refusal('sessionNotFound');
+      return replyEmpty(exchange.res, 200);
+    }
+    try {
       await this.#held(session, async () => {
         exchange.checkedVersion();
         await this.#registry.terminate(session);
       });
-    } else if (!(await this.#restorer.discard(sessionId, exchange.principal))) {
-      throw new Refusal('sessionNotFound');
+    } catch (error) {
+      if (!(error instanceof Left)) throw error;
+      return this.#delete(exchange);
     }
     return replyEmpty(exchange.res, 200);
   }
 
   /** Does something with the session that the request names, which cannot end while it is done. */
-  async #within(exchange: Exchange, act: (transport: HttpTransport, session: Session) => Promise<void>): Promise<void> {
+  async #within(exchange: Exchange, said: Said, act: Act): Promise<void> {
     const { underWay } = this.#registry;
     // Whoever waits for a session's record holds no session yet.
     underWay.begin();
     try {
-      const session = await this.#locate(exchange);
+      while (await this.#left(exchange, said, act));
+    } finally {
+      underWay.end();
+    }
+  }
+
+  /** Whether the session left for another node before anything was done with it. */
+  async #left(exchange: Exchange, said: Said, act: Act): Promise<boolean> {
+    const sessionId = required(exchange);
+    const session = this.#here(exchange, sessionId) ?? (await this.#locate(exchange, sessionId, said));
+    if (session === undefined) return false;
+    try {
       await this.#held(session, async () => {
         if (session.state === 'hibernated') await this.#wake(session, exchange);
         if (session.state !== 'active' || session.transport === undefined) throw new Refusal('sessionNotFound');
         exchange.checkedVersion();
         await act(session.transport, session);
       });
-    } finally {
-      underWay.end();
+      return false;
+    } catch (error) {
+      if (error instanceof Left) return true;
+      throw error;
     }
   }
 
@@ -144,24 +183,27 @@ export class StatefulEndpoint implements Endpoint {
     session.hold();
     try {
       if (session.opening !== undefined) await session.opening;
+      if (session.silenced) throw new Refusal('storeUnavailable');
       if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
       await act();
     } catch (error) {
       const gone = error instanceof Refusal && error.reason === 'sessionNotFound';
-      // It ends here because this process does, and the next one has it.
-      throw gone && this.#draining && session.stored ? new Refusal('draining') : error;
+      if (!gone || !session.stored || !(this.#draining || session.leaving)) throw error;
+      // It ends here because this process does, or another node asked for it, and the next one has it.
+      throw this.#elsewhere === undefined ? new Refusal('draining') : new Left();
     } finally {
       session.release();
     }
   }
 
-  async #locate(exchange: Exchange): Promise<Session> {
-    const sessionId = required(exchange);
+  /** A session that was not here; undefined when another node answers. */
+  async #locate(exchange: Exchange, sessionId: string, said: Said): Promise<Session | undefined> {
+    if (await this.#handedOver(exchange, sessionId, said)) return undefined;
     const session = this.#here(exchange, sessionId) ?? (await this.#restore(exchange, sessionId));
     if (session !== undefined) return session;
     if (this.#reissuer !== undefined && exchange.req.method === 'POST' && !this.#draining) {
       const version = exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
-      const id = await this.#reissuer.reissue(sessionId, version, callerOf(exchange));
+      const id = await this.#reissuer.reissue(sessionId, version, exchange.caller);
       if (id !== undefined && !exchange.res.headersSent) exchange.res.setHeader('Mcp-Session-Id', id);
     }
     throw new Refusal('sessionNotFound');
@@ -173,16 +215,47 @@ export class StatefulEndpoint implements Endpoint {
     return session?.principal === principal ? session : undefined;
   }
 
+  /** Has another node answer; false when it is for this one. */
+  async #handedOver(exchange: Exchange, sessionId: string | undefined, { body, messages }: Said): Promise<boolean> {
+    if (this.#elsewhere === undefined) return false;
+    if (sessionId !== undefined && !this.#restorer.mayRestore(sessionId)) return false;
+    const { req, res, principal, forwarded } = exchange;
+    const request = {
+      method: req.method,
+      path: req.originalUrl,
+      headers: req.headers,
+      principal,
+      auth: req.auth,
+      sessionId,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      requestIds: messages.flatMap((message) => ('method' in message && 'id' in message ? message.id : [])),
+      forwarded,
+    };
+    const { underWay } = this.#registry;
+    underWay.begin();
+    try {
+      return await this.#elsewhere.handOver(request, res);
+    } finally {
+      underWay.end();
+    }
+  }
+
   #restore(exchange: Exchange, sessionId: string): Promise<Session | undefined> {
     if (!this.#restorer.mayRestore(sessionId)) return Promise.resolve(undefined);
     // Whoever comes after this process can restore it.
     if (this.#draining) throw new Refusal('draining');
-    return this.#restorer.restore(sessionId, callerOf(exchange));
+    return this.#restorer.restore(sessionId, exchange.caller);
   }
 
   #wake(session: Session, exchange: Exchange): Promise<void> {
-    if (this.#draining) throw new Refusal('draining');
-    return this.#restorer.wake(session, callerOf(exchange));
+    if (this.#draining) throw this.#elsewhere === undefined ? new Refusal('draining') : new Left();
+    return this.#restorer.wake(session, exchange.caller);
+  }
+
+  /** Whether the session is open here, or on any node. */
+  async #isOpen(exchange: Exchange, sessionId: string): Promise<boolean> {
+    if (this.#here(exchange, sessionId) !== undefined) return true;
+    return this.#elsewhere !== undefined && (await this.#restorer.knows(sessionId, exchange.principal));
   }
 
   async #endStream({ record, transport }: Session): Promise<void> {
@@ -191,40 +264,31 @@ export class StatefulEndpoint implements Endpoint {
     transport?.stopStandalone('draining');
   }
 
-  async #initialize(exchange: Exchange, { message, params }: Initialize): Promise<void> {
-    const { res, principal, sessionId } = exchange;
-    const named = sessionId === undefined ? undefined : this.#registry.get(sessionId);
-    if (named !== undefined && named.principal === principal) throw new Refusal('alreadyInitialized');
-
-    const opened = await this.#open(exchange, { message, params });
-    const { session, answer } = opened;
-    if (session === undefined) return sendJson(res, 200, answer);
-    exchange.note({ session: session.id });
-    const reply = new Reply(res, 'request', opened.transport, {
-      // A client that did not get its session ID can never come back for the session.
-      replyClosed: (_, complete) => {
-        if (!complete) void this.#registry.close(session, 'failed');
-      },
-    });
-    if (this.#opener.transports.enableJsonResponse) reply.json(JSON.stringify(answer));
-    else reply.lastEvent(JSON.stringify(answer));
+  async #initialize(exchange: Exchange, call: Initialize, body: unknown): Promise<void> {
+    const { sessionId } = exchange;
+    if (sessionId !== undefined && (await this.#isOpen(exchange, sessionId))) throw new Refusal('alreadyInitialized');
+    if (await this.#handedOver(exchange, undefined, { body, messages: [call.message] })) return;
+    await initialize(this.#opener, this.#events, exchange, call);
   }
+}
 
-  async #open(exchange: Exchange, { message, params }: Pick<Initialize, 'message' | 'params'>): Promise<Opened> {
-    const { res } = exchange;
-    try {
-      if (this.#draining) throw new Refusal('draining');
-      return await openSession(this.#opener, {
-        ...callerOf(exchange),
-        message,
-        params,
-        onGone: (listener) => res.once('close', listener),
-      });
-    } catch (error) {
-      const reason = rejectReason(error);
-      if (!res.destroyed && reason !== undefined) this.#events.emit('rejected', reason);
-      throw error;
-    }
+/** What a request says, where another node has to be told. */
+interface Said {
+  readonly body: unknown;
+  readonly messages: readonly JSONRPCMessage[];
+}
+
+type Act = (transport: HttpTransport, session: Session) => Promise<void>;
+
+/** How long nothing must have come until a node of a cluster that drains counts as withdrawn from, in ms. */
+const QUIET = 1_000;
+
+const NOTHING: Said = { body: undefined, messages: [] };
+
+/** Its session is another node's to serve by the time that a request could have begun. */
+class Left extends Refusal {
+  constructor() {
+    super('draining');
   }
 }
 
@@ -233,8 +297,4 @@ function required(exchange: Exchange): string {
   if (sessionId === undefined) throw new Refusal('sessionRequired');
   exchange.note({ session: sessionId });
   return sessionId;
-}
-
-function callerOf({ req, principal, extra }: Exchange): Caller {
-  return { principal, extra, req: { headers: req.headers, auth: req.auth } };
 }

@@ -102,6 +102,7 @@ export class StatelessEndpoint implements Endpoint {
 
 /** One POST with its own server, which is closed with the last hold on it. */
 class StatelessCall implements TransportOwner {
+  readonly silenced = false;
   readonly transport: HttpTransport;
   /** Set when the router closes. */
   abandonedFor: Error | undefined;
@@ -168,6 +169,10 @@ class StatelessCall implements TransportOwner {
 
   transportClosed(): void {
     // The holds see to the end.
+  }
+
+  fenced(): void {
+    // No other node can own it.
   }
 
   settledWell(): undefined {

@@ -1,7 +1,7 @@
 import type { RequestHandler, Response } from 'express';
 
 /** Whether the router takes new sessions, and if not, why. */
-export type Readiness = 'ready' | 'draining' | 'full';
+export type Readiness = 'ready' | 'joining' | 'draining' | 'full';
 
 /** Liveness: 200 for as long as the process answers at all. Restarting on anything less would end every session. */
 export function createHealth(): RequestHandler {

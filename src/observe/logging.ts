@@ -37,6 +37,9 @@ export function logSessions(events: Events<CoreEvents>, logger: Logger): void {
   events
     .on('opened', (session) => log.info(described(session), 'session opened'))
     .on('restored', (session) => log.info(described(session), 'session restored'))
+    .on('claimed', (id, from, epoch) => log.info({ session: shortId(id), from, epoch }, 'session claimed'))
+    .on('joined', (node) => log.info({ node }, 'cluster joined'))
+    .on('fenced', (node, why) => log.error({ node, why }, 'cluster node fenced: its sessions are let go of'))
     .on('orphaned', ({ id, idleMs }, cause) => {
       log.info({ session: shortId(id), cause, idleMs: Math.round(idleMs) }, 'session orphaned');
     })

@@ -11,6 +11,8 @@ import {
   type Events,
   type SessionInfo,
 } from '../events.js';
+import { atZero, each } from './children.js';
+import { countCluster } from './cluster-metrics.js';
 import { SharedMetrics } from './shared-metrics.js';
 
 /** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema), which has those of all earlier versions. */
@@ -52,14 +54,16 @@ export interface Metrics {
  * Every label value is from a closed set and stands at 0 from the start, so that a query, or the `rate()` of a first
  * event, finds it. Routers that share a registry share its metrics, which then are their sum.
  *
+ * @param leaseAge - Of this node's lease in its cluster, in ms; undefined where there is none.
  * @throws TypeError when the registry holds something else under one of the names.
  */
-export function createMetrics(events: Events<CoreEvents>, options: MetricsOptions): Metrics {
+export function createMetrics(events: Events<CoreEvents>, options: MetricsOptions, leaseAge?: () => number): Metrics {
   const registry = options.registry ?? new Registry();
   const metrics = new SharedMetrics(registry, options.prefix ?? '');
   countSessions(events, metrics);
   countStreams(events, metrics);
   timeOperations(events, metrics);
+  if (leaseAge !== undefined) countCluster(events, metrics, leaseAge);
   return { registry, handler: metricsHandler(registry, (error) => events.emit('failure', 'metrics', error)) };
 }
 
@@ -212,18 +216,4 @@ function send(res: Response, status: number, contentType: string, body: string):
   res.statusCode = status;
   res.setHeader('Content-Type', contentType);
   res.end(body);
-}
-
-/** One value for each member of a closed set. */
-function each<Key extends string, Value>(
-  keys: readonly Key[],
-  make: (key: Key) => Value,
-): Readonly<Record<Key, Value>> {
-  return Object.fromEntries(keys.map((key) => [key, make(key)])) as Record<Key, Value>;
-}
-
-/** Makes a child's series appear without changing its value. */
-function atZero<Child extends { inc(value: number): void }>(child: Child): Child {
-  child.inc(0);
-  return child;
 }

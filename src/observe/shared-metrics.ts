@@ -5,6 +5,8 @@ interface Definition {
   readonly help: string;
   readonly labelNames?: readonly string[];
   readonly buckets?: readonly number[];
+  /** Sets a gauge anew each time that metrics are asked for. */
+  readonly collect?: () => void;
 }
 
 /** What prom-client's constructors all take. */
@@ -14,6 +16,7 @@ interface Configuration {
   labelNames: string[];
   registers: Registry[];
   buckets?: number[];
+  collect?: () => void;
 }
 
 /** The metrics of one registry under one prefix, which all who name the same ones share. */
@@ -43,7 +46,8 @@ export class SharedMetrics {
     if (held === undefined) {
       const configuration = { name, help: definition.help, labelNames, registers: [this.#registry] };
       const buckets = definition.buckets && { buckets: [...definition.buckets] };
-      return children(new kind({ ...configuration, ...buckets }), true);
+      const collect = definition.collect && { collect: definition.collect };
+      return children(new kind({ ...configuration, ...buckets, ...collect }), true);
     }
 
     const clash = `mcpRouter: the registry holds a metric ${name} already, which is not a ${kind.name.toLowerCase()} with the labels (${labelNames.join(', ')}); set metrics.prefix, or give the router a registry of its own`;

@@ -1,12 +1,13 @@
-import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { InitializeRequestParams } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../clock.js';
 import { Due, DueQueue } from '../due-queue.js';
 import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents, Events } from '../events.js';
-import type { SessionEventStore } from '../stores/session-event-store.js';
+import type { FencedEventStore } from '../stores/session-event-store.js';
 import { sessionHash } from '../stores/stream-session.js';
 import { LiveRecord, type LiveRecordInit } from './live-record.js';
+import type { Principals } from './principals.js';
+import { decodeRecord } from './record.js';
 import type { Records } from './records.js';
 import type { Session } from './session.js';
 
@@ -20,7 +21,9 @@ const TOUCH_AGAIN = 5_000;
 export interface KeeperInit {
   /** Undefined without a store. */
   readonly records: Records | undefined;
-  readonly eventStore: (EventStore & Partial<Pick<SessionEventStore, 'purge'>>) | undefined;
+  /** Undefined without a cluster. */
+  readonly principals?: Principals | undefined;
+  readonly eventStore: FencedEventStore | undefined;
   readonly hibernates: boolean;
   /** How long a record may go without being touched while its session is attached, in ms. */
   readonly touchInterval: number;
@@ -34,14 +37,16 @@ export class Keeper {
   /** Called when a session's record is gone, or another node's. */
   onLost: (session: Session, reason: 'deleted' | 'moved') => void = () => undefined;
   readonly #hibernates: boolean;
+  readonly #principals: Principals | undefined;
   readonly #eventStore: KeeperInit['eventStore'];
   readonly #events: Events<CoreEvents>;
   readonly #touched: DueQueue<Session>;
   readonly #untouched: DueQueue<Session>;
 
-  constructor({ records, eventStore, hibernates, touchInterval, clock, events }: KeeperInit) {
+  constructor({ records, principals, eventStore, hibernates, touchInterval, clock, events }: KeeperInit) {
     this.records = records;
     this.#hibernates = hibernates;
+    this.#principals = principals;
     this.#events = events;
     this.#eventStore = eventStore;
     this.#touched = new DueQueue(clock, touchInterval, (session) => {
@@ -70,12 +75,13 @@ export class Keeper {
   /**
    * Puts the record of a new session into the store.
    *
-   * @throws Refusal `storeUnavailable`.
+   * @throws Refusal `storeUnavailable`; `principalAtCapacity`, where other nodes have to be asked.
    * @throws TypeError when the ID generator gave an ID that is stored already.
    */
   async create(session: Session, init: LiveRecordInit): Promise<void> {
     const record = this.begin(session, init, 0);
     if (record === undefined || this.records === undefined) return;
+    if (session.principal !== undefined) await this.#principals?.enter(session.principal, session.id);
     session.stored = true;
     if (!(await record.create(this.records))) {
       session.stored = false;
@@ -117,10 +123,12 @@ export class Keeper {
   /**
    * Removes all that is left of a session that is not here. False when there is no record of it.
    *
+   * @param principal - Whose it is, where that has to be known: {@link principals}.
    * @throws Refusal `storeUnavailable`.
    */
-  async discard(id: string): Promise<boolean> {
+  async discard(id: string, principal?: string): Promise<boolean> {
     const removed = (await this.records?.destroy(id)) ?? false;
+    if (removed && principal !== undefined) await this.#principals?.leave(principal, id);
     if (removed) await this.#purge(id).catch((error: unknown) => this.#leftBehind(id, error));
     return removed;
   }
@@ -130,12 +138,13 @@ export class Keeper {
     session.touchDue?.cancel();
     const { records } = this;
     try {
-      if (reason === 'moved') return;
-      if (reason === 'shutdown') {
+      if (reason === 'moved' || reason === 'shutdown') {
+        if (reason === 'moved' && !session.stored) return;
         await session.record?.flush();
         if (session.stored) await records?.release(session.id, session.epoch);
         return;
       }
+      if (session.principal !== undefined) await this.#principals?.leave(session.principal, session.id);
       const removed = session.destroyed || (session.stored && (await records?.destroy(session.id, session.epoch)));
       // A record that is not ours to remove is that of a session which goes on elsewhere, and so do its streams.
       if (records === undefined || removed === true) await this.#purge(session.id);
@@ -144,6 +153,24 @@ export class Keeper {
     } finally {
       session.record?.end();
     }
+  }
+
+  /** Whose session it is by its record, where that has to be known; undefined where not, and for what is no record. */
+  async principalOf(id: string): Promise<string | undefined> {
+    const stored = this.#principals && (await this.records?.find(id));
+    try {
+      return stored && decodeRecord(stored.data, id).principal;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The session is its principal's, from now on by this node. */
+  enlist({ principal, id }: Session): void {
+    if (principal === undefined) return;
+    this.#principals?.renew(principal, id).catch((error: unknown) => {
+      this.#events.emit('failure', "a principal's session could not be counted", error, id);
+    });
   }
 
   async #purge(id: string): Promise<void> {
@@ -157,6 +184,7 @@ export class Keeper {
   #touch(session: Session): void {
     session.touchDue ??= new Due(session);
     this.#touched.add(session.touchDue);
+    this.enlist(session);
     session.record?.touch().catch((error: unknown) => {
       // One that was lost is closed for it.
       if (!session.stored || session.touchDue === undefined) return;

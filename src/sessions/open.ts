@@ -1,9 +1,9 @@
 import type { InitializeRequestParams, JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
-import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { wallTime } from '../clock.js';
 import { Refusal } from '../errors.js';
 import type { OpeningRequest } from '../options.js';
 import type { TransportContext } from '../transport/context.js';
+import type { FencedEventStore } from '../stores/session-event-store.js';
 import { HttpTransport } from '../transport/transport.js';
 import type { ServerBuilder } from './build.js';
 import { FactoryContext } from './context.js';
@@ -18,7 +18,9 @@ export interface Opener {
   readonly builder: ServerBuilder;
   readonly keeper: Keeper;
   readonly transports: TransportContext;
-  readonly eventStore: EventStore | undefined;
+  readonly eventStore: FencedEventStore | undefined;
+  /** Where a session's record is in the Redis of the event store; undefined where no other node can own the session. */
+  readonly recordKey: ((id: string) => string) | undefined;
   readonly sessionIdGenerator: () => string;
 }
 
@@ -104,7 +106,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
  * @throws whatever {@link ServerBuilder.build} does; then nothing of that life remains.
  */
 export async function bringUp<T>(
-  { builder, eventStore, transports }: Opener,
+  { builder, eventStore, recordKey, transports }: Opener,
   session: Session,
   context: FactoryContext,
   first: (transport: HttpTransport) => Promise<T>,
@@ -114,6 +116,8 @@ export async function bringUp<T>(
     epoch: context.epoch,
     firstEpoch: session.firstEpoch,
     eventStore,
+    fence: recordKey &&
+      session.tenure && { key: recordKey(session.id), owner: session.tenure.id, epoch: context.epoch },
     context: transports,
     owner: session,
   });

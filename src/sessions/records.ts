@@ -12,12 +12,14 @@ const STORE_TIMEOUT = 5_000;
 export class Records {
   readonly #store: SessionStore;
   readonly #clock: Clock;
-  /** This router, as long as its process lives. */
-  readonly #owner: string;
+  readonly #owner: () => string;
   readonly #lifetime: number;
 
-  /** @param lifetime - How long a record lives on when it is not touched, in ms. */
-  constructor(store: SessionStore, clock: Clock, owner: string, lifetime: number) {
+  /**
+   * @param owner - This router, as long as its process lives, or its tenure as a node of a cluster.
+   * @param lifetime - How long a record lives on when it is not touched, in ms.
+   */
+  constructor(store: SessionStore, clock: Clock, owner: () => string, lifetime: number) {
     this.#store = store;
     this.#clock = clock;
     this.#owner = owner;
@@ -25,7 +27,7 @@ export class Records {
   }
 
   create(id: string, data: string): Promise<boolean> {
-    return this.#ask('create', (store) => store.create(id, data, this.#owner, this.#lifetime));
+    return this.#ask('create', (store) => store.create(id, data, this.#owner(), this.#lifetime));
   }
 
   find(id: string): Promise<StoredRecord | undefined> {
@@ -34,12 +36,13 @@ export class Records {
 
   /** Resolves to whether the session is this router's now. */
   claim(id: string, record: StoredRecord): Promise<boolean> {
-    return this.#ask('claim', (store) => store.claim(id, record, this.#owner));
+    return this.#ask('claim', (store) => store.claim(id, record, this.#owner()));
   }
 
   /** Takes a session that is this router's own into its next epoch. */
   claimOwn(id: string, epoch: number): Promise<boolean> {
-    return this.#ask('claim', (store) => store.claim(id, { owner: this.#owner, epoch }, this.#owner));
+    const owner = this.#owner();
+    return this.#ask('claim', (store) => store.claim(id, { owner, epoch }, owner));
   }
 
   update(id: string, epoch: number, data: string): Promise<boolean> {
@@ -57,7 +60,7 @@ export class Records {
 
   /** Leaves the session to whoever asks for it next. */
   async release(id: string, epoch: number): Promise<void> {
-    await this.#ask('release', async (store) => store.release?.(id, this.#owner, epoch));
+    await this.#ask('release', async (store) => store.release?.(id, this.#owner(), epoch));
   }
 
   /** @param epoch - Only if the record is in that epoch still: nobody has taken the session over. */

@@ -3,7 +3,10 @@ import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents, Events, SessionStats } from '../events.js';
 import type { ResolvedOptions } from '../options.js';
 import type { ServerBuilder } from './build.js';
+import { Caps } from './caps.js';
 import type { FactoryContext } from './context.js';
+import type { Tenure } from './elsewhere.js';
+import { Ending } from './ending.js';
 import type { Keeper } from './keeper.js';
 import { Reaper, type Delays, type ReaperActions } from './reaper.js';
 import { isVisibleAscii } from './session-ids.js';
@@ -20,43 +23,41 @@ type Limits = Delays & Pick<ResolvedOptions, 'maxSessions' | 'maxSessionsPerPrin
 export class Registry implements SessionHome, ReaperActions {
   readonly clock: Clock;
   readonly underWay = new UnderWay();
-  readonly #limits: Limits;
+  readonly caps: Caps;
   readonly #events: Events<CoreEvents>;
   readonly #builder: ServerBuilder;
   readonly #keeper: Keeper;
+  readonly #tenure: () => Tenure | undefined;
   readonly #reaper: Reaper;
   readonly #sessions = new SessionIndex();
   /** Sessions that are closing: their servers have not let go of them, or their opening is not undone yet. */
-  readonly #closing = new Set<Promise<void>>();
+  readonly ending = new Ending();
   #stopping = false;
   #initializing = 0;
   #orphaned = 0;
   #hibernated = 0;
 
-  constructor(limits: Limits, events: Events<CoreEvents>, builder: ServerBuilder, keeper: Keeper) {
+  /** @param tenure - This node's, where it is one of a cluster. */
+  constructor(
+    limits: Limits,
+    events: Events<CoreEvents>,
+    builder: ServerBuilder,
+    keeper: Keeper,
+    tenure: () => Tenure | undefined = () => undefined,
+  ) {
     this.clock = limits.clock;
-    this.#limits = limits;
     this.#events = events;
     this.#builder = builder;
     this.#keeper = keeper;
-    keeper.onLost = (session, reason) => void this.close(session, reason);
+    this.#tenure = tenure;
+    keeper.onLost = (session, reason) => void (reason === 'moved' ? this.fenced(session) : this.close(session, reason));
     this.#reaper = new Reaper(limits.clock, limits, this);
-  }
-
-  /** Whether a new session could only be had by evicting one, and none can be evicted. */
-  get full(): boolean {
-    return this.#sessions.size >= this.#limits.maxSessions && this.#reaper.longestOrphaned() === undefined;
+    this.caps = new Caps(limits, this.#sessions, this.#reaper, (session) => void this.close(session, 'evicted'));
   }
 
   /** Admits nobody from now on: whoever is still asking for a session's record must not build it when all is closed. */
   stop(): void {
     this.#stopping = true;
-  }
-
-  /** Whether a session could be opened without an eviction. */
-  hasRoom(principal: string | undefined): boolean {
-    const { maxSessions, maxSessionsPerPrincipal = Infinity } = this.#limits;
-    return this.#sessions.size < maxSessions && this.#sessions.of(principal).size < maxSessionsPerPrincipal;
   }
 
   get(id: string): Session | undefined {
@@ -81,8 +82,8 @@ export class Registry implements SessionHome, ReaperActions {
   /**
    * Makes the entry of a session that is about to be opened; from here on it counts against the caps.
    *
-   * @throws Refusal `draining` once it was told to {@link stop}; `atCapacity`, `principalAtCapacity`: a cap is reached and
-   * nobody is orphaned.
+   * @throws Refusal `draining` once it was told to {@link stop}; `storeUnavailable` for a node that is no member of its
+   * cluster; `atCapacity`, `principalAtCapacity`: a cap is reached and nobody is orphaned.
    * @throws TypeError when the ID generator gave an ID that is taken, or that the protocol does not allow.
    */
   admit(context: FactoryContext): Session {
@@ -92,8 +93,10 @@ export class Registry implements SessionHome, ReaperActions {
     }
     if (this.#sessions.has(id)) throw new TypeError('sessionIdGenerator returned the ID of a session that is open');
     if (this.#stopping) throw new Refusal('draining');
-    this.#makeRoom(context.principal);
-    const session = new Session(id, context, this);
+    const tenure = this.#tenure();
+    if (tenure?.holds === false) throw new Refusal('storeUnavailable');
+    this.caps.makeRoom(context.principal);
+    const session = new Session(id, context, this, tenure);
     this.#sessions.add(session);
     this.#initializing += 1;
     return session;
@@ -160,7 +163,7 @@ export class Registry implements SessionHome, ReaperActions {
    */
   close(session: Session, reason: CloseReason): Promise<void> {
     if (session.state === 'initializing' || session.opening !== undefined) {
-      return this.#track(this.#giveUp(session, reason));
+      return this.ending.track(this.#giveUp(session, reason));
     }
     if (session.state === 'closing' || session.state === 'closed') return Promise.resolve();
     const before = session.info();
@@ -171,12 +174,8 @@ export class Registry implements SessionHome, ReaperActions {
     void session.transport?.close();
     session.life.end();
     this.#events.emit('closed', before, reason);
-    return this.#track(this.#closeServer(session, reason));
-  }
-
-  /** Resolves when every session that was closed has been let go of by its server, and every open given up is undone. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#closing);
+    const leaving = reason === 'shutdown' || reason === 'moved' ? session.id : undefined;
+    return this.ending.track(this.#closeServer(session, reason), leaving);
   }
 
   attached(session: Session): void {
@@ -195,6 +194,24 @@ export class Registry implements SessionHome, ReaperActions {
     if (session.state !== 'active') return;
     if (session.retiring) void this.close(session, 'lifetime');
     else this.#reaper.detached(session);
+  }
+
+  /** Has another node own the session as soon as no request of it is under way. */
+  letGo(session: Session): void {
+    session.leaving = true;
+    this.quiet(session);
+  }
+
+  quiet(session: Session): void {
+    if (!session.leaving || session.busy || session.state === 'initializing') return;
+    session.transport?.stopStandalone('draining');
+    void this.close(session, this.#stopping ? 'shutdown' : 'moved');
+  }
+
+  fenced(session: Session): void {
+    session.lost = true;
+    session.stored = false;
+    void this.close(session, 'moved');
   }
 
   closedByServer(session: Session): void {
@@ -228,19 +245,6 @@ export class Registry implements SessionHome, ReaperActions {
     if (!session.attached) void this.close(session, 'lifetime');
   }
 
-  #makeRoom(principal: string | undefined): void {
-    const { maxSessions, maxSessionsPerPrincipal } = this.#limits;
-    if (maxSessionsPerPrincipal !== undefined && this.#sessions.of(principal).size >= maxSessionsPerPrincipal) {
-      this.#evict(this.#sessions.longestOrphanedOf(principal), 'principalAtCapacity');
-    }
-    if (this.#sessions.size >= maxSessions) this.#evict(this.#reaper.longestOrphaned(), 'atCapacity');
-  }
-
-  #evict(session: Session | undefined, otherwise: 'atCapacity' | 'principalAtCapacity'): void {
-    if (session === undefined) throw new Refusal(otherwise);
-    void this.close(session, 'evicted');
-  }
-
   #remove(session: Session): void {
     this.#reaper.removed(session);
     this.#sessions.delete(session);
@@ -255,15 +259,12 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   async #giveUp(session: Session, reason: CloseReason): Promise<void> {
-    session.abandon?.(new Refusal(reason === 'shutdown' ? 'draining' : 'sessionNotFound'));
+    session.abandon?.(
+      new Refusal(reason === 'shutdown' ? 'draining' : session.silenced ? 'storeUnavailable' : 'sessionNotFound'),
+    );
     await session.opening?.catch(() => undefined);
     // Given up too late, it is open now.
     await this.close(session, reason);
-  }
-
-  #track(closing: Promise<void>): Promise<void> {
-    this.#closing.add(closing);
-    return closing.finally(() => this.#closing.delete(closing));
   }
 
   async #hibernate(session: Session): Promise<void> {
@@ -284,7 +285,7 @@ export class Registry implements SessionHome, ReaperActions {
     this.#events.emit('hibernated', before);
     void transport?.close();
     life.end();
-    if (server !== undefined) await this.#track(this.#builder.close(server));
+    if (server !== undefined) await this.ending.track(this.#builder.close(server));
   }
 
   async #closeServer(session: Session, reason: CloseReason): Promise<void> {

@@ -51,7 +51,7 @@ export class Reissuer {
   #issue(key: string, version: string, caller: Caller): Issue | undefined {
     if (this.#issued.size >= this.#most) this.#forgetClaimed();
     // Nobody is evicted for one whose client may never come for it.
-    if (this.#issued.size >= this.#most || !this.#opener.registry.hasRoom(caller.principal)) return undefined;
+    if (this.#issued.size >= this.#most || !this.#opener.registry.caps.hasRoom(caller.principal)) return undefined;
     const session = this.#open(version, caller);
     const issue: Issue = { key, session, opened: undefined };
     void session.then((opened) => (issue.opened = opened ?? null));

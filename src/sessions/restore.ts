@@ -81,13 +81,25 @@ export class Restorer {
     if (stored === undefined) return false;
     const record = await this.#read(records, id, stored);
     if (record === undefined || record.principal !== principal) return false;
-    return this.destroy(id);
+    return this.#destroy(id, principal);
+  }
+
+  /** Whether there is a stored session of that ID and principal. */
+  async knows(id: string, principal: string | undefined): Promise<boolean> {
+    const { records } = this.#opener.keeper;
+    if (records === undefined || !this.#isSessionId(id)) return false;
+    const stored = await records.find(id);
+    return stored !== undefined && (await this.#read(records, id, stored))?.principal === principal;
   }
 
   /** Ends a session that is not here, whoever's it is. False when there is none of that ID. */
   async destroy(id: string): Promise<boolean> {
     if (!this.mayRestore(id)) return false;
-    const removed = await this.#opener.keeper.discard(id);
+    return this.#destroy(id, await this.#opener.keeper.principalOf(id));
+  }
+
+  async #destroy(id: string, principal: string | undefined): Promise<boolean> {
+    const removed = await this.#opener.keeper.discard(id, principal);
     // A request may have restored it meanwhile.
     const here = this.#opener.registry.get(id);
     if (here !== undefined) void this.#opener.registry.close(here, 'deleted');
@@ -124,6 +136,8 @@ export class Restorer {
         const claimed = await records.claim(session.id, stored);
         if (claimed) {
           session.stored = true;
+          this.#opener.keeper.enlist(session);
+          if (session.tenure !== undefined) this.#events.emit('claimed', session.id, stored.owner, context.epoch);
           await this.#bringUp(session, record, context, caller);
           registry.revive(session);
         } else registry.discard(session);

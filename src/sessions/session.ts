@@ -6,6 +6,7 @@ import type { McpServerLike } from '../options.js';
 import type { TransportOwner } from '../transport/context.js';
 import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext, Life } from './context.js';
+import type { Tenure } from './elsewhere.js';
 import type { LiveRecord } from './live-record.js';
 import type { UnderWay } from './under-way.js';
 
@@ -16,7 +17,11 @@ export interface SessionHome {
   readonly underWay: UnderWay;
   attached(session: Session): void;
   detached(session: Session): void;
+  /** Its last request is settled and answered. */
+  quiet(session: Session): void;
   closedByServer(session: Session): void;
+  /** Another node owns it. */
+  fenced(session: Session): void;
 }
 
 /** One client's session: its state and its leases. What happens to it is decided by its home. */
@@ -51,6 +56,12 @@ export class Session implements TransportOwner {
   destroyed = false;
   /** The epoch in which this process got it: what ran in those before died with another process. */
   readonly firstEpoch: number;
+  /** In which this node came to own it; undefined without a cluster. */
+  readonly tenure: Tenure | undefined;
+  /** Whether another node owns it by now. */
+  lost = false;
+  /** Whether it ends here as soon as no request of it is under way, for another node to own it. */
+  leaving = false;
   /** The next time to look whether its record must be touched. */
   touchDue: Due<Session> | undefined;
   /** Agreed on when it was opened. */
@@ -64,10 +75,12 @@ export class Session implements TransportOwner {
   readonly #home: SessionHome;
   #transport: HttpTransport | undefined;
   #leases = 0;
+  #requests = 0;
   #streamLost = false;
 
-  constructor(id: string, context: FactoryContext, home: SessionHome) {
+  constructor(id: string, context: FactoryContext, home: SessionHome, tenure?: Tenure) {
     this.id = id;
+    this.tenure = tenure;
     this.principal = context.principal;
     this.clientInfo = context.clientInfo;
     this.life = context.life;
@@ -105,6 +118,15 @@ export class Session implements TransportOwner {
     return this.#transport;
   }
 
+  get silenced(): boolean {
+    return this.tenure !== undefined && (this.lost || !this.tenure.holds);
+  }
+
+  /** Whether a request of it is under way: anything but a standalone stream. */
+  get busy(): boolean {
+    return this.#requests > 0;
+  }
+
   get attached(): boolean {
     return this.#leases > 0;
   }
@@ -118,15 +140,22 @@ export class Session implements TransportOwner {
     this.used = true;
     this.#leases += 1;
     if (this.#leases === 1) this.#home.attached(this);
-    if (kind === 'request') this.#home.underWay.begin();
+    if (kind !== 'request') return;
+    this.#requests += 1;
+    this.#home.underWay.begin();
   }
 
   release(kind: StreamKind = 'request'): void {
-    if (kind === 'request') this.#home.underWay.end();
+    if (kind === 'request') {
+      this.#requests -= 1;
+      this.#home.underWay.end();
+    }
     this.#leases -= 1;
-    if (this.#leases > 0) return;
-    this.idleSince = this.#home.clock.now();
-    this.#home.detached(this);
+    if (this.#leases === 0) {
+      this.idleSince = this.#home.clock.now();
+      this.#home.detached(this);
+    }
+    if (kind === 'request' && this.#requests === 0) this.#home.quiet(this);
   }
 
   streamOpened(): void {
@@ -139,6 +168,10 @@ export class Session implements TransportOwner {
 
   transportClosed(): void {
     this.#home.closedByServer(this);
+  }
+
+  fenced(): void {
+    this.#home.fenced(this);
   }
 
   settledWell(request: JSONRPCRequest): Promise<void> | undefined {

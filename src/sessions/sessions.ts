@@ -1,16 +1,27 @@
 import type { Events, CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
 import type { Registry } from './registry.js';
+import type { Elsewhere } from './elsewhere.js';
 import type { Session } from './session.js';
 
 /** What an app may see of a router's sessions, and do with them. */
 export class Sessions {
   readonly #registry: Registry;
   readonly #destroyStored: (id: string) => Promise<boolean>;
+  readonly #elsewhere: Elsewhere | undefined;
   readonly #events: Events<CoreEvents>;
 
-  /** @param destroyStored - Removes the record of a session that is not here. */
-  constructor(registry: Registry, destroyStored: (id: string) => Promise<boolean>, events: Events<CoreEvents>) {
+  /**
+   * @param destroyStored - Removes the record of a session that is not here.
+   * @param elsewhere - Undefined where there are no other nodes.
+   */
+  constructor(
+    registry: Registry,
+    destroyStored: (id: string) => Promise<boolean>,
+    elsewhere: Elsewhere | undefined,
+    events: Events<CoreEvents>,
+  ) {
     this.#registry = registry;
+    this.#elsewhere = elsewhere;
     this.#destroyStored = destroyStored;
     this.#events = events;
   }
@@ -20,9 +31,14 @@ export class Sessions {
     return this.#registry.stats();
   }
 
-  /** Every session, oldest first. */
-  list(): SessionInfo[] {
-    return this.#registry.all().map((session) => session.info());
+  /** Every session that is here, oldest first. */
+  list(): SessionInfo[];
+  /** Those of all nodes of the cluster. Rejects when one of them does not answer. */
+  list(options: { readonly cluster: true }): Promise<SessionInfo[]>;
+  list(options?: { readonly cluster: true }): SessionInfo[] | Promise<SessionInfo[]> {
+    const here = this.#registry.all().map((session) => session.info());
+    if (options?.cluster !== true) return here;
+    return (this.#elsewhere?.list() ?? Promise.resolve([])).then((others) => [...here, ...others]);
   }
 
   get(id: string): SessionInfo | undefined {
@@ -35,21 +51,23 @@ export class Sessions {
    */
   async close(id: string): Promise<boolean> {
     const session = this.#registry.get(id);
-    if (session === undefined) return this.#destroyStored(id);
+    if (session === undefined) return (await this.#elsewhere?.close(id)) ?? this.#destroyStored(id);
     await this.#end(session);
     return true;
   }
 
   /**
-   * Ends all sessions of a principal that are here (its access was withdrawn, say). Resolves to their number. Rejects when the
-   * store does not answer, and some sessions are as they were.
+   * Ends all sessions of a principal that are here, or on any node of the cluster (its access was withdrawn, say). Resolves to
+   * their number. Rejects when the store or a node does not answer, and some sessions are as they were.
    */
   async closeByPrincipal(principal: string): Promise<number> {
-    const sessions = this.#registry.ofPrincipal(principal);
-    const results = await Promise.allSettled(sessions.map((session) => this.#end(session)));
+    const here = this.#registry.ofPrincipal(principal).map(({ id }) => id);
+    const anywhere = (await this.#elsewhere?.principals.sessionsOf(principal)) ?? [];
+    const ids = new Set([...here, ...anywhere]);
+    const results = await Promise.allSettled([...ids].map((id) => this.close(id)));
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
-    return sessions.length;
+    return results.filter((result) => result.status === 'fulfilled' && result.value).length;
   }
 
   /**

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { count, timer } from '../checks.js';
 import { notAReply, openRedis, type RedisOptions, type SendCommand } from './redis-client.js';
-import type { SessionEventStore } from './session-event-store.js';
+import { Fenced, type EventFence, type SessionEventStore } from './session-event-store.js';
 import { sessionOf } from './stream-session.js';
 
 /** Options of {@link redisEventStore}. `undefined` is the same as leaving the key out. */
@@ -37,8 +37,15 @@ interface Place {
  * from before a purge must not be taken for this one. Out go the oldest, past the number and the age by Redis' clock; exactly
  * those, as bounds are to mean what they say. The age counts from the new entry's ID: Redis 7.0 reads its clock anew for each command
  * of a script.
+ *
+ * With a second key, the record of the session, only who owns it by that record may append.
  */
 const APPEND = `
+if KEYS[2] then
+  local held = redis.call('HMGET', KEYS[2], 'o', 'e')
+  if not held[2] then return redis.error_reply('NORECORD the session has no record here') end
+  if held[1] ~= ARGV[6] or held[2] ~= ARGV[7] then return redis.error_reply('FENCED the session is owned by another') end
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local id = redis.call('EXISTS', KEYS[1]) == 1 and '*' or string.format('%d-%d', now, ARGV[3])
@@ -88,13 +95,21 @@ class RedisEventStore implements Required<SessionEventStore> {
   }
 
   /** Sent when the call returns, so that events have the order of the calls. */
-  async storeEvent(streamId: string, message: JSONRPCMessage): Promise<string> {
+  async storeEvent(streamId: string, message: JSONRPCMessage, fence?: EventFence): Promise<string> {
     const session = sessionOf(streamId);
     const first = String(randomInt(2 ** 30));
     const args = [...this.#bounds, first, streamId.slice(session.length), JSON.stringify(message)];
     // Not by the script's hash: where Redis has forgotten it and another process brings it back, the first of two appends
     // would be refused and the second not, and they would change places.
-    const entryId = await this.#send('EVAL', APPEND, '1', this.#key(session), ...args);
+    const entryId = await (
+      fence === undefined
+        ? this.#send('EVAL', APPEND, '1', this.#key(session), ...args)
+        : this.#send('EVAL', APPEND, '2', this.#key(session), fence.key, ...args, fence.owner, String(fence.epoch))
+    ).catch((error: unknown) => {
+      throw String(error).includes('FENCED')
+        ? new Fenced('the session is owned by another node', { cause: error })
+        : error;
+    });
     if (typeof entryId !== 'string' || !EVENT_ID.test(`_${entryId}`)) throw notAReply(entryId);
     return `${streamId}_${entryId}`;
   }

@@ -108,10 +108,17 @@ class RedisStore implements Required<SessionStore> {
     return isDone(await script.run(this.#send, this.#key(id), ...args.map(String)));
   }
 
-  /** The hash is the one that begins the router's stream IDs, so that the session's events lie beside its record. */
   #key(id: string): string {
-    return `${this.#prefix}{${sessionHash(id)}}:session`;
+    return recordKey(this.#prefix, id);
   }
+}
+
+/**
+ * Where the record of a session is. The hash is the one that begins the router's stream IDs, so that the session's events lie
+ * beside it.
+ */
+export function recordKey(prefix: string, id: string): string {
+  return `${prefix}{${sessionHash(id)}}:session`;
 }
 
 /** Only what Redis said: `false` for anything else would say that there is no record. */

@@ -1,8 +1,8 @@
-import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../clock.js';
 import type { DueQueue } from '../due-queue.js';
 import type { CoreEvents, Events, StreamKind } from '../events.js';
+import type { EventFence, FencedEventStore } from '../stores/session-event-store.js';
 
 /** What all transports of a router share: settings, and one queue for each kind of deadline. */
 export interface TransportContext {
@@ -25,6 +25,8 @@ export interface TransportContext {
 
 /** Who holds a transport: a session, or one stateless request. It must not end while something is held. */
 export interface TransportOwner {
+  /** Whether another node may own by now what the transport is for: then nothing may be said for it here. */
+  readonly silenced: boolean;
   /** @param kind - `standalone` for what is no work: a stream that is only open. */
   hold(kind?: StreamKind): void;
   release(kind?: StreamKind): void;
@@ -34,6 +36,8 @@ export interface TransportOwner {
   streamLost(): void;
   /** The server closed its own transport, or was closed by the app. */
   transportClosed(): void;
+  /** The event store says that another node owns it. */
+  fenced(): void;
   /** A request that changes the session was answered well; the answer goes out when the promise, if any, is settled. */
   settledWell(request: JSONRPCRequest): Promise<void> | undefined;
 }
@@ -45,7 +49,9 @@ export interface TransportInit {
   readonly epoch: number;
   /** The epoch in which this process got the session. Default: `epoch`. */
   readonly firstEpoch?: number;
-  readonly eventStore: EventStore | undefined;
+  readonly eventStore: FencedEventStore | undefined;
+  /** Undefined where no other node can own the session. */
+  readonly fence?: EventFence | undefined;
   readonly context: TransportContext;
   readonly owner: TransportOwner;
 }

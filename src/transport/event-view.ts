@@ -1,6 +1,6 @@
-import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { inTime, type Clock } from '../clock.js';
+import { Fenced, type EventFence, type FencedEventStore } from '../stores/session-event-store.js';
 import { sessionHash } from '../stores/stream-session.js';
 
 /** An event as it was sent, or would have been. */
@@ -20,6 +20,12 @@ const STORE_TIMEOUT = 10_000;
 /** How long, in ms, events then go out without IDs; sooner over if the store answers after all. */
 const STORE_PAUSE = 60_000;
 
+/** What an event is stored with where another node may own the session, and who is told when one does. */
+export interface Fencing {
+  readonly fence: EventFence;
+  readonly onFenced: () => void;
+}
+
 /** Characters that the requests' IDs may take in a stream's ID, which is part of what many a store gives as event ID. */
 const MAX_REQUESTS = 1024;
 
@@ -33,7 +39,8 @@ const MAX_REQUESTS = 1024;
  */
 export class EventView {
   readonly standaloneId: string;
-  readonly #store: EventStore;
+  readonly #store: FencedEventStore;
+  readonly #fencing: Fencing | undefined;
   readonly #prefix: string;
   readonly #epoch: number;
   readonly #firstEpoch: number;
@@ -45,17 +52,19 @@ export class EventView {
 
   /** @param firstEpoch - The epoch in which this process got the session: what ran in those before died with another. */
   constructor(
-    store: EventStore,
+    store: FencedEventStore,
     sessionId: string,
     epoch: number,
     clock: Clock,
     onFailure: (what: string, error: unknown) => void,
     firstEpoch = epoch,
+    fencing?: Fencing,
   ) {
     this.#store = store;
     this.#prefix = sessionHash(sessionId);
     this.#epoch = epoch;
     this.#firstEpoch = firstEpoch;
+    this.#fencing = fencing;
     this.#clock = clock;
     this.#onFailure = onFailure;
     this.standaloneId = `${this.#prefix}-get`;
@@ -90,11 +99,12 @@ export class EventView {
     // To wait for each of a call's events in turn would hold up its answer for minutes.
     if (this.#clock.now() < this.#pausedUntil) return undefined;
     try {
-      const id = await this.#inTime(() => this.#store.storeEvent(streamId, message));
+      const id = await this.#inTime(() => this.#store.storeEvent(streamId, message, this.#fencing?.fence));
       if (isSendable(id)) return id;
       throw new TypeError('the event store gave an event ID that is empty or has a line break');
     } catch (error) {
       this.#onFailure('event store: storeEvent', error);
+      if (error instanceof Fenced) this.#fencing?.onFenced();
       return undefined;
     }
   }

@@ -211,6 +211,10 @@ export class Reply {
     this.#text = '';
     const res = this.#res;
     if (res.destroyed || res.writableEnded || (res.headersSent && !this.#headSent)) return;
+    if (this.#side.owner.silenced) {
+      res.destroy();
+      return;
+    }
     try {
       if (this.#ended) this.#end(text);
       else if (text !== '') this.#writeNow(text);

@@ -47,7 +47,7 @@ export class HttpTransport implements Transport, TransportSide {
   #started = false;
   #closed = false;
 
-  constructor({ sessionId, epoch, firstEpoch = epoch, eventStore, context, owner }: TransportInit) {
+  constructor({ sessionId, epoch, firstEpoch = epoch, eventStore, fence, context, owner }: TransportInit) {
     this.sessionId = sessionId;
     this.context = context;
     this.owner = owner;
@@ -55,7 +55,8 @@ export class HttpTransport implements Transport, TransportSide {
     this.#ids = new EpochIds(epoch);
     if (eventStore !== undefined && sessionId !== undefined) {
       const onFailure = (what: string, error: unknown): void => context.events.emit('failure', what, error, sessionId);
-      this.#view = new EventView(eventStore, sessionId, epoch, context.clock, onFailure, firstEpoch);
+      const fencing = fence && { fence, onFenced: () => owner.fenced() };
+      this.#view = new EventView(eventStore, sessionId, epoch, context.clock, onFailure, firstEpoch, fencing);
     }
     this.#standalone = new StandaloneStream(this, this.#view);
   }

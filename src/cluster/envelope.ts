@@ -1,0 +1,73 @@
+import { createHmac, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
+import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
+import type { HandedRequest } from '../sessions/elsewhere.js';
+
+/** The header that holds the signature of a message between nodes. */
+export const SIGNATURE = 'x-mcp-signature';
+
+/** A client's request, handed over. */
+export type RequestOrder = { readonly kind: 'request' } & Omit<HandedRequest, 'body' | 'requestIds' | 'forwarded'>;
+
+/** What a node asks of another. */
+export type Order =
+  | RequestOrder
+  | { readonly kind: 'list' }
+  | { readonly kind: 'close'; readonly sessionId: string }
+  /** For how long the session of the principal is idle that was orphaned for the longest; -1 when none is. */
+  | { readonly kind: 'orphaned'; readonly principal: string }
+  /** Ends that session. */
+  | { readonly kind: 'evict'; readonly principal: string };
+
+/** An order, to whom, and what makes it one that was not sent before. */
+export interface Envelope {
+  readonly to: string;
+  readonly challenge: string;
+  readonly nonce: string;
+  readonly order: Order;
+}
+
+/** A message as it goes over the wire. */
+export interface Sealed {
+  readonly payload: Buffer;
+  readonly signature: string;
+}
+
+/**
+ * One message: the envelope as JSON without line breaks, a line break, the body as it came. What is signed is all of it: whom
+ * it is for, method, path, every header that is handed on, who asks, and the body.
+ */
+export function seal(
+  key: KeyObject,
+  { to, challenge }: Omit<Envelope, 'nonce' | 'order'>,
+  order: Order,
+  body = '',
+): Sealed {
+  const nonce = randomBytes(16).toString('base64url');
+  const envelope: Envelope = { to, challenge, nonce, order };
+  const payload = Buffer.from(`${JSON.stringify(envelope)}\n${body}`);
+  return { payload, signature: sign(key, payload) };
+}
+
+/** Undefined for what was not sealed with that key. */
+export function unseal(
+  key: KeyObject,
+  payload: Buffer,
+  signature: unknown,
+): { envelope: Envelope; body: Buffer } | undefined {
+  const expected = Buffer.from(sign(key, payload));
+  const given = Buffer.from(typeof signature === 'string' ? signature : '');
+  if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
+  const end = payload.indexOf('\n');
+  const envelope = JSON.parse(payload.toString('utf8', 0, end)) as Envelope;
+  return { envelope, body: payload.subarray(end + 1) };
+}
+
+/** The SDK's `AuthInfo` from its JSON, in which its one URL is text. */
+export function authOf(auth: AuthInfo | undefined): AuthInfo | undefined {
+  if (auth?.resource === undefined) return auth;
+  return { ...auth, resource: new URL(String(auth.resource)) };
+}
+
+function sign(key: KeyObject, payload: Buffer): string {
+  return createHmac('sha256', key).update(payload).digest('base64url');
+}

@@ -1,0 +1,141 @@
+import {
+  Agent,
+  request as httpRequest,
+  type ClientRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+} from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import type { KeyObject } from 'node:crypto';
+import type { Clock } from '../clock.js';
+import { seal, SIGNATURE, type Order } from './envelope.js';
+import type { Lease } from './lease.js';
+
+/** The header by which a node says that it did nothing with a message, and why. */
+export const REFUSED = 'x-mcp-refused';
+
+/** How long a connection to another node may take to be made, in ms. */
+const CONNECT_TIMEOUT = 1_000;
+
+/** RFC 9110, 7.6.1: what is said of one connection is not said of the next. `Date` is Node's own to give. */
+const HOP_BY_HOP = new Set([
+  'connection',
+  'date',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/**
+ * What came of a message: `answered`, its answer is there; `untaken`, nothing was done with it (`why`: the node said so, or
+ * could not be reached); `lost`, the node took it and was not heard of again.
+ */
+export type Sent =
+  | { readonly outcome: 'answered'; readonly response: IncomingMessage }
+  | { readonly outcome: 'untaken'; readonly why: string }
+  | { readonly outcome: 'lost' };
+
+/** A message on its way. */
+export interface Sending {
+  readonly sent: Promise<Sent>;
+  /** Resolves when nothing of it is open any more, the answer included. */
+  readonly closed: Promise<void>;
+  readonly abort: () => void;
+}
+
+/** Sends messages to other nodes. */
+export class Forwarder {
+  readonly #key: KeyObject;
+  readonly #clock: Clock;
+  readonly #agent = new Agent({ keepAlive: true });
+  /** What is open to other nodes. */
+  readonly #open = new Set<ClientRequest>();
+  /** Ends a standalone stream, whose client then finds another node to open it on. */
+  readonly #streams = new Set<() => void>();
+
+  constructor(key: KeyObject, clock: Clock) {
+    this.#key = key;
+    this.#clock = clock;
+  }
+
+  /** Sends an order to a node. */
+  send(lease: Lease, order: Order, body?: string): Sending {
+    const { payload, signature } = seal(this.#key, { to: lease.id, challenge: lease.challenge }, order, body);
+    const request = httpRequest({
+      agent: this.#agent,
+      host: lease.host,
+      port: lease.port,
+      method: 'POST',
+      headers: { [SIGNATURE]: signature, 'Content-Length': payload.length },
+    });
+    this.#open.add(request);
+    this.#limitConnecting(request);
+    const sent = outcomeOf(request);
+    const closed = new Promise<void>((resolve) => request.once('close', resolve)).then(
+      () => void this.#open.delete(request),
+    );
+    request.end(payload);
+    return { sent, closed, abort: () => request.destroy() };
+  }
+
+  /** Gives the client what another node answered; rejects when it breaks off, and so does the client's reply then. */
+  async relay(response: IncomingMessage, res: ServerResponse, isStream: boolean): Promise<void> {
+    if (res.destroyed || res.headersSent) {
+      response.destroy();
+      return;
+    }
+    const headers: OutgoingHttpHeaders = {};
+    for (const [name, value] of Object.entries(response.headers)) if (!HOP_BY_HOP.has(name)) headers[name] = value;
+    res.writeHead(response.statusCode ?? 502, headers);
+    if (response.headers['content-length'] === undefined) res.flushHeaders();
+    const end = (): void => {
+      response.unpipe(res);
+      res.end();
+      response.destroy();
+    };
+    if (isStream) this.#streams.add(end);
+    try {
+      await pipeline(response, res);
+    } finally {
+      this.#streams.delete(end);
+    }
+  }
+
+  endStreams(): void {
+    for (const end of this.#streams) end();
+  }
+
+  close(): void {
+    for (const sent of this.#open) sent.destroy();
+    this.#agent.destroy();
+  }
+
+  #limitConnecting(sent: ClientRequest): void {
+    sent.once('socket', (socket) => {
+      if (!socket.connecting) return;
+      const timer = this.#clock.setTimeout(() => sent.destroy(), CONNECT_TIMEOUT);
+      const made = (): void => this.#clock.clearTimeout(timer);
+      socket.once('connect', made).once('close', made);
+    });
+  }
+}
+
+function outcomeOf(request: ClientRequest): Promise<Sent> {
+  return new Promise((resolve) => {
+    let taken = false;
+    // 102 Processing: from here on it may have been carried out.
+    request.once('information', () => (taken = true));
+    request.once('response', (response) => {
+      const refused = response.headers[REFUSED];
+      if (refused === undefined) return resolve({ outcome: 'answered', response });
+      response.resume();
+      resolve({ outcome: 'untaken', why: String(refused) });
+    });
+    const failed = (): void => resolve(taken ? { outcome: 'lost' } : { outcome: 'untaken', why: 'unreachable' });
+    request.on('error', failed).once('close', failed);
+  });
+}

@@ -1,0 +1,89 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { KeyObject } from 'node:crypto';
+import { NotHere } from '../sessions/elsewhere.js';
+import { SIGNATURE, unseal, type Order } from './envelope.js';
+import { REFUSED } from './forwarder.js';
+
+/** Bytes that the envelope of a request may take: its headers, which Node bounds at 16 KiB, as JSON, and who asks. */
+const MAX_ENVELOPE = 256 * 1024;
+
+/** How much longer JSON may be that was read and written again: `1e20` is 21 digits then. */
+const MAX_GROWTH = 6;
+
+export interface ListenerInit {
+  readonly key: KeyObject;
+  readonly host: string;
+  readonly port: number;
+  /** Bytes of a request's body. */
+  readonly maxBodySize: number;
+  /** Whether a message is for this node, as it is now, and was not sent before. */
+  readonly check: (to: string, challenge: string, nonce: string) => string;
+  /** Carries out an order and answers it. Rejects with NotHere when nothing was done, and never otherwise. */
+  readonly carryOut: (order: Order, body: Buffer, req: IncomingMessage, res: ServerResponse) => Promise<void>;
+}
+
+/** The private listener, by which the other nodes hand requests over. */
+export class Listener {
+  readonly #init: ListenerInit;
+  readonly #server: Server;
+
+  constructor(init: ListenerInit) {
+    this.#init = init;
+    this.#server = createServer((req, res) => void this.#serve(req, res));
+    // Other nodes keep their connections; one that is closed just when it is used again would fail a request.
+    this.#server.keepAliveTimeout = 5 * 60_000;
+    // It must not keep the process alive.
+    this.#server.unref();
+  }
+
+  /** Resolves to the port. */
+  listen(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(this.#init.port, this.#init.host, () => {
+        this.#server.off('error', reject);
+        resolve((this.#server.address() as AddressInfo).port);
+      });
+    });
+  }
+
+  close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeAllConnections();
+    return closed;
+  }
+
+  async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    try {
+      const payload = await this.#read(req);
+      if (payload === undefined) return void res.destroy();
+      const opened = unseal(this.#init.key, payload, req.headers[SIGNATURE]);
+      if (opened === undefined) return refuse(res, 'unsigned');
+      const { to, challenge, nonce, order } = opened.envelope;
+      const verdict = this.#init.check(to, challenge, nonce);
+      if (verdict !== 'fresh') return refuse(res, verdict);
+      res.writeProcessing();
+      await this.#init.carryOut(order, opened.body, req, res);
+    } catch (error) {
+      if (error instanceof NotHere && !res.headersSent) refuse(res, 'notHere');
+      else res.destroy();
+    }
+  }
+
+  /** Undefined for what is more than any node sends, or broke off. */
+  async #read(req: IncomingMessage): Promise<Buffer | undefined> {
+    const most = this.#init.maxBodySize * MAX_GROWTH + MAX_ENVELOPE;
+    const length = Number(req.headers['content-length'] ?? Infinity);
+    if (!(length <= most)) return undefined;
+    const chunks: Buffer[] = [];
+    for await (const chunk of req) chunks.push(chunk as Buffer);
+    const payload = Buffer.concat(chunks);
+    return payload.length === length ? payload : undefined;
+  }
+}
+
+function refuse(res: ServerResponse, why: string): void {
+  res.writeHead(421, { [REFUSED]: why, 'Content-Length': 0 });
+  res.end();
+}

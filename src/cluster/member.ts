@@ -1,0 +1,216 @@
+import { createSecretKey } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../clock.js';
+import type { CoreEvents, Events, SessionInfo } from '../events.js';
+import type { ResolvedClusterOptions, ResolvedOptions } from '../options.js';
+import { NotHere, type Elsewhere, type HandedRequest, type Tenure } from '../sessions/elsewhere.js';
+import type { Principals } from '../sessions/principals.js';
+import type { Records } from '../sessions/records.js';
+import type { Registry } from '../sessions/registry.js';
+import type { Sessions } from '../sessions/sessions.js';
+import type { SessionStore } from '../stores/session-store.js';
+import { openRedis } from '../stores/redis-client.js';
+import { recordKey, redisStore } from '../stores/redis-store.js';
+import { Cluster, type LocalOrphans } from './cluster.js';
+import { authOf, type Order, type RequestOrder } from './envelope.js';
+import { Forwarder } from './forwarder.js';
+import { Inbox } from './inbox.js';
+import { Listener } from './listener.js';
+import { ClusterNode } from './node.js';
+import { Owners } from './owners.js';
+import { Peers } from './peers.js';
+import { ClusterPrincipals } from './principals.js';
+import { ownProof } from './process-proof.js';
+
+/** What a member of a cluster needs of its router. */
+export interface Host {
+  readonly records: Records;
+  readonly registry: Registry;
+  readonly sessions: Sessions;
+  /** Answers a request that another node handed over. Rejects with NotHere, and never otherwise. */
+  serve(request: RequestOrder, body: Buffer, req: IncomingMessage, res: ServerResponse): Promise<void>;
+}
+
+/** A router as a node of a cluster: all parts of that, put together. */
+export class Member implements Elsewhere {
+  readonly store: SessionStore;
+  readonly principals: Principals;
+  readonly recordKey: (id: string) => string;
+  readonly #node: ClusterNode;
+  readonly #peers: Peers;
+  readonly #forwarder: Forwarder;
+  readonly #listener: Listener;
+  readonly #inbox: Inbox | undefined;
+  readonly #options: ResolvedClusterOptions;
+  readonly #clock: Clock;
+  readonly #events: Events<CoreEvents>;
+  #host: Host | undefined;
+  #cluster: Cluster | undefined;
+
+  /**
+   * @param lifetime - How long a record lives on when it is not touched, in ms.
+   * @throws TypeError for options of Redis that are wrong.
+   */
+  constructor(
+    options: ResolvedClusterOptions,
+    { clock, maxBodySize, maxSessionsPerPrincipal }: ResolvedOptions,
+    lifetime: number,
+    events: Events<CoreEvents>,
+  ) {
+    const { send, prefix } = openRedis('mcpRouter: option cluster.redis', options.redis);
+    this.#options = options;
+    this.#clock = clock;
+    this.#events = events;
+    this.store = redisStore(options.redis);
+    this.recordKey = (id) => recordKey(prefix, id);
+    this.principals = new ClusterPrincipals({
+      send,
+      prefix,
+      lifetime,
+      most: maxSessionsPerPrincipal,
+      evict: (principal) => this.#started.evict(principal, this.#orphans),
+    });
+    if (options.routing === 'migrate') {
+      const failed = (error: unknown): void => events.emit('failure', 'cluster: the inbox cannot be read', error);
+      this.#inbox = new Inbox(send, prefix, clock, failed);
+    }
+    const proof = ownProof();
+    const key = createSecretKey(Buffer.from(options.secret));
+    this.#peers = new Peers(send, prefix, clock, options.renewInterval, proof);
+    this.#forwarder = new Forwarder(key, clock);
+    this.#listener = new Listener({
+      key,
+      host: options.host,
+      port: options.port,
+      maxBodySize,
+      check: (to, challenge, nonce) =>
+        to === this.#node.tenure.id ? this.#node.checkFresh(challenge, nonce) : 'notThis',
+      carryOut: (order, body, req, res) => this.#carryOut(order, body, req, res),
+    });
+    this.#node = new ClusterNode({
+      send,
+      prefix,
+      clock,
+      events,
+      timing: options,
+      proof,
+      address: this.#listen(),
+      onFenced: () => this.#loseAll(),
+    });
+  }
+
+  get tenure(): Tenure {
+    return this.#node.tenure;
+  }
+
+  /** Milliseconds since the lease was last renewed; Infinity while there is none. */
+  get leaseAge(): number {
+    return this.#node.leaseAge;
+  }
+
+  /** Joins. */
+  start(host: Host): void {
+    this.#host = host;
+    this.#cluster = new Cluster({
+      node: this.#node,
+      peers: this.#peers,
+      owners: new Owners(),
+      forwarder: this.#forwarder,
+      records: host.records,
+      principals: this.principals,
+      inbox: this.#inbox,
+      isLeaving: (id) => host.registry.ending.isLeaving(id),
+      clock: this.#clock,
+      events: this.#events,
+      claimTimeout: this.#options.claimTimeout,
+    });
+    this.#node.start();
+    void this.#inbox?.open(
+      () => this.#node.tenure.id,
+      (id) => {
+        const session = host.registry.get(id);
+        if (session !== undefined) host.registry.letGo(session);
+      },
+    );
+  }
+
+  checkMember(): Promise<void> {
+    return this.#node.checkMember();
+  }
+
+  handOver(request: HandedRequest, res: ServerResponse): Promise<boolean> {
+    return this.#started.handOver(request, res);
+  }
+
+  list(): Promise<SessionInfo[]> {
+    return this.#started.list();
+  }
+
+  close(sessionId: string): Promise<boolean | undefined> {
+    return this.#started.close(sessionId);
+  }
+
+  drain(): void {
+    this.#cluster?.drain();
+  }
+
+  endStreams(): void {
+    this.#forwarder.endStreams();
+  }
+
+  /** When this node owns nothing any more. */
+  async leave(): Promise<void> {
+    this.#inbox?.close();
+    await this.#node.leave();
+    this.#forwarder.close();
+    await this.#listener.close();
+  }
+
+  async #listen(): Promise<{ host: string; port: number }> {
+    const port = await this.#listener.listen();
+    return { host: this.#options.advertise, port };
+  }
+
+  async #carryOut(order: Order, body: Buffer, req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const host = this.#host;
+    if (host === undefined) throw new Error('not started');
+    switch (order.kind) {
+      case 'request':
+        return host.serve({ ...order, auth: authOf(order.auth) }, body, req, res);
+      case 'list':
+        return answer(res, host.sessions.list());
+      case 'close':
+        // One hop at most: it would be looked for elsewhere.
+        if (host.registry.get(order.sessionId) === undefined) throw new NotHere();
+        return answer(res, await host.sessions.close(order.sessionId));
+      case 'orphaned':
+        return answer(res, this.#orphans.longest(order.principal));
+      case 'evict':
+        return answer(res, this.#orphans.evict(order.principal));
+    }
+  }
+
+  readonly #orphans: LocalOrphans = {
+    longest: (principal) => this.#host?.registry.caps.longestOrphanedOf(principal)?.info().idleMs ?? -1,
+    evict: (principal) => {
+      const session = this.#host?.registry.caps.longestOrphanedOf(principal);
+      if (session !== undefined) void this.#host?.registry.close(session, 'evicted');
+      return session !== undefined;
+    },
+  };
+
+  #loseAll(): void {
+    const { registry } = this.#host ?? {};
+    for (const session of registry?.all() ?? []) registry?.fenced(session);
+  }
+
+  get #started(): Cluster {
+    if (this.#cluster === undefined) throw new Error('the cluster was not started');
+    return this.#cluster;
+  }
+}
+
+function answer(res: ServerResponse, value: unknown): void {
+  res.writeHead(200, { 'Content-Type': 'application/json' });
+  res.end(JSON.stringify(value));
+}

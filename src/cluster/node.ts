@@ -1,0 +1,226 @@
+import { randomUUID } from 'node:crypto';
+import { inTime, type Clock } from '../clock.js';
+import { Refusal } from '../errors.js';
+import type { CoreEvents, Events } from '../events.js';
+import type { ResolvedClusterOptions } from '../options.js';
+import type { Tenure } from '../sessions/elsewhere.js';
+import { notAReply, type SendCommand } from '../stores/redis-client.js';
+import { Challenges } from './challenges.js';
+import { encodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
+import type { ProcessProof } from './process-proof.js';
+
+/** How soon what failed is tried again, in ms. */
+const RETRY = 250;
+
+type Timing = Pick<ResolvedClusterOptions, 'lease' | 'renewInterval' | 'fenceAfter'>;
+
+export interface NodeInit {
+  readonly send: SendCommand;
+  readonly prefix: string;
+  readonly clock: Clock;
+  readonly events: Events<CoreEvents>;
+  readonly timing: Timing;
+  readonly proof: ProcessProof | undefined;
+  /** Where its private listener is, once it listens. */
+  readonly address: Promise<Pick<Lease, 'host' | 'port'>>;
+  /** Called when all that this node owned may be another's. */
+  readonly onFenced: () => void;
+}
+
+/** See {@link Tenure}; with what only the node itself may do with it. */
+class OwnTenure implements Tenure {
+  readonly id = randomUUID();
+  readonly #clock: Clock;
+  /** By the node's monotonic clock. */
+  #until = -Infinity;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get holds(): boolean {
+    return this.#clock.now() < this.#until;
+  }
+
+  extend(until: number): void {
+    this.#until = until;
+  }
+
+  end(): void {
+    this.#until = -Infinity;
+  }
+}
+
+/**
+ * This node's membership: a lease in Redis under an ID that is never used again, renewed well within its time.
+ *
+ * Only two things are trusted: that Redis keeps a lease for at most its time, and that this process's monotonic clock runs as
+ * fast as Redis' does. Time runs from before a renewal is sent, so that however late its answer comes, this node lets go of
+ * what it owns before anybody can take it.
+ */
+export class ClusterNode {
+  readonly #init: NodeInit;
+  readonly #challenges = new Challenges();
+  /** Tenures that are over, whose leases Redis may still hold. */
+  readonly #former: string[] = [];
+  /** The challenge of the next renewal. It stays when one fails: Redis may have it all the same. */
+  #challenge: string | undefined;
+  #tenure: OwnTenure;
+  #member = false;
+  #left = false;
+  #renewedAt = -Infinity;
+  #fenceTimer: unknown;
+  #wake: () => void = () => undefined;
+  #triedOnce!: () => void;
+  /** Resolves when the first try to join has succeeded or failed. */
+  readonly tried = new Promise<void>((resolve) => (this.#triedOnce = resolve));
+  #running: Promise<void> | undefined;
+
+  constructor(init: NodeInit) {
+    this.#init = init;
+    this.#tenure = new OwnTenure(init.clock);
+  }
+
+  get tenure(): Tenure {
+    return this.#tenure;
+  }
+
+  /** Milliseconds since the last renewal was sent; Infinity while this node is no member. */
+  get leaseAge(): number {
+    return this.#member ? this.#init.clock.now() - this.#renewedAt : Infinity;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  checkFresh(challenge: string, nonce: string): 'fresh' | 'stale' | 'replayed' {
+    return this.#challenges.check(challenge, nonce);
+  }
+
+  /** @throws Refusal `storeUnavailable` while this node is no member; waits for the first try to become one. */
+  async checkMember(): Promise<void> {
+    if (!this.#tenure.holds) await this.tried;
+    if (!this.#tenure.holds) throw new Refusal('storeUnavailable');
+  }
+
+  /** Ends the membership, when nothing is owned any more. Never rejects: what cannot be said to Redis now, the lease says later. */
+  async leave(): Promise<void> {
+    this.#left = true;
+    this.#wake();
+    await this.#running;
+    const { id } = this.#tenure;
+    this.#over();
+    const { prefix } = this.#init;
+    try {
+      await this.#ask('DEL', leaseKey(prefix, id));
+      await this.#ask('SREM', nodesKey(prefix), id);
+    } catch (error) {
+      this.#init.events.emit('failure', 'cluster: the lease could not be given up', error);
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { timing, events } = this.#init;
+    let failing = false;
+    while (!this.#left) {
+      let wait = timing.renewInterval;
+      try {
+        if (this.#member) await this.#renew();
+        else await this.#join();
+        failing = false;
+      } catch (error) {
+        if (!failing) events.emit('failure', 'cluster: the lease could not be renewed', error);
+        failing = true;
+        wait = RETRY;
+      }
+      this.#triedOnce();
+      if (!this.#member) wait = RETRY;
+      await this.#sleep(wait);
+    }
+  }
+
+  async #join(): Promise<void> {
+    const { clock, prefix, timing } = this.#init;
+    // A renewal of it may have been done late: others would wait for the end of a lease that nobody holds.
+    while (this.#former[0] !== undefined) {
+      await this.#ask('DEL', leaseKey(prefix, this.#former[0]));
+      this.#former.shift();
+    }
+    const tenure = this.#tenure;
+    const since = clock.now();
+    const said = await this.#ask('SET', ...(await this.#words()), 'NX');
+    if (said !== 'OK') throw notAReply(said);
+    await this.#ask('SADD', nodesKey(prefix), tenure.id);
+    if (clock.now() - since >= timing.fenceAfter) throw new Error('Redis took longer than a lease may go unrenewed');
+    this.#member = true;
+    this.#renewed(since);
+    this.#init.events.emit('joined', tenure.id);
+  }
+
+  async #renew(): Promise<void> {
+    const { clock } = this.#init;
+    const since = clock.now();
+    const said = await this.#ask('SET', ...(await this.#words()), 'XX');
+    // The fence may have come down meanwhile.
+    if (!this.#member) return;
+    if (said === 'OK') this.#renewed(since);
+    else this.#fence('Redis does not have the lease any more');
+  }
+
+  #renewed(since: number): void {
+    const { clock, timing } = this.#init;
+    const until = since + timing.fenceAfter;
+    this.#renewedAt = since;
+    this.#challenge = undefined;
+    this.#tenure.extend(until);
+    clock.clearTimeout(this.#fenceTimer);
+    const fence = (): void => this.#fence('the lease could not be renewed in time');
+    this.#fenceTimer = clock.setTimeout(fence, Math.max(0, until - clock.now()));
+  }
+
+  #fence(why: string): void {
+    if (!this.#member) return;
+    const { id } = this.#tenure;
+    this.#over();
+    this.#init.events.emit('fenced', id, why);
+    this.#init.onFenced();
+    this.#wake();
+  }
+
+  #over(): void {
+    this.#init.clock.clearTimeout(this.#fenceTimer);
+    this.#tenure.end();
+    this.#former.push(this.#tenure.id);
+    this.#member = false;
+    this.#tenure = new OwnTenure(this.#init.clock);
+  }
+
+  async #words(): Promise<[key: string, value: string, px: string, ms: string]> {
+    const { prefix, proof, timing } = this.#init;
+    const { host, port } = await this.#init.address;
+    const { id } = this.#tenure;
+    this.#challenge ??= this.#challenges.next();
+    const lease = encodeLease({ id, host, port, proof, challenge: this.#challenge });
+    return [leaseKey(prefix, id), lease, 'PX', String(timing.lease)];
+  }
+
+  #ask(...command: string[]): Promise<unknown> {
+    const { clock, send, timing } = this.#init;
+    // Time for a second try before the fence comes down.
+    const time = Math.ceil((timing.fenceAfter - timing.renewInterval) / 3);
+    return inTime(clock, time, send(...command), () => new Error('Redis did not answer in time'));
+  }
+
+  #sleep(ms: number): Promise<void> {
+    const { clock } = this.#init;
+    if (this.#left) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = clock.setTimeout(resolve, ms);
+      this.#wake = () => {
+        clock.clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

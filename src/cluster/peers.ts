@@ -1,0 +1,108 @@
+import type { Clock } from '../clock.js';
+import type { SendCommand } from '../stores/redis-client.js';
+import { notAReply } from '../stores/redis-client.js';
+import { decodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
+import { isGone, type ProcessProof } from './process-proof.js';
+
+/** How often a process on this machine is looked for while somebody waits for a node to be gone, in ms. */
+const LOOK = 100;
+
+/** After how many of those looks Redis is asked for the node's lease. */
+const LOOKS_PER_ASK = 4;
+
+/** The other nodes, by their leases. */
+export class Peers {
+  readonly #send: SendCommand;
+  readonly #prefix: string;
+  readonly #clock: Clock;
+  readonly #maxAge: number;
+  readonly #proof: ProcessProof | undefined;
+  readonly #known = new Map<string, { readonly lease: Lease; readonly since: number }>();
+  /** Who is to be told, by the ID of the node that they wait for. */
+  readonly #watches = new Map<string, Set<() => void>>();
+
+  /** @param maxAge - How long a lease that was read counts as read, in ms. */
+  constructor(send: SendCommand, prefix: string, clock: Clock, maxAge: number, proof: ProcessProof | undefined) {
+    this.#send = send;
+    this.#prefix = prefix;
+    this.#clock = clock;
+    this.#maxAge = maxAge;
+    this.#proof = proof;
+  }
+
+  /**
+   * The lease of a node; undefined when it has none, or its process is proved to be gone.
+   *
+   * Rejects when Redis does not answer: then nothing is known of the node.
+   */
+  async find(id: string): Promise<Lease | undefined> {
+    const known = this.#known.get(id);
+    if (known !== undefined && this.#clock.now() - known.since < this.#maxAge) return this.#unlessGone(known.lease);
+    const since = this.#clock.now();
+    const text = await this.#send('GET', leaseKey(this.#prefix, id));
+    if (text !== null && typeof text !== 'string') throw notAReply(text);
+    this.#known.delete(id);
+    if (text === null) return undefined;
+    const lease = { ...decodeLease(text), id };
+    this.#known.set(id, { lease, since });
+    return this.#unlessGone(lease);
+  }
+
+  /** Has the lease read anew when it is next asked for. */
+  forget(id: string): void {
+    this.#known.delete(id);
+  }
+
+  /** The leases of all nodes that live. */
+  async all(): Promise<Lease[]> {
+    const ids = await this.#send('SMEMBERS', nodesKey(this.#prefix));
+    if (!Array.isArray(ids)) throw notAReply(ids);
+    const leases = await Promise.all(ids.map((id: unknown) => this.#findOrForget(String(id))));
+    return leases.filter((lease) => lease !== undefined);
+  }
+
+  /** Has the listener called when the node is gone, unless the function that this returns is called before. */
+  watch(lease: Lease, listener: () => void): () => void {
+    const held = this.#watches.get(lease.id);
+    const listeners = held ?? new Set();
+    listeners.add(listener);
+    if (held === undefined) {
+      this.#watches.set(lease.id, listeners);
+      void this.#watch(lease, listeners);
+    }
+    return () => listeners.delete(listener);
+  }
+
+  async #watch(lease: Lease, listeners: Set<() => void>): Promise<void> {
+    for (let look = 1; listeners.size > 0; look += 1) {
+      await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, LOOK));
+      if (this.#unlessGone(lease) === undefined) break;
+      if (look % LOOKS_PER_ASK === 0 && !(await this.#mayLive(lease.id))) break;
+    }
+    this.#watches.delete(lease.id);
+    for (const listener of listeners) listener();
+  }
+
+  async #mayLive(id: string): Promise<boolean> {
+    try {
+      this.forget(id);
+      return (await this.find(id)) !== undefined;
+    } catch {
+      return true;
+    }
+  }
+
+  async #findOrForget(id: string): Promise<Lease | undefined> {
+    const lease = await this.find(id);
+    if (lease === undefined) await this.#send('SREM', nodesKey(this.#prefix), id);
+    return lease;
+  }
+
+  /** Its lease is given up for it, so that those learn of it, too, who cannot see its process. */
+  #unlessGone(lease: Lease): Lease | undefined {
+    if (this.#proof === undefined || lease.proof === undefined || !isGone(lease.proof, this.#proof)) return lease;
+    this.#known.delete(lease.id);
+    this.#send('DEL', leaseKey(this.#prefix, lease.id)).catch(() => undefined);
+    return undefined;
+  }
+}

@@ -1,0 +1,49 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
+
+/** Which process a node is, for those who can look whether it still exists. */
+export interface ProcessProof {
+  /** Of two processes with the same, each sees the other's process ID. */
+  readonly machine: string;
+  readonly pid: number;
+  /** Process IDs are used again; with the time of its start one is unique until the machine starts anew. */
+  readonly startedAt: string;
+}
+
+/** Undefined where the system has no /proc (anything but Linux): the lease alone tells then whether a node lives. */
+export function ownProof(): ProcessProof | undefined {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    const namespace = readlinkSync('/proc/self/ns/pid');
+    const { startedAt } = statOf(process.pid);
+    const machine = createHash('sha256')
+      .update(JSON.stringify([hostname(), boot, namespace]))
+      .digest('hex')
+      .slice(0, 32);
+    return { machine, pid: process.pid, startedAt };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the process is proved to exist no more. False wherever it cannot be seen from here. */
+export function isGone(proof: ProcessProof, own: ProcessProof): boolean {
+  if (proof.machine !== own.machine) return false;
+  try {
+    const { state, startedAt } = statOf(proof.pid);
+    // A zombie is only the number of a process that has ended, and whose parent has not asked how.
+    return startedAt !== proof.startedAt || state === 'Z' || state === 'X';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+}
+
+/** See proc(5), /proc/[pid]/stat: the second field is the program's name in parentheses, and may hold any character. */
+function statOf(pid: number): { state: string; startedAt: string } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [state, startedAt] = [fields[0], fields[19]];
+  if (state === undefined || startedAt === undefined) throw new Error('/proc/[pid]/stat has too few fields');
+  return { state, startedAt };
+}

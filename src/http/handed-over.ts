@@ -1,0 +1,19 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Request, Response } from 'express';
+import type { HandedRequest } from '../sessions/elsewhere.js';
+import { Exchange } from './exchange.js';
+
+/**
+ * The exchange of a request that another node handed over, on the connection between the two nodes. That node has done what
+ * comes before: the guards, CORS, who asks. Of Express there is only what an {@link Exchange} takes.
+ */
+export function handedOver(
+  { method, path, headers, principal, auth }: Omit<HandedRequest, 'body' | 'requestIds' | 'forwarded'>,
+  body: Buffer,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Exchange {
+  const request = Object.assign(req, { method, url: path, originalUrl: path, headers, auth, body });
+  const response = Object.assign(res, { locals: {} });
+  return new Exchange(request as unknown as Request, response as unknown as Response, principal, true);
+}

@@ -1,0 +1,50 @@
+import { rejectReason, type CoreEvents, type Events } from '../events.js';
+import { openSession, type Opened, type Opener } from '../sessions/open.js';
+import { Reply } from '../transport/reply.js';
+import { sendJson } from './answer.js';
+import type { Classified } from './classify.js';
+import type { Exchange } from './exchange.js';
+
+export type Initialize = Extract<Classified, { kind: 'initialize' }>;
+
+/** Opens a session and answers its `initialize`. */
+export async function initialize(
+  opener: Opener,
+  events: Events<CoreEvents>,
+  exchange: Exchange,
+  call: Initialize,
+): Promise<void> {
+  const { res } = exchange;
+  const opened = await open(opener, events, exchange, call);
+  const { session, answer } = opened;
+  if (session === undefined) return sendJson(res, 200, answer);
+  exchange.note({ session: session.id });
+  const reply = new Reply(res, 'request', opened.transport, {
+    // A client that did not get its session ID can never come back for the session.
+    replyClosed: (_, complete) => {
+      if (!complete) void opener.registry.close(session, 'failed');
+    },
+  });
+  if (opener.transports.enableJsonResponse) reply.json(JSON.stringify(answer));
+  else reply.lastEvent(JSON.stringify(answer));
+}
+
+async function open(
+  opener: Opener,
+  events: Events<CoreEvents>,
+  { res, caller }: Exchange,
+  { message, params }: Initialize,
+): Promise<Opened> {
+  try {
+    return await openSession(opener, {
+      ...caller,
+      message,
+      params,
+      onGone: (listener) => res.once('close', listener),
+    });
+  } catch (error) {
+    const reason = rejectReason(error);
+    if (!res.destroyed && reason !== undefined) events.emit('rejected', reason);
+    throw error;
+  }
+}

@@ -1,0 +1,29 @@
+import type { Response } from 'express';
+import { Refusal } from '../errors.js';
+import type { CoreEvents, Events } from '../events.js';
+import { NotHere } from '../sessions/elsewhere.js';
+import { sendError } from './answer.js';
+import type { Exchange } from './exchange.js';
+
+/**
+ * Answers whatever a request's way threw.
+ *
+ * @throws NotHere, which is for the node that handed the request over.
+ */
+export function createRefuse(
+  events: Events<CoreEvents>,
+): (res: Response, error: unknown, exchange: Exchange | undefined) => void {
+  return (res, error, exchange) => {
+    if (error instanceof NotHere) throw error;
+    const refusal = error instanceof Refusal ? error : undefined;
+    if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
+    else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
+    try {
+      sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
+    } catch (thrown) {
+      // Middleware may have wrapped the response.
+      events.emit('failure', 'an error could not be sent', thrown, exchange?.sessionId);
+      res.destroy();
+    }
+  };
+}

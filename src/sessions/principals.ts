@@ -1,0 +1,10 @@
+/** Which sessions each principal has on all nodes of a cluster. Every method throws Refusal `storeUnavailable`. */
+export interface Principals {
+  /** @throws Refusal `principalAtCapacity`: the principal has as many as it may, and none of them is orphaned. */
+  enter(principal: string, sessionId: string): Promise<void>;
+  /** The session is in use, or on another node now. */
+  renew(principal: string, sessionId: string): Promise<void>;
+  /** The session has ended. */
+  leave(principal: string, sessionId: string): Promise<void>;
+  sessionsOf(principal: string): Promise<string[]>;
+}
