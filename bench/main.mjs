@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { BASE, CONTENDERS, STATELESS_BASE } from './contenders/list.mjs';
+import { BASE, CLUSTER_BASE, CONTENDERS, STATELESS_BASE } from './contenders/list.mjs';
 import { parseOptions, UsageError } from './options.mjs';
 import { describeMachine, load } from './report/machine.mjs';
 import { writeReport } from './report/write.mjs';
@@ -19,7 +19,7 @@ const BENCH = dirname(fileURLToPath(import.meta.url));
 const CACHE = join(BENCH, '.cache');
 
 /** What every ratio is to; it takes part whoever is asked for. */
-const ALWAYS = [BASE, STATELESS_BASE];
+const ALWAYS = [BASE, STATELESS_BASE, CLUSTER_BASE];
 
 const names = (all) => all.map(({ name }) => name);
 

@@ -29,5 +29,17 @@ function installRouter() {
   cpSync(join(ROOT, 'dist'), join(target, 'dist'), { recursive: true });
 }
 
+/** What starts a Redis and a balancer, which the tests have already, as modules that need nothing else. */
+function bundleSupport() {
+  const tools = ['redis-server', 'haproxy'].map((name) => `__tests__/support/${name}.ts`);
+  const how = ['--bundle', '--platform=node', '--format=esm', '--out-extension:.js=.mjs', '--log-level=warning'];
+  const target = `--outdir=${join(BENCH, '.cache', 'support')}`;
+  execFileSync(join(ROOT, 'node_modules', '.bin', 'esbuild'), [...tools, ...how, target], {
+    cwd: ROOT,
+    stdio: 'inherit',
+  });
+}
+
 install();
 installRouter();
+bundleSupport();

@@ -19,7 +19,7 @@ const FEWER = {
 };
 
 /** What starts processes and ends them takes real time, and would find the same again. */
-const ONCE = ['chaos', 'example-app/restart', 'example-app/redis', 'example-app/process'].flatMap((path) => [
+const ONCE = ['chaos', 'cluster', 'example-app/(restart|redis|process|cluster).test'].flatMap((path) => [
   '--testPathIgnorePatterns',
   `__tests__/${path}`,
 ]);

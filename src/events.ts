@@ -17,7 +17,6 @@ export const REJECT_REASONS = [
   'openTimeout',
   'internalError',
   'storeUnavailable',
-  'ownerUnreachable',
   'restoreFailed',
   'unrestorable',
 ] as const satisfies readonly (ErrorName | 'unrestorable')[];

@@ -14,7 +14,8 @@ const REDIS = 'an object of client or sendCommand, and prefix';
 
 const CHECKS = new Map<string, Check>([
   ['redis', having(REDIS)],
-  ['secret', (value) => (typeof value === 'string' ? undefined : `a string of at least ${MIN_SECRET_BYTES} bytes`)],
+  // Checked without being shown: even what is no secret may be half of one.
+  ['secret', () => undefined],
   ['host', host],
   ['port', port],
   ['advertise', host],
@@ -37,11 +38,12 @@ function refuse(message: string): never {
 export function resolveCluster(options: ClusterOptions): ResolvedClusterOptions {
   checkOptions('mcpRouter', options, CHECKS, 'cluster.');
   // Both may be missing where no type says that they must not.
-  const { redis, secret = '' } = options as Partial<ClusterOptions>;
+  const { redis, secret } = options as Partial<ClusterOptions>;
   if (redis === undefined) refuse(`redis must be ${REDIS}; got undefined`);
-  // Never shown: what is too short may be half of the secret.
-  if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) {
-    refuse(`secret must be a string of at least ${MIN_SECRET_BYTES} bytes; got ${Buffer.byteLength(secret)}`);
+  const bytes = typeof secret === 'string' ? Buffer.byteLength(secret) : undefined;
+  if (secret === undefined || bytes === undefined || bytes < MIN_SECRET_BYTES) {
+    const got = bytes === undefined ? typeof secret : `one of ${bytes}`;
+    refuse(`secret must be a string of at least ${MIN_SECRET_BYTES} bytes; got ${got}`);
   }
 
   const bound = options.host ?? '127.0.0.1';

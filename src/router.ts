@@ -98,13 +98,14 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     ? new StatelessEndpoint(builder, opener.transports, resolved.maxBodySize)
     : new StatefulEndpoint(opener, restorer, reissuer, member, events, resolved.maxBodySize);
   const lifecycle = createLifecycle(endpoint, member, resolved);
-  const sessions = new Sessions(registry, (id) => restorer.destroy(id), member, events);
+  const sessions = new Sessions(registry, (id, unowned) => restorer.destroy(id, unowned), member, events);
   const refuse = createRefuse(events);
   if (member !== undefined && records !== undefined)
     member.start({
       records,
       registry,
       sessions,
+      destroy: (id, unowned) => restorer.destroy(id, unowned),
       serve: async (request, body, req, res) => {
         const exchange = handedOver(request, body, req, res);
         await endpoint.handle(exchange).catch((error: unknown) => refuse(exchange.res, error, exchange));

@@ -214,7 +214,7 @@ describe('the configuration from the environment', () => {
   it('warns of where a store would be, as MCP_SESSION_STORE is not set', () => {
     expect(loadConfig({ MCP_SESSION_FILE: '/x', MCP_REDIS_URL: 'redis://redis' }).warnings).toEqual([
       'MCP_SESSION_FILE has no effect without MCP_SESSION_STORE=file',
-      'MCP_REDIS_URL has no effect without MCP_SESSION_STORE=redis',
+      'MCP_REDIS_URL has no effect without MCP_SESSION_STORE=redis or MCP_CLUSTER=true',
     ]);
     expect(loadConfig({ MCP_SESSION_FILE: '/x', MCP_SESSION_STORE: 'memory' }).warnings).toEqual([]);
   });

@@ -1,6 +1,7 @@
 import * as v2 from '@modelcontextprotocol/client';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { FetchLike } from '@modelcontextprotocol/sdk/shared/transport.js';
 import {
   LoggingMessageNotificationSchema,
   ResourceUpdatedNotificationSchema,
@@ -26,7 +27,8 @@ export class LastingClient {
   /** A call of two seconds, which says when the first of them is over. */
   readonly countdown: (onprogress: () => void) => Promise<unknown>;
 
-  static async v1(url: string): Promise<LastingClient> {
+  /** @param send - Sends its requests, where they are not all for that URL. Default: the global one. */
+  static async v1(url: string, send: FetchLike = fetch): Promise<LastingClient> {
     const client = new Client({ name: 'v1', version: '1' });
     const lasting = new LastingClient(client, (onprogress) => client.callTool(COUNTDOWN, undefined, { onprogress }));
     client.setNotificationHandler(
@@ -37,7 +39,7 @@ export class LastingClient {
       ResourceUpdatedNotificationSchema,
       ({ params }) => void lasting.updated.push(params.uri),
     );
-    await client.connect(new StreamableHTTPClientTransport(new URL('/mcp', url)));
+    await client.connect(new StreamableHTTPClientTransport(new URL('/mcp', url), { fetch: send }));
     return lasting;
   }
 

@@ -57,7 +57,12 @@ export async function quietApp(
   const config = loadConfig(env);
   const logger = pino({ level: 'silent' });
   const stores = await openStores(config, logger);
-  return { ...createApp(config, stores, logger), stores };
+  try {
+    return { ...createApp(config, stores, logger), stores };
+  } catch (error) {
+    await stores.close();
+    throw error;
+  }
 }
 
 /** Starts the app in this process, on a free port. */

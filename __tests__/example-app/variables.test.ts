@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { VARIABLES } from '../../example-app/src/variables.js';
+import { APP, VARIABLES } from '../../example-app/src/variables.js';
+import { resolveCluster } from '../../src/resolve-cluster.js';
 import { resolveOptions } from '../../src/resolve-options.js';
 
 interface Row {
@@ -65,12 +66,24 @@ describe("the example app's list of environment variables", () => {
       'requirePrincipal', // the same
       'eventStore', // MCP_RESUMABLE
       'store', // MCP_SESSION_STORE and its two companions
+      'cluster', // MCP_CLUSTER and its companions
       'metrics',
       'logger', // LOG_LEVEL
       'path',
       'sessionIdGenerator',
       'clock',
     ]);
+  });
+
+  it("has the router's own defaults for what makes a cluster", () => {
+    const secret = 'long enough to be taken for a secret';
+    const defaults = resolveCluster({ redis: { sendCommand: () => Promise.resolve() }, secret });
+    expect([APP.clusterHost, APP.clusterPort, APP.clusterRouting].map(({ fallback }) => fallback)).toEqual([
+      defaults.host,
+      defaults.port,
+      defaults.routing,
+    ]);
+    expect(defaults.advertise).toBe(defaults.host);
   });
 
   it('parses every default of its own back into that default', () => {

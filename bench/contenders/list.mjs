@@ -11,12 +11,13 @@
  * @property {readonly Field[]} fields
  * @property {boolean} [cheap] Whether its user writes the `serverFactory`, and so can write a cheap one.
  * @property {number} [opening] How many sessions are opened at once, for one that makes each wait long.
+ * @property {number} [starting] How long it may take to start, in ms, for one that downloads what it needs the first time.
  * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
  *
- * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'memory' | 'hibernation' | 'reaper' | 'stateless' | 'stateless-modern'} Field
+ * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'memory' | 'hibernation' | 'reaper' | 'stateless' | 'stateless-modern' | 'cluster' | 'cluster-hop'} Field
  * `call`: tools/call in many sessions, `call-1`: in one. `sessions`: what else a server with sessions does, `many`: with
  * many of them open, `hibernation`: with most of them asleep. `stateless`: without any, `stateless-modern`: the same in the
- * protocol's next version (2026-07-28).
+ * protocol's next version (2026-07-28). `cluster`: many nodes behind a balancer, `cluster-hop`: without one.
  *
  * @typedef {object} Settings
  * @property {number} tools
@@ -27,10 +28,15 @@
  * @property {(data: unknown) => Promise<unknown>} [notify] Sends every open session one log notification.
  * @property {() => Promise<void>} [hibernate] Puts every session to sleep.
  * @property {(count: number) => number} [build] Makes so many servers, one after the other; the median in ms.
+ * @property {() => Promise<number>} [cpu] CPU time so far in ms, of a contender that is more than the host's process.
+ * @property {readonly string[]} [nodes] The URL of each node's own endpoint.
+ * @property {() => Promise<number>} [redisCommands] Commands that Redis has carried out so far, this asking among them.
  */
 
 const SESSIONS = ['call', 'call-1', 'sessions'];
 const FULL = [...SESSIONS, 'many', 'memory'];
+
+const ON_NODES = { module: 'cluster', starting: 300_000 };
 
 /** @type {readonly Contender[]} */
 const OURS = [
@@ -76,6 +82,21 @@ const OURS = [
     fields: ['stateless'],
   },
   { name: 'router-hibernating', title: 'ours, SSE', module: 'hibernating', options: {}, fields: ['hibernation'] },
+  {
+    name: 'cluster-sticky',
+    title: 'ours, 3 nodes, sticky routing',
+    options: { balancer: { sticky: true } },
+    fields: ['cluster'],
+    ...ON_NODES,
+  },
+  {
+    name: 'cluster-round-robin',
+    title: 'ours, 3 nodes, round-robin',
+    options: { balancer: { sticky: false } },
+    fields: ['cluster'],
+    ...ON_NODES,
+  },
+  { name: 'cluster-direct', title: 'ours, 3 nodes, no balancer', options: {}, fields: ['cluster-hop'], ...ON_NODES },
 ].map((entry) => ({ module: 'router', ...entry, group: 'ours', cheap: true }));
 
 /** In JSON mode the SDK's transport has nowhere to send what a call reports, and drops it. */
@@ -195,3 +216,5 @@ export const CONTENDERS = [...OURS, ...SDK, ...PEERS, ...LIMITS, ALONE];
 /** What all ratios are to: the SDK's wiring over Express in SSE, plain. */
 export const BASE = 'sdk';
 export const STATELESS_BASE = 'sdk-stateless';
+/** No peer is a cluster: to the balancer that needs none. */
+export const CLUSTER_BASE = 'cluster-sticky';

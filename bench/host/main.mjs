@@ -1,7 +1,9 @@
 // The process of one contender. Started with --expose-gc, so that what is left after a collection can be told.
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
-import { answerParent } from '../run/answering.mjs';
+import { answerParent, endWithParent } from '../run/answering.mjs';
+import { cpuMs } from '../run/cpu.mjs';
 
+endWithParent();
 const { module, options } = JSON.parse(process.argv[2]);
 const { start } = await import(`../contenders/${module}.mjs`);
 /** @type {import('../contenders/list.mjs').Running & { hold?: (count: number) => Promise<void> }} */
@@ -9,11 +11,7 @@ const running = await start(options);
 
 answerParent({
   url: () => running.url,
-  /** CPU time so far in ms, all threads (the garbage collector's too). */
-  cpu: () => {
-    const { user, system } = process.cpuUsage();
-    return (user + system) / 1000;
-  },
+  cpu: () => running.cpu?.() ?? cpuMs(),
   /** What is in use when all garbage is gone. Finalizers and weak references take more than one collection. */
   memory: async (settleMs) => {
     for (let i = 0; i < 5; i++) {
@@ -32,4 +30,6 @@ answerParent({
   hold: (count) => running.hold(count),
   hibernate: () => running.hibernate(),
   build: (count) => running.build(count),
+  nodes: () => running.nodes,
+  redisCommands: () => running.redisCommands(),
 });

@@ -6,6 +6,12 @@ import { loop, measured, repeat } from './window.mjs';
 
 /** @typedef {import('./window.mjs').Window} Window */
 
+/** @param {string} url @returns {import('./session.mjs').Target} */
+function targetOf(url) {
+  const { hostname, port, pathname } = new URL(url);
+  return { host: hostname, port: Number(port), path: pathname };
+}
+
 /** All clients of one contender, and what they can be told to do. Every answer is checked; a wrong one rejects. */
 export class ClientSide {
   #target;
@@ -17,8 +23,17 @@ export class ClientSide {
 
   /** @param {string} url Of the contender's endpoint. */
   constructor(url) {
-    const { hostname, port, pathname } = new URL(url);
-    this.#target = { host: hostname, port: Number(port), path: pathname };
+    this.#target = targetOf(url);
+  }
+
+  /**
+   * Has all clients, the sessions they have open included, use another endpoint from now on.
+   *
+   * @param {string} url
+   */
+  move(url) {
+    this.#target = targetOf(url);
+    for (const client of this.#clients) client.moveTo(this.#target);
   }
 
   /**

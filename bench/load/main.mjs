@@ -10,6 +10,7 @@ answerParent({
     clients?.close();
     clients = new ClientSide(url);
   },
+  move: (url) => clients.move(url),
   open: (input) => clients.open(input),
   stateless: (input) => clients.stateless(input),
   call: (input) => clients.call(input),

@@ -26,16 +26,17 @@ let made = 0;
 class Client {
   /** Stands in every text that is sent, so that an answer to another client is known for one. */
   name = `client ${made++}`;
+  /** What a POST begins with. */
+  postHead;
   #nextId = 0;
-  #postHead;
   #meta;
 
   /**
-   * @param {string} postHead
+   * @param {string} [postHead]
    * @param {object} [meta]
    */
   constructor(postHead, meta) {
-    this.#postHead = postHead;
+    this.postHead = postHead;
     this.#meta = meta;
   }
 
@@ -47,7 +48,7 @@ class Client {
    */
   post(connection, message) {
     const body = insertDocument(JSON.stringify(message));
-    return connection.exchange(withLength(this.#postHead, body), body);
+    return connection.exchange(withLength(this.postHead, body), body);
   }
 
   /**
@@ -86,10 +87,15 @@ export class Session extends Client {
    * @param {string} id
    */
   constructor(target, id) {
-    const headers = `Mcp-Session-Id: ${id}\r\nMcp-Protocol-Version: ${VERSION}\r\n`;
-    super(start('POST', target) + POST_HEADERS + headers);
+    super();
+    this.#headers = `Mcp-Session-Id: ${id}\r\nMcp-Protocol-Version: ${VERSION}\r\n`;
+    this.moveTo(target);
+  }
+
+  /** @param {Target} target Another endpoint, for the same session. */
+  moveTo(target) {
     this.#target = target;
-    this.#headers = headers;
+    this.postHead = start('POST', target) + POST_HEADERS + this.#headers;
   }
 
   /**

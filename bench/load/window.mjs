@@ -1,3 +1,5 @@
+import { cpuMs } from '../run/cpu.mjs';
+
 /**
  * What came of some work.
  *
@@ -8,11 +10,6 @@
  * @property {number} p50 In ms.
  * @property {number} p99 In ms.
  */
-
-const cpuMs = () => {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-};
 
 /**
  * The value that so large a share of the others does not exceed (nearest rank).

@@ -15,6 +15,7 @@ const PACKAGES = [
   '@modelcontextprotocol/node',
   'pino-http',
   'prom-client',
+  'redis',
 ];
 
 const versionOf = (name) =>

@@ -49,7 +49,7 @@ function method(runs) {
   const { sizes } = runs.at(-1);
   return `Each number is the median of ${roundsOf(runs)}, with the least and the most in brackets. Rounds are interleaved (A B C A B
 C …), and a ratio is one of two numbers of the same round; the base is the SDK v1 wiring over Express in SSE, plain, with
-\`app.listen\`. In each round a contender has a process of its own, works for ${sizes.warmMs / 1000} s unmeasured and for ${sizes.measureMs / 1000} s
+\`app.listen\`, unless a work says otherwise. In each round a contender has a process of its own, works for ${sizes.warmMs / 1000} s unmeasured and for ${sizes.measureMs / 1000} s
 measured. CPU is that of all the contender's threads. The load comes from another process, which checks every answer: status, request
 ID, every byte of the text, the order of notifications; one wrong or missing answer ends the contender's part in that work, and
 is shown. Request IDs count from 0 in each session, as those of the SDK's client do. What each contender is and leaves out is
@@ -121,7 +121,8 @@ function aheadRow(found) {
  */
 export function resultsPage({ figures, runs, works, plots }) {
   const found = losses(works, CONTENDERS, figures);
-  const sections = works.map(
+  const measured = works.filter((work) => entriesOf(work, CONTENDERS).some(({ name }) => figures.has(work.name, name)));
+  const sections = measured.map(
     (work) => `## ${work.title}\n\n${work.about}\n\n${workTable(work, entriesOf(work, CONTENDERS), figures)}`,
   );
   return `${[

@@ -11,7 +11,12 @@ export function answerParent(tasks) {
       process.send({ number, error: error.message });
     }
   });
-  // A parent that is gone asks for nothing more.
-  process.once('disconnect', () => process.exit());
+  endWithParent();
   process.send({ ready: true });
+}
+
+/** A parent that is gone asks for nothing more. To be called first by a process that must wait before it can answer. */
+export function endWithParent() {
+  process.once('disconnect', () => process.exit());
+  if (!process.connected) process.exit();
 }

@@ -4,6 +4,9 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 /** Bytes from the end of a log that a failure is told with. */
 const SHOWN = 2_000;
 
+/** What Node writes around the message of the error that ended it. */
+const AROUND = /^\s+at |^Node\.js v|^\s*$/;
+
 /** A process of the benchmark's, which does what it is asked for. */
 export class Child {
   #process;
@@ -83,6 +86,12 @@ export class Child {
     const fd = openSync(this.#log, 'r');
     const read = readSync(fd, bytes, 0, SHOWN, Math.max(0, fstatSync(fd).size - SHOWN));
     closeSync(fd);
-    return bytes.toString('utf8', 0, read).trimEnd().split('\n').slice(-5).join(' | ') || 'it wrote nothing';
+    const lines = bytes.toString('utf8', 0, read).split('\n');
+    return (
+      lines
+        .filter((line) => !AROUND.test(line))
+        .slice(-5)
+        .join(' | ') || 'it wrote nothing'
+    );
   }
 }

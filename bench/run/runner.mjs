@@ -79,6 +79,6 @@ export class Runner {
       execArgv: ['--expose-gc', ...(this.#profile ? this.#profiling(work, entry) : [])],
       log: join(this.#directory, `${contender.name}.log`),
     });
-    await this.#host.ready();
+    await this.#host.ready(contender.starting);
   }
 }

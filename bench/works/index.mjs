@@ -1,4 +1,5 @@
 import { CALL_WORKS } from './calls.mjs';
+import { CLUSTER, CLUSTER_HOP } from './cluster.mjs';
 import { FANOUT } from './fanout.mjs';
 import { HIBERNATION } from './hibernation.mjs';
 import { MEMORY_WORKS } from './memory.mjs';
@@ -8,4 +9,15 @@ import { REAPER } from './reaper.mjs';
 import { STATELESS } from './stateless.mjs';
 
 /** In the order in which they are done and shown. */
-export const WORKS = [...CALL_WORKS, OPEN, FANOUT, OPEN_SESSIONS, ...MEMORY_WORKS, HIBERNATION, REAPER, STATELESS];
+export const WORKS = [
+  ...CALL_WORKS,
+  OPEN,
+  FANOUT,
+  OPEN_SESSIONS,
+  ...MEMORY_WORKS,
+  HIBERNATION,
+  REAPER,
+  STATELESS,
+  CLUSTER,
+  CLUSTER_HOP,
+];

@@ -25,12 +25,12 @@ function processMetrics(): Registry {
  */
 export function createApp(
   config: Config,
-  { store, eventStore }: Stores,
+  { store, eventStore, cluster }: Stores,
   logger: Logger,
 ): { app: Express; router: McpRouter } {
   const metrics = { registry: processMetrics(), route: false };
   const router = inVariables(() =>
-    mcpRouter({ ...config.router, serverFactory: buildServer, store, eventStore, logger, metrics }),
+    mcpRouter({ ...config.router, serverFactory: buildServer, store, eventStore, cluster, logger, metrics }),
   );
 
   const app = express();

@@ -11,7 +11,10 @@ export class ConfigError extends Error {
 export type Place =
   | { readonly kind: 'memory' }
   | { readonly kind: 'file'; readonly path: string }
-  | { readonly kind: 'redis'; readonly url: string };
+  | { readonly kind: 'redis'; readonly url: string }
+  | { readonly kind: 'cluster'; readonly url: string; readonly options: Omit<ClusterOptions, 'redis'> };
+
+type ClusterOptions = NonNullable<McpRouterOptions['cluster']>;
 
 export interface Config {
   readonly port: number;
@@ -23,7 +26,7 @@ export interface Config {
   /** Whether recent events are kept. */
   readonly resumable: boolean;
   /** What the environment sets of the router's options; the rest is left to the router's own defaults. */
-  readonly router: Omit<McpRouterOptions, 'serverFactory' | 'store' | 'eventStore'>;
+  readonly router: Omit<McpRouterOptions, 'serverFactory' | 'store' | 'eventStore' | 'cluster'>;
   /** What looks like a mistake but need not be one. */
   readonly warnings: readonly string[];
 }
@@ -57,10 +60,13 @@ export function loadConfig(env: Environment): Config {
       trustedProxyPrincipal({ header: own(APP.proxyHeader), trustedProxies: own(APP.trustedProxies) }),
     ),
   };
-  const place = placeOf(own(APP.sessionStore), own(APP.sessionFile), own(APP.redisUrl));
+  const place = own(APP.cluster)
+    ? clusterOf(own)
+    : placeOf(own(APP.sessionStore), own(APP.sessionFile), own(APP.redisUrl));
   // Before anything is opened; the router, which says the same, is made after that.
   if (place !== undefined && options.stateless === true) {
-    throw new ConfigError(`${APP.sessionStore.name} has no meaning with MCP_STATELESS: true, which keeps no sessions`);
+    const { name } = place.kind === 'cluster' ? APP.cluster : APP.sessionStore;
+    throw new ConfigError(`${name} has no meaning with MCP_STATELESS: true, which keeps no sessions`);
   }
   return {
     port: own(APP.port),
@@ -73,8 +79,9 @@ export function loadConfig(env: Environment): Config {
     router: { ...options, ...identity },
     warnings: [
       ...unknownNames(env),
-      ...COMPANIONS.filter(({ of, to }) => isSet(env[of.name]) && !isSet(env[to.name])).map(
-        ({ of, to, value }) => `${of.name} has no effect without ${to.name}=${value}`,
+      ...COMPANIONS.filter(({ of, to }) => isSet(env[of.name]) && !to.some(([{ name }]) => isSet(env[name]))).map(
+        ({ of, to }) =>
+          `${of.name} has no effect without ${to.map(([{ name }, value]) => `${name}=${value}`).join(' or ')}`,
       ),
     ],
   };
@@ -82,29 +89,62 @@ export function loadConfig(env: Environment): Config {
 
 /** Variables that mean something only where another has a certain value. */
 const COMPANIONS = [
-  { of: APP.proxyHeader, to: APP.trustProxyIdentity, value: 'true' },
-  { of: APP.trustedProxies, to: APP.trustProxyIdentity, value: 'true' },
-  { of: APP.sessionFile, to: APP.sessionStore, value: 'file' },
-  { of: APP.redisUrl, to: APP.sessionStore, value: 'redis' },
+  { of: APP.proxyHeader, to: [[APP.trustProxyIdentity, 'true']] },
+  { of: APP.trustedProxies, to: [[APP.trustProxyIdentity, 'true']] },
+  { of: APP.sessionFile, to: [[APP.sessionStore, 'file']] },
+  {
+    of: APP.redisUrl,
+    to: [
+      [APP.sessionStore, 'redis'],
+      [APP.cluster, 'true'],
+    ],
+  },
+  { of: APP.clusterSecret, to: [[APP.cluster, 'true']] },
+  { of: APP.clusterHost, to: [[APP.cluster, 'true']] },
+  { of: APP.clusterPort, to: [[APP.cluster, 'true']] },
+  { of: APP.clusterAdvertise, to: [[APP.cluster, 'true']] },
+  { of: APP.clusterRouting, to: [[APP.cluster, 'true']] },
 ] as const;
 
 function placeOf(
-  kind: Place['kind'] | undefined,
+  kind: Exclude<Place['kind'], 'cluster'> | undefined,
   path: string | undefined,
   url: string | undefined,
 ): Place | undefined {
+  const needing = `${APP.sessionStore.name}=${kind}`;
   switch (kind) {
     case 'file':
-      return { kind, path: path ?? missing(APP.sessionFile.name, kind) };
+      return { kind, path: path ?? missing(APP.sessionFile.name, needing) };
     case 'redis':
-      return { kind, url: url ?? missing(APP.redisUrl.name, kind) };
+      return { kind, url: url ?? missing(APP.redisUrl.name, needing) };
     default:
       return kind && { kind };
   }
 }
 
-function missing(name: string, kind: string): never {
-  throw new ConfigError(`${name} is needed with ${APP.sessionStore.name}=${kind}`);
+function clusterOf(own: <T>(variable: AppVariable<T>) => T): Place {
+  const store = own(APP.sessionStore);
+  const needing = `${APP.cluster.name}=true`;
+  if (store !== undefined && store !== 'redis') {
+    throw new ConfigError(
+      `${APP.sessionStore.name}=${store} has no meaning with ${needing}, which records sessions in Redis; leave out one of them`,
+    );
+  }
+  return {
+    kind: 'cluster',
+    url: own(APP.redisUrl) ?? missing(APP.redisUrl.name, needing),
+    options: {
+      secret: own(APP.clusterSecret) ?? missing(APP.clusterSecret.name, needing),
+      host: own(APP.clusterHost),
+      port: own(APP.clusterPort),
+      advertise: own(APP.clusterAdvertise),
+      routing: own(APP.clusterRouting),
+    },
+  };
+}
+
+function missing(name: string, needing: string): never {
+  throw new ConfigError(`${name} is needed with ${needing}`);
 }
 
 /** What the package's own messages call the things that variables stand for here. */
@@ -113,6 +153,9 @@ const VARIABLE_OF_OPTION: readonly (readonly [string, string])[] = [
   ['eventStore', APP.resumable.name],
   ['header', APP.proxyHeader.name],
   ['trustedProxies', APP.trustedProxies.name],
+  ['cluster.host', APP.clusterHost.name],
+  ['cluster.advertise', APP.clusterAdvertise.name],
+  ['with host', `with ${APP.clusterHost.name}`],
 ];
 
 /**

@@ -86,7 +86,11 @@ async function main(): Promise<void> {
 async function serve(config: Config, stores: Stores, logger: Logger): Promise<void> {
   const { app, router } = createApp(config, stores, logger);
   const server = createHttpServer(app);
-  const url = await listen(server, config);
+  const url = await listen(server, config).catch(async (error: unknown) => {
+    // A node of a cluster would be waited for until its lease is over.
+    await router.close();
+    throw error;
+  });
   stopOnSignals({ server, router, stores, logger, drainTimeoutMs: config.drainTimeoutMs });
   logger.info({ url, endpoint: `${url}/mcp`, stateless: config.router.stateless === true }, 'listening');
   // For people; the line above is for machines, which stdout is left to.

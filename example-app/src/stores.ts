@@ -2,12 +2,12 @@ import { memoryEventStore, type McpRouterOptions } from 'express-mcp-router';
 import { redisEventStore, redisStore } from 'express-mcp-router/redis';
 import { memoryStore } from 'express-mcp-router/stores';
 import type { Logger } from 'pino';
-import { ConfigError, type Config } from './config.js';
+import { ConfigError, type Config, type Place } from './config.js';
 import { fileStore } from './file-store.js';
 import { connectRedis } from './redis.js';
 
 /** What outlives a session's server, opened. */
-export interface Stores extends Pick<McpRouterOptions, 'store' | 'eventStore'> {
+export interface Stores extends Pick<McpRouterOptions, 'store' | 'eventStore' | 'cluster'> {
   /** To be called when nobody uses them any more. */
   close(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export interface Stores extends Pick<McpRouterOptions, 'store' | 'eventStore'> {
  * @throws ConfigError when the file store cannot be opened.
  */
 export async function openStores({ place, resumable }: Config, logger: Logger): Promise<Stores> {
-  if (place?.kind === 'redis') return openRedis(place.url, resumable, logger);
+  if (place?.kind === 'redis' || place?.kind === 'cluster') return openRedis(place, resumable, logger);
   const eventStore = resumable ? memoryEventStore() : undefined;
   if (place?.kind === 'file') return { ...(await openFile(place.path)), eventStore };
   const store = place && memoryStore();
@@ -33,10 +33,17 @@ async function openFile(path: string): Promise<Pick<Stores, 'store' | 'close'>> 
   }
 }
 
-async function openRedis(url: string, resumable: boolean, logger: Logger): Promise<Stores> {
-  const { client, close } = await connectRedis(url, logger);
+async function openRedis(
+  place: Extract<Place, { kind: 'redis' | 'cluster' }>,
+  resumable: boolean,
+  logger: Logger,
+): Promise<Stores> {
+  const { client, close } = await connectRedis(place.url, logger);
   return {
-    store: redisStore({ client }),
+    // A cluster keeps the records itself.
+    ...(place.kind === 'cluster'
+      ? { cluster: { ...place.options, redis: { client } } }
+      : { store: redisStore({ client }) }),
     eventStore: resumable ? redisEventStore({ client }) : undefined,
     close: () => Promise.resolve(close()),
   };

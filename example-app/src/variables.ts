@@ -38,6 +38,7 @@ const oneOf = <Word extends string>(words: readonly Word[]): Kind<Word> => ({
 });
 const count = whole('a whole number');
 const ms = whole('a whole number of milliseconds');
+const port = whole('a port from 0 to 65535', 65_535);
 const text: Kind<string> = { wanted: 'a text', parse: (value) => value };
 const redisUrl: Kind<string> = {
   wanted: 'a URL such as redis://localhost:6379/0, with rediss for TLS',
@@ -49,6 +50,12 @@ const redisUrl: Kind<string> = {
   },
 };
 const storeKind = oneOf(['memory', 'file', 'redis']);
+/** The length of the router's own rule; told here, as its message would come after Redis was looked for. */
+const secret: Kind<string> = {
+  wanted: 'a text of at least 32 bytes',
+  secret: true,
+  parse: (value) => (Buffer.byteLength(value) >= 32 ? value : undefined),
+};
 const flag: Kind<boolean> = {
   wanted: 'true or false',
   parse: (value) => {
@@ -80,12 +87,7 @@ const sets = <K extends keyof McpRouterOptions>(
 ): RouterVariable => ({ name, kind, option, about });
 
 export const APP = {
-  port: own(
-    'PORT',
-    whole('a port from 0 to 65535', 65_535),
-    3000,
-    'TCP port to listen on; 0 lets the system choose, --port wins over it.',
-  ),
+  port: own('PORT', port, 3000, 'TCP port to listen on; 0 lets the system choose, --port wins over it.'),
   host: own(
     'HOST',
     text,
@@ -108,7 +110,7 @@ export const APP = {
     'MCP_RESUMABLE',
     flag,
     true,
-    'Keep recent events, so that a client that lost a stream can resume it: in Redis if that is the session store, else in ' +
+    'Keep recent events, so that a client that lost a stream can resume it: in Redis if sessions are recorded there, else in ' +
       'memory; false when stateless.',
   ),
   sessionStore: own<'memory' | 'file' | 'redis' | undefined>(
@@ -128,7 +130,40 @@ export const APP = {
     'MCP_REDIS_URL',
     redisUrl,
     undefined,
-    'Where Redis is, as redis://user:password@host:6379/0; needed with MCP_SESSION_STORE=redis.',
+    'Where Redis is, as redis://user:password@host:6379/0; needed with MCP_SESSION_STORE=redis and with MCP_CLUSTER=true.',
+  ),
+  cluster: own(
+    'MCP_CLUSTER',
+    flag,
+    false,
+    'Share all sessions with the other processes of the same MCP_REDIS_URL and MCP_CLUSTER_SECRET: a client may reach any of ' +
+      'them with any request.',
+  ),
+  clusterSecret: own<string | undefined>(
+    'MCP_CLUSTER_SECRET',
+    secret,
+    undefined,
+    'What the nodes of a cluster know one another by, at least 32 bytes, the same on all; needed with MCP_CLUSTER=true.',
+  ),
+  clusterHost: own(
+    'MCP_CLUSTER_HOST',
+    text,
+    '127.0.0.1',
+    'Address that the private listener is bound to; only the other nodes should reach it.',
+  ),
+  clusterPort: own('MCP_CLUSTER_PORT', port, 0, 'Port of the private listener; 0 lets the system choose.'),
+  clusterAdvertise: own<string | undefined>(
+    'MCP_CLUSTER_ADVERTISE',
+    text,
+    undefined,
+    'Host by which the other nodes reach it; empty for MCP_CLUSTER_HOST, needed where that is 0.0.0.0.',
+  ),
+  clusterRouting: own<'forward' | 'migrate'>(
+    'MCP_CLUSTER_ROUTING',
+    oneOf(['forward', 'migrate']),
+    'forward',
+    "What a node does with a request for another one's session: forward, hand it over; migrate, take over the session, where " +
+      'nodes cannot reach each other.',
   ),
   trustProxyIdentity: own(
     'MCP_AUTH_TRUST_PROXY_IDENTITY',

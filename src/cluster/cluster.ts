@@ -4,7 +4,7 @@ import type { Clock } from '../clock.js';
 import { errorResponse, Refusal } from '../errors.js';
 import type { CoreEvents, Events, SessionInfo } from '../events.js';
 import type { Records } from '../sessions/records.js';
-import { NotHere, type HandedRequest } from '../sessions/elsewhere.js';
+import { NotHere, type HandedRequest, type Unowned } from '../sessions/elsewhere.js';
 import type { Principals } from '../sessions/principals.js';
 import type { Order } from './envelope.js';
 import type { Forwarder, Sent } from './forwarder.js';
@@ -29,7 +29,7 @@ export interface ClusterInit {
   readonly node: ClusterNode;
   readonly peers: Peers;
   readonly owners: Owners;
-  readonly forwarder: Forwarder;
+  readonly forwarder: Pick<Forwarder, 'send' | 'relay'>;
   readonly records: Records;
   readonly principals: Principals;
   /** Whether the session was closed for another node to own, and is still this one's by its record. */
@@ -45,8 +45,8 @@ export interface ClusterInit {
 /** What became of a try; any but `done` is followed by another. */
 type Tried = 'done' | 'again' | 'unreachable';
 
-/** `here`: for this node to restore. `leaving`: this node has not let go of it yet. */
-type Owner = Lease | 'here' | 'leaving';
+/** `leaving`: this node has not let go of it yet. */
+type Owner = Lease | Unowned | 'leaving';
 
 /**
  * Finds for a request the node that owns its session, and hands it over. Where that node cannot be reached the request is
@@ -64,16 +64,17 @@ export class Cluster {
   /** Nothing is claimed from now on: what is nobody's goes to another node. */
   drain(): void {
     this.#draining = true;
+    this.#init.node.announceLeaving();
   }
 
   /** See `Elsewhere`. */
-  async handOver(request: HandedRequest, res: ServerResponse): Promise<boolean> {
+  async handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined> {
     const { sessionId, forwarded } = request;
     const asked = new Set<string>();
-    return this.#withOwner(sessionId, async (owner) => {
+    return this.#withOwner(sessionId, async (owner, left) => {
       if (forwarded) throw new NotHere();
       if (this.#init.inbox !== undefined) return this.#askFor(owner, sessionId, asked);
-      const tried = await this.#forward(owner, request, res);
+      const tried = await this.#forward(owner, request, res, left);
       return res.destroyed ? 'done' : tried;
     });
   }
@@ -101,28 +102,38 @@ export class Cluster {
     return this.#ask<boolean>(holder, { kind: 'evict', principal });
   }
 
-  async close(sessionId: string): Promise<boolean | undefined> {
-    let closed: boolean | undefined;
+  /** See `Elsewhere`. */
+  async close(sessionId: string): Promise<Unowned | boolean> {
+    let closed = false;
     const asked = new Set<string>();
-    await this.#withOwner(sessionId, async (owner) => {
+    const unowned = await this.#withOwner(sessionId, async (owner, left) => {
       if (this.#init.inbox !== undefined) return this.#askFor(owner, sessionId, asked);
-      const sent = await this.#send(owner, { kind: 'close', sessionId });
+      const sent = await this.#send(owner, { kind: 'close', sessionId }, left);
       if (sent.outcome !== 'answered') return this.#untaken(owner, sessionId, sent);
       closed = (await json(sent.response)) as boolean;
       return 'done';
     });
-    return closed;
+    return unowned ?? closed;
   }
 
-  /** Tries with the node that owns the session until that is done; false when no other node owns it. */
-  async #withOwner(sessionId: string | undefined, act: (owner: Lease) => Promise<Tried>): Promise<boolean> {
+  /** @throws NotHere when another node owns the session. */
+  async unowned(sessionId: string): Promise<Unowned> {
+    const unowned = await this.#withOwner(sessionId, () => Promise.reject(new NotHere()));
+    return unowned ?? { record: undefined };
+  }
+
+  /** Tries with the node that owns the session until that is done; resolves to what else there is when no other node owns it. */
+  async #withOwner(
+    sessionId: string | undefined,
+    act: (owner: Lease, left: number) => Promise<Tried>,
+  ): Promise<Unowned | undefined> {
     const { clock, claimTimeout, events } = this.#init;
     const deadline = clock.now() + claimTimeout;
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
       const owner = await this.#ownerOf(sessionId);
-      if (owner === 'here') return false;
-      const tried = owner === 'leaving' ? 'again' : await act(owner);
-      if (tried === 'done') return true;
+      if (owner !== 'leaving' && 'record' in owner) return owner;
+      const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(1, deadline - clock.now()));
+      if (tried === 'done') return undefined;
       const left = deadline - clock.now();
       if (left <= 0) {
         events.emit('forwarded', 'unreachable');
@@ -136,25 +147,25 @@ export class Cluster {
 
   async #ownerOf(sessionId: string | undefined): Promise<Owner> {
     const { node, owners, records, isLeaving } = this.#init;
-    if (sessionId === undefined) return this.#anybody();
+    if (sessionId === undefined) return this.#anybody({ record: undefined });
     const known = await this.#live(owners.get(sessionId));
     if (known !== undefined) return known;
     const record = await records.find(sessionId);
-    if (record === undefined) return 'here';
+    if (record === undefined) return { record };
     if (record.owner === node.tenure.id) {
-      return this.#draining || isLeaving(sessionId) ? 'leaving' : 'here';
+      return this.#draining || isLeaving(sessionId) ? 'leaving' : { record };
     }
     const owner = await this.#live(record.owner);
-    if (owner === undefined) return this.#anybody();
+    if (owner === undefined) return this.#anybody({ record });
     owners.set(sessionId, owner.id);
     return owner;
   }
 
   /** The node for what is nobody's: this one, unless it stops and there is another. */
-  async #anybody(): Promise<Owner> {
-    if (!this.#draining) return 'here';
-    const others = await this.#others();
-    return others[Math.floor(Math.random() * others.length)] ?? 'here';
+  async #anybody(unowned: Unowned): Promise<Owner> {
+    if (!this.#draining) return unowned;
+    const others = (await this.#others()).filter(({ leaving }) => !leaving);
+    return others[Math.floor(Math.random() * others.length)] ?? unowned;
   }
 
   /** The nodes that can be asked for anything. */
@@ -181,11 +192,11 @@ export class Cluster {
     return true;
   }
 
-  async #forward(owner: Lease, request: HandedRequest, res: ServerResponse): Promise<Tried> {
+  async #forward(owner: Lease, request: HandedRequest, res: ServerResponse, left: number): Promise<Tried> {
     const { forwarder, events } = this.#init;
     const { body, requestIds, method, path, headers, principal, auth, sessionId } = request;
     const order = { kind: 'request', method, path, headers, principal, auth, sessionId } as const;
-    const sent = await this.#send(owner, order, body, res);
+    const sent = await this.#send(owner, order, left, body, res);
     if (sent.outcome === 'untaken' || (sent.outcome === 'lost' && method !== 'POST')) {
       return this.#untaken(owner, sessionId, sent);
     }
@@ -209,9 +220,9 @@ export class Cluster {
   }
 
   /** What is sent is given up when its node is gone, or when nobody waits for the answer. */
-  async #send(owner: Lease, order: Order, body?: string, res?: ServerResponse): Promise<Sent> {
+  async #send(owner: Lease, order: Order, left: number, body?: string, res?: ServerResponse): Promise<Sent> {
     const { peers, forwarder } = this.#init;
-    const exchange = forwarder.send(owner, order, body);
+    const exchange = forwarder.send(owner, order, body, left);
     const unwatch = peers.watch(owner, exchange.abort);
     res?.once('close', exchange.abort);
     void exchange.closed.then(() => {
@@ -223,16 +234,19 @@ export class Cluster {
 
   /** Nothing was done: what was believed of the owner is forgotten. */
   #untaken(owner: Lease, sessionId: string | undefined, sent: Sent): Tried {
-    const { peers, owners } = this.#init;
+    const { peers, owners, events } = this.#init;
     if (sessionId !== undefined) owners.delete(sessionId);
     peers.forget(owner.id);
     const why = sent.outcome === 'untaken' ? sent.why : undefined;
-    if (why === 'unsigned') throw new Refusal('ownerUnreachable', { cause: new Error(UNSIGNED) });
+    if (why === 'unsigned') {
+      events.emit('forwarded', 'unreachable');
+      throw new Refusal('ownerUnreachable', { cause: new Error(UNSIGNED) });
+    }
     return why === 'unreachable' ? 'unreachable' : 'again';
   }
 
   async #ask<T>(node: Lease, order: Order): Promise<T> {
-    const sent = await this.#send(node, order);
+    const sent = await this.#send(node, order, this.#init.claimTimeout);
     if (sent.outcome !== 'answered') throw new Error('a node of the cluster does not answer');
     return (await json(sent.response)) as T;
   }

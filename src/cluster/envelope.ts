@@ -62,10 +62,11 @@ export function unseal(
   return { envelope, body: payload.subarray(end + 1) };
 }
 
-/** The SDK's `AuthInfo` from its JSON, in which its one URL is text. */
+/** The SDK's `AuthInfo` from its JSON, in which its one URL is text; what was none before stays as it is. */
 export function authOf(auth: AuthInfo | undefined): AuthInfo | undefined {
-  if (auth?.resource === undefined) return auth;
-  return { ...auth, resource: new URL(String(auth.resource)) };
+  const resource = String(auth?.resource);
+  if (auth === undefined || !URL.canParse(resource)) return auth;
+  return { ...auth, resource: new URL(resource) };
 }
 
 function sign(key: KeyObject, payload: Buffer): string {

@@ -51,19 +51,26 @@ export interface Sending {
 export class Forwarder {
   readonly #key: KeyObject;
   readonly #clock: Clock;
+  readonly #stalled: number;
   readonly #agent = new Agent({ keepAlive: true });
   /** What is open to other nodes. */
   readonly #open = new Set<ClientRequest>();
   /** Ends a standalone stream, whose client then finds another node to open it on. */
   readonly #streams = new Set<() => void>();
 
-  constructor(key: KeyObject, clock: Clock) {
+  /** @param stalled - How long a client may read nothing of an answer, in ms. */
+  constructor(key: KeyObject, clock: Clock, stalled: number) {
     this.#key = key;
     this.#clock = clock;
+    this.#stalled = stalled;
   }
 
-  /** Sends an order to a node. */
-  send(lease: Lease, order: Order, body?: string): Sending {
+  /**
+   * Sends an order to a node.
+   *
+   * @param time - How long the node may leave it untaken, in ms.
+   */
+  send(lease: Lease, order: Order, body: string | undefined, time: number): Sending {
     const { payload, signature } = seal(this.#key, { to: lease.id, challenge: lease.challenge }, order, body);
     const request = httpRequest({
       agent: this.#agent,
@@ -74,6 +81,7 @@ export class Forwarder {
     });
     this.#open.add(request);
     this.#limitConnecting(request);
+    this.#limitTaking(request, time);
     const sent = outcomeOf(request);
     const closed = new Promise<void>((resolve) => request.once('close', resolve)).then(
       () => void this.#open.delete(request),
@@ -98,10 +106,15 @@ export class Forwarder {
       response.destroy();
     };
     if (isStream) this.#streams.add(end);
+    // The owner ends its reply to a reader that has stalled; with the answer held back, that end is never read here.
+    const stop = (): void => void res.destroy();
+    res.setTimeout(this.#stalled, stop);
     try {
       await pipeline(response, res);
     } finally {
       this.#streams.delete(end);
+      // Node adds the listener, and leaves it.
+      res.setTimeout(0).off('timeout', stop);
     }
   }
 
@@ -112,6 +125,12 @@ export class Forwarder {
   close(): void {
     for (const sent of this.#open) sent.destroy();
     this.#agent.destroy();
+  }
+
+  #limitTaking(request: ClientRequest, time: number): void {
+    const timer = this.#clock.setTimeout(() => request.destroy(), time);
+    const over = (): void => this.#clock.clearTimeout(timer);
+    request.once('information', over).once('response', over).once('close', over);
   }
 
   #limitConnecting(sent: ClientRequest): void {

@@ -9,6 +9,8 @@ export interface Lease {
   readonly proof: ProcessProof | undefined;
   /** What is sent to it must bear this, which it changes with each renewal: how old a message is needs no clock then. */
   readonly challenge: string;
+  /** Whether it takes over nothing any more, and so nothing that is nobody's may be handed to it. */
+  readonly leaving: boolean;
 }
 
 export const leaseKey = (prefix: string, id: string): string => `${prefix}node:${id}`;

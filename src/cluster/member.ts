@@ -1,15 +1,15 @@
 import { createSecretKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Clock } from '../clock.js';
+import { inTime, type Clock } from '../clock.js';
 import type { CoreEvents, Events, SessionInfo } from '../events.js';
 import type { ResolvedClusterOptions, ResolvedOptions } from '../options.js';
-import { NotHere, type Elsewhere, type HandedRequest, type Tenure } from '../sessions/elsewhere.js';
+import { type Elsewhere, type HandedRequest, type Tenure, type Unowned } from '../sessions/elsewhere.js';
 import type { Principals } from '../sessions/principals.js';
 import type { Records } from '../sessions/records.js';
 import type { Registry } from '../sessions/registry.js';
 import type { Sessions } from '../sessions/sessions.js';
 import type { SessionStore } from '../stores/session-store.js';
-import { openRedis } from '../stores/redis-client.js';
+import { openRedis, type SendCommand } from '../stores/redis-client.js';
 import { recordKey, redisStore } from '../stores/redis-store.js';
 import { Cluster, type LocalOrphans } from './cluster.js';
 import { authOf, type Order, type RequestOrder } from './envelope.js';
@@ -22,11 +22,19 @@ import { Peers } from './peers.js';
 import { ClusterPrincipals } from './principals.js';
 import { ownProof } from './process-proof.js';
 
+/** Of an answer that is passed on something is to be read in so many keep-alive intervals, in each of which something comes. */
+const STALLED = 3;
+
+/** How long Redis may take for one answer, in ms, before the request that waits for it is refused. */
+const REDIS_TIMEOUT = 2_000;
+
 /** What a member of a cluster needs of its router. */
 export interface Host {
   readonly records: Records;
   readonly registry: Registry;
   readonly sessions: Sessions;
+  /** Ends a session that is only stored. */
+  readonly destroy: (sessionId: string, unowned: Unowned) => Promise<boolean>;
   /** Answers a request that another node handed over. Rejects with NotHere, and never otherwise. */
   serve(request: RequestOrder, body: Buffer, req: IncomingMessage, res: ServerResponse): Promise<void>;
 }
@@ -44,6 +52,7 @@ export class Member implements Elsewhere {
   readonly #options: ResolvedClusterOptions;
   readonly #clock: Clock;
   readonly #events: Events<CoreEvents>;
+  #port: number | undefined;
   #host: Host | undefined;
   #cluster: Cluster | undefined;
 
@@ -53,15 +62,17 @@ export class Member implements Elsewhere {
    */
   constructor(
     options: ResolvedClusterOptions,
-    { clock, maxBodySize, maxSessionsPerPrincipal }: ResolvedOptions,
+    { clock, keepAlive, maxBodySize, maxSessionsPerPrincipal }: ResolvedOptions,
     lifetime: number,
     events: Events<CoreEvents>,
   ) {
-    const { send, prefix } = openRedis('mcpRouter: option cluster.redis', options.redis);
+    const { send: ask, prefix } = openRedis('mcpRouter: option cluster.redis', options.redis);
+    const late = (): Error => new Error('Redis did not answer in time');
+    const send: SendCommand = (...command) => inTime(clock, REDIS_TIMEOUT, ask(...command), late);
     this.#options = options;
     this.#clock = clock;
     this.#events = events;
-    this.store = redisStore(options.redis);
+    this.store = redisStore({ sendCommand: send, prefix });
     this.recordKey = (id) => recordKey(prefix, id);
     this.principals = new ClusterPrincipals({
       send,
@@ -77,7 +88,7 @@ export class Member implements Elsewhere {
     const proof = ownProof();
     const key = createSecretKey(Buffer.from(options.secret));
     this.#peers = new Peers(send, prefix, clock, options.renewInterval, proof);
-    this.#forwarder = new Forwarder(key, clock);
+    this.#forwarder = new Forwarder(key, clock, STALLED * keepAlive);
     this.#listener = new Listener({
       key,
       host: options.host,
@@ -94,7 +105,7 @@ export class Member implements Elsewhere {
       events,
       timing: options,
       proof,
-      address: this.#listen(),
+      address: () => this.#address(),
       onFenced: () => this.#loseAll(),
     });
   }
@@ -138,7 +149,7 @@ export class Member implements Elsewhere {
     return this.#node.checkMember();
   }
 
-  handOver(request: HandedRequest, res: ServerResponse): Promise<boolean> {
+  handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined> {
     return this.#started.handOver(request, res);
   }
 
@@ -146,7 +157,7 @@ export class Member implements Elsewhere {
     return this.#started.list();
   }
 
-  close(sessionId: string): Promise<boolean | undefined> {
+  close(sessionId: string): Promise<Unowned | boolean> {
     return this.#started.close(sessionId);
   }
 
@@ -166,9 +177,9 @@ export class Member implements Elsewhere {
     await this.#listener.close();
   }
 
-  async #listen(): Promise<{ host: string; port: number }> {
-    const port = await this.#listener.listen();
-    return { host: this.#options.advertise, port };
+  async #address(): Promise<{ host: string; port: number }> {
+    this.#port ??= await this.#listener.listen();
+    return { host: this.#options.advertise, port: this.#port };
   }
 
   async #carryOut(order: Order, body: Buffer, req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -180,9 +191,7 @@ export class Member implements Elsewhere {
       case 'list':
         return answer(res, host.sessions.list());
       case 'close':
-        // One hop at most: it would be looked for elsewhere.
-        if (host.registry.get(order.sessionId) === undefined) throw new NotHere();
-        return answer(res, await host.sessions.close(order.sessionId));
+        return answer(res, await this.#close(host, order.sessionId));
       case 'orphaned':
         return answer(res, this.#orphans.longest(order.principal));
       case 'evict':
@@ -198,6 +207,12 @@ export class Member implements Elsewhere {
       return session !== undefined;
     },
   };
+
+  /** One hop at most: a session that is another node's is not looked for there. */
+  async #close({ registry, sessions, destroy }: Host, sessionId: string): Promise<boolean> {
+    if (registry.get(sessionId) !== undefined) return sessions.close(sessionId);
+    return destroy(sessionId, await this.#started.unowned(sessionId));
+  }
 
   #loseAll(): void {
     const { registry } = this.#host ?? {};

@@ -21,8 +21,8 @@ export interface NodeInit {
   readonly events: Events<CoreEvents>;
   readonly timing: Timing;
   readonly proof: ProcessProof | undefined;
-  /** Where its private listener is, once it listens. */
-  readonly address: Promise<Pick<Lease, 'host' | 'port'>>;
+  /** Where its private listener is, once it listens; asked for again when it rejects. */
+  readonly address: () => Promise<Pick<Lease, 'host' | 'port'>>;
   /** Called when all that this node owned may be another's. */
   readonly onFenced: () => void;
 }
@@ -67,6 +67,8 @@ export class ClusterNode {
   #challenge: string | undefined;
   #tenure: OwnTenure;
   #member = false;
+  /** Whether it takes over nothing any more. */
+  #leaving = false;
   #left = false;
   #renewedAt = -Infinity;
   #fenceTimer: unknown;
@@ -104,17 +106,20 @@ export class ClusterNode {
     if (!this.#tenure.holds) throw new Refusal('storeUnavailable');
   }
 
+  /** Tells the others that this node takes over nothing any more. */
+  announceLeaving(): void {
+    this.#leaving = true;
+    this.#wake();
+  }
+
   /** Ends the membership, when nothing is owned any more. Never rejects: what cannot be said to Redis now, the lease says later. */
   async leave(): Promise<void> {
     this.#left = true;
     this.#wake();
     await this.#running;
-    const { id } = this.#tenure;
     this.#over();
-    const { prefix } = this.#init;
     try {
-      await this.#ask('DEL', leaseKey(prefix, id));
-      await this.#ask('SREM', nodesKey(prefix), id);
+      await this.#giveUpFormer();
     } catch (error) {
       this.#init.events.emit('failure', 'cluster: the lease could not be given up', error);
     }
@@ -130,7 +135,7 @@ export class ClusterNode {
         else await this.#join();
         failing = false;
       } catch (error) {
-        if (!failing) events.emit('failure', 'cluster: the lease could not be renewed', error);
+        if (!failing) events.emit('failure', 'cluster: no lease', error);
         failing = true;
         wait = RETRY;
       }
@@ -142,15 +147,18 @@ export class ClusterNode {
 
   async #join(): Promise<void> {
     const { clock, prefix, timing } = this.#init;
-    // A renewal of it may have been done late: others would wait for the end of a lease that nobody holds.
-    while (this.#former[0] !== undefined) {
-      await this.#ask('DEL', leaseKey(prefix, this.#former[0]));
-      this.#former.shift();
-    }
+    await this.#giveUpFormer();
     const tenure = this.#tenure;
+    const words = await this.#words();
     const since = clock.now();
-    const said = await this.#ask('SET', ...(await this.#words()), 'NX');
-    if (said !== 'OK') throw notAReply(said);
+    try {
+      const said = await this.#ask('SET', ...words, 'NX');
+      if (said !== 'OK') throw notAReply(said);
+    } catch (error) {
+      // Redis may have it all the same: under the same ID it would be refused for as long as that lease lasts.
+      this.#over();
+      throw error;
+    }
     await this.#ask('SADD', nodesKey(prefix), tenure.id);
     if (clock.now() - since >= timing.fenceAfter) throw new Error('Redis took longer than a lease may go unrenewed');
     this.#member = true;
@@ -158,10 +166,21 @@ export class ClusterNode {
     this.#init.events.emit('joined', tenure.id);
   }
 
+  /** Others would wait for the end of leases that nobody holds; a renewal of one may have been done late, too. */
+  async #giveUpFormer(): Promise<void> {
+    const { prefix } = this.#init;
+    while (this.#former[0] !== undefined) {
+      await this.#ask('DEL', leaseKey(prefix, this.#former[0]));
+      await this.#ask('SREM', nodesKey(prefix), this.#former[0]);
+      this.#former.shift();
+    }
+  }
+
   async #renew(): Promise<void> {
     const { clock } = this.#init;
+    const words = await this.#words();
     const since = clock.now();
-    const said = await this.#ask('SET', ...(await this.#words()), 'XX');
+    const said = await this.#ask('SET', ...words, 'XX');
     // The fence may have come down meanwhile.
     if (!this.#member) return;
     if (said === 'OK') this.#renewed(since);
@@ -198,10 +217,10 @@ export class ClusterNode {
 
   async #words(): Promise<[key: string, value: string, px: string, ms: string]> {
     const { prefix, proof, timing } = this.#init;
-    const { host, port } = await this.#init.address;
+    const { host, port } = await this.#init.address();
     const { id } = this.#tenure;
     this.#challenge ??= this.#challenges.next();
-    const lease = encodeLease({ id, host, port, proof, challenge: this.#challenge });
+    const lease = encodeLease({ id, host, port, proof, challenge: this.#challenge, leaving: this.#leaving });
     return [leaseKey(prefix, id), lease, 'PX', String(timing.lease)];
   }
 

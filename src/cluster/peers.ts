@@ -18,6 +18,7 @@ export class Peers {
   readonly #maxAge: number;
   readonly #proof: ProcessProof | undefined;
   readonly #known = new Map<string, { readonly lease: Lease; readonly since: number }>();
+  readonly #reading = new Map<string, Promise<Lease | undefined>>();
   /** Who is to be told, by the ID of the node that they wait for. */
   readonly #watches = new Map<string, Set<() => void>>();
 
@@ -38,14 +39,11 @@ export class Peers {
   async find(id: string): Promise<Lease | undefined> {
     const known = this.#known.get(id);
     if (known !== undefined && this.#clock.now() - known.since < this.#maxAge) return this.#unlessGone(known.lease);
-    const since = this.#clock.now();
-    const text = await this.#send('GET', leaseKey(this.#prefix, id));
-    if (text !== null && typeof text !== 'string') throw notAReply(text);
-    this.#known.delete(id);
-    if (text === null) return undefined;
-    const lease = { ...decodeLease(text), id };
-    this.#known.set(id, { lease, since });
-    return this.#unlessGone(lease);
+    // One question for all who ask at the same time.
+    const reading = this.#reading.get(id) ?? this.#read(id);
+    this.#reading.set(id, reading);
+    const lease = await reading.finally(() => this.#reading.delete(id));
+    return lease && this.#unlessGone(lease);
   }
 
   /** Has the lease read anew when it is next asked for. */
@@ -74,10 +72,17 @@ export class Peers {
   }
 
   async #watch(lease: Lease, listeners: Set<() => void>): Promise<void> {
-    for (let look = 1; listeners.size > 0; look += 1) {
+    const asked = { gone: false, open: false };
+    for (let look = 1; listeners.size > 0 && !asked.gone; look += 1) {
       await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, LOOK));
       if (this.#unlessGone(lease) === undefined) break;
-      if (look % LOOKS_PER_ASK === 0 && !(await this.#mayLive(lease.id))) break;
+      if (asked.open || look % LOOKS_PER_ASK !== 0) continue;
+      // Not awaited: however long Redis takes, a process that has ended is seen at once.
+      asked.open = true;
+      void this.#mayLive(lease.id).then((lives) => {
+        asked.open = false;
+        asked.gone = !lives;
+      });
     }
     this.#watches.delete(lease.id);
     for (const listener of listeners) listener();
@@ -90,6 +95,17 @@ export class Peers {
     } catch {
       return true;
     }
+  }
+
+  async #read(id: string): Promise<Lease | undefined> {
+    const since = this.#clock.now();
+    const text = await this.#send('GET', leaseKey(this.#prefix, id));
+    if (text !== null && typeof text !== 'string') throw notAReply(text);
+    this.#known.delete(id);
+    if (text === null) return undefined;
+    const lease = { ...decodeLease(text), id };
+    this.#known.set(id, { lease, since });
+    return lease;
   }
 
   async #findOrForget(id: string): Promise<Lease | undefined> {

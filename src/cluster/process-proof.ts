@@ -35,8 +35,22 @@ export function isGone(proof: ProcessProof, own: ProcessProof): boolean {
     // A zombie is only the number of a process that has ended, and whose parent has not asked how.
     return startedAt !== proof.startedAt || state === 'Z' || state === 'X';
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT';
+    return codeOf(error) === 'ENOENT' && !answersSignals(proof.pid);
   }
+}
+
+/** Mounted with `hidepid`, /proc does not show the processes of other users at all; the kernel refuses to signal them. */
+function answersSignals(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH';
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
 }
 
 /** See proc(5), /proc/[pid]/stat: the second field is the program's name in parentheses, and may hold any character. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import type { Request, Response } from 'express';
 import type { HandedRequest } from '../sessions/elsewhere.js';
 import { Exchange } from './exchange.js';
@@ -16,4 +17,31 @@ export function handedOver(
   const request = Object.assign(req, { method, url: path, originalUrl: path, headers, auth, body });
   const response = Object.assign(res, { locals: {} });
   return new Exchange(request as unknown as Request, response as unknown as Response, principal, true);
+}
+
+/** What a request says, where another node has to be told. */
+export interface Said {
+  readonly body: unknown;
+  readonly messages: readonly JSONRPCMessage[];
+}
+
+export const NOTHING: Said = { body: undefined, messages: [] };
+
+/** The exchange as another node gets it. */
+export function handingOver(
+  { req, principal, forwarded }: Exchange,
+  sessionId: string | undefined,
+  { body, messages }: Said,
+): HandedRequest {
+  return {
+    method: req.method,
+    path: req.originalUrl,
+    headers: req.headers,
+    principal,
+    auth: req.auth,
+    sessionId,
+    body: body === undefined ? undefined : JSON.stringify(body),
+    requestIds: messages.flatMap((message) => ('method' in message && 'id' in message ? message.id : [])),
+    forwarded,
+  };
 }

@@ -1,7 +1,7 @@
-import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION, type JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal } from '../errors.js';
 import type { CoreEvents, Events } from '../events.js';
-import type { Elsewhere } from '../sessions/elsewhere.js';
+import { Overtaken, type Elsewhere, type Unowned } from '../sessions/elsewhere.js';
 import type { Opener } from '../sessions/open.js';
 import type { Registry } from '../sessions/registry.js';
 import type { Reissuer } from '../sessions/reissue.js';
@@ -14,6 +14,7 @@ import { readBody } from './body.js';
 import { checkBatch, classify, idOf, methodOf } from './classify.js';
 import type { Endpoint } from './endpoint.js';
 import type { Exchange } from './exchange.js';
+import { handingOver, NOTHING, type Said } from './handed-over.js';
 import { initialize, type Initialize } from './initialize.js';
 
 /** The MCP endpoint of a router that keeps sessions. */
@@ -28,7 +29,7 @@ export class StatefulEndpoint implements Endpoint {
   readonly #maxBodySize: number;
   readonly #checkAccept = createAcceptCheck();
   #draining = false;
-  /** When a request last came, by the router's clock. */
+  /** When a request last came, or it was told to drain, by the router's clock. */
   #lastRequest = -Infinity;
 
   /**
@@ -72,6 +73,7 @@ export class StatefulEndpoint implements Endpoint {
   drain(): void {
     this.#draining = true;
     this.#registry.stop();
+    this.#lastRequest = this.#registry.clock.now();
     // Other nodes go on with them at once; without any, each goes on here until the end.
     if (this.#elsewhere !== undefined) for (const session of this.#registry.all()) this.#registry.letGo(session);
   }
@@ -98,7 +100,8 @@ export class StatefulEndpoint implements Endpoint {
   }
 
   async #post(exchange: Exchange): Promise<void> {
-    this.#checkAccept(exchange.req);
+    // It is Express that tells what a client accepts; the node that handed it over has asked.
+    if (!exchange.forwarded) this.#checkAccept(exchange.req);
     const body = await readBody(exchange.req, this.#maxBodySize);
     exchange.id = idOf(body);
     const classified = classify(body);
@@ -118,7 +121,7 @@ export class StatefulEndpoint implements Endpoint {
   }
 
   async #get(exchange: Exchange): Promise<void> {
-    this.#checkAccept(exchange.req);
+    if (!exchange.forwarded) this.#checkAccept(exchange.req);
     const { lastEventId } = exchange;
     await this.#within(exchange, NOTHING, (transport) => {
       // What was begun may be heard to its end; a new stream would hold up the end that it is for.
@@ -130,19 +133,21 @@ export class StatefulEndpoint implements Endpoint {
   async #delete(exchange: Exchange): Promise<void> {
     const sessionId = required(exchange);
     const session = this.#here(exchange, sessionId);
-    if (session === undefined) {
-      if (await this.#handedOver(exchange, sessionId, NOTHING)) return;
-      if (!(await this.#restorer.discard(sessionId, exchange.principal))) throw new Refusal('sessionNotFound');
-      return replyEmpty(exchange.res, 200);
-    }
     try {
-      await this.#held(session, async () => {
-        exchange.checkedVersion();
-        await this.#registry.terminate(session);
-      });
+      if (session === undefined) {
+        const found = await this.#handOver(exchange, sessionId, NOTHING);
+        if (found === 'answered') return;
+        const ended = await this.#restorer.discard(sessionId, exchange.principal, found);
+        if (!ended) throw new Refusal('sessionNotFound');
+      } else {
+        await this.#held(session, async () => {
+          exchange.checkedVersion();
+          await this.#registry.terminate(session);
+        });
+      }
     } catch (error) {
-      if (!(error instanceof Left)) throw error;
-      return this.#delete(exchange);
+      if (error instanceof Left || error instanceof Overtaken) return this.#delete(exchange);
+      throw error;
     }
     return replyEmpty(exchange.res, 200);
   }
@@ -162,9 +167,9 @@ export class StatefulEndpoint implements Endpoint {
   /** Whether the session left for another node before anything was done with it. */
   async #left(exchange: Exchange, said: Said, act: Act): Promise<boolean> {
     const sessionId = required(exchange);
-    const session = this.#here(exchange, sessionId) ?? (await this.#locate(exchange, sessionId, said));
-    if (session === undefined) return false;
     try {
+      const session = this.#here(exchange, sessionId) ?? (await this.#locate(exchange, sessionId, said));
+      if (session === undefined) return false;
       await this.#held(session, async () => {
         if (session.state === 'hibernated') await this.#wake(session, exchange);
         if (session.state !== 'active' || session.transport === undefined) throw new Refusal('sessionNotFound');
@@ -173,7 +178,7 @@ export class StatefulEndpoint implements Endpoint {
       });
       return false;
     } catch (error) {
-      if (error instanceof Left) return true;
+      if (error instanceof Left || error instanceof Overtaken) return true;
       throw error;
     }
   }
@@ -183,7 +188,7 @@ export class StatefulEndpoint implements Endpoint {
     session.hold();
     try {
       if (session.opening !== undefined) await session.opening;
-      if (session.silenced) throw new Refusal('storeUnavailable');
+      if (session.silenced) throw session.lost ? new Left() : new Refusal('storeUnavailable');
       if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
       await act();
     } catch (error) {
@@ -198,8 +203,9 @@ export class StatefulEndpoint implements Endpoint {
 
   /** A session that was not here; undefined when another node answers. */
   async #locate(exchange: Exchange, sessionId: string, said: Said): Promise<Session | undefined> {
-    if (await this.#handedOver(exchange, sessionId, said)) return undefined;
-    const session = this.#here(exchange, sessionId) ?? (await this.#restore(exchange, sessionId));
+    const found = await this.#handOver(exchange, sessionId, said);
+    if (found === 'answered') return undefined;
+    const session = this.#here(exchange, sessionId) ?? (await this.#restore(exchange, sessionId, found));
     if (session !== undefined) return session;
     if (this.#reissuer !== undefined && exchange.req.method === 'POST' && !this.#draining) {
       const version = exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
@@ -215,36 +221,29 @@ export class StatefulEndpoint implements Endpoint {
     return session?.principal === principal ? session : undefined;
   }
 
-  /** Has another node answer; false when it is for this one. */
-  async #handedOver(exchange: Exchange, sessionId: string | undefined, { body, messages }: Said): Promise<boolean> {
-    if (this.#elsewhere === undefined) return false;
-    if (sessionId !== undefined && !this.#restorer.mayRestore(sessionId)) return false;
-    const { req, res, principal, forwarded } = exchange;
-    const request = {
-      method: req.method,
-      path: req.originalUrl,
-      headers: req.headers,
-      principal,
-      auth: req.auth,
-      sessionId,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      requestIds: messages.flatMap((message) => ('method' in message && 'id' in message ? message.id : [])),
-      forwarded,
-    };
+  /** Has another node answer, if one owns the session; undefined where there are no other nodes. */
+  async #handOver(
+    exchange: Exchange,
+    sessionId: string | undefined,
+    said: Said,
+  ): Promise<'answered' | Unowned | undefined> {
+    if (this.#elsewhere === undefined) return undefined;
+    if (sessionId !== undefined && !this.#restorer.mayRestore(sessionId)) return { record: undefined };
     const { underWay } = this.#registry;
     underWay.begin();
     try {
-      return await this.#elsewhere.handOver(request, res);
+      const request = handingOver(exchange, sessionId, said);
+      return (await this.#elsewhere.handOver(request, exchange.res)) ?? 'answered';
     } finally {
       underWay.end();
     }
   }
 
-  #restore(exchange: Exchange, sessionId: string): Promise<Session | undefined> {
+  #restore(exchange: Exchange, sessionId: string, unowned?: Unowned): Promise<Session | undefined> {
     if (!this.#restorer.mayRestore(sessionId)) return Promise.resolve(undefined);
     // Whoever comes after this process can restore it.
     if (this.#draining) throw new Refusal('draining');
-    return this.#restorer.restore(sessionId, exchange.caller);
+    return this.#restorer.restore(sessionId, exchange.caller, unowned);
   }
 
   #wake(session: Session, exchange: Exchange): Promise<void> {
@@ -267,23 +266,16 @@ export class StatefulEndpoint implements Endpoint {
   async #initialize(exchange: Exchange, call: Initialize, body: unknown): Promise<void> {
     const { sessionId } = exchange;
     if (sessionId !== undefined && (await this.#isOpen(exchange, sessionId))) throw new Refusal('alreadyInitialized');
-    if (await this.#handedOver(exchange, undefined, { body, messages: [call.message] })) return;
+    const found = await this.#handOver(exchange, undefined, { body, messages: [call.message] });
+    if (found === 'answered') return;
     await initialize(this.#opener, this.#events, exchange, call);
   }
-}
-
-/** What a request says, where another node has to be told. */
-interface Said {
-  readonly body: unknown;
-  readonly messages: readonly JSONRPCMessage[];
 }
 
 type Act = (transport: HttpTransport, session: Session) => Promise<void>;
 
 /** How long nothing must have come until a node of a cluster that drains counts as withdrawn from, in ms. */
 const QUIET = 1_000;
-
-const NOTHING: Said = { body: undefined, messages: [] };
 
 /** Its session is another node's to serve by the time that a request could have begun. */
 class Left extends Refusal {

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
 import type { SessionInfo } from '../events.js';
+import type { StoredRecord } from '../stores/session-store.js';
 import type { Principals } from './principals.js';
 
 /** A node's membership of a cluster, from joining to leaving or being fenced; it has a node ID of its own. */
@@ -30,23 +31,36 @@ export interface HandedRequest {
   readonly forwarded: boolean;
 }
 
+/**
+ * A session that no other node owns; `record` is undefined when there is none of that ID. Whatever is done with it must be
+ * done with this very record: of one that is read later nothing is known but that somebody may own it.
+ */
+export interface Unowned {
+  readonly record: StoredRecord | undefined;
+}
+
 /** The other nodes of a cluster, as a request's way sees them. */
 export interface Elsewhere {
   readonly principals: Principals;
   /** @throws Refusal `storeUnavailable` while this node is no member. */
   checkMember(): Promise<void>;
   /**
-   * Has the node that owns the session answer. Resolves to true when the answer is over (a standalone stream: when it has
-   * begun); to false when no other node owns it, so that it is for this one to restore, or when there is no such session.
+   * Has the node that owns the session answer. Resolves to undefined when the answer is over (a standalone stream: when it has
+   * begun); else no other node owns the session.
    *
    * @throws Refusal `ownerUnreachable`, `storeUnavailable`.
    * @throws NotHere when it was handed to this node, and is for another.
    */
-  handOver(request: HandedRequest, res: ServerResponse): Promise<boolean>;
+  handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined>;
   /** The sessions of all other nodes. Rejects when one of them does not answer. */
   list(): Promise<SessionInfo[]>;
-  /** Has the node that owns the session end it; undefined when no other node owns it. Rejects when that node does not answer. */
-  close(sessionId: string): Promise<boolean | undefined>;
+  /** Has the node that owns the session end it, which resolves to whether it did. Rejects when that node does not answer. */
+  close(sessionId: string): Promise<Unowned | boolean>;
+}
+
+/** Somebody else took over or ended a session that was found unowned: it must be looked for anew. */
+export class Overtaken extends Error {
+  override readonly name = 'Overtaken';
 }
 
 /** Told to the node that handed over a request: nothing was done with it, and it must look anew for the session's owner. */

@@ -7,7 +7,6 @@ import type { FencedEventStore } from '../stores/session-event-store.js';
 import { sessionHash } from '../stores/stream-session.js';
 import { LiveRecord, type LiveRecordInit } from './live-record.js';
 import type { Principals } from './principals.js';
-import { decodeRecord } from './record.js';
 import type { Records } from './records.js';
 import type { Session } from './session.js';
 
@@ -123,11 +122,12 @@ export class Keeper {
   /**
    * Removes all that is left of a session that is not here. False when there is no record of it.
    *
-   * @param principal - Whose it is, where that has to be known: {@link principals}.
+   * @param principal - Whose it is, where that is known.
+   * @param epoch - Only if the record is in that epoch still.
    * @throws Refusal `storeUnavailable`.
    */
-  async discard(id: string, principal?: string): Promise<boolean> {
-    const removed = (await this.records?.destroy(id)) ?? false;
+  async discard(id: string, principal?: string, epoch?: number): Promise<boolean> {
+    const removed = (await this.records?.destroy(id, epoch)) ?? false;
     if (removed && principal !== undefined) await this.#principals?.leave(principal, id);
     if (removed) await this.#purge(id).catch((error: unknown) => this.#leftBehind(id, error));
     return removed;
@@ -152,16 +152,6 @@ export class Keeper {
       this.#leftBehind(session.id, error);
     } finally {
       session.record?.end();
-    }
-  }
-
-  /** Whose session it is by its record, where that has to be known; undefined where not, and for what is no record. */
-  async principalOf(id: string): Promise<string | undefined> {
-    const stored = this.#principals && (await this.records?.find(id));
-    try {
-      return stored && decodeRecord(stored.data, id).principal;
-    } catch {
-      return undefined;
     }
   }
 

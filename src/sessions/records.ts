@@ -46,15 +46,15 @@ export class Records {
   }
 
   update(id: string, epoch: number, data: string): Promise<boolean> {
-    return this.#ask('update', (store) => store.update(id, epoch, data, this.#lifetime));
+    return this.#ask('update', (store) => store.update(id, epoch, data, this.#lifetime, this.#owner()));
   }
 
   /** @param data - What was written last, for a store that cannot touch. */
   touch(id: string, epoch: number, data: () => string): Promise<boolean> {
     return this.#ask('touch', (store) =>
       store.touch === undefined
-        ? store.update(id, epoch, data(), this.#lifetime)
-        : store.touch(id, epoch, this.#lifetime),
+        ? store.update(id, epoch, data(), this.#lifetime, this.#owner())
+        : store.touch(id, epoch, this.#lifetime, this.#owner()),
     );
   }
 

@@ -5,6 +5,7 @@ import { rejectReason, type CoreEvents, type Events } from '../events.js';
 import type { StoredRecord } from '../stores/session-store.js';
 import type { HttpTransport } from '../transport/transport.js';
 import { FactoryContext } from './context.js';
+import { Overtaken, type Unowned } from './elsewhere.js';
 import { bringUp, locked, type Caller, type Opener } from './open.js';
 import { decodeRecord, NewerRecord, UnreadableRecord, type SessionRecord } from './record.js';
 import type { Records } from './records.js';
@@ -44,15 +45,19 @@ export class Restorer {
   /**
    * Restores a session that is not here; undefined when there is none of that ID and principal.
    *
+   * @param unowned - As it was found, where there are other nodes: only then is it known that none of them owns it.
    * @throws Refusal: the store does not answer, a cap is reached, or the server cannot be built now. The record is kept.
+   * @throws Overtaken when it is not any more as it was found.
    */
-  async restore(id: string, caller: Caller): Promise<Session | undefined> {
+  async restore(id: string, caller: Caller, unowned?: Unowned): Promise<Session | undefined> {
     const { records } = this.#opener.keeper;
     if (records === undefined || !this.#isSessionId(id)) return undefined;
     const key = JSON.stringify([id, caller.principal]);
     const under = this.#restoring.get(key);
     if (under !== undefined) return under;
-    const restoring = this.#counted(this.#restore(records, id, caller)).finally(() => this.#restoring.delete(key));
+    const restoring = this.#counted(this.#restore(records, id, caller, unowned)).finally(() =>
+      this.#restoring.delete(key),
+    );
     this.#restoring.set(key, restoring);
     return restoring;
   }
@@ -72,16 +77,18 @@ export class Restorer {
   /**
    * Ends a session that is not here. False when there is none of that ID and principal.
    *
+   * @param unowned - See {@link restore}.
    * @throws Refusal `storeUnavailable`.
+   * @throws Overtaken when it is not any more as it was found.
    */
-  async discard(id: string, principal: string | undefined): Promise<boolean> {
+  async discard(id: string, principal: string | undefined, unowned?: Unowned): Promise<boolean> {
     const { records } = this.#opener.keeper;
     if (records === undefined || !this.#isSessionId(id)) return false;
-    const stored = await records.find(id);
+    const { record: stored } = unowned ?? { record: await records.find(id) };
     if (stored === undefined) return false;
     const record = await this.#read(records, id, stored);
     if (record === undefined || record.principal !== principal) return false;
-    return this.#destroy(id, principal);
+    return this.#destroy(id, principal, unowned);
   }
 
   /** Whether there is a stored session of that ID and principal. */
@@ -93,30 +100,31 @@ export class Restorer {
   }
 
   /** Ends a session that is not here, whoever's it is. False when there is none of that ID. */
-  async destroy(id: string): Promise<boolean> {
+  async destroy(id: string, unowned?: Unowned): Promise<boolean> {
     if (!this.mayRestore(id)) return false;
-    return this.#destroy(id, await this.#opener.keeper.principalOf(id));
+    return this.#destroy(id, principalOf(unowned?.record, id), unowned);
   }
 
-  async #destroy(id: string, principal: string | undefined): Promise<boolean> {
-    const removed = await this.#opener.keeper.discard(id, principal);
+  async #destroy(id: string, principal: string | undefined, unowned?: Unowned): Promise<boolean> {
+    const removed = await this.#opener.keeper.discard(id, principal, unowned?.record?.epoch);
+    if (!removed && unowned?.record !== undefined) throw new Overtaken();
     // A request may have restored it meanwhile.
     const here = this.#opener.registry.get(id);
     if (here !== undefined) void this.#opener.registry.close(here, 'deleted');
     return removed;
   }
 
-  async #restore(records: Records, id: string, caller: Caller): Promise<Session | undefined> {
+  async #restore(records: Records, id: string, caller: Caller, unowned?: Unowned): Promise<Session | undefined> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const stored = await records.find(id);
+      const { record: stored } = unowned ?? { record: await records.find(id) };
       if (stored === undefined) return undefined;
       const record = await this.#read(records, id, stored);
       if (record === undefined || record.principal !== caller.principal) return undefined;
       const session = await this.#rebuild(records, stored, record, caller);
       if (session !== undefined) return session;
+      if (unowned !== undefined) throw new Overtaken();
     }
-    orElseBusy(false);
-    return undefined;
+    throw busy();
   }
 
   /** Undefined when the record was claimed or removed since it was read. */
@@ -150,7 +158,10 @@ export class Restorer {
       }
     };
     const building = build();
-    session.opening = locked(building.then(orElseBusy), (error) => error as Error);
+    session.opening = locked(
+      building.then((claimed) => orElseOvertaken(claimed, session)),
+      (error) => error as Error,
+    );
     return (await building) ? session : undefined;
   }
 
@@ -158,7 +169,7 @@ export class Restorer {
     const { registry, keeper } = this.#opener;
     const record = decodeRecord(session.asleep ?? '', session.id);
     const context = contextOf(record, session.epoch + 1, caller);
-    orElseBusy(await keeper.claimAgain(session));
+    orElseOvertaken(await keeper.claimAgain(session), session);
     try {
       await this.#bringUp(session, record, context, caller);
     } catch (error) {
@@ -238,15 +249,30 @@ export class Restorer {
       return await restoring;
     } catch (error) {
       const reason = rejectReason(error);
-      if (reason !== undefined) this.#events.emit('rejected', reason);
+      if (reason !== undefined && !(error instanceof Overtaken)) this.#events.emit('rejected', reason);
       throw error;
     }
   }
 }
 
-/** @throws Refusal when a session could not be claimed: somebody else has it, or is ending it. */
-function orElseBusy(claimed: boolean): void {
-  if (!claimed) throw new Refusal('restoreFailed', { cause: new Error('the session was claimed elsewhere, or ended') });
+/**
+ * @throws Overtaken when a session could not be claimed, where there are other nodes; Refusal where there should be none.
+ */
+function orElseOvertaken(claimed: boolean, { tenure }: Session): void {
+  if (!claimed) throw tenure === undefined ? busy() : new Overtaken();
+}
+
+function busy(): Refusal {
+  return new Refusal('restoreFailed', { cause: new Error('the session was claimed elsewhere, or ended') });
+}
+
+/** Whose session it is by its record; undefined for what is no record. */
+function principalOf(stored: StoredRecord | undefined, id: string): string | undefined {
+  try {
+    return stored && decodeRecord(stored.data, id).principal;
+  } catch {
+    return undefined;
+  }
 }
 
 function contextOf(

@@ -1,12 +1,12 @@
 import type { Events, CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
 import type { Registry } from './registry.js';
-import type { Elsewhere } from './elsewhere.js';
+import { Overtaken, type Elsewhere, type Unowned } from './elsewhere.js';
 import type { Session } from './session.js';
 
 /** What an app may see of a router's sessions, and do with them. */
 export class Sessions {
   readonly #registry: Registry;
-  readonly #destroyStored: (id: string) => Promise<boolean>;
+  readonly #destroyStored: (id: string, unowned?: Unowned) => Promise<boolean>;
   readonly #elsewhere: Elsewhere | undefined;
   readonly #events: Events<CoreEvents>;
 
@@ -16,7 +16,7 @@ export class Sessions {
    */
   constructor(
     registry: Registry,
-    destroyStored: (id: string) => Promise<boolean>,
+    destroyStored: (id: string, unowned?: Unowned) => Promise<boolean>,
     elsewhere: Elsewhere | undefined,
     events: Events<CoreEvents>,
   ) {
@@ -51,7 +51,7 @@ export class Sessions {
    */
   async close(id: string): Promise<boolean> {
     const session = this.#registry.get(id);
-    if (session === undefined) return (await this.#elsewhere?.close(id)) ?? this.#destroyStored(id);
+    if (session === undefined) return this.#closeElsewhere(id);
     await this.#end(session);
     return true;
   }
@@ -92,6 +92,17 @@ export class Sessions {
   off<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
     this.#events.off(name, listener);
     return this;
+  }
+
+  async #closeElsewhere(id: string): Promise<boolean> {
+    const closed = await this.#elsewhere?.close(id);
+    if (typeof closed === 'boolean') return closed;
+    try {
+      return await this.#destroyStored(id, closed);
+    } catch (error) {
+      if (error instanceof Overtaken) return this.close(id);
+      throw error;
+    }
   }
 
   async #end(session: Session): Promise<void> {

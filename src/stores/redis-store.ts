@@ -13,12 +13,14 @@ redis.call('HSET', KEYS[1], 'd', ARGV[1], 'e', '0', 'o', ARGV[2])
 return redis.call('PEXPIRE', KEYS[1], ARGV[3])`);
 
 const UPDATE = new Script(`
-if redis.call('HGET', KEYS[1], 'e') ~= ARGV[1] then return 0 end
+local held = redis.call('HMGET', KEYS[1], 'e', 'o')
+if held[1] ~= ARGV[1] or (ARGV[4] ~= '' and held[2] ~= ARGV[4]) then return 0 end
 redis.call('HSET', KEYS[1], 'd', ARGV[2])
 return redis.call('PEXPIRE', KEYS[1], ARGV[3])`);
 
 const TOUCH = new Script(`
-if redis.call('HGET', KEYS[1], 'e') ~= ARGV[1] then return 0 end
+local held = redis.call('HMGET', KEYS[1], 'e', 'o')
+if held[1] ~= ARGV[1] or (ARGV[3] ~= '' and held[2] ~= ARGV[3]) then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
 
 const DESTROY = new Script(`
@@ -83,8 +85,8 @@ class RedisStore implements Required<SessionStore> {
     return { data, epoch: Number(epoch), owner: owner === '' ? undefined : owner };
   }
 
-  update(id: string, epoch: number, data: string, ttl: number): Promise<boolean> {
-    return this.#run(UPDATE, id, epoch, data, ttl);
+  update(id: string, epoch: number, data: string, ttl: number, owner = ''): Promise<boolean> {
+    return this.#run(UPDATE, id, epoch, data, ttl, owner);
   }
 
   async destroy(id: string, epoch?: number): Promise<boolean> {
@@ -96,8 +98,8 @@ class RedisStore implements Required<SessionStore> {
     return this.#run(CLAIM, id, expected.epoch, expected.owner ?? '', owner);
   }
 
-  touch(id: string, epoch: number, ttl: number): Promise<boolean> {
-    return this.#run(TOUCH, id, epoch, ttl);
+  touch(id: string, epoch: number, ttl: number, owner = ''): Promise<boolean> {
+    return this.#run(TOUCH, id, epoch, ttl, owner);
   }
 
   release(id: string, owner: string, epoch: number): Promise<boolean> {

@@ -23,8 +23,11 @@ export interface SessionStore {
   /**
    * Required. Replaces the data and has the record live for `ttl`, if it is in that epoch still. False, and nothing done, when
    * it is not, or there is none: an update never brings a destroyed record back.
+   *
+   * `owner` is who writes. A store that may forget what it has acknowledged (a fail-over to a replica) should write only what
+   * that owner holds, as an epoch may then have begun twice; any other may ignore it.
    */
-  update(id: string, epoch: number, data: string, ttl: number): Promise<boolean>;
+  update(id: string, epoch: number, data: string, ttl: number, owner?: string): Promise<boolean>;
   /** Required. Removes the record for good; where an epoch is given, only if it is in that epoch. False when it did not. */
   destroy(id: string, epoch?: number): Promise<boolean>;
   /**
@@ -34,9 +37,9 @@ export interface SessionStore {
   claim(id: string, expected: Pick<StoredRecord, 'owner' | 'epoch'>, owner: string): Promise<boolean>;
   /**
    * Optional. Has the record live for `ttl`, if it is in that epoch still. False when it is not. Default: an `update` with the
-   * data that was written last.
+   * data that was written last. `owner` as in `update`.
    */
-  touch?(id: string, epoch: number, ttl: number): Promise<boolean>;
+  touch?(id: string, epoch: number, ttl: number, owner?: string): Promise<boolean>;
   /**
    * Optional. Gives the session up, if it is held by that owner in that epoch: its owner is undefined then. False when it is
    * not. Default: the record goes on to name a node that is gone.

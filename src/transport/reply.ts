@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { Due } from '../due-queue.js';
+import { errorResponse, ERRORS, RETRY_AFTER_SECONDS } from '../errors.js';
 import type { StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './context.js';
 
@@ -211,10 +212,7 @@ export class Reply {
     this.#text = '';
     const res = this.#res;
     if (res.destroyed || res.writableEnded || (res.headersSent && !this.#headSent)) return;
-    if (this.#side.owner.silenced) {
-      res.destroy();
-      return;
-    }
+    if (this.#side.owner.silenced) return this.#refuse();
     try {
       if (this.#ended) this.#end(text);
       else if (text !== '') this.#writeNow(text);
@@ -222,6 +220,19 @@ export class Reply {
       this.#context.events.emit('failure', 'a reply could not be written', error, this.#side.sessionId);
       res.destroy();
     }
+  }
+
+  /** Of the session nothing may be said any more. Where nothing was, its client can be told at least to come again. */
+  #refuse(): void {
+    const res = this.#res;
+    if (res.headersSent) {
+      res.destroy();
+      return;
+    }
+    this.#ended = true;
+    const { status } = ERRORS.storeUnavailable;
+    res.writeHead(status, { 'Content-Type': 'application/json', 'Retry-After': String(RETRY_AFTER_SECONDS) });
+    res.end(JSON.stringify(errorResponse('storeUnavailable')));
   }
 
   #end(text: string): void {

@@ -1,0 +1,117 @@
+import { decodeLease, leaseKey } from '../../src/cluster/lease.js';
+import { ClusterNode } from '../../src/cluster/node.js';
+import { systemClock, type Clock } from '../../src/clock.js';
+import { Events, type CoreEvents } from '../../src/events.js';
+import type { Tenure } from '../../src/sessions/elsewhere.js';
+import type { SendCommand } from '../../src/stores/redis.js';
+import { FakeClock } from '../support/fake-clock.js';
+import { FakeRedis, settled, type Mode } from './in-process-fake-redis.js';
+
+export const PREFIX = 'p:';
+
+/** The defaults (docs/scaling.md). */
+export const TIMES = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
+
+/** A node, and what it tells of itself. */
+class ObservedNode {
+  readonly node: ClusterNode;
+  readonly joined: string[] = [];
+  readonly fenced: string[] = [];
+  readonly failures: string[] = [];
+
+  constructor(send: SendCommand, clock: Clock, timing: typeof TIMES) {
+    const events: Events<CoreEvents> = new Events(() => undefined);
+    events.on('joined', (id) => this.joined.push(id)).on('failure', (what) => this.failures.push(what));
+    let lost = 0;
+    events.on('fenced', (id) => {
+      this.fenced.push(id);
+      // Who owns nothing any more must have been told so, once each time.
+      queueMicrotask(() => {
+        if (lost !== this.fenced.length) throw new Error('onFenced was not called once for each fence');
+      });
+    });
+    this.node = new ClusterNode({
+      send,
+      prefix: PREFIX,
+      clock,
+      events,
+      timing,
+      proof: undefined,
+      address: () => Promise.resolve({ host: '127.0.0.1', port: 7_000 }),
+      onFenced: () => (lost += 1),
+    });
+    this.node.start();
+  }
+
+  get tenure(): Tenure {
+    return this.node.tenure;
+  }
+}
+
+/** With a real Redis, in real time. */
+export const realNode = (send: SendCommand): ObservedNode =>
+  new ObservedNode(send, systemClock, { lease: 1_500, renewInterval: 200, fenceAfter: 1_000 });
+
+/** On a clock and with a Redis that the test moves. */
+export class FakeNode extends ObservedNode {
+  readonly clock: FakeClock;
+  readonly redis: FakeRedis;
+  readonly #over = new Set<Tenure>();
+  readonly #known = new Set<Tenure>();
+  #checks = false;
+
+  constructor({ mode = 'up' }: { mode?: Mode } = {}) {
+    const clock = new FakeClock();
+    const redis = new FakeRedis(clock);
+    redis.mode = mode;
+    super(redis.send, clock, TIMES);
+    this.clock = clock;
+    this.redis = redis;
+  }
+
+  has(id: string): boolean {
+    return this.redis.has(leaseKey(PREFIX, id));
+  }
+
+  /** The challenges of the leases that were sent, in order. */
+  get challenges(): string[] {
+    return this.redis.commands.filter(([name]) => name === 'SET').map(([, , text]) => decodeLease(text!).challenge);
+  }
+
+  /** Lets time pass in steps in which promises settle: to the millisecond at both ends, more coarsely between. */
+  async pass(ms: number): Promise<void> {
+    await settled();
+    for (let left = ms; left > 0;) {
+      const step = left > 100 ? 50 : left > 2 ? Math.min(10, left - 1) : 1;
+      this.clock.advance(step);
+      await settled();
+      if (this.#checks) this.check();
+      left -= step;
+    }
+  }
+
+  /** Lets time pass in which nothing of this process runs. */
+  block(ms: number): void {
+    this.clock.block(ms);
+    this.check();
+  }
+
+  checkAlways(): void {
+    this.#checks = true;
+  }
+
+  /** @throws Error when a tenure holds whose lease may have expired, or that was over before. */
+  check(): void {
+    this.#known.add(this.tenure);
+    for (const tenure of this.#known) {
+      if (!tenure.holds) {
+        if (tenure !== this.tenure) this.#over.add(tenure);
+        continue;
+      }
+      if (this.#over.has(tenure)) throw new Error('a tenure that was over holds again');
+      if (tenure !== this.tenure) throw new Error('two tenures hold at once');
+      const until = this.redis.granted.get(leaseKey(PREFIX, tenure.id)) ?? -Infinity;
+      if (this.clock.now() >= until) throw new Error('a tenure holds whose lease has expired');
+    }
+  }
+}

@@ -1,0 +1,297 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { decodeLease, encodeLease, leaseKey } from '../../src/cluster/lease.js';
+import type { SendCommand } from '../../src/stores/redis.js';
+import { valueOf } from '../support/exposition.js';
+import { FaultProxy } from '../support/fault-proxy.js';
+import { freePort } from '../support/free-port.js';
+import { post, initializeBody } from '../support/harness.js';
+import { expectRow } from '../support/rows.js';
+import { Deferred, soon, until } from '../support/waiting.js';
+import { AnyNodeSession } from './any-node.js';
+import { InProcessCluster, type InProcessNode, type Tool } from './in-process.js';
+
+let cluster: InProcessCluster;
+beforeAll(async () => {
+  cluster = await InProcessCluster.start();
+}, 300_000);
+afterEach(() => cluster.clear());
+afterAll(() => cluster.stop());
+
+/** Well below those of the nodes' own, as some tests wait for them. */
+const SHORT = { lease: 1_000, renewInterval: 250, fenceAfter: 800, claimTimeout: 1_200 };
+
+const answered = async (response: Promise<Response>) => {
+  const from = performance.now();
+  const { status, headers } = await response;
+  const body = await (await response).text();
+  return { status, body, retryAfter: headers.get('retry-after'), took: performance.now() - from };
+};
+
+/** A lease of a node that is not there: its port is closed. */
+async function ghost(ms: number): Promise<string> {
+  const id = '00000000-0000-4000-8000-000000000000';
+  const lease = {
+    id,
+    host: '127.0.0.1',
+    port: await freePort(),
+    proof: undefined,
+    challenge: 'challenge',
+    leaving: false,
+  };
+  await cluster.ask('SET', leaseKey(cluster.prefix, id), encodeLease(lease), 'PX', String(ms));
+  return id;
+}
+
+/** A session that only the ghost owns. */
+async function haunted(node: InProcessNode, ms: number): Promise<AnyNodeSession> {
+  const session = await AnyNodeSession.open(node.url);
+  await session.call(node.url, 'add');
+  await node.close();
+  const { key } = await cluster.record();
+  await cluster.ask('HSET', key, 'o', await ghost(ms));
+  return session;
+}
+
+describe('an owner that cannot be reached (docs/scaling.md: held, not refused; never "serve locally for now")', () => {
+  test('is 503 with Retry-After after claimTimeout while its lease lives, and the record is untouched', async () => {
+    const [a, b] = await cluster.nodes(2, { times: SHORT });
+    const session = await haunted(a!, 60_000);
+    const before = await cluster.record();
+    const { took, ...answer } = await answered(session.request(b!.url, 'add'));
+    expectRow(answer, 'ownerUnreachable');
+    expect(Number(answer.retryAfter)).toBeGreaterThan(0);
+    expect(took).toBeGreaterThanOrEqual(SHORT.claimTimeout - 5);
+    expect(took).toBeLessThan(SHORT.claimTimeout + 1_000);
+    expect(await cluster.record()).toEqual(before);
+    expect(b!.contexts).toEqual([]);
+    expect(valueOf(await b!.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'unreachable' })).toBe(1);
+  });
+
+  /** Nodes `a`, and `b`, which reaches `a` through a proxy. */
+  async function proxied(tools?: Readonly<Record<string, Tool>>) {
+    const a = await cluster.node({ name: 'a', ...(tools && { tools }) });
+    const [key] = (await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))) as string[];
+    const proxy = await FaultProxy.start(decodeLease((await cluster.ask('GET', key!)) as string).port);
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        const reply = await send(...command);
+        const isLease = command[0] === 'GET' && typeof reply === 'string';
+        return isLease ? encodeLease({ ...decodeLease(reply), port: proxy.port }) : reply;
+      };
+    const b = await cluster.node({ name: 'b', tap, times: SHORT });
+    const session = await AnyNodeSession.open(a.url);
+    expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', count: 1 });
+    return { b, proxy, session };
+  }
+
+  test('is 503 after claimTimeout also where it takes the connection and says nothing', async () => {
+    const { b, proxy, session } = await proxied();
+    proxy.hold();
+    const answer = answered(session.request(b.url, 'add'));
+    const first = await Promise.race([answer, sleep(SHORT.claimTimeout + 2_000, undefined, { ref: false })]);
+    proxy.release();
+    await answer;
+    await proxy.close();
+    expect(first).toMatchObject({ status: 503 });
+  });
+
+  test('is asked again when it can be reached before claimTimeout, and what was held is done once', async () => {
+    const { b, proxy, session } = await proxied();
+    proxy.refuse();
+    const answer = session.call(b.url, 'add');
+    await sleep(300);
+    proxy.accept();
+    expect(await answer).toMatchObject({ node: 'a', epoch: 0, count: 2 });
+    await proxy.close();
+  });
+
+  test('is not asked twice for what it may have done: the connection broke, and each request gets an error', async () => {
+    const { b, proxy, session } = await proxied({
+      async cut({ context }) {
+        await context.state.set('count', Number(context.state.get('count')) + 1);
+        proxy.cut();
+      },
+    });
+    const { status, body } = await answered(session.request(b.url, 'cut'));
+    expectRow({ status, body }, 'outcomeUnknown');
+    expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', count: 3 });
+    expect(valueOf(await b.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'lost' })).toBe(1);
+    await proxy.close();
+  });
+
+  test('is waited for until its lease is gone, and the request is then served, with no error to its client', async () => {
+    const [a, b] = await cluster.nodes(2, { times: SHORT });
+    const session = await haunted(a!, 700);
+    const from = performance.now();
+    expect(await session.call(b!.url, 'add')).toMatchObject({ node: 'b', epoch: 1, count: 2 });
+    expect(performance.now() - from).toBeLessThan(700 + 600);
+    expect(b!.lines('session claimed')).toMatchObject([
+      { from: '00000000-0000-4000-8000-000000000000', epoch: 1, session: session.id.slice(0, 8) },
+    ]);
+  });
+});
+
+describe('who takes over a session (docs/scaling.md: compare-and-set on owner and epoch)', () => {
+  test('is one node only, where two are asked at once for a session that is free: the other hands over to it', async () => {
+    const gate = new Deferred();
+    let claims = 0;
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        // The epoch that is expected, no owner, and the new one.
+        if (command[0]!.startsWith('EVAL') && command[4] === '0' && command[5] === '' && command.length === 7) {
+          claims += 1;
+          await gate.promise;
+        }
+        return send(...command);
+      };
+    const [a, b, c] = await cluster.nodes(3, { tap });
+    const session = await AnyNodeSession.open(a!.url);
+    await session.call(a!.url, 'add');
+    await a!.close();
+    const both = [session.call(b!.url, 'add'), session.call(c!.url, 'add')];
+    await until('both have found it free', () => claims === 2);
+    gate.resolve();
+    const told = await Promise.all(both);
+    expect(told.map(({ epoch }) => epoch)).toEqual([1, 1]);
+    expect(told.map(({ count }) => count).sort()).toEqual([2, 3]);
+    expect(new Set(told.map((each) => JSON.stringify({ ...each, count: 0 }))).size).toBe(1);
+    expect((await cluster.record()).epoch).toBe(1);
+    expect([b!, c!].flatMap((node) => node.lines('session claimed'))).toHaveLength(1);
+    expect([b!, c!].flatMap((node) => node.router.sessions.list())).toHaveLength(1);
+  });
+
+  test('never takes from a live owner: a request that was handed to a node that does not own the session goes no further', async () => {
+    let lie: string | undefined;
+    // Node c believes that b owns it.
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        const reply = await send(...command);
+        const asks = command[0] === 'HMGET' && Array.isArray(reply) && lie !== undefined;
+        return asks ? [reply[0], reply[1], lie] : reply;
+      };
+    const [a, b] = await cluster.nodes(2);
+    const c = await cluster.node({ name: 'c', tap, times: SHORT });
+    const session = await AnyNodeSession.open(a!.url);
+    await session.call(a!.url, 'add');
+    await AnyNodeSession.open(b!.url);
+    lie = String(b!.lines('cluster joined')[0]!.node);
+    const answer = await answered(session.request(c.url, 'add'));
+    expectRow(answer, 'ownerUnreachable');
+    expect(b!.contexts).toHaveLength(1);
+    expect(valueOf(await b!.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'answered' })).toBe(0);
+    lie = undefined;
+    expect(await session.call(c.url, 'add')).toMatchObject({ node: 'a', epoch: 0, count: 2 });
+  });
+});
+
+describe('all nodes at once (docs/scaling.md)', () => {
+  test('sessions.list({ cluster: true }) tells of those of every node, and of each once', async () => {
+    const nodes = await cluster.nodes(3);
+    const sessions = await Promise.all(nodes.map(({ url }) => AnyNodeSession.open(url)));
+    for (const { router } of nodes) {
+      const listed = await router.sessions.list({ cluster: true });
+      expect(listed.map(({ id }) => id).sort()).toEqual(sessions.map(({ id }) => id).sort());
+      expect(router.sessions.list()).toHaveLength(1);
+    }
+    // Of one that is not there any more nobody waits for.
+    await nodes[0]!.close();
+    expect(await nodes[1]!.router.sessions.list({ cluster: true })).toHaveLength(2);
+  });
+
+  test('sessions.close(id) ends a session wherever it is, once; false for one that is none', async () => {
+    const [a, b] = await cluster.nodes(2);
+    const session = await AnyNodeSession.open(a!.url);
+    expect(await b!.router.sessions.close(session.id)).toBe(true);
+    expect(a!.lines('session closed')).toMatchObject([{ reason: 'deleted' }]);
+    expect(await b!.router.sessions.close(session.id)).toBe(false);
+    for (const { url } of [a!, b!]) expect((await session.request(url, 'echo')).status).toBe(404);
+  });
+
+  test('sessions.close(id) ends also one that its owner could not build', async () => {
+    const a = await cluster.node({ name: 'a', times: SHORT });
+    const session = await AnyNodeSession.open(a.url);
+    const b = await cluster.node({ name: 'b', serverFactory: () => Promise.reject(new Error('no')), times: SHORT });
+    await a.close();
+    expectRow(await answered(session.request(b.url, 'echo')), 'restoreFailed');
+    const c = await cluster.node({ name: 'c', times: SHORT });
+    expect(await c.router.sessions.close(session.id)).toBe(true);
+    expect((await session.request(c.url, 'echo')).status).toBe(404);
+  });
+
+  test('metrics mcp_cluster_* count what is owned, forwarded, claimed, and how old the lease is', async () => {
+    const [a, b] = await cluster.nodes(2);
+    const session = await AnyNodeSession.open(a!.url);
+    await session.call(b!.url, 'add');
+    const values = async (node: InProcessNode) => {
+      const text = await node.metrics();
+      const names = ['owned', 'claimed_total', 'fenced_total'] as const;
+      return names.map((name) => valueOf(text, `mcp_cluster_${name}`));
+    };
+    expect([await values(a!), await values(b!)]).toEqual([
+      [1, 0, 0],
+      [0, 0, 0],
+    ]);
+    expect(valueOf(await b!.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'answered' })).toBe(1);
+    const age = valueOf(await a!.metrics(), 'mcp_cluster_lease_age_seconds')!;
+    expect(age).toBeGreaterThanOrEqual(0);
+    expect(age).toBeLessThan(1.5);
+    await a!.close();
+    await session.call(b!.url, 'add');
+    expect(await values(b!)).toEqual([1, 1, 0]);
+    expect(b!.lines('session claimed')).toMatchObject([{ epoch: 1 }]);
+    await session.delete(b!.url);
+    expect(await values(b!)).toEqual([0, 1, 0]);
+  });
+});
+
+describe('drain (docs/scaling.md: release ownership so that others take over at once)', () => {
+  const gates: Deferred[] = [];
+  const tools: Readonly<Record<string, Tool>> = {
+    async wait() {
+      const gate = new Deferred();
+      gates.push(gate);
+      await gate.promise;
+    },
+  };
+
+  test('hands over to the other node with no error, what runs and what is new included, and ready says so', async () => {
+    const [a, b] = await cluster.nodes(2, { tools });
+    const idle = await AnyNodeSession.open(a!.url);
+    const busy = await AnyNodeSession.open(a!.url);
+    await idle.call(a!.url, 'add');
+    const running = busy.call(b!.url, 'wait');
+    await until('it runs', () => gates.length === 1);
+    const drained = a!.router.drain(5_000);
+    expect([await a!.ready(), await b!.ready()]).toEqual([503, 200]);
+    // Also those that its balancer still sends to it.
+    expect(await idle.call(a!.url, 'add')).toMatchObject({ node: 'b', epoch: 1, count: 2 });
+    const fresh = await post(a!.url, initializeBody());
+    expect(fresh.status).toBe(200);
+    expect(b!.router.sessions.list().map(({ id }) => id)).toContain(fresh.headers.get('mcp-session-id'));
+    await fresh.text();
+    // What is asked of a session whose call still runs is done where it runs.
+    expect(await busy.call(a!.url, 'add')).toMatchObject({ node: 'a', epoch: 0, count: 1 });
+    gates[0]!.resolve();
+    expect(await running).toMatchObject({ node: 'a', epoch: 0 });
+    expect(await busy.call(b!.url, 'add')).toMatchObject({ node: 'b', epoch: 1, count: 2 });
+    await soon('it is drained', drained);
+    expect(await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))).toHaveLength(1);
+    expect(a!.lines('failure')).toEqual([]);
+    expect(b!.lines('failure')).toEqual([]);
+  });
+
+  test('of all nodes at once holds nobody up: what comes meanwhile is refused at once, and not handed to and fro', async () => {
+    const [a, b] = await cluster.nodes(2);
+    const session = await AnyNodeSession.open(a!.url);
+    const from = performance.now();
+    const drained = Promise.all([a!.router.drain(5_000), b!.router.drain(5_000)]);
+    const answers = [post(a!.url, initializeBody()), session.request(b!.url, 'echo')];
+    for (const answer of answers) expect(await answered(answer)).toMatchObject({ status: 503, retryAfter: '5' });
+    expect(performance.now() - from).toBeLessThan(2_000);
+    await drained;
+    expect(performance.now() - from).toBeLessThan(4_000);
+  });
+});

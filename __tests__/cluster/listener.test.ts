@@ -1,0 +1,229 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
+import { once } from 'node:events';
+import { Agent, request } from 'node:http';
+import { createServer, type AddressInfo } from 'node:net';
+import fc from 'fast-check';
+import { Challenges } from '../../src/cluster/challenges.js';
+import { seal, SIGNATURE, type Order } from '../../src/cluster/envelope.js';
+import { Forwarder, REFUSED } from '../../src/cluster/forwarder.js';
+import { Listener } from '../../src/cluster/listener.js';
+import { NotHere } from '../../src/sessions/elsewhere.js';
+import { systemClock } from '../../src/clock.js';
+import { freePort } from '../support/free-port.js';
+import { RawSocket, requestBytes } from '../support/raw-http.js';
+import { soon } from '../support/waiting.js';
+
+const KEY = createSecretKey(Buffer.from('of the nodes of this test, and of nobody else'));
+const ID = 'this node';
+const MAX_BODY = 1_000;
+
+let challenges: Challenges;
+let challenge: string;
+let listener: Listener;
+let port: number;
+let agent: Agent;
+/** What was carried out. */
+let done: { order: Order; body: string }[];
+let fail: Error | undefined;
+
+beforeEach(async () => {
+  challenges = new Challenges();
+  challenge = challenges.next();
+  done = [];
+  fail = undefined;
+  agent = new Agent({ keepAlive: true });
+  listener = new Listener({
+    key: KEY,
+    host: '127.0.0.1',
+    port: 0,
+    maxBodySize: MAX_BODY,
+    check: (to, given, nonce) => (to === ID ? challenges.check(given, nonce) : 'notThis'),
+    carryOut: async (order, body, _req, res) => {
+      done.push({ order, body: body.toString() });
+      if (fail !== undefined) throw fail;
+      res.end('done');
+    },
+  });
+  port = await listener.listen();
+});
+afterEach(async () => {
+  agent.destroy();
+  await listener.close();
+});
+
+interface Answer {
+  readonly status: number | undefined;
+  readonly why: unknown;
+  readonly text: string;
+  readonly taken: boolean;
+}
+
+/** What a message is answered with; undefined when it is not. */
+function send(payload: Buffer, signature: string | undefined): Promise<Answer | undefined> {
+  return new Promise((resolve) => {
+    let taken = false;
+    const headers = { 'content-length': payload.length, ...(signature !== undefined && { [SIGNATURE]: signature }) };
+    request({ agent, port, host: '127.0.0.1', method: 'POST', headers })
+      .on('information', () => (taken = true))
+      .on('response', (response) => {
+        let text = '';
+        response.on('data', (data: Buffer) => (text += data.toString()));
+        response.on('end', () => resolve({ status: response.statusCode, why: response.headers[REFUSED], text, taken }));
+      })
+      .on('error', () => resolve(undefined))
+      .end(payload);
+  });
+}
+
+const ORDER: Order = { kind: 'close', sessionId: 'session' };
+const sealed = (to = ID, of = challenge, key: KeyObject = KEY, body = '') =>
+  seal(key, { to, challenge: of }, ORDER, body);
+const REFUSAL = (why: string): Answer => ({ status: 421, why, text: '', taken: false });
+
+describe('the private listener (docs/scaling.md: signed, fresh, once)', () => {
+  test('carries out what is sealed for it exactly once, with a body of any text; replayed, it is refused', async () => {
+    const bodies = fc.oneof(fc.string({ unit: 'grapheme' }), fc.json(), fc.constantFrom('\n', '\r\n\r\n', '😀\n', ''));
+    await fc.assert(
+      fc.asyncProperty(bodies, fc.integer({ min: 1, max: 3 }), async (body, times) => {
+        const before = done.length;
+        const { payload, signature } = sealed(ID, challenge, KEY, body);
+        const answers = await Promise.all(Array.from({ length: times }, () => send(payload, signature)));
+        expect(answers.filter((answer) => answer?.status === 200)).toEqual([
+          { status: 200, why: undefined, text: 'done', taken: true },
+        ]);
+        expect(answers.filter((answer) => answer?.status !== 200)).toEqual(
+          Array.from({ length: times - 1 }, () => REFUSAL('replayed')),
+        );
+        expect(done.slice(before)).toEqual([{ order: ORDER, body }]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('carries out nothing of a message that was changed in one byte, wherever', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.string(), fc.nat(), fc.integer({ min: 1, max: 255 }), async (body, at, change) => {
+        const { payload, signature } = sealed(ID, challenge, KEY, body);
+        payload[at % payload.length]! ^= change;
+        expect(await send(payload, signature)).toEqual(REFUSAL('unsigned'));
+      }),
+      { numRuns: 60 },
+    );
+    expect(done).toEqual([]);
+  });
+
+  test('carries out nothing of what has another key, or no signature; it says no more than that', async () => {
+    const { payload, signature } = sealed(ID, challenge, createSecretKey(Buffer.from('another secret')));
+    const stale = sealed('another node', 'no challenge', createSecretKey(Buffer.from('another secret')));
+    expect(await send(payload, signature)).toEqual(REFUSAL('unsigned'));
+    expect(await send(payload, undefined)).toEqual(REFUSAL('unsigned'));
+    // Whom it is for and whether it is fresh is for nobody to find out who has not the key.
+    expect(await send(stale.payload, stale.signature)).toEqual(REFUSAL('unsigned'));
+    expect(await send(Buffer.from('GET / HTTP/1.1'), '')).toEqual(REFUSAL('unsigned'));
+    expect(await send(Buffer.alloc(0), undefined)).toEqual(REFUSAL('unsigned'));
+    expect(done).toEqual([]);
+  });
+
+  test('carries out nothing that is for another node: a node ID is never used again', async () => {
+    const { payload, signature } = sealed('the node that this process was before');
+    expect(await send(payload, signature)).toEqual(REFUSAL('notThis'));
+    expect(done).toEqual([]);
+  });
+
+  test('carries out nothing with a challenge of long ago, and all with one of the last four', async () => {
+    const old = challenge;
+    for (let n = 0; n < 3; n += 1) challenges.next();
+    const first = sealed(ID, old);
+    expect(await send(first.payload, first.signature)).toMatchObject({ status: 200 });
+    challenges.next();
+    const late = sealed(ID, old);
+    expect(await send(late.payload, late.signature)).toEqual(REFUSAL('stale'));
+    expect(done).toHaveLength(1);
+  });
+
+  test('hangs up on what is larger than any message can be, whoever sent it, and on what has no length', async () => {
+    const { payload, signature } = sealed(ID, challenge, KEY, 'x'.repeat(MAX_BODY * 6 + 256 * 1024));
+    expect(await send(payload, signature)).toBeUndefined();
+    const socket = await RawSocket.open(port);
+    const signed = sealed();
+    const chunked = [
+      [SIGNATURE, signed.signature],
+      ['transfer-encoding', 'chunked'],
+    ] as const;
+    await socket.write(requestBytes('POST', '/', chunked, `${signed.payload.length.toString(16)}\r\n`));
+    await soon('it hangs up', socket.end());
+    expect(done).toEqual([]);
+  });
+
+  test('carries out nothing of a message that breaks off', async () => {
+    const { payload, signature } = sealed();
+    const socket = await RawSocket.open(port);
+    const head = [
+      [SIGNATURE, signature],
+      ['content-length', String(payload.length)],
+    ] as const;
+    await socket.write(requestBytes('POST', '/', head));
+    await socket.write(payload.subarray(0, -1));
+    socket.destroy();
+    expect(await send(payload, signature)).toMatchObject({ status: 200 });
+    expect(done).toHaveLength(1);
+  });
+
+  test('says of a session that is not here that nothing was done; of any other failure only that it broke off', async () => {
+    fail = new NotHere();
+    const first = sealed();
+    expect(await send(first.payload, first.signature)).toEqual({ ...REFUSAL('notHere'), taken: true });
+    fail = new Error('SECRET');
+    const second = sealed();
+    expect(await send(second.payload, second.signature)).toBeUndefined();
+  });
+});
+
+/** For a node to take a message, in ms: longer than any of these tests. */
+const TIME = 60_000;
+
+describe('what a sender makes of it (docs/scaling.md: held only where nothing was done)', () => {
+  const lease = (to = ID) => ({ id: to, host: '127.0.0.1', port, proof: undefined, challenge, leaving: false });
+  const outcome = async (to = lease()): Promise<unknown> => {
+    const forwarder = new Forwarder(KEY, systemClock, TIME);
+    const exchange = forwarder.send(to, ORDER, undefined, TIME);
+    const sent = await exchange.sent;
+    if (sent.outcome === 'answered') sent.response.resume();
+    await exchange.closed;
+    forwarder.close();
+    return sent;
+  };
+
+  test('answered; untaken, with the reason; lost once it was taken', async () => {
+    expect(await outcome()).toMatchObject({ outcome: 'answered' });
+    expect(await outcome(lease('another'))).toEqual({ outcome: 'untaken', why: 'notThis' });
+    expect(await outcome({ ...lease(), challenge: 'old' })).toEqual({ outcome: 'untaken', why: 'stale' });
+    fail = new NotHere();
+    expect(await outcome()).toEqual({ outcome: 'untaken', why: 'notHere' });
+    fail = new Error('it died');
+    expect(await outcome()).toEqual({ outcome: 'lost' });
+    expect(await outcome({ ...lease(), port: await freePort() })).toEqual({ outcome: 'untaken', why: 'unreachable' });
+  });
+
+  test('one that is given up before it was taken is untaken', async () => {
+    const forwarder = new Forwarder(KEY, systemClock, TIME);
+    const exchange = forwarder.send(lease(), ORDER, undefined, TIME);
+    exchange.abort();
+    expect(await soon('it is over', exchange.sent)).toEqual({ outcome: 'untaken', why: 'unreachable' });
+    await soon('it is closed', exchange.closed);
+    forwarder.close();
+    expect(done).toEqual([]);
+  });
+
+  test('one that is not taken in time is untaken, though its connection was', async () => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const forwarder = new Forwarder(KEY, systemClock, TIME);
+    const to = { ...lease(), port: (silent.address() as AddressInfo).port };
+    const { sent, closed } = forwarder.send(to, ORDER, undefined, 50);
+    expect(await soon('it is given up', sent)).toEqual({ outcome: 'untaken', why: 'unreachable' });
+    await soon('it is closed', closed);
+    forwarder.close();
+    silent.close();
+  });
+});

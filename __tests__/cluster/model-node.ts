@@ -1,0 +1,209 @@
+import { EventEmitter } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { Clock } from '../../src/clock.js';
+import { Cluster } from '../../src/cluster/cluster.js';
+import type { Order } from '../../src/cluster/envelope.js';
+import type { Sending, Sent } from '../../src/cluster/forwarder.js';
+import type { Lease } from '../../src/cluster/lease.js';
+import { ClusterNode } from '../../src/cluster/node.js';
+import { Owners } from '../../src/cluster/owners.js';
+import { Peers } from '../../src/cluster/peers.js';
+import { Refusal } from '../../src/errors.js';
+import { Events, type CoreEvents } from '../../src/events.js';
+import { NotHere, type HandedRequest, type Tenure } from '../../src/sessions/elsewhere.js';
+import { Records } from '../../src/sessions/records.js';
+import type { Principals } from '../../src/sessions/principals.js';
+import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
+import type { StoredRecord } from '../../src/stores/session-store.js';
+import { recordKey } from '../../src/stores/redis-store.js';
+import { Fenced, type FencedEventStore } from '../../src/stores/session-event-store.js';
+import { sessionHash } from '../../src/stores/stream-session.js';
+
+export const TIMING = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
+const CLAIM_TIMEOUT = 10_000;
+const TTL = 1_800_000;
+const PREFIX = 'mcp:';
+
+export type Answer = 'served' | 'gone' | 'refused';
+
+/** What a node tells the world of the model, at the instant at which it does it. */
+export interface Watcher {
+  served(node: ModelNode, request: string, id: string, session: OwnedSession): void;
+}
+
+/** What a client wants of a session; each has a name of its own. */
+export interface Wish {
+  readonly id: string;
+  readonly method: 'POST' | 'DELETE';
+  readonly name: string;
+}
+
+export interface OwnedSession {
+  readonly epoch: number;
+  readonly tenure: Tenure;
+  said: number;
+}
+
+/** The world as one node has it: whatever comes to it from outside may be late, as long as it is stopped. */
+export interface Surroundings extends Clock {
+  readonly send: SendCommand;
+  /** Hands an order to the node of that lease; `onTaken` is its 102. */
+  readonly deliver: (lease: Lease, order: Order, onTaken: () => void) => Promise<Sent>;
+}
+
+const answered = (answer: Answer): Sent => ({ outcome: 'answered', response: { answer } as never });
+
+/** A node with the ownership of the real one, and of sessions only who owns them. */
+export class ModelNode {
+  readonly name: string;
+  readonly sessions = new Map<string, OwnedSession>();
+  readonly node: ClusterNode;
+  readonly #cluster: Cluster;
+  readonly #records: Records;
+  readonly #events: FencedEventStore;
+  readonly #watcher: Watcher;
+  readonly #restoring = new Map<string, Promise<OwnedSession>>();
+
+  constructor(name: string, surroundings: Surroundings, watcher: Watcher) {
+    const { send } = surroundings;
+    const events = new Events<CoreEvents>(() => undefined);
+    this.name = name;
+    this.#watcher = watcher;
+    this.node = new ClusterNode({
+      send,
+      prefix: PREFIX,
+      clock: surroundings,
+      events,
+      timing: TIMING,
+      proof: undefined,
+      address: () => Promise.resolve({ host: name, port: 1 }),
+      onFenced: () => this.sessions.clear(),
+    });
+    this.#records = new Records(redisStore({ sendCommand: send }), surroundings, () => this.node.tenure.id, TTL);
+    this.#events = redisEventStore({ sendCommand: send });
+    this.#cluster = new Cluster({
+      node: this.node,
+      peers: new Peers(send, PREFIX, surroundings, TIMING.renewInterval, undefined),
+      owners: new Owners(),
+      forwarder: {
+        send: (lease, order) => this.#hand(lease, order, surroundings),
+        relay: (response, res) => {
+          Object.assign(res, { answer: (response as unknown as { answer: Answer }).answer });
+          return Promise.resolve();
+        },
+      },
+      records: this.#records,
+      principals: {} as Principals,
+      isLeaving: () => false,
+      clock: surroundings,
+      events,
+      claimTimeout: CLAIM_TIMEOUT,
+      inbox: undefined,
+    });
+    this.node.start();
+  }
+
+  /** Opens a session; false when it could not be. */
+  async open(id: string): Promise<boolean> {
+    try {
+      await this.node.checkMember();
+      const { tenure } = this.node;
+      if (!(await this.#records.create(id, '{}')) || !tenure.holds) return false;
+      this.sessions.set(id, { epoch: 0, tenure, said: 0 });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** A client's request: to say something in the session, or to end it. Rejects with NotHere if handed over, and not for it. */
+  async ask({ id, method, name }: Wish, forwarded = false): Promise<Answer> {
+    try {
+      await this.node.checkMember();
+      const here = this.sessions.get(id);
+      if (here !== undefined) return await this.#act(here, { id, method, name });
+      const reply: { answer: Answer } = { answer: 'refused' };
+      const res = Object.assign(new EventEmitter(), reply, {
+        writeHead: () => undefined,
+        end: () => undefined,
+      });
+      const request = { method, path: name, sessionId: id, requestIds: [1], forwarded } as unknown as HandedRequest;
+      const found = await this.#cluster.handOver(request, res as unknown as ServerResponse);
+      if (found === undefined) return res.answer;
+      if (found.record === undefined) return 'gone';
+      if (method === 'DELETE') {
+        // As `Restorer.discard` does: another node may have claimed it since.
+        return (await this.#records.destroy(id, found.record.epoch)) ? 'served' : 'refused';
+      }
+      const restored = this.sessions.get(id) ?? this.#restoring.get(id) ?? this.#restore(id, found.record);
+      const session = await restored;
+      return await this.#act(session, { id, method, name });
+    } catch (error) {
+      if (error instanceof Refusal) return 'refused';
+      throw error;
+    }
+  }
+
+  /** An order of another node. */
+  async take(to: string, order: Order, onTaken: () => void): Promise<Sent> {
+    if (to !== this.node.tenure.id) return { outcome: 'untaken', why: 'notThis' };
+    if (order.kind !== 'request') throw new Error('the model knows requests only');
+    onTaken();
+    try {
+      const wish = { id: order.sessionId!, method: order.method as Wish['method'], name: order.path };
+      return answered(await this.ask(wish, true));
+    } catch (error) {
+      if (error instanceof NotHere) return { outcome: 'untaken', why: 'notHere' };
+      throw error;
+    }
+  }
+
+  async #act(session: OwnedSession, { id, method, name }: Wish): Promise<Answer> {
+    if (!session.tenure.holds) return 'refused';
+    if (method === 'DELETE') {
+      await this.#records.destroy(id);
+      this.sessions.delete(id);
+      return 'served';
+    }
+    this.#watcher.served(this, name, id, session);
+    const { epoch, tenure } = session;
+    const message = {
+      jsonrpc: '2.0' as const,
+      method: 'said',
+      params: { epoch, owner: tenure.id, n: (session.said += 1) },
+    };
+    const fence = { key: recordKey(PREFIX, id), owner: tenure.id, epoch };
+    try {
+      await this.#events.storeEvent(`${sessionHash(id)}-get`, message, fence);
+    } catch (error) {
+      if (error instanceof Fenced) this.sessions.delete(id);
+    }
+    return 'served';
+  }
+
+  #restore(id: string, record: StoredRecord): Promise<OwnedSession> {
+    const restoring = this.#claim(id, record).finally(() => this.#restoring.delete(id));
+    this.#restoring.set(id, restoring);
+    return restoring;
+  }
+
+  async #claim(id: string, record: StoredRecord): Promise<OwnedSession> {
+    const { tenure } = this.node;
+    if (!(await this.#records.claim(id, record)) || !tenure.holds || tenure !== this.node.tenure) {
+      throw new Refusal('restoreFailed');
+    }
+    const session = { epoch: record.epoch + 1, tenure, said: 0 };
+    this.sessions.set(id, session);
+    return session;
+  }
+
+  #hand(lease: Lease, order: Order, { deliver }: Surroundings): Sending {
+    let taken = false;
+    let abort = (): void => undefined;
+    const aborted = new Promise<Sent>((resolve) => {
+      abort = () => resolve(taken ? { outcome: 'lost' } : { outcome: 'untaken', why: 'unreachable' });
+    });
+    const sent = Promise.race([deliver(lease, order, () => (taken = true)), aborted]);
+    return { sent, closed: sent.then(() => undefined), abort };
+  }
+}

@@ -1,0 +1,213 @@
+import type fc from 'fast-check';
+import { sessionHash } from '../../src/stores/stream-session.js';
+import { FakeClock } from '../support/fake-clock.js';
+import { ModelNode, type Answer, type OwnedSession, type Surroundings, type Watcher } from './model-node.js';
+import { ModelRedis } from './model-redis.js';
+
+/** How far time goes at a time, in ms. */
+const STEP = 50;
+
+/** A node's process: it may be stopped (SIGSTOP), and everything that comes to it waits; or killed, and nothing comes any more. */
+class Process {
+  state: 'runs' | 'stopped' | 'dead' = 'runs';
+  readonly #waiting: (() => void)[] = [];
+
+  /** Does what comes to it as soon as it runs. */
+  enter(act: () => void): void {
+    if (this.state === 'runs') act();
+    else if (this.state === 'stopped') this.#waiting.push(act);
+  }
+
+  resume(): void {
+    if (this.state !== 'stopped') return;
+    this.state = 'runs';
+    for (const act of this.#waiting.splice(0)) act();
+  }
+
+  kill(): void {
+    this.state = 'dead';
+    this.#waiting.length = 0;
+  }
+}
+
+/** A node's connection to Redis: what is sent on it arrives in order, and so do the replies. */
+class Connection {
+  readonly #scheduler: fc.Scheduler;
+  readonly #execute: (command: string, ...args: string[]) => unknown;
+  #arriving: Promise<unknown> = Promise.resolve();
+  #replying: Promise<unknown> = Promise.resolve();
+
+  constructor(scheduler: fc.Scheduler, execute: (command: string, ...args: string[]) => unknown) {
+    this.#scheduler = scheduler;
+    this.#execute = execute;
+  }
+
+  send([command, ...args]: readonly string[]): Promise<unknown> {
+    const on = (what: string): Promise<void> => this.#scheduler.schedule(Promise.resolve(), `${what} ${command}`);
+    const arrived = this.#arriving.then(() => on('to Redis:')).then(() => this.#execute(command!, ...args));
+    const replied = Promise.allSettled([this.#replying, arrived]).then(() => on('from Redis:'));
+    this.#arriving = arrived.catch(() => undefined);
+    this.#replying = replied;
+    return replied.then(() => arrived);
+  }
+}
+
+/** Three nodes, one Redis, and clients; the order of all that happens is the scheduler's. */
+export class ClusterWorld implements Watcher {
+  readonly clock = new FakeClock();
+  readonly redis = new ModelRedis(() => this.clock.now());
+  readonly ids: string[] = [];
+  readonly faults: string[] = [];
+  readonly answers: Answer[] = [];
+  readonly #scheduler: fc.Scheduler;
+  readonly #nodes: ModelNode[] = [];
+  readonly #processes = new Map<ModelNode, Process>();
+  /** Those that somebody wants to end, and those that have been. */
+  readonly #unwanted = new Set<string>();
+  readonly #deleted = new Set<string>();
+  readonly #owners = new Map<string, string>();
+  readonly #epochs = new Map<string, number>();
+  readonly #done = new Set<string>();
+  #redisAway = false;
+  #wishes = 0;
+  #opened = 0;
+
+  constructor(scheduler: fc.Scheduler) {
+    this.#scheduler = scheduler;
+    for (const name of ['a', 'b', 'c']) this.#nodes.push(this.#start(name));
+  }
+
+  node(n: number): ModelNode {
+    return this.#nodes[n % this.#nodes.length]!;
+  }
+
+  open(n: number): void {
+    const id = `session-${(this.#opened += 1)}`;
+    const node = this.node(n);
+    this.#process(node).enter(() => {
+      void node.open(id).then((opened) => {
+        if (opened) this.ids.push(id);
+      });
+    });
+  }
+
+  ask(n: number, which: number, method: 'POST' | 'DELETE'): void {
+    const id = this.ids[which % this.ids.length];
+    const node = this.node(n);
+    if (id === undefined || this.#process(node).state === 'dead') return;
+    if (method === 'DELETE') this.#unwanted.add(id);
+    const wish = { id, method, name: `${method} ${(this.#wishes += 1)}` };
+    this.#process(node).enter(() => {
+      void node.ask(wish).then((answer) => this.#process(node).enter(() => this.#answered(wish, answer)));
+    });
+  }
+
+  stop(n: number): void {
+    const process = this.#process(this.node(n));
+    if (process.state === 'runs') process.state = 'stopped';
+  }
+
+  resume(n: number): void {
+    this.#process(this.node(n)).resume();
+  }
+
+  /** Another process takes the place of one that dies; it knows nothing of it. */
+  kill(n: number): void {
+    const node = this.node(n);
+    this.#process(node).kill();
+    this.#nodes[this.#nodes.indexOf(node)] = this.#start(node.name);
+  }
+
+  set redisAway(away: boolean) {
+    this.#redisAway = away;
+  }
+
+  pass(ms: number): void {
+    this.clock.advance(ms);
+  }
+
+  /** So many things happen. */
+  async happen(times: number): Promise<void> {
+    for (let n = 0; n < times && this.#scheduler.count() > 0; n += 1) await this.#scheduler.waitNext(1);
+    await turn();
+  }
+
+  /** Everything comes to its end: whoever stands still goes on, and time goes by. */
+  async settle(): Promise<void> {
+    this.#redisAway = false;
+    for (const node of this.#nodes) this.#process(node).resume();
+    for (let spent = 0; spent < 40_000; spent += STEP) {
+      await this.happen(1_000);
+      this.clock.advance(STEP);
+    }
+    await this.happen(1_000);
+  }
+
+  served(node: ModelNode, request: string, id: string, { epoch, tenure }: OwnedSession): void {
+    const fault = (what: string): void =>
+      void this.faults.push(`${request} of ${id} at ${node.name}, epoch ${epoch}: ${what}`);
+    const others = this.#nodes.filter((other) => other !== node && other.sessions.get(id)?.tenure.holds === true);
+    if (others.length > 0) fault(`owned by ${others.map(({ name }) => name).join()} as well`);
+    const owner = this.#owners.get(`${id} ${epoch}`) ?? tenure.id;
+    if (owner !== tenure.id) fault('another owner was in this epoch');
+    this.#owners.set(`${id} ${epoch}`, tenure.id);
+    if (epoch < (this.#epochs.get(id) ?? 0)) fault('a later epoch had begun');
+    this.#epochs.set(id, epoch);
+    if (this.#deleted.has(id)) fault('it was deleted');
+    if (this.#done.has(request)) fault('it was carried out before');
+    this.#done.add(request);
+  }
+
+  /** The epochs, owners and numbers of what was said in a session, as its stream has them. */
+  stream(id: string): { epoch: number; owner: string; n: number }[] {
+    const entries = this.redis.do('XRANGE', `mcp:{${sessionHash(id)}}:events`, '-', '+') as [string, string[]][];
+    return entries.map(([, fields]) => (JSON.parse(fields[3]!) as { params: never }).params);
+  }
+
+  #answered({ id, method }: { id: string; method: string }, answer: Answer): void {
+    this.answers.push(answer);
+    if (method === 'DELETE' && answer === 'served') this.#deleted.add(id);
+    if (answer === 'gone' && !this.#unwanted.has(id)) this.faults.push(`${id} is gone, and nobody deleted it`);
+  }
+
+  #process(node: ModelNode): Process {
+    return this.#processes.get(node)!;
+  }
+
+  #start(name: string): ModelNode {
+    const process = new Process();
+    const connection = new Connection(this.#scheduler, (command, ...args) => {
+      if (this.#redisAway) throw new Error('Redis is away');
+      return this.redis.do(command, ...args);
+    });
+    /** What settles while the process stands still is heard of when it goes on. */
+    const within = async <T>(promise: Promise<T>): Promise<T> => {
+      await promise.catch(() => undefined);
+      await new Promise<void>((resolve) => process.enter(resolve));
+      return promise;
+    };
+    const surroundings: Surroundings = {
+      now: () => this.clock.now(),
+      setTimeout: (callback, ms) => this.clock.setTimeout(() => process.enter(callback), ms),
+      clearTimeout: (timer) => this.clock.clearTimeout(timer),
+      send: (...command) => within(connection.send(command)),
+      deliver: (lease, order, onTaken) => within(this.#deliver(lease, order, () => process.enter(onTaken))),
+    };
+    const node = new ModelNode(name, surroundings, this);
+    this.#processes.set(node, process);
+    return node;
+  }
+
+  async #deliver(...[lease, order, onTaken]: Parameters<Surroundings['deliver']>): ReturnType<Surroundings['deliver']> {
+    await this.#scheduler.schedule(Promise.resolve(), `to node ${lease.host}`);
+    const node = this.#nodes.find(({ name }) => name === lease.host)!;
+    const process = this.#process(node);
+    const sent = await new Promise<Awaited<ReturnType<ModelNode['take']>>>((resolve) => {
+      process.enter(() => void node.take(lease.id, order, onTaken).then(resolve));
+    });
+    await this.#scheduler.schedule(Promise.resolve(), `from node ${lease.host}`);
+    return sent;
+  }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -1,0 +1,102 @@
+import fc from 'fast-check';
+import { ClusterWorld } from './model-world.js';
+
+/** More of them with CLUSTER_MODEL_RUNS=20000, say. */
+const RUNS = Number(process.env.CLUSTER_MODEL_RUNS ?? 400);
+
+interface Step {
+  readonly act: (world: ClusterWorld) => void;
+  readonly text: string;
+  /** How much happens until the next one. */
+  readonly then: number;
+}
+
+const which = fc.nat({ max: 2 });
+const then = fc.nat({ max: 12 });
+
+const step = (weight: number, text: string, arbitrary: fc.Arbitrary<(world: ClusterWorld) => void>) => ({
+  weight,
+  arbitrary: fc.tuple(arbitrary, then).map(([act, happens]): Step => ({ act, text, then: happens })),
+});
+
+const STEPS = fc.array(
+  fc.oneof(
+    step(
+      2,
+      'open',
+      which.map((n) => (world) => world.open(n)),
+    ),
+    step(
+      8,
+      'ask',
+      fc.tuple(which, which).map(
+        ([n, id]) =>
+          (world) =>
+            world.ask(n, id, 'POST'),
+      ),
+    ),
+    step(
+      1,
+      'delete',
+      fc.tuple(which, which).map(
+        ([n, id]) =>
+          (world) =>
+            world.ask(n, id, 'DELETE'),
+      ),
+    ),
+    step(
+      2,
+      'stop',
+      which.map((n) => (world) => world.stop(n)),
+    ),
+    step(
+      2,
+      'resume',
+      which.map((n) => (world) => world.resume(n)),
+    ),
+    step(
+      1,
+      'kill',
+      which.map((n) => (world) => world.kill(n)),
+    ),
+    step(
+      1,
+      'Redis goes or comes',
+      fc.boolean().map((away) => (world) => (world.redisAway = away)),
+    ),
+    step(
+      4,
+      'time passes',
+      fc.constantFrom(50, 300, 1_000, 3_000, 6_000).map((ms) => (world) => world.pass(ms)),
+    ),
+  ),
+  { minLength: 5, maxLength: 40 },
+);
+
+test(`a session has one owner in each epoch, a request is carried out once at most, DELETE is final and no stream goes back (docs/scaling.md), however nodes stop, go on and die, in ${RUNS} orders of events`, async () => {
+  const answers = new Map<string, number>();
+  await fc.assert(
+    fc.asyncProperty(fc.scheduler(), STEPS, async (scheduler, steps) => {
+      const world = new ClusterWorld(scheduler);
+      await world.happen(50);
+      world.open(0);
+      await world.happen(50);
+      for (const { act, then: happens } of steps) {
+        act(world);
+        await world.happen(happens);
+      }
+      await world.settle();
+      expect(world.faults).toEqual([]);
+      for (const id of world.ids) {
+        const said = world.stream(id);
+        expect(said).toEqual([...said].sort((a, b) => a.epoch - b.epoch || a.n - b.n));
+        const owners = new Map(said.map(({ epoch, owner }) => [epoch, owner]));
+        expect(said.every(({ epoch, owner }) => owners.get(epoch) === owner)).toBe(true);
+      }
+      for (const answer of world.answers) answers.set(answer, (answers.get(answer) ?? 0) + 1);
+    }),
+    { numRuns: RUNS },
+  );
+  // It would hold of nodes that do nothing, too.
+  for (const answer of ['served', 'gone', 'refused']) expect(answers.get(answer)).toBeGreaterThan(0);
+});

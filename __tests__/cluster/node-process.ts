@@ -1,0 +1,137 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { build } from 'esbuild';
+import type { ClusterOptions } from '../../src/options.js';
+import { killWithThisProcess } from '../support/haproxy.js';
+import { soon, until } from '../support/waiting.js';
+
+/** What `cluster` takes besides what all nodes of a test have alike. */
+export type NodeOptions = Partial<Omit<ClusterOptions, 'redis' | 'secret'>>;
+
+export interface NodeInit {
+  readonly port: number;
+  readonly redisUrl: string;
+  readonly cluster?: NodeOptions;
+}
+
+/** What the nodes write: to look into a failure, which shows with `health`. */
+const LOG_LEVEL = process.env.CLUSTER_LOG_LEVEL ?? 'silent';
+
+/** A node of a cluster, a process of its own; the same object whatever becomes of that process. */
+export class ClusterNode {
+  readonly url: URL;
+  readonly #file: string;
+  readonly #init: NodeInit;
+  #child!: ChildProcess;
+  #exited!: Promise<unknown>;
+  #said = '';
+
+  /** @param name - A folder below `.cache`, of this test file alone. */
+  static async build(name: string): Promise<(init: NodeInit) => ClusterNode> {
+    const outfile = `.cache/${name}/node.mjs`;
+    await build({
+      entryPoints: ['__tests__/cluster/node.ts'],
+      outfile,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node20',
+      // With all that it depends on, as one file starts in half the time. What was CommonJS in there has no `require` otherwise.
+      banner: {
+        js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+      },
+    });
+    return (init) => new ClusterNode(outfile, init);
+  }
+
+  private constructor(file: string, init: NodeInit) {
+    this.#file = file;
+    this.#init = init;
+    this.url = new URL(`http://127.0.0.1:${init.port}/mcp`);
+  }
+
+  get port(): number {
+    return this.#init.port;
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  /** What its process has written so far. */
+  get said(): string {
+    return this.#said;
+  }
+
+  /** Whether it has not ended, and what it wrote if it has: an exception or a rejection that nobody handled. */
+  get health(): string {
+    const { exitCode, signalCode } = this.#child;
+    return exitCode === null && signalCode === null ? 'alive' : `${exitCode ?? signalCode}: ${this.#said}`;
+  }
+
+  /** Starts its process, which ends with this one; it listens when this resolves, and may not have joined the cluster yet. */
+  async start(): Promise<void> {
+    this.#said = '';
+    const child = fork(this.#file, {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      execArgv: [],
+      env: { PATH: process.env.PATH, LOG_LEVEL, CLUSTER_NODE: JSON.stringify(this.#init) },
+    });
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.on('data', (text: Buffer) => (this.#said += text.toString()));
+    }
+    this.#child = child;
+    const disarm = killWithThisProcess(child.pid!);
+    this.#exited = once(child, 'exit').then(disarm);
+    const crashed = this.#exited.then(() => Promise.reject(new Error(`the node ended: ${this.health}`)));
+    crashed.catch(() => undefined);
+    await soon('the node listens', Promise.race([once(child, 'message'), crashed]));
+  }
+
+  /** Until it has joined the cluster, and takes new sessions. */
+  async ready(): Promise<void> {
+    await until('the node is ready', async () => (await fetch(new URL('/ready', this.url))).status === 200);
+  }
+
+  /** Starts it where it was, as whoever watches over it would. */
+  async restart(): Promise<void> {
+    await this.kill();
+    await this.start();
+    await this.ready();
+  }
+
+  /** Ends it by SIGKILL, also while it is paused. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#exited;
+  }
+
+  /** Has it end in peace. */
+  async terminate(): Promise<void> {
+    this.#child.kill('SIGTERM');
+    await soon('the node has ended in peace', this.#exited);
+    if (this.#child.exitCode !== 0) throw new Error(this.health);
+  }
+
+  /** Stops it where it stands: it knows nothing of the time that passes until `resume`. */
+  pause(): void {
+    this.#child.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child.kill('SIGCONT');
+  }
+
+  /** What the node itself says of the sessions of all nodes. */
+  async sessions(): Promise<readonly { readonly id: string }[]> {
+    const response = await fetch(new URL('/sessions', this.url));
+    return (await response.json()) as { readonly id: string }[];
+  }
+
+  /** The sum of a metric's samples. */
+  async metric(name: string): Promise<number> {
+    const text = await (await fetch(new URL('/metrics', this.url))).text();
+    const samples = text.split('\n').filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+    return samples.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+  }
+}

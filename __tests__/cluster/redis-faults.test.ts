@@ -1,0 +1,191 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ERRORS } from '../../src/errors.js';
+import { answerOf } from '../support/raw-session.js';
+import { connectRedis } from '../support/redis-clients.js';
+import { Random, SEED } from '../chaos/random.js';
+import { AnyNodeSession } from './any-node.js';
+import { tally } from './clients.js';
+import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
+
+/** `npm run chaos` sets more. */
+const FAULTS = Number(process.env.CLUSTER_FAULTS ?? 3);
+const SESSIONS = 8;
+/** How long after a fault every session must work again, in ms. */
+const RECOVERY = Number(process.env.CLUSTER_REDIS_RECOVERY_MS ?? 2_000);
+/** Longer than a node goes without its lease. */
+const STALL = 5_000;
+const LONGEST = 20_000;
+
+const random = new Random(SEED);
+
+let cluster: Cluster;
+beforeAll(async () => {
+  cluster = await startCluster({ name: 'cluster-redis-faults-test', redis: { appendOnly: true } });
+}, START_TIMEOUT);
+afterAll(() => cluster.close());
+
+/** The latest, and how often everything was forgotten so far. */
+let fault = 'none';
+let flushes = 0;
+
+const FAULT: Readonly<Record<string, () => Promise<void>>> = {
+  async killed() {
+    await cluster.redis.kill();
+    await sleep(random.integer(100, 1_000));
+    await cluster.redis.restart();
+  },
+  async stalled() {
+    cluster.redis.pause();
+    await sleep(STALL);
+    cluster.redis.resume();
+  },
+  async flushed() {
+    const redis = await connectRedis(cluster.redis.url);
+    flushes += 1;
+    await redis.ask('FLUSHALL');
+    redis.close();
+  },
+};
+
+/**
+ * What came of an add: done; refused, with nothing done; failed, by its handler's state or with the node that fenced itself while
+ * it ran; or gone, with all that Redis has lost.
+ */
+type Outcome = 'done' | 'refused' | 'failed' | 'gone';
+
+const outcomes: { [outcome in Outcome]: number } = { done: 0, refused: 0, failed: 0, gone: 0 };
+const wrong: string[] = [];
+
+/** What a handler is told, or its client, when the session is not there for it any more. */
+const FAILURES = ['storeUnavailable', 'sessionClosed', 'outcomeUnknown'] as const;
+const isFailure = (text: string): boolean => FAILURES.some((name) => text.includes(ERRORS[name].message));
+
+/** A client that counts, asks every node in turn and the balancer too, and opens another session when its own is lost. */
+class Counter {
+  #session: AnyNodeSession | undefined;
+  #sent = 0;
+  #counted = 0;
+  #flushesBefore = 0;
+  #turn = random.integer(0, 100);
+
+  async add(): Promise<Outcome> {
+    const outcome = await this.#add();
+    outcomes[outcome] += 1;
+    return outcome;
+  }
+
+  async #add(): Promise<Outcome> {
+    const urls = [cluster.url, ...cluster.nodes.map(({ url }) => url)];
+    const url = urls[(this.#turn += 1) % urls.length]!;
+    if (this.#session === undefined) {
+      this.#flushesBefore = flushes;
+      this.#session = await AnyNodeSession.open(url).catch((error: unknown) => this.#notOpened(String(error)));
+      this.#sent = this.#counted = 0;
+      if (this.#session === undefined) return 'refused';
+    }
+    this.#sent += 1;
+    const response = await this.#session.request(url, 'add').catch((error: unknown) => this.#brokenOff(error));
+    if (response === undefined) return 'failed';
+    const text = await response
+      .clone()
+      .text()
+      .catch(() => undefined);
+    // The reply had begun at a node that let go of it.
+    if (text === undefined) return 'failed';
+    if (response.status === 503) return this.#refused(response, url);
+    if (response.status === 404) return this.#gone();
+    return this.#counts(response.status, text, await answerOf(response));
+  }
+
+  #notOpened(message: string): undefined {
+    // Any of the two messages that open a session may be refused, and the data be lost between them.
+    const expected = /\b503\b/.test(message) || (/\b404\b/.test(message) && flushes > this.#flushesBefore);
+    if (!expected) wrong.push(`opening: ${message}`);
+    return undefined;
+  }
+
+  #brokenOff(error: unknown): undefined {
+    const { cause } = error as { cause?: Error };
+    wrong.push(`${fault}: broken off without an answer, ${cause?.message ?? String(error)}`);
+  }
+
+  #refused({ headers }: Response, url: URL): Outcome {
+    // The balancer says so too while no node is ready; it does not know when that will be.
+    const retryAfter = Number(headers.get('retry-after'));
+    if (url !== cluster.url && !(retryAfter > 0)) wrong.push('503 without Retry-After');
+    return 'refused';
+  }
+
+  #gone(): Outcome {
+    if (flushes === this.#flushesBefore) wrong.push('404, though nothing was lost');
+    this.#session = undefined;
+    return 'gone';
+  }
+
+  #counts(status: number, text: string, answer: Awaited<ReturnType<typeof answerOf>>): Outcome {
+    const { content, isError } = (answer?.result ?? {}) as { content?: [{ text: string }]; isError?: boolean };
+    if (status !== 200 || content === undefined || isError === true) {
+      // A handler that saves its state is told that the session's record is lost.
+      const lost = flushes > this.#flushesBefore && text.includes(ERRORS.sessionNotFound.message);
+      if (status !== 200 || !(isFailure(text) || lost)) wrong.push(`${status} ${text}`);
+      return 'failed';
+    }
+    const { count } = JSON.parse(content[0].text) as { count: number };
+    if (count <= this.#counted || count > this.#sent) {
+      // A session that was claimed when all was lost would be another one under its ID; it must be 404.
+      wrong.push(`${count} came after ${this.#counted}, and ${this.#sent} were sent`);
+    }
+    this.#counted = count;
+    return 'done';
+  }
+}
+
+/** How long it takes from now until each counter has counted. */
+async function recovery(counters: readonly Counter[]): Promise<number> {
+  const from = performance.now();
+  const counted = async (counter: Counter): Promise<void> => {
+    while ((await counter.add()) !== 'done') {
+      if (performance.now() - from > LONGEST) throw new Error(`nothing succeeded within ${LONGEST} ms`);
+      await sleep(10);
+    }
+  };
+  await Promise.all(counters.map(counted));
+  return performance.now() - from;
+}
+
+test(
+  `while Redis is killed, stalled for ${STALL} ms and flushed, ${FAULTS} times, nothing but 503 is answered, 404 only after data loss, and all works again within ${RECOVERY} ms (docs/scaling.md)`,
+  async () => {
+    const counters = Array.from({ length: SESSIONS }, () => new Counter());
+    const probes = Array.from({ length: cluster.nodes.length + 1 }, () => new Counter());
+    await recovery([...counters, ...probes]);
+    const load = cluster.load(
+      counters.map((counter) => async () => {
+        await counter.add();
+        await sleep(5);
+      }),
+    );
+    const took: string[] = [];
+    let slowest = 0;
+    for (const name of random.shuffled(Object.keys(FAULT), FAULTS)) {
+      fault = name;
+      await FAULT[name]!();
+      const ms = await recovery(probes);
+      took.push(`${name} ${Math.round(ms)} ms`);
+      slowest = Math.max(slowest, ms);
+      await cluster.ready();
+      await sleep(random.integer(0, 500));
+    }
+    await load.stop();
+    await recovery(counters);
+    process.stdout.write(
+      `cluster, redis-faults, CHAOS_SEED=${SEED}: ${JSON.stringify(outcomes)}, recovery after ${took.slice(-10).join(', ')}\n`,
+    );
+
+    expect(tally(wrong)).toEqual({});
+    expect(outcomes.refused).toBeGreaterThan(0);
+    expect(slowest).toBeLessThan(RECOVERY);
+    expect(cluster.nodes.map(({ health }) => health)).toEqual(cluster.nodes.map(() => 'alive'));
+  },
+  60_000 + FAULTS * LONGEST,
+);

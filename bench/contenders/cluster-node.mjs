@@ -1,0 +1,31 @@
+// One node of the cluster: a process of its own, which ends with the contender's.
+import express from 'express';
+import { createHttpServer, mcpRouter } from 'express-mcp-router';
+import { createClient } from 'redis';
+import { answerParent, endWithParent } from '../run/answering.mjs';
+import { cpuMs } from '../run/cpu.mjs';
+import { sdkFactory } from '../tools/sdk-v1.mjs';
+import { listen } from './listening.mjs';
+
+endWithParent();
+const { redisUrl, settings } = JSON.parse(process.argv[2]);
+
+// A node whose Redis is gone measures nothing any more: it ends with that error.
+const client = createClient({ url: redisUrl, socket: { reconnectStrategy: false } });
+await client.connect();
+
+const mcp = mcpRouter({
+  serverFactory: sdkFactory(settings),
+  cluster: { redis: { client }, secret: 'of the nodes of this benchmark, and of nobody else' },
+  maxSessions: 100_000,
+  metrics: false,
+  logger: false,
+});
+const app = express().use('/mcp', mcp).get('/ready', mcp.ready);
+const url = await listen(createHttpServer(app));
+
+answerParent({
+  url: () => url,
+  cpu: cpuMs,
+  redisCommands: async () => Number(/^total_commands_processed:(\d+)/m.exec(await client.info('stats'))[1]),
+});
