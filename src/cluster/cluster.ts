@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { json } from 'node:stream/consumers';
 import type { Clock } from '../clock.js';
-import { errorResponse, Refusal } from '../errors.js';
+import { Refusal } from '../errors.js';
 import type { CoreEvents, Events, SessionInfo } from '../events.js';
 import type { Records } from '../sessions/records.js';
 import { NotHere, type HandedRequest, type Unowned } from '../sessions/elsewhere.js';
@@ -13,6 +13,7 @@ import type { Lease } from './lease.js';
 import type { ClusterNode } from './node.js';
 import type { Owners } from './owners.js';
 import type { Peers } from './peers.js';
+import { accept, replyLost } from './replies.js';
 
 /** The shortest and the longest wait before an owner is looked for anew, in ms. */
 const WAITS = [10, 250] as const;
@@ -73,7 +74,9 @@ export class Cluster {
     const asked = new Set<string>();
     return this.#withOwner(sessionId, async (owner, left) => {
       if (forwarded) throw new NotHere();
-      if (this.#init.inbox !== undefined) return this.#askFor(owner, sessionId, asked);
+      if (this.#init.inbox !== undefined) {
+        return isSaidOnly(request) ? this.#tell(owner, request, res) : this.#askFor(owner, sessionId, asked);
+      }
       const tried = await this.#forward(owner, request, res, left);
       return res.destroyed ? 'done' : tried;
     });
@@ -214,9 +217,18 @@ export class Cluster {
     const { inbox, owners, claimTimeout } = this.#init;
     if (sessionId === undefined) throw new Refusal('draining');
     owners.delete(sessionId);
-    if (!asked.has(owner.id)) await this.#orUnavailable(inbox?.ask(owner.id, sessionId, claimTimeout));
+    if (!asked.has(owner.id)) await this.#orUnavailable(inbox?.put(owner.id, { sessionId }, claimTimeout));
     asked.add(owner.id);
     return 'unreachable';
+  }
+
+  async #tell(owner: Lease, { sessionId, principal, body = '' }: HandedRequest, res: ServerResponse): Promise<Tried> {
+    const { inbox, claimTimeout, events } = this.#init;
+    if (sessionId === undefined) throw new Refusal('draining');
+    await this.#orUnavailable(inbox?.put(owner.id, { sessionId, said: { principal, body } }, claimTimeout));
+    events.emit('forwarded', 'answered');
+    accept(res);
+    return 'done';
   }
 
   /** What is sent is given up when its node is gone, or when nobody waits for the answer. */
@@ -275,15 +287,7 @@ export class Cluster {
 
 const UNSIGNED = 'the node that owns the session does not know this one: is option cluster.secret the same on both?';
 
-/** What a client is told whose request was taken by a node that has died: it may have been carried out, or not. */
-function replyLost(res: ServerResponse, requestIds: HandedRequest['requestIds'], body: string | undefined): void {
-  if (res.destroyed || res.headersSent) return;
-  const answers = requestIds.map((id) => errorResponse('outcomeUnknown', id));
-  if (answers.length === 0) {
-    res.statusCode = 202;
-    res.end();
-    return;
-  }
-  res.writeHead(200, { 'Content-Type': 'application/json' });
-  res.end(JSON.stringify(body?.startsWith('[') === true ? answers : answers[0]));
+/** Whether nobody waits for an answer to what it says. */
+function isSaidOnly({ method, requestIds }: HandedRequest): boolean {
+  return method === 'POST' && requestIds.length === 0;
 }

@@ -4,10 +4,20 @@ import { notAReply, type SendCommand } from '../stores/redis-client.js';
 /** How often a node looks whether other nodes ask it for sessions, in ms. */
 const INTERVAL = 100;
 
-/** Sessions that are taken from an inbox at a time. */
+/** Letters that are taken from an inbox at a time. */
 const MOST = '100';
 
-/** How nodes that cannot reach each other ask for sessions: a list in Redis for each node, of the IDs that it is asked for. */
+/** What a node asks of the one that owns a session: to let go of it, or only to take what its client says. */
+export interface Letter {
+  readonly sessionId: string;
+  /**
+   * Answers and notifications, as JSON text, and whose they are. A call may be waiting for them, so that its session cannot
+   * leave; and nobody waits for an answer to them.
+   */
+  readonly said?: { readonly principal: string | undefined; readonly body: string };
+}
+
+/** How nodes that cannot reach each other do so: a list in Redis for each node, of what it is asked for. */
 export class Inbox {
   readonly #send: SendCommand;
   readonly #prefix: string;
@@ -23,17 +33,17 @@ export class Inbox {
   }
 
   /** @param time - How long it may lie there, in ms: nobody waits for longer. */
-  async ask(node: string, sessionId: string, time: number): Promise<void> {
-    await this.#send('RPUSH', this.#key(node), sessionId);
+  async put(node: string, letter: Letter, time: number): Promise<void> {
+    await this.#send('RPUSH', this.#key(node), JSON.stringify(letter));
     await this.#send('PEXPIRE', this.#key(node), String(time));
   }
 
-  /** Hands over what is asked for from now on. */
-  async open(node: () => string, onAsked: (sessionId: string) => void): Promise<void> {
+  /** Hands over what comes from now on. */
+  async open(node: () => string, onLetter: (letter: Letter) => void): Promise<void> {
     let failing = false;
     while (!this.#closed) {
       try {
-        for (const sessionId of await this.#take(node())) onAsked(sessionId);
+        for (const letter of await this.#take(node())) onLetter(letter);
         failing = false;
       } catch (error) {
         if (!failing) this.#onFailure(error);
@@ -47,11 +57,11 @@ export class Inbox {
     this.#closed = true;
   }
 
-  async #take(node: string): Promise<string[]> {
-    const ids = await this.#send('LPOP', this.#key(node), MOST);
-    if (ids === null) return [];
-    if (!Array.isArray(ids)) throw notAReply(ids);
-    return ids.map(String);
+  async #take(node: string): Promise<Letter[]> {
+    const letters = await this.#send('LPOP', this.#key(node), MOST);
+    if (letters === null) return [];
+    if (!Array.isArray(letters)) throw notAReply(letters);
+    return letters.map((letter) => JSON.parse(String(letter)) as Letter);
   }
 
   #key(node: string): string {

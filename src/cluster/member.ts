@@ -1,5 +1,6 @@
 import { createSecretKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { inTime, type Clock } from '../clock.js';
 import type { CoreEvents, Events, SessionInfo } from '../events.js';
 import type { ResolvedClusterOptions, ResolvedOptions } from '../options.js';
@@ -14,7 +15,7 @@ import { recordKey, redisStore } from '../stores/redis-store.js';
 import { Cluster, type LocalOrphans } from './cluster.js';
 import { authOf, type Order, type RequestOrder } from './envelope.js';
 import { Forwarder } from './forwarder.js';
-import { Inbox } from './inbox.js';
+import { Inbox, type Letter } from './inbox.js';
 import { Listener } from './listener.js';
 import { ClusterNode } from './node.js';
 import { Owners } from './owners.js';
@@ -138,10 +139,7 @@ export class Member implements Elsewhere {
     this.#node.start();
     void this.#inbox?.open(
       () => this.#node.tenure.id,
-      (id) => {
-        const session = host.registry.get(id);
-        if (session !== undefined) host.registry.letGo(session);
-      },
+      (letter) => read(letter, host.registry),
     );
   }
 
@@ -228,4 +226,16 @@ export class Member implements Elsewhere {
 function answer(res: ServerResponse, value: unknown): void {
   res.writeHead(200, { 'Content-Type': 'application/json' });
   res.end(JSON.stringify(value));
+}
+
+/** Whoever said it was told that it is accepted, and hears no more of it. */
+const NOBODY = { destroyed: true } as unknown as ServerResponse;
+
+function read({ sessionId, said }: Letter, registry: Registry): void {
+  const session = registry.get(sessionId);
+  if (session === undefined) return;
+  if (said === undefined) return registry.letGo(session);
+  if (session.principal !== said.principal || session.silenced) return;
+  const body = JSON.parse(said.body) as JSONRPCMessage | JSONRPCMessage[];
+  void session.transport?.post(NOBODY, Array.isArray(body) ? body : [body], { batch: false, extra: {} });
 }

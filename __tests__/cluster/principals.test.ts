@@ -1,0 +1,92 @@
+import { initializeBody, post } from '../support/harness.js';
+import { until } from '../support/waiting.js';
+import { AnyNodeSession } from './any-node.js';
+import { InProcessCluster, type InProcessNode } from './in-process.js';
+
+const ALICE = { headers: { 'x-principal': 'alice' } };
+const BOB = { headers: { 'x-principal': 'bob' } };
+
+let cluster: InProcessCluster;
+let a: InProcessNode;
+let b: InProcessNode;
+let c: InProcessNode;
+beforeAll(async () => {
+  cluster = await InProcessCluster.start();
+}, 300_000);
+afterEach(() => cluster.clear());
+afterAll(() => cluster.stop());
+
+async function start(options: Parameters<InProcessCluster['nodes']>[1] = {}): Promise<void> {
+  [a, b, c] = (await cluster.nodes(3, options)) as [InProcessNode, InProcessNode, InProcessNode];
+}
+
+const statusOf = async (session: AnyNodeSession, node: InProcessNode): Promise<number> => {
+  const response = await session.request(node.url, 'echo');
+  await response.text();
+  return response.status;
+};
+
+describe('maxSessionsPerPrincipal (docs/scaling.md: it holds for the whole cluster)', () => {
+  test('counts the sessions of all nodes: one more is 503 at each, while all are in use; another principal is not held up', async () => {
+    await start({ maxSessionsPerPrincipal: 2 });
+    const held = [await AnyNodeSession.open(a.url, ALICE), await AnyNodeSession.open(b.url, ALICE)];
+    // A standalone stream keeps a session from being orphaned.
+    const streams = [await held[0]!.get(a.url), await held[1]!.get(b.url)];
+    for (const node of [a, b, c]) {
+      const response = await post(node.url, initializeBody(), ALICE.headers);
+      expect([response.status, await response.text()]).toEqual([503, expect.stringContaining('of this principal')]);
+    }
+    expect(await statusOf(await AnyNodeSession.open(c.url, BOB), a)).toBe(200);
+    for (const { body } of streams) await body?.cancel();
+  });
+
+  test('ends the session that was orphaned for the longest, on whichever node it is', async () => {
+    await start({ maxSessionsPerPrincipal: 2, orphanAfter: 50 });
+    const first = await AnyNodeSession.open(a.url, ALICE);
+    await until('the first is orphaned', () => a.router.sessions.stats().orphaned === 1);
+    const second = await AnyNodeSession.open(b.url, ALICE);
+    await until('the second is orphaned', () => b.router.sessions.stats().orphaned === 1);
+    const third = await AnyNodeSession.open(c.url, ALICE);
+    expect(await Promise.all([first, second, third].map((session) => statusOf(session, c)))).toEqual([404, 200, 200]);
+    expect(a.lines('session closed')).toMatchObject([{ reason: 'evicted' }]);
+  });
+
+  test('counts a session no more that has ended, at whichever node and in whichever way', async () => {
+    await start({ maxSessionsPerPrincipal: 1 });
+    for (const [opener, ender] of [
+      [a, a],
+      [a, b],
+      [b, c],
+    ] as const) {
+      const session = await AnyNodeSession.open(opener.url, ALICE);
+      expect((await session.delete(ender.url)).status).toBe(200);
+    }
+    const closed = await AnyNodeSession.open(a.url, ALICE);
+    expect(await c.router.sessions.close(closed.id)).toBe(true);
+    await AnyNodeSession.open(b.url, ALICE);
+  });
+
+  test('ends first what no node holds: the session of one that died', async () => {
+    await start({ maxSessionsPerPrincipal: 1 });
+    const session = await AnyNodeSession.open(a.url, ALICE);
+    // It gives up its sessions, and nobody comes for this one.
+    await a.close();
+    const other = await AnyNodeSession.open(b.url, ALICE);
+    expect([await statusOf(session, c), await statusOf(other, c)]).toEqual([404, 200]);
+  });
+});
+
+describe('sessions.closeByPrincipal (docs/scaling.md: it holds for the whole cluster)', () => {
+  test('ends those of all nodes and those that only Redis has, and tells how many; no other principal loses one', async () => {
+    await start();
+    const d = await cluster.node({ name: 'd' });
+    const stored = await AnyNodeSession.open(d.url, ALICE);
+    await d.close();
+    const mine = [stored, ...(await Promise.all([a, b, c].map((node) => AnyNodeSession.open(node.url, ALICE))))];
+    const theirs = await AnyNodeSession.open(b.url, BOB);
+    expect(await a.router.sessions.closeByPrincipal('alice')).toBe(4);
+    expect(await Promise.all(mine.map((session) => statusOf(session, b)))).toEqual([404, 404, 404, 404]);
+    expect(await statusOf(theirs, a)).toBe(200);
+    expect(await a.router.sessions.closeByPrincipal('alice')).toBe(0);
+  });
+});
