@@ -1,4 +1,5 @@
-// The official conformance suite against the router: every published server scenario, in SSE and in JSON mode.
+// The official conformance suite against the router: every published server scenario, in SSE and in JSON mode, and on three
+// nodes behind a balancer.
 import { execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,15 +8,20 @@ import { build } from 'esbuild';
 
 const SUITES = ['0.1.16', '0.2.0-alpha.12'];
 const SPEC_VERSIONS = ['2025-11-25', '2025-06-18'];
-const MODES = ['sse', 'json'];
+const MODES = new Map([
+  ['sse', []],
+  ['json', ['--json']],
+]);
+/** What is not of the protocol: once, in its latest version. */
+const CLUSTER = ['cluster', ['--nodes', '3']];
 const CACHE = '.cache/conformance';
 const SUITE_TIMEOUT_MS = 3 * 60_000;
 
 const run = promisify(execFile);
 
 /** Starts the fixture server, which prints its URL when it listens. */
-async function startFixtureServer(file, mode) {
-  const child = spawn(process.execPath, [file, ...(mode === 'json' ? ['--json'] : [])], {
+async function startFixtureServer(file, args) {
+  const child = spawn(process.execPath, [file, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const url = await new Promise((resolve, reject) => {
@@ -33,9 +39,9 @@ function readChecks(results) {
 }
 
 /** A suite's run; the suite itself needs Node 22. Its warnings are requirements of "SHOULD", and count as failures here. */
-async function runSuite({ suite, specVersion, mode }) {
+async function runSuite(suite, specVersion, [mode, args]) {
   const results = join(CACHE, `${suite}-${specVersion}-${mode}`);
-  const server = await startFixtureServer(`${CACHE}/fixture-server.mjs`, mode);
+  const server = await startFixtureServer(`${CACHE}/fixture-server.mjs`, args);
   const command = `conformance server --url ${server.url} --suite all --spec-version ${specVersion} -o ${results}`;
   const npx = ['-y', '-p', 'node@22', '-p', `@modelcontextprotocol/conformance@${suite}`, '-c', command];
   let output;
@@ -72,13 +78,16 @@ await build({
   format: 'esm',
 });
 
+const runs = SUITES.flatMap((suite) =>
+  SPEC_VERSIONS.flatMap((specVersion) => [...MODES].map((mode) => [suite, specVersion, mode])),
+);
+runs.push([SUITES.at(-1), SPEC_VERSIONS[0], CLUSTER]);
+
 const sum = { passed: 0, failed: 0 };
-for (const suite of SUITES)
-  for (const specVersion of SPEC_VERSIONS)
-    for (const mode of MODES) {
-      const { passed, failed } = await runSuite({ suite, specVersion, mode });
-      sum.passed += passed;
-      sum.failed += failed;
-    }
+for (const each of runs) {
+  const { passed, failed } = await runSuite(...each);
+  sum.passed += passed;
+  sum.failed += failed;
+}
 console.log(`${sum.passed} passed, ${sum.failed} failed`);
 process.exitCode = sum.failed > 0 ? 1 : 0;
