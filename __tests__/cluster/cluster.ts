@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { FaultProxy } from '../support/fault-proxy.js';
 import { HaProxy } from '../support/haproxy.js';
 import { RedisServer, type RedisServerInit } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
@@ -14,6 +15,8 @@ export interface ClusterInit {
   readonly nodes?: number;
   readonly options?: NodeOptions;
   readonly redis?: RedisServerInit;
+  /** The nodes reach Redis by a proxy, which may lead them to another one. Default: directly. */
+  readonly proxied?: boolean;
 }
 
 /** How long the first start may take: it downloads Debian's packages where they are not there yet. */
@@ -21,7 +24,8 @@ export const START_TIMEOUT = 300_000;
 
 /** Nodes on a Redis of their own, behind a balancer that knows nothing of sessions. */
 export class Cluster {
-  readonly redis: RedisServer;
+  redis: RedisServer;
+  readonly proxy: FaultProxy | undefined;
   readonly balancer: HaProxy;
   readonly nodes: readonly ClusterNode[];
   /** By way of the balancer. */
@@ -29,8 +33,9 @@ export class Cluster {
   readonly #clients = new Set<ClusterClient>();
   readonly #loads = new Set<Load>();
 
-  constructor(redis: RedisServer, balancer: HaProxy, nodes: readonly ClusterNode[]) {
+  constructor(redis: RedisServer, proxy: FaultProxy | undefined, balancer: HaProxy, nodes: readonly ClusterNode[]) {
     this.redis = redis;
+    this.proxy = proxy;
     this.balancer = balancer;
     this.nodes = nodes;
     this.url = new URL(`http://127.0.0.1:${balancer.port}/mcp`);
@@ -75,15 +80,24 @@ export class Cluster {
       ...this.nodes.map((node) => node.kill()),
       this.balancer.stop(),
       this.redis.stop(),
+      this.proxy?.close(),
     ]);
     const failed = ended.find((end) => end.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }
 }
 
-export async function startCluster({ name, nodes = 3, options = {}, redis: init = {} }: ClusterInit): Promise<Cluster> {
+export async function startCluster({
+  name,
+  nodes = 3,
+  options = {},
+  redis: init = {},
+  proxied = false,
+}: ClusterInit): Promise<Cluster> {
   const build = await ClusterNode.build(name);
   const redis = await RedisServer.start(init);
+  const proxy = proxied ? await FaultProxy.start(redis.port) : undefined;
+  const redisUrl = proxy === undefined ? redis.url : `redis://127.0.0.1:${proxy.port}`;
   const ports: number[] = [];
   while (ports.length < nodes) ports.push(await nodePort(ports));
   const balancer = await HaProxy.start(ports).catch(async (error: unknown) => {
@@ -92,8 +106,9 @@ export async function startCluster({ name, nodes = 3, options = {}, redis: init 
   });
   const cluster = new Cluster(
     redis,
+    proxy,
     balancer,
-    ports.map((port) => build({ port, redisUrl: redis.url, cluster: options })),
+    ports.map((port) => build({ port, redisUrl, cluster: options })),
   );
   try {
     await Promise.all(cluster.nodes.map((node) => node.start()));

@@ -1,14 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ERRORS } from '../../src/errors.js';
 import { answerOf } from '../support/raw-session.js';
-import { connectRedis } from '../support/redis-clients.js';
+import { connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
+import { RedisServer } from '../support/redis-server.js';
+import { until } from '../support/waiting.js';
 import { Random, SEED } from '../chaos/random.js';
 import { AnyNodeSession } from './any-node.js';
 import { tally } from './clients.js';
 import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 
 /** `npm run chaos` sets more. */
-const FAULTS = Number(process.env.CLUSTER_FAULTS ?? 3);
+const FAULTS = Number(process.env.CLUSTER_FAULTS ?? 4);
 const SESSIONS = 8;
 /** How long after a fault every session must work again, in ms. */
 const RECOVERY = Number(process.env.CLUSTER_REDIS_RECOVERY_MS ?? 2_000);
@@ -20,7 +22,7 @@ const random = new Random(SEED);
 
 let cluster: Cluster;
 beforeAll(async () => {
-  cluster = await startCluster({ name: 'cluster-redis-faults-test', redis: { appendOnly: true } });
+  cluster = await startCluster({ name: 'cluster-redis-faults-test', redis: { appendOnly: true }, proxied: true });
 }, START_TIMEOUT);
 afterAll(() => cluster.close());
 
@@ -38,6 +40,26 @@ const FAULT: Readonly<Record<string, () => Promise<void>>> = {
     cluster.redis.pause();
     await sleep(STALL);
     cluster.redis.resume();
+  },
+  /** A fail-over that loses nothing: nobody reaches either of them until the replica has all. */
+  async promoted() {
+    const old = cluster.redis;
+    const replica = await RedisServer.start({ appendOnly: true });
+    const [from, to] = [await connectRedis(old.url), await connectRedis(replica.url)];
+    await to.ask('REPLICAOF', '127.0.0.1', String(old.port));
+    const field = async ({ ask }: ConnectedRedis, name: string): Promise<string | undefined> =>
+      new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(String(await ask('INFO', 'replication')))?.[1];
+    await until('it is a replica', async () => (await field(to, 'master_link_status')) === 'up');
+    cluster.proxy!.refuse();
+    await until('it has all', async () => {
+      return (await field(to, 'slave_repl_offset')) === (await field(from, 'master_repl_offset'));
+    });
+    await to.ask('REPLICAOF', 'NO', 'ONE');
+    cluster.redis = replica;
+    for (const { close } of [from, to]) close();
+    await old.stop();
+    cluster.proxy!.redirect(replica.port);
+    cluster.proxy!.accept();
   },
   async flushed() {
     const redis = await connectRedis(cluster.redis.url);
@@ -154,7 +176,7 @@ async function recovery(counters: readonly Counter[]): Promise<number> {
 }
 
 test(
-  `while Redis is killed, stalled for ${STALL} ms and flushed, ${FAULTS} times, nothing but 503 is answered, 404 only after data loss, and all works again within ${RECOVERY} ms (docs/scaling.md)`,
+  `while Redis is killed, stalled for ${STALL} ms, flushed, and its replica promoted, ${FAULTS} times, nothing but 503 is answered, 404 only after data loss, and all works again within ${RECOVERY} ms (docs/scaling.md)`,
   async () => {
     const counters = Array.from({ length: SESSIONS }, () => new Counter());
     const probes = Array.from({ length: cluster.nodes.length + 1 }, () => new Counter());

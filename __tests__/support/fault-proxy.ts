@@ -8,7 +8,7 @@ export class FaultProxy {
   readonly port: number;
   /** After how many bytes from the server a connection is cut; asked for each new one. */
   cutAfter: () => number = () => Infinity;
-  readonly #target: number;
+  #target: number;
   readonly #listener: Server;
   /** Both ends of each connection. */
   readonly #pairs = new Set<readonly [client: Socket, server: Socket]>();
@@ -52,6 +52,11 @@ export class FaultProxy {
 
   accept(): void {
     this.#refuses = false;
+  }
+
+  /** New connections go to another server of this machine. */
+  redirect(target: number): void {
+    this.#target = target;
   }
 
   async close(): Promise<void> {
