@@ -227,6 +227,8 @@ function createLifecycle(endpoint: Endpoint, member: Member | undefined, { clock
 
   const closeAll = async (): Promise<void> => {
     await endpoint.close();
+    // What was said last is on its way to other nodes.
+    if (member !== undefined) await endOfTurn();
     await member?.leave();
     // Replies are written at the end of the turn that ends them, and who awaits this may then close every socket.
     await endOfTurn();

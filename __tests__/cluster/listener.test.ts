@@ -185,7 +185,7 @@ const TIME = 60_000;
 describe('what a sender makes of it (docs/scaling.md: held only where nothing was done)', () => {
   const lease = (to = ID) => ({ id: to, host: '127.0.0.1', port, proof: undefined, challenge, leaving: false });
   const outcome = async (to = lease()): Promise<unknown> => {
-    const forwarder = new Forwarder(KEY, systemClock, TIME);
+    const forwarder = new Forwarder(KEY, systemClock, TIME, MAX_BODY);
     const exchange = forwarder.send(to, ORDER, undefined, TIME);
     const sent = await exchange.sent;
     if (sent.outcome === 'answered') sent.response.resume();
@@ -206,7 +206,7 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
   });
 
   test('one that is given up before it was taken is untaken', async () => {
-    const forwarder = new Forwarder(KEY, systemClock, TIME);
+    const forwarder = new Forwarder(KEY, systemClock, TIME, MAX_BODY);
     const exchange = forwarder.send(lease(), ORDER, undefined, TIME);
     exchange.abort();
     expect(await soon('it is over', exchange.sent)).toEqual({ outcome: 'untaken', why: 'unreachable' });
@@ -218,7 +218,7 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
   test('one that is not taken in time is untaken, though its connection was', async () => {
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
-    const forwarder = new Forwarder(KEY, systemClock, TIME);
+    const forwarder = new Forwarder(KEY, systemClock, TIME, MAX_BODY);
     const to = { ...lease(), port: (silent.address() as AddressInfo).port };
     const { sent, closed } = forwarder.send(to, ORDER, undefined, 50);
     expect(await soon('it is given up', sent)).toEqual({ outcome: 'untaken', why: 'unreachable' });

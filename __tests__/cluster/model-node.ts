@@ -98,7 +98,7 @@ export class ModelNode {
       clock: surroundings,
       events,
       claimTimeout: CLAIM_TIMEOUT,
-      inbox: undefined,
+      migration: undefined,
     });
     this.node.start();
   }

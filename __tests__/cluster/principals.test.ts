@@ -1,4 +1,5 @@
 import { initializeBody, post } from '../support/harness.js';
+import { freePort } from '../support/free-port.js';
 import { until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster, type InProcessNode } from './in-process.js';
@@ -66,13 +67,38 @@ describe('maxSessionsPerPrincipal (docs/scaling.md: it holds for the whole clust
     await AnyNodeSession.open(b.url, ALICE);
   });
 
-  test('ends first what no node holds: the session of one that died', async () => {
-    await start({ maxSessionsPerPrincipal: 1 });
+  test('ends what no node holds, the session of one that died, but only when nobody can have used it lately', async () => {
+    await start({ maxSessionsPerPrincipal: 1, ttl: 2_000, orphanAfter: 50 });
     const session = await AnyNodeSession.open(a.url, ALICE);
     // It gives up its sessions, and nobody comes for this one.
     await a.close();
-    const other = await AnyNodeSession.open(b.url, ALICE);
-    expect([await statusOf(session, c), await statusOf(other, c)]).toEqual([404, 200]);
+    const opened = async (): Promise<number> => {
+      const response = await post(b.url, initializeBody(), ALICE.headers);
+      await response.text();
+      return response.status;
+    };
+    expect(await opened()).toBe(503);
+    await until('there is room for another', async () => (await opened()) === 200);
+    expect(await statusOf(session, c)).toBe(404);
+  });
+
+  test('a session that changes its node in a rolling restart is not taken for one that nobody uses', async () => {
+    await start({ maxSessionsPerPrincipal: 1 });
+    const session = await AnyNodeSession.open(a.url, ALICE);
+    await a.router.drain(1_000);
+    expect((await post(b.url, initializeBody(), ALICE.headers)).status).toBe(503);
+    expect(await statusOf(session, c)).toBe(200);
+  });
+
+  test('is 503 also while a node cannot be reached that has a lease: never an internal error', async () => {
+    await start({ maxSessionsPerPrincipal: 1 });
+    const session = await AnyNodeSession.open(a.url, ALICE);
+    const stream = await session.get(a.url);
+    const lease = { host: '127.0.0.1', port: await freePort(), challenge: 'challenge', leaving: false };
+    await cluster.ask('SET', `${cluster.prefix}node:ghost`, JSON.stringify(lease), 'PX', '60000');
+    await cluster.ask('SADD', `${cluster.prefix}nodes`, 'ghost');
+    expect((await post(b.url, initializeBody(), ALICE.headers)).status).toBe(503);
+    await stream.body?.cancel();
   });
 });
 

@@ -37,6 +37,7 @@ class FourthLife {
     const nothing = (): void => undefined;
     const owner: TransportOwner = {
       silenced: false,
+      speechless: false,
       fenced: () => undefined,
       hold: nothing,
       release: nothing,

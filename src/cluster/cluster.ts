@@ -8,12 +8,13 @@ import { NotHere, type HandedRequest, type Unowned } from '../sessions/elsewhere
 import type { Principals } from '../sessions/principals.js';
 import type { Order } from './envelope.js';
 import type { Forwarder, Sent } from './forwarder.js';
-import type { Inbox } from './inbox.js';
 import type { Lease } from './lease.js';
 import type { ClusterNode } from './node.js';
 import type { Owners } from './owners.js';
 import type { Peers } from './peers.js';
-import { accept, replyLost } from './replies.js';
+import type { Migration, Tried } from './migration.js';
+import { orUnavailable } from './or-unavailable.js';
+import { replyLost } from './replies.js';
 
 /** The shortest and the longest wait before an owner is looked for anew, in ms. */
 const WAITS = [10, 250] as const;
@@ -23,7 +24,7 @@ export interface LocalOrphans {
   /** For how long the principal's session is idle that was orphaned for the longest, in ms; -1 when none is. */
   longest(principal: string): number;
   /** Ends that session; false when there is none. */
-  evict(principal: string): boolean;
+  evict(principal: string): Promise<boolean>;
 }
 
 export interface ClusterInit {
@@ -39,12 +40,9 @@ export interface ClusterInit {
   readonly events: Events<CoreEvents>;
   /** In ms. */
   readonly claimTimeout: number;
-  /** Where other nodes are asked for sessions; undefined where requests are handed to them. */
-  readonly inbox: Inbox | undefined;
+  /** How sessions are moved here; undefined where requests are handed to their owners. */
+  readonly migration: Migration | undefined;
 }
-
-/** What became of a try; any but `done` is followed by another. */
-type Tried = 'done' | 'again' | 'unreachable';
 
 /** `leaving`: this node has not let go of it yet. */
 type Owner = Lease | Unowned | 'leaving';
@@ -57,6 +55,7 @@ type Owner = Lease | Unowned | 'leaving';
 export class Cluster {
   readonly #init: ClusterInit;
   #draining = false;
+  #closed = false;
 
   constructor(init: ClusterInit) {
     this.#init = init;
@@ -68,16 +67,19 @@ export class Cluster {
     this.#init.node.announceLeaving();
   }
 
+  /** Nobody waits for another node from now on. */
+  stop(): void {
+    this.#closed = true;
+  }
+
   /** See `Elsewhere`. */
   async handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined> {
     const { sessionId, forwarded } = request;
+    const { migration } = this.#init;
     const asked = new Set<string>();
     return this.#withOwner(sessionId, async (owner, left) => {
       if (forwarded) throw new NotHere();
-      if (this.#init.inbox !== undefined) {
-        return isSaidOnly(request) ? this.#tell(owner, request, res) : this.#askFor(owner, sessionId, asked);
-      }
-      const tried = await this.#forward(owner, request, res, left);
+      const tried = await (migration?.move(owner, request, res, asked) ?? this.#forward(owner, request, res, left));
       return res.destroyed ? 'done' : tried;
     });
   }
@@ -89,28 +91,32 @@ export class Cluster {
   }
 
   /**
-   * Ends one session of a principal, which may have no more of them: one that no node holds, or else the one that was orphaned
-   * for the longest, on whichever node. False when there is none.
+   * Ends one session of a principal, which may have no more of them: the one that was orphaned for the longest, on whichever
+   * node, or else one that no node holds and nobody has used for long. False when there is none.
    */
   async evict(principal: string, here: LocalOrphans): Promise<boolean> {
-    for (const id of await this.#init.principals.sessionsOf(principal)) {
-      if (await this.#evictUnowned(principal, id)) return true;
-    }
     const order = { kind: 'orphaned', principal } as const;
     const others = await this.#others();
-    const idle = await Promise.all(others.map((node) => this.#ask<number>(node, order)));
+    // One that does not answer keeps nobody from being evicted elsewhere.
+    const idle = await Promise.all(others.map((node) => this.#ask<number>(node, order).catch(() => -1)));
     const longest = Math.max(-1, ...idle);
     const holder = others[idle.indexOf(longest)];
-    if (holder === undefined || longest <= here.longest(principal)) return here.evict(principal);
-    return this.#ask<boolean>(holder, { kind: 'evict', principal });
+    const own = here.longest(principal);
+    if (holder !== undefined && longest > own) return this.#ask<boolean>(holder, { kind: 'evict', principal });
+    if (own >= 0) return here.evict(principal);
+    for (const id of await this.#init.principals.longUnused(principal)) {
+      if (await this.#evictUnowned(principal, id)) return true;
+    }
+    return false;
   }
 
   /** See `Elsewhere`. */
   async close(sessionId: string): Promise<Unowned | boolean> {
+    const { migration } = this.#init;
     let closed = false;
     const asked = new Set<string>();
     const unowned = await this.#withOwner(sessionId, async (owner, left) => {
-      if (this.#init.inbox !== undefined) return this.#askFor(owner, sessionId, asked);
+      if (migration !== undefined) return migration.askFor(owner, sessionId, asked);
       const sent = await this.#send(owner, { kind: 'close', sessionId }, left);
       if (sent.outcome !== 'answered') return this.#untaken(owner, sessionId, sent);
       closed = (await json(sent.response)) as boolean;
@@ -134,6 +140,7 @@ export class Cluster {
     const deadline = clock.now() + claimTimeout;
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
       const owner = await this.#ownerOf(sessionId);
+      if (this.#closed) throw new Refusal('draining');
       if (owner !== 'leaving' && 'record' in owner) return owner;
       const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(1, deadline - clock.now()));
       if (tried === 'done') return undefined;
@@ -149,9 +156,10 @@ export class Cluster {
   }
 
   async #ownerOf(sessionId: string | undefined): Promise<Owner> {
-    const { node, owners, records, isLeaving } = this.#init;
+    const { node, owners, records, isLeaving, migration } = this.#init;
     if (sessionId === undefined) return this.#anybody({ record: undefined });
-    const known = await this.#live(owners.get(sessionId));
+    // Where sessions move with each request, what is remembered is seldom true.
+    const known = migration === undefined ? await this.#live(owners.get(sessionId)) : undefined;
     if (known !== undefined) return known;
     const record = await records.find(sessionId);
     if (record === undefined) return { record };
@@ -173,15 +181,15 @@ export class Cluster {
 
   /** The nodes that can be asked for anything. */
   async #others(): Promise<Lease[]> {
-    const { node, peers, inbox } = this.#init;
-    if (inbox !== undefined) return [];
-    return (await this.#orUnavailable(peers.all())).filter(({ id }) => id !== node.tenure.id);
+    const { node, peers, migration } = this.#init;
+    if (migration !== undefined) return [];
+    return (await orUnavailable(peers.all())).filter(({ id }) => id !== node.tenure.id);
   }
 
   #live(id: string | undefined): Promise<Lease | undefined> {
     const { node, peers } = this.#init;
     if (id === undefined || id === node.tenure.id) return Promise.resolve(undefined);
-    return this.#orUnavailable(peers.find(id));
+    return orUnavailable(peers.find(id));
   }
 
   async #evictUnowned(principal: string, sessionId: string): Promise<boolean> {
@@ -200,6 +208,8 @@ export class Cluster {
     const { body, requestIds, method, path, headers, principal, auth, sessionId } = request;
     const order = { kind: 'request', method, path, headers, principal, auth, sessionId } as const;
     const sent = await this.#send(owner, order, left, body, res);
+    // Its client has hung up, and nobody is to be told.
+    if (res.destroyed) return 'done';
     if (sent.outcome === 'untaken' || (sent.outcome === 'lost' && method !== 'POST')) {
       return this.#untaken(owner, sessionId, sent);
     }
@@ -209,25 +219,6 @@ export class Cluster {
       const relayed = forwarder.relay(sent.response, res, method === 'GET').catch(() => undefined);
       if (method !== 'GET') await relayed;
     }
-    return 'done';
-  }
-
-  /** Has the owner let go of the session as soon as it can; each is asked once. */
-  async #askFor(owner: Lease, sessionId: string | undefined, asked: Set<string>): Promise<Tried> {
-    const { inbox, owners, claimTimeout } = this.#init;
-    if (sessionId === undefined) throw new Refusal('draining');
-    owners.delete(sessionId);
-    if (!asked.has(owner.id)) await this.#orUnavailable(inbox?.put(owner.id, { sessionId }, claimTimeout));
-    asked.add(owner.id);
-    return 'unreachable';
-  }
-
-  async #tell(owner: Lease, { sessionId, principal, body = '' }: HandedRequest, res: ServerResponse): Promise<Tried> {
-    const { inbox, claimTimeout, events } = this.#init;
-    if (sessionId === undefined) throw new Refusal('draining');
-    await this.#orUnavailable(inbox?.put(owner.id, { sessionId, said: { principal, body } }, claimTimeout));
-    events.emit('forwarded', 'answered');
-    accept(res);
     return 'done';
   }
 
@@ -250,6 +241,7 @@ export class Cluster {
     if (sessionId !== undefined) owners.delete(sessionId);
     peers.forget(owner.id);
     const why = sent.outcome === 'untaken' ? sent.why : undefined;
+    if (why === 'tooLarge') throw new Refusal('bodyTooLarge');
     if (why === 'unsigned') {
       events.emit('forwarded', 'unreachable');
       throw new Refusal('ownerUnreachable', { cause: new Error(UNSIGNED) });
@@ -259,7 +251,10 @@ export class Cluster {
 
   async #ask<T>(node: Lease, order: Order): Promise<T> {
     const sent = await this.#send(node, order, this.#init.claimTimeout);
-    if (sent.outcome !== 'answered') throw new Error('a node of the cluster does not answer');
+    if (sent.outcome !== 'answered') {
+      this.#init.peers.forget(node.id);
+      throw new Refusal('ownerUnreachable', { cause: new Error('a node of the cluster does not answer') });
+    }
     return (await json(sent.response)) as T;
   }
 
@@ -275,19 +270,6 @@ export class Cluster {
       const unwatch = peers.watch(owner, over);
     });
   }
-
-  async #orUnavailable<T>(asked: T | Promise<T>): Promise<T> {
-    try {
-      return await asked;
-    } catch (cause) {
-      throw new Refusal('storeUnavailable', { cause });
-    }
-  }
 }
 
 const UNSIGNED = 'the node that owns the session does not know this one: is option cluster.secret the same on both?';
-
-/** Whether nobody waits for an answer to what it says. */
-function isSaidOnly({ method, requestIds }: HandedRequest): boolean {
-  return method === 'POST' && requestIds.length === 0;
-}

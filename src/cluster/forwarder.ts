@@ -47,19 +47,30 @@ export interface Sending {
   readonly abort: () => void;
 }
 
+const TOO_LARGE: Sending = {
+  sent: Promise.resolve({ outcome: 'untaken', why: 'tooLarge' }),
+  closed: Promise.resolve(),
+  abort: () => undefined,
+};
+
 /** Sends messages to other nodes. */
 export class Forwarder {
   readonly #key: KeyObject;
   readonly #clock: Clock;
   readonly #stalled: number;
+  readonly #maxPayload: number;
   readonly #agent = new Agent({ keepAlive: true });
   /** What is open to other nodes. */
   readonly #open = new Set<ClientRequest>();
   /** Ends a standalone stream, whose client then finds another node to open it on. */
   readonly #streams = new Set<() => void>();
 
-  /** @param stalled - How long a client may read nothing of an answer, in ms. */
-  constructor(key: KeyObject, clock: Clock, stalled: number) {
+  /**
+   * @param stalled - How long a client may read nothing of an answer, in ms.
+   * @param maxPayload - Bytes of a message that another node takes.
+   */
+  constructor(key: KeyObject, clock: Clock, stalled: number, maxPayload: number) {
+    this.#maxPayload = maxPayload;
     this.#key = key;
     this.#clock = clock;
     this.#stalled = stalled;
@@ -72,6 +83,7 @@ export class Forwarder {
    */
   send(lease: Lease, order: Order, body: string | undefined, time: number): Sending {
     const { payload, signature } = seal(this.#key, { to: lease.id, challenge: lease.challenge }, order, body);
+    if (payload.length > this.#maxPayload) return TOO_LARGE;
     const request = httpRequest({
       agent: this.#agent,
       host: lease.host,

@@ -15,6 +15,8 @@ export interface Letter {
    * leave; and nobody waits for an answer to them.
    */
   readonly said?: { readonly principal: string | undefined; readonly body: string };
+  /** Whether a node has passed it on that did not own the session any more. */
+  readonly passedOn?: boolean;
 }
 
 /** How nodes that cannot reach each other do so: a list in Redis for each node, of what it is asked for. */
@@ -39,11 +41,11 @@ export class Inbox {
   }
 
   /** Hands over what comes from now on. */
-  async open(node: () => string, onLetter: (letter: Letter) => void): Promise<void> {
+  async open(node: () => string, onLetter: (letter: Letter) => Promise<void>): Promise<void> {
     let failing = false;
     while (!this.#closed) {
       try {
-        for (const letter of await this.#take(node())) onLetter(letter);
+        for (const text of await this.#take(node())) this.#read(text, onLetter);
         failing = false;
       } catch (error) {
         if (!failing) this.#onFailure(error);
@@ -57,11 +59,17 @@ export class Inbox {
     this.#closed = true;
   }
 
-  async #take(node: string): Promise<Letter[]> {
+  #read(text: string, onLetter: (letter: Letter) => Promise<void>): void {
+    // One that cannot be read must not cost the others.
+    const reading = Promise.resolve(text).then((json) => onLetter(JSON.parse(json) as Letter));
+    reading.catch((error: unknown) => this.#onFailure(error));
+  }
+
+  async #take(node: string): Promise<string[]> {
     const letters = await this.#send('LPOP', this.#key(node), MOST);
     if (letters === null) return [];
     if (!Array.isArray(letters)) throw notAReply(letters);
-    return letters.map((letter) => JSON.parse(String(letter)) as Letter);
+    return letters.map(String);
   }
 
   #key(node: string): string {

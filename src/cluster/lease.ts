@@ -28,5 +28,8 @@ export function decodeLease(text: string): Lease {
   if (typeof lease.host !== 'string' || typeof lease.port !== 'number' || typeof lease.challenge !== 'string') {
     throw new Error('what Redis holds is no lease of a node');
   }
-  return lease;
+  // Whoever writes to Redis may have written anything.
+  const { proof } = lease as { proof?: { pid?: unknown } | null };
+  if (proof === undefined || Number.isSafeInteger(proof?.pid)) return lease;
+  throw new Error('what Redis holds is no proof of a process');
 }

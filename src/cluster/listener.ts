@@ -11,6 +11,9 @@ const MAX_ENVELOPE = 256 * 1024;
 /** How much longer JSON may be that was read and written again: `1e20` is 21 digits then. */
 const MAX_GROWTH = 6;
 
+/** Bytes of a message at most, where that is the option. */
+export const maxPayload = (maxBodySize: number): number => maxBodySize * MAX_GROWTH + MAX_ENVELOPE;
+
 export interface ListenerInit {
   readonly key: KeyObject;
   readonly host: string;
@@ -31,6 +34,8 @@ export class Listener {
   constructor(init: ListenerInit) {
     this.#init = init;
     this.#server = createServer((req, res) => void this.#serve(req, res));
+    // Without a listener, one that comes later (no file descriptors left, say) would end the process.
+    this.#server.on('error', () => undefined);
     // Other nodes keep their connections; one that is closed just when it is used again would fail a request.
     this.#server.keepAliveTimeout = 5 * 60_000;
     // It must not keep the process alive.
@@ -40,11 +45,15 @@ export class Listener {
   /** Resolves to the port. */
   listen(): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(this.#init.port, this.#init.host, () => {
-        this.#server.off('error', reject);
+      const listening = (): void => {
+        this.#server.off('error', failed);
         resolve((this.#server.address() as AddressInfo).port);
-      });
+      };
+      const failed = (error: Error): void => {
+        this.#server.off('listening', listening);
+        reject(error);
+      };
+      this.#server.once('error', failed).once('listening', listening).listen(this.#init.port, this.#init.host);
     });
   }
 
@@ -73,7 +82,7 @@ export class Listener {
 
   /** Undefined for what is more than any node sends, or broke off. */
   async #read(req: IncomingMessage): Promise<Buffer | undefined> {
-    const most = this.#init.maxBodySize * MAX_GROWTH + MAX_ENVELOPE;
+    const most = maxPayload(this.#init.maxBodySize);
     const length = Number(req.headers['content-length'] ?? Infinity);
     if (!(length <= most)) return undefined;
     const chunks: Buffer[] = [];

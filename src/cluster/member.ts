@@ -16,7 +16,8 @@ import { Cluster, type LocalOrphans } from './cluster.js';
 import { authOf, type Order, type RequestOrder } from './envelope.js';
 import { Forwarder } from './forwarder.js';
 import { Inbox, type Letter } from './inbox.js';
-import { Listener } from './listener.js';
+import { Listener, maxPayload } from './listener.js';
+import { Migration } from './migration.js';
 import { ClusterNode } from './node.js';
 import { Owners } from './owners.js';
 import { Peers } from './peers.js';
@@ -56,6 +57,7 @@ export class Member implements Elsewhere {
   #port: number | undefined;
   #host: Host | undefined;
   #cluster: Cluster | undefined;
+  #migration: Migration | undefined;
 
   /**
    * @param lifetime - How long a record lives on when it is not touched, in ms.
@@ -63,7 +65,7 @@ export class Member implements Elsewhere {
    */
   constructor(
     options: ResolvedClusterOptions,
-    { clock, keepAlive, maxBodySize, maxSessionsPerPrincipal }: ResolvedOptions,
+    { clock, keepAlive, maxBodySize, maxSessionsPerPrincipal, ttl, orphanAfter }: ResolvedOptions,
     lifetime: number,
     events: Events<CoreEvents>,
   ) {
@@ -79,6 +81,8 @@ export class Member implements Elsewhere {
       send,
       prefix,
       lifetime,
+      // In use, it is renewed four times in a ttl.
+      unused: lifetime - ttl + orphanAfter,
       most: maxSessionsPerPrincipal,
       evict: (principal) => this.#started.evict(principal, this.#orphans),
     });
@@ -89,14 +93,16 @@ export class Member implements Elsewhere {
     const proof = ownProof();
     const key = createSecretKey(Buffer.from(options.secret));
     this.#peers = new Peers(send, prefix, clock, options.renewInterval, proof);
-    this.#forwarder = new Forwarder(key, clock, STALLED * keepAlive);
+    this.#forwarder = new Forwarder(key, clock, STALLED * keepAlive, maxPayload(maxBodySize));
     this.#listener = new Listener({
       key,
       host: options.host,
       port: options.port,
       maxBodySize,
-      check: (to, challenge, nonce) =>
-        to === this.#node.tenure.id ? this.#node.checkFresh(challenge, nonce) : 'notThis',
+      check: (to, challenge, nonce) => {
+        const { id, holds } = this.#node.tenure;
+        return to === id && holds ? this.#node.checkFresh(challenge, nonce) : 'notThis';
+      },
       carryOut: (order, body, req, res) => this.#carryOut(order, body, req, res),
     });
     this.#node = new ClusterNode({
@@ -123,6 +129,17 @@ export class Member implements Elsewhere {
   /** Joins. */
   start(host: Host): void {
     this.#host = host;
+    const isLeaving = (id: string): boolean => host.registry.ending.isLeaving(id);
+    this.#migration =
+      this.#inbox &&
+      new Migration({
+        inbox: this.#inbox,
+        node: this.#node,
+        peers: this.#peers,
+        records: host.records,
+        isLeaving,
+        claimTimeout: this.#options.claimTimeout,
+      });
     this.#cluster = new Cluster({
       node: this.#node,
       peers: this.#peers,
@@ -130,8 +147,8 @@ export class Member implements Elsewhere {
       forwarder: this.#forwarder,
       records: host.records,
       principals: this.principals,
-      inbox: this.#inbox,
-      isLeaving: (id) => host.registry.ending.isLeaving(id),
+      migration: this.#migration,
+      isLeaving,
       clock: this.#clock,
       events: this.#events,
       claimTimeout: this.#options.claimTimeout,
@@ -139,7 +156,7 @@ export class Member implements Elsewhere {
     this.#node.start();
     void this.#inbox?.open(
       () => this.#node.tenure.id,
-      (letter) => read(letter, host.registry),
+      (letter) => this.#read(letter, host.registry),
     );
   }
 
@@ -170,6 +187,7 @@ export class Member implements Elsewhere {
   /** When this node owns nothing any more. */
   async leave(): Promise<void> {
     this.#inbox?.close();
+    this.#cluster?.stop();
     await this.#node.leave();
     this.#forwarder.close();
     await this.#listener.close();
@@ -193,16 +211,17 @@ export class Member implements Elsewhere {
       case 'orphaned':
         return answer(res, this.#orphans.longest(order.principal));
       case 'evict':
-        return answer(res, this.#orphans.evict(order.principal));
+        return answer(res, await this.#orphans.evict(order.principal));
     }
   }
 
   readonly #orphans: LocalOrphans = {
     longest: (principal) => this.#host?.registry.caps.longestOrphanedOf(principal)?.info().idleMs ?? -1,
-    evict: (principal) => {
+    evict: async (principal) => {
       const session = this.#host?.registry.caps.longestOrphanedOf(principal);
-      if (session !== undefined) void this.#host?.registry.close(session, 'evicted');
-      return session !== undefined;
+      if (session === undefined) return false;
+      await this.#host?.registry.close(session, 'evicted');
+      return true;
     },
   };
 
@@ -210,6 +229,16 @@ export class Member implements Elsewhere {
   async #close({ registry, sessions, destroy }: Host, sessionId: string): Promise<boolean> {
     if (registry.get(sessionId) !== undefined) return sessions.close(sessionId);
     return destroy(sessionId, await this.#started.unowned(sessionId));
+  }
+
+  async #read(letter: Letter, registry: Registry): Promise<void> {
+    const { sessionId, said } = letter;
+    const session = registry.get(sessionId);
+    if (session === undefined) return this.#migration?.passOn(letter);
+    if (said === undefined) return registry.letGo(session);
+    if (session.principal !== said.principal || session.silenced) return;
+    const body = JSON.parse(said.body) as JSONRPCMessage | JSONRPCMessage[];
+    await session.transport?.post(NOBODY, Array.isArray(body) ? body : [body], { batch: false, extra: {} });
   }
 
   #loseAll(): void {
@@ -230,12 +259,3 @@ function answer(res: ServerResponse, value: unknown): void {
 
 /** Whoever said it was told that it is accepted, and hears no more of it. */
 const NOBODY = { destroyed: true } as unknown as ServerResponse;
-
-function read({ sessionId, said }: Letter, registry: Registry): void {
-  const session = registry.get(sessionId);
-  if (session === undefined) return;
-  if (said === undefined) return registry.letGo(session);
-  if (session.principal !== said.principal || session.silenced) return;
-  const body = JSON.parse(said.body) as JSONRPCMessage | JSONRPCMessage[];
-  void session.transport?.post(NOBODY, Array.isArray(body) ? body : [body], { batch: false, extra: {} });
-}

@@ -31,15 +31,23 @@ export interface NodeInit {
 class OwnTenure implements Tenure {
   readonly id = randomUUID();
   readonly #clock: Clock;
+  readonly #leave: number;
   /** By the node's monotonic clock. */
   #until = -Infinity;
+  #ended = false;
 
-  constructor(clock: Clock) {
+  /** @param leave - How long after its end it may take leave, in ms. */
+  constructor(clock: Clock, leave: number) {
     this.#clock = clock;
+    this.#leave = leave;
   }
 
   get holds(): boolean {
-    return this.#clock.now() < this.#until;
+    return !this.#ended && this.#clock.now() < this.#until;
+  }
+
+  get mayTakeLeave(): boolean {
+    return this.#clock.now() < this.#until + this.#leave;
   }
 
   extend(until: number): void {
@@ -47,7 +55,7 @@ class OwnTenure implements Tenure {
   }
 
   end(): void {
-    this.#until = -Infinity;
+    this.#ended = true;
   }
 }
 
@@ -80,7 +88,7 @@ export class ClusterNode {
 
   constructor(init: NodeInit) {
     this.#init = init;
-    this.#tenure = new OwnTenure(init.clock);
+    this.#tenure = this.#newTenure();
   }
 
   get tenure(): Tenure {
@@ -207,12 +215,18 @@ export class ClusterNode {
     this.#wake();
   }
 
+  #newTenure(): OwnTenure {
+    const { clock, timing } = this.#init;
+    // Half of the time for which nobody else can own what this node let go of.
+    return new OwnTenure(clock, (timing.lease - timing.fenceAfter) / 2);
+  }
+
   #over(): void {
     this.#init.clock.clearTimeout(this.#fenceTimer);
     this.#tenure.end();
     this.#former.push(this.#tenure.id);
     this.#member = false;
-    this.#tenure = new OwnTenure(this.#init.clock);
+    this.#tenure = this.#newTenure();
   }
 
   async #words(): Promise<[key: string, value: string, px: string, ms: string]> {

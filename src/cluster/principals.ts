@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Refusal } from '../errors.js';
 import type { Principals } from '../sessions/principals.js';
+import { orUnavailable } from './or-unavailable.js';
 import { notAReply, Script, type SendCommand } from '../stores/redis-client.js';
 
 /** How often room is made for a session that others take at the same time. */
@@ -19,11 +20,19 @@ redis.call('ZADD', KEYS[1], string.format('%d', now + ARGV[2]), ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 1`);
 
+/** The sessions that were not renewed for so long. */
+const UNUSED = new Script(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%d', now + ARGV[1] - ARGV[2]))`);
+
 export interface PrincipalsInit {
   readonly send: SendCommand;
   readonly prefix: string;
   /** How long a session counts that nobody renews, in ms. */
   readonly lifetime: number;
+  /** After how long, in ms, one that was not renewed cannot be in use. */
+  readonly unused: number;
   /** How many sessions a principal may have; undefined for any number. */
   readonly most: number | undefined;
   /** Ends the session that was orphaned for the longest; false when none is. */
@@ -51,11 +60,18 @@ export class ClusterPrincipals implements Principals {
   }
 
   async leave(principal: string, sessionId: string): Promise<void> {
-    await this.#ask(this.#init.send('ZREM', this.#key(principal), sessionId));
+    await orUnavailable(this.#init.send('ZREM', this.#key(principal), sessionId));
   }
 
   async sessionsOf(principal: string): Promise<string[]> {
-    const ids = await this.#ask(this.#init.send('ZRANGE', this.#key(principal), '0', '-1'));
+    const ids = await orUnavailable(this.#init.send('ZRANGE', this.#key(principal), '0', '-1'));
+    if (!Array.isArray(ids)) throw new Refusal('storeUnavailable', { cause: notAReply(ids) });
+    return ids.map(String);
+  }
+
+  async longUnused(principal: string): Promise<string[]> {
+    const { send, lifetime, unused } = this.#init;
+    const ids = await orUnavailable(UNUSED.run(send, this.#key(principal), String(lifetime), String(unused)));
     if (!Array.isArray(ids)) throw new Refusal('storeUnavailable', { cause: notAReply(ids) });
     return ids.map(String);
   }
@@ -63,17 +79,9 @@ export class ClusterPrincipals implements Principals {
   async #enter(principal: string, sessionId: string, most?: number): Promise<boolean> {
     const { send, lifetime } = this.#init;
     const bounds = [String(lifetime), most === undefined ? '' : String(most)];
-    const said = String(await this.#ask(ENTER.run(send, this.#key(principal), sessionId, ...bounds)));
+    const said = String(await orUnavailable(ENTER.run(send, this.#key(principal), sessionId, ...bounds)));
     if (said !== '0' && said !== '1') throw new Refusal('storeUnavailable', { cause: notAReply(said) });
     return said === '1';
-  }
-
-  async #ask<T>(asked: Promise<T>): Promise<T> {
-    try {
-      return await asked;
-    } catch (cause) {
-      throw new Refusal('storeUnavailable', { cause });
-    }
   }
 
   /** No key holds a principal's name, which may be an address of somebody. */

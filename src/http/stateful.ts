@@ -195,7 +195,9 @@ export class StatefulEndpoint implements Endpoint {
       const gone = error instanceof Refusal && error.reason === 'sessionNotFound';
       if (!gone || !session.stored || !(this.#draining || session.leaving)) throw error;
       // It ends here because this process does, or another node asked for it, and the next one has it.
-      throw this.#elsewhere === undefined ? new Refusal('draining') : new Left();
+      if (this.#elsewhere === undefined) throw new Refusal('draining');
+      // Whoever is refused by a session that is here would only come back to it.
+      throw this.#registry.get(session.id) === session ? error : new Left();
     } finally {
       session.release();
     }

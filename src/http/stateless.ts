@@ -103,6 +103,7 @@ export class StatelessEndpoint implements Endpoint {
 /** One POST with its own server, which is closed with the last hold on it. */
 class StatelessCall implements TransportOwner {
   readonly silenced = false;
+  readonly speechless = false;
   readonly transport: HttpTransport;
   /** Set when the router closes. */
   abandonedFor: Error | undefined;

@@ -11,6 +11,8 @@ export interface Tenure {
   readonly id: string;
   /** Whether nobody else can own by now what this node does: else it may neither act nor speak for it. */
   readonly holds: boolean;
+  /** Whether it may still take leave: nobody can own anything of it yet, though it acts no more. */
+  readonly mayTakeLeave: boolean;
 }
 
 /** A request as one node hands it to another: who asks is proved already. */

@@ -5,6 +5,7 @@ import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents, Events } from '../events.js';
 import type { FencedEventStore } from '../stores/session-event-store.js';
 import { sessionHash } from '../stores/stream-session.js';
+import { Overtaken } from './elsewhere.js';
 import { LiveRecord, type LiveRecordInit } from './live-record.js';
 import type { Principals } from './principals.js';
 import type { Records } from './records.js';
@@ -113,10 +114,7 @@ export class Keeper {
    */
   destroy(session: Session): Promise<void> | undefined {
     if (!session.stored) return undefined;
-    return this.records?.destroy(session.id).then(() => {
-      session.stored = false;
-      session.destroyed = true;
-    });
+    return this.#destroy(session);
   }
 
   /**
@@ -153,6 +151,18 @@ export class Keeper {
     } finally {
       session.record?.end();
     }
+  }
+
+  async #destroy(session: Session): Promise<void> {
+    // Another node may own it by the time that this is carried out.
+    const epoch = session.tenure === undefined ? undefined : session.epoch;
+    const removed = await this.records?.destroy(session.id, epoch);
+    if (epoch !== undefined && removed !== true) {
+      await this.#lost(session);
+      throw new Overtaken();
+    }
+    session.stored = false;
+    session.destroyed = true;
   }
 
   /** The session is its principal's, from now on by this node. */

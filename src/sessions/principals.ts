@@ -7,4 +7,6 @@ export interface Principals {
   /** The session has ended. */
   leave(principal: string, sessionId: string): Promise<void>;
   sessionsOf(principal: string): Promise<string[]>;
+  /** Those that nobody can have used lately, the longest unused first. */
+  longUnused(principal: string): Promise<string[]>;
 }

@@ -122,6 +122,10 @@ export class Session implements TransportOwner {
     return this.tenure !== undefined && (this.lost || !this.tenure.holds);
   }
 
+  get speechless(): boolean {
+    return this.tenure?.mayTakeLeave === false;
+  }
+
   /** Whether a request of it is under way: anything but a standalone stream. */
   get busy(): boolean {
     return this.#requests > 0;

@@ -27,6 +27,8 @@ export interface TransportContext {
 export interface TransportOwner {
   /** Whether another node may own by now what the transport is for: then nothing may be said for it here. */
   readonly silenced: boolean;
+  /** Whether not even that may be said. */
+  readonly speechless: boolean;
   /** @param kind - `standalone` for what is no work: a stream that is only open. */
   hold(kind?: StreamKind): void;
   release(kind?: StreamKind): void;

@@ -7,10 +7,14 @@ import type { TransportContext, TransportSide } from './context.js';
 /** Told when the HTTP reply is over, whoever ended it. `complete`: the server ended it, and all of it went out. */
 export interface ReplyListener {
   replyClosed(reply: Reply, complete: boolean): void;
+  /** What to answer where nothing is known of what was asked any more; undefined where nothing was asked. */
+  lastWords?(): string | undefined;
 }
 
 /** Characters from which on text is written at once, and a whole body encoded before it is handed to Node. */
 const LONG = 16_384;
+
+const JSON_TYPE = { 'Content-Type': 'application/json' };
 
 const ignore = (): void => undefined;
 const flush = (reply: Reply): void => reply.flush();
@@ -225,14 +229,19 @@ export class Reply {
   /** Of the session nothing may be said any more. Where nothing was, its client can be told at least to come again. */
   #refuse(): void {
     const res = this.#res;
-    if (res.headersSent) {
+    if (res.headersSent || this.#side.owner.speechless) {
       res.destroy();
       return;
     }
     this.#ended = true;
-    const { status } = ERRORS.storeUnavailable;
-    res.writeHead(status, { 'Content-Type': 'application/json', 'Retry-After': String(RETRY_AFTER_SECONDS) });
-    res.end(JSON.stringify(errorResponse('storeUnavailable')));
+    const words = this.#listener.lastWords?.();
+    if (words === undefined) {
+      res.writeHead(ERRORS.storeUnavailable.status, { ...JSON_TYPE, 'Retry-After': String(RETRY_AFTER_SECONDS) });
+      res.end(JSON.stringify(errorResponse('storeUnavailable')));
+    } else {
+      res.writeHead(200, JSON_TYPE);
+      res.end(words);
+    }
   }
 
   #end(text: string): void {

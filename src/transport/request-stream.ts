@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { JSONRPCMessage, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import { errorResponse } from '../errors.js';
 import { Channel } from './channel.js';
 import type { TransportSide } from './context.js';
 import type { EventView } from './event-view.js';
@@ -11,6 +12,7 @@ export class RequestStream implements ReplyListener {
   readonly #side: TransportSide;
   readonly #resumable: boolean;
   readonly #batch: boolean;
+  readonly #ids: readonly RequestId[];
   #unsettled: number;
   /** The answers so far, as long as the reply may still be JSON. */
   #answers: string[] | undefined;
@@ -27,9 +29,10 @@ export class RequestStream implements ReplyListener {
     this.#side = side;
     this.#unsettled = requests.length;
     this.#batch = batch;
+    this.#ids = requests.map(({ id }) => id);
     this.#resumable = view !== undefined;
     this.#answers = json ? [] : undefined;
-    this.channel = new Channel(view, view?.newStreamId(requests.map(({ id }) => id)) ?? '');
+    this.channel = new Channel(view, view?.newStreamId(this.#ids) ?? '');
     this.channel.reply = new Reply(res, 'request', side, this, json);
     side.owner.hold();
   }
@@ -66,6 +69,11 @@ export class RequestStream implements ReplyListener {
   /** Whether the reply may still become one JSON body, and so wants an answer for each request. */
   get json(): boolean {
     return this.#answers !== undefined;
+  }
+
+  lastWords(): string {
+    const words = this.#ids.map((id) => JSON.stringify(errorResponse('outcomeUnknown', id)));
+    return this.#batch ? `[${words.join(',')}]` : (words[0] ?? '');
   }
 
   replyClosed(reply: Reply, complete: boolean): void {

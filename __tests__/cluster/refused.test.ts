@@ -1,0 +1,122 @@
+import { EventStream } from '../support/event-stream.js';
+import { answerOf } from '../support/raw-session.js';
+import { Deferred, soon, until } from '../support/waiting.js';
+import { AnyNodeSession } from './any-node.js';
+import { InProcessCluster, type InProcessNode, type Tool } from './in-process.js';
+
+let cluster: InProcessCluster;
+let gate: Deferred;
+let begun: Deferred;
+beforeAll(async () => {
+  cluster = await InProcessCluster.start();
+}, 300_000);
+beforeEach(() => {
+  [gate, begun] = [new Deferred(), new Deferred()];
+});
+afterEach(async () => {
+  gate.resolve();
+  await cluster.clear();
+});
+afterAll(() => cluster.stop());
+
+const tools: Readonly<Record<string, Tool>> = {
+  async wait() {
+    begun.resolve();
+    await gate.promise;
+  },
+};
+
+const forwarded = async (node: InProcessNode, outcome: string): Promise<string | undefined> =>
+  new RegExp(`^mcp_cluster_forwarded_total{outcome="${outcome}"} (\\d+)$`, 'm').exec(await node.metrics())?.[1];
+
+test('a session past its lifetime refuses a new call also while its node drains (DESIGN.md, 3): 404 at once, and the node goes on', async () => {
+  const a = await cluster.node({ name: 'a', maxLifetime: 100, tools });
+  const session = await AnyNodeSession.open(a.url);
+  const waiting = session.call(a.url, 'wait');
+  await begun.promise;
+  await until('it is past its lifetime', async () => (await session.request(a.url, 'echo')).status === 404);
+  const drained = a.router.drain(5_000);
+  // A request that was tried again and again would leave no turn of the event loop for anything else.
+  expect((await soon('it is refused', session.request(a.url, 'echo'))).status).toBe(404);
+  expect((await soon('a stream is refused', session.get(a.url))).status).toBe(404);
+  gate.resolve();
+  expect(await waiting).toMatchObject({ node: 'a' });
+  await drained;
+});
+
+test('a call that ran when its node had to let go of its session is told that its outcome is unknown, not to come again (docs/scaling.md)', async () => {
+  let away = false;
+  const a = await cluster.node({
+    name: 'a',
+    tools,
+    tap:
+      (send) =>
+      (...command) =>
+        away ? Promise.reject(new Error('Redis is away')) : send(...command),
+  });
+  const session = await AnyNodeSession.open(a.url);
+  const running = session.request(a.url, 'wait');
+  await begun.promise;
+  away = true;
+  const response = await soon('the node is fenced', running);
+  expect(response.status).toBe(200);
+  expect(await answerOf(response)).toMatchObject({
+    id: 1,
+    error: { message: expect.stringContaining('outcome is unknown') },
+  });
+  away = false;
+});
+
+test('a client that hangs up is not counted as a call that was lost (docs/scaling.md, "What to watch")', async () => {
+  const [a, b] = (await cluster.nodes(2, { tools })) as [InProcessNode, InProcessNode];
+  const session = await AnyNodeSession.open(a.url);
+  const hangUp = new AbortController();
+  const init = {
+    method: 'POST',
+    headers: { ...session.headers, 'content-type': 'application/json' },
+    signal: hangUp.signal,
+  };
+  const call = fetch(b.url, { ...init, body: JSON.stringify(session.body('wait')) });
+  const aborted = expect(call).rejects.toThrow('aborted');
+  await begun.promise;
+  hangUp.abort();
+  await aborted;
+  // One that is answered after it is counted after it.
+  await session.call(b.url, 'echo');
+  expect([await forwarded(b, 'lost'), await forwarded(b, 'answered')]).toEqual(['0', '1']);
+});
+
+describe('routing: migrate', () => {
+  const start = async (): Promise<[InProcessNode, InProcessNode, InProcessNode]> => {
+    const nodes = await cluster.nodes(3, { tools, times: { routing: 'migrate' } });
+    return nodes as [InProcessNode, InProcessNode, InProcessNode];
+  };
+  const note = { jsonrpc: '2.0', method: 'notifications/roots/list_changed' };
+
+  test('what is said goes to the owner of now, and is 404 once the session has ended', async () => {
+    const [a, b, c] = await start();
+    const session = await AnyNodeSession.open(a.url);
+    expect((await session.post(b.url, note)).status).toBe(202);
+    // It moves, and b is not told.
+    await session.call(c.url, 'echo');
+    const stream = new EventStream(await session.request(c.url, 'wait'));
+    await begun.promise;
+    const cancelled = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 2 } };
+    expect((await session.post(b.url, cancelled)).status).toBe(202);
+    expect(await soon('the call is cancelled', stream.messages())).toEqual([]);
+    expect((await session.delete(c.url)).status).toBe(200);
+    expect((await session.post(b.url, note)).status).toBe(404);
+  });
+
+  test('a node that claimed a session and could not build it gives it up to whoever asks', async () => {
+    const [a, b] = await start();
+    const session = await AnyNodeSession.open(b.url);
+    const push = a.contexts.push.bind(a.contexts);
+    a.contexts.push = () => {
+      throw new Error('its database is away');
+    };
+    expect((await session.request(a.url, 'echo')).status).toBe(503);
+    expect(await session.call(b.url, 'echo')).toMatchObject({ node: 'b' });
+    a.contexts.push = push;
+  });
+});
