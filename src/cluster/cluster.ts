@@ -216,7 +216,7 @@ export class Cluster {
     events.emit('forwarded', sent.outcome);
     if (sent.outcome === 'lost') replyLost(res, requestIds, body);
     else {
-      const relayed = forwarder.relay(sent.response, res, method === 'GET').catch(() => undefined);
+      const relayed = forwarder.relay(sent.response, res, method === 'GET');
       if (method !== 'GET') await relayed;
     }
     return 'done';

@@ -6,7 +6,6 @@ import {
   type OutgoingHttpHeaders,
   type ServerResponse,
 } from 'node:http';
-import { pipeline } from 'node:stream/promises';
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../clock.js';
 import { seal, SIGNATURE, type Order } from './envelope.js';
@@ -102,7 +101,7 @@ export class Forwarder {
     return { sent, closed, abort: () => request.destroy() };
   }
 
-  /** Gives the client what another node answered; rejects when it breaks off, and so does the client's reply then. */
+  /** Gives the client what another node answered; where that breaks off, so does the client's reply. Never rejects. */
   async relay(response: IncomingMessage, res: ServerResponse, isStream: boolean): Promise<void> {
     if (res.destroyed || res.headersSent) {
       response.destroy();
@@ -121,13 +120,19 @@ export class Forwarder {
     // The owner ends its reply to a reader that has stalled; with the answer held back, that end is never read here.
     const stop = (): void => void res.destroy();
     res.setTimeout(this.#stalled, stop);
-    try {
-      await pipeline(response, res);
-    } finally {
-      this.#streams.delete(end);
-      // Node adds the listener, and leaves it.
-      res.setTimeout(0).off('timeout', stop);
-    }
+    // Not `pipeline`, which makes an `AbortError`, with its stack, of each that ends well.
+    response.once('close', () => {
+      if (!response.readableEnded && !res.writableEnded) res.destroy();
+    });
+    response.on('error', stop).pipe(res);
+    await new Promise<void>((resolve) => {
+      if (res.closed) resolve();
+      else res.once('close', resolve);
+    });
+    response.destroy();
+    this.#streams.delete(end);
+    // Node adds the listener, and leaves it.
+    res.setTimeout(0).off('timeout', stop);
   }
 
   endStreams(): void {

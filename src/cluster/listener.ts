@@ -86,9 +86,11 @@ export class Listener {
     const length = Number(req.headers['content-length'] ?? Infinity);
     if (!(length <= most)) return undefined;
     const chunks: Buffer[] = [];
-    for await (const chunk of req) chunks.push(chunk as Buffer);
-    const payload = Buffer.concat(chunks);
-    return payload.length === length ? payload : undefined;
+    req.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const ended = await new Promise<boolean>((resolve) => {
+      req.once('end', () => resolve(true)).once('close', () => resolve(false));
+    });
+    return ended ? (chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)) : undefined;
   }
 }
 

@@ -10,6 +10,13 @@ const LOOK = 100;
 /** After how many of those looks Redis is asked for the node's lease. */
 const LOOKS_PER_ASK = 4;
 
+/** A lease, when it was asked for, and when its node's process was last looked for. */
+interface Known {
+  readonly lease: Lease;
+  readonly since: number;
+  lookedAt: number;
+}
+
 /** The other nodes, by their leases. */
 export class Peers {
   readonly #send: SendCommand;
@@ -17,7 +24,7 @@ export class Peers {
   readonly #clock: Clock;
   readonly #maxAge: number;
   readonly #proof: ProcessProof | undefined;
-  readonly #known = new Map<string, { readonly lease: Lease; readonly since: number }>();
+  readonly #known = new Map<string, Known>();
   readonly #reading = new Map<string, Promise<Lease | undefined>>();
   /** Who is to be told, by the ID of the node that they wait for. */
   readonly #watches = new Map<string, Set<() => void>>();
@@ -38,7 +45,12 @@ export class Peers {
    */
   async find(id: string): Promise<Lease | undefined> {
     const known = this.#known.get(id);
-    if (known !== undefined && this.#clock.now() - known.since < this.#maxAge) return this.#unlessGone(known.lease);
+    if (known !== undefined && this.#clock.now() - known.since < this.#maxAge) {
+      // To look for its process takes a system call or three, and every request that is handed over asks.
+      if (this.#clock.now() - known.lookedAt < LOOK) return known.lease;
+      known.lookedAt = this.#clock.now();
+      return this.#unlessGone(known.lease);
+    }
     // One question for all who ask at the same time.
     const reading = this.#reading.get(id) ?? this.#read(id);
     this.#reading.set(id, reading);
@@ -104,7 +116,7 @@ export class Peers {
     this.#known.delete(id);
     if (text === null) return undefined;
     const lease = { ...decodeLease(text), id };
-    this.#known.set(id, { lease, since });
+    this.#known.set(id, { lease, since, lookedAt: this.#clock.now() });
     return lease;
   }
 
