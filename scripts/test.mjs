@@ -19,10 +19,14 @@ const FEWER = {
 };
 
 /** What starts processes and ends them takes real time, and would find the same again. */
-const ONCE = ['chaos', 'cluster', 'example-app/(restart|redis|process|cluster).test'].flatMap((path) => [
-  '--testPathIgnorePatterns',
-  `__tests__/${path}`,
-]);
+const ONCE = [
+  'chaos',
+  'cluster',
+  'example-app/restart',
+  'example-app/redis',
+  'example-app/process',
+  'example-app/cluster.test',
+].flatMap((path) => ['--testPathIgnorePatterns', `__tests__/${path}`]);
 
 /** A step is a command, and how to read from its output what it counted; one that counts nothing counts as one check. */
 const STEPS = [

@@ -120,3 +120,61 @@ describe('routing: migrate', () => {
     a.contexts.push = push;
   });
 });
+
+test('a batch whose node had to let go of its session is told of each request that its outcome is unknown (docs/scaling.md)', async () => {
+  let away = false;
+  const a = await cluster.node({
+    name: 'a',
+    tools,
+    tap:
+      (send) =>
+      (...command) =>
+        away ? Promise.reject(new Error('Redis is away')) : send(...command),
+  });
+  const session = await AnyNodeSession.open(a.url, { version: '2025-03-26' });
+  const running = session.post(a.url, [session.body('wait'), session.body('wait')]);
+  await begun.promise;
+  away = true;
+  const response = await soon('the node is fenced', running);
+  const unknown = expect.stringContaining('outcome is unknown') as string;
+  expect(await response.json()).toMatchObject([
+    { id: 1, error: { message: unknown } },
+    { id: 2, error: { message: unknown } },
+  ]);
+  away = false;
+});
+
+test('sessions.close(id) looks anew for a session that somebody claims just then, and ends it (docs/scaling.md)', async () => {
+  let claims = 1;
+  const [a, b] = [
+    await cluster.node({ name: 'a' }),
+    await cluster.node({
+      name: 'b',
+      tap:
+        (send) =>
+        async (...command) => {
+          // Of all scripts on a record, only the one that removes it takes nothing but the epoch.
+          const destroys = command.length === 5 && command[3]?.endsWith(':session') === true;
+          if (destroys && claims-- > 0) await send('HINCRBY', (await cluster.record()).key, 'e', '1');
+          return send(...command);
+        },
+    }),
+  ];
+  const session = await AnyNodeSession.open(a.url);
+  await a.close();
+  expect(await b.router.sessions.close(session.id)).toBe(true);
+  expect(claims).toBeLessThan(1);
+  expect(await session.statuses(b.url)).toEqual([404, 404, 404]);
+});
+
+test('a session that hibernates is owned still, and counted once when it wakes (docs/scaling.md, "What to watch")', async () => {
+  const a = await cluster.node({ name: 'a', orphanAfter: 50, hibernateAfter: 50 });
+  const owned = async (): Promise<string | undefined> => /^mcp_cluster_owned (\d+)$/m.exec(await a.metrics())?.[1];
+  const session = await AnyNodeSession.open(a.url);
+  await until('it hibernates', () => a.router.sessions.stats().hibernated === 1);
+  expect(await owned()).toBe('1');
+  await session.call(a.url, 'add');
+  expect(await owned()).toBe('1');
+  expect((await session.delete(a.url)).status).toBe(200);
+  expect(await owned()).toBe('0');
+});

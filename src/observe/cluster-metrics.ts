@@ -47,9 +47,7 @@ export function countCluster(events: Events<CoreEvents>, metrics: SharedMetrics,
     .on('restored', (_session, before) => {
       if (before === undefined) owned.inc();
     })
-    .on('closed', ({ state }) => {
-      if (state !== 'initializing') owned.dec();
-    })
+    .on('closed', () => owned.dec())
     .on('forwarded', (outcome) => forwarded[outcome].inc())
     .on('claimed', () => claimed.inc())
     .on('fenced', () => fenced.inc());
