@@ -62,6 +62,7 @@ export class ModelNode {
   readonly #records: Records;
   readonly #events: FencedEventStore;
   readonly #watcher: Watcher;
+  readonly #ended = new Set<string>();
   readonly #restoring = new Map<string, Promise<OwnedSession>>();
 
   constructor(name: string, surroundings: Surroundings, watcher: Watcher) {
@@ -132,8 +133,11 @@ export class ModelNode {
       if (found === undefined) return res.answer;
       if (found.record === undefined) return 'gone';
       if (method === 'DELETE') {
-        // As `Restorer.discard` does: another node may have claimed it since.
-        return (await this.#records.destroy(id, found.record.epoch)) ? 'served' : 'refused';
+        // As `Restorer.discard` does: another node may have claimed it since, and this one may be building it.
+        if (!(await this.#records.destroy(id, found.record.epoch))) return 'refused';
+        this.#ended.add(id);
+        this.sessions.delete(id);
+        return 'served';
       }
       const restored = this.sessions.get(id) ?? this.#restoring.get(id) ?? this.#restore(id, found.record);
       const session = await restored;
@@ -161,9 +165,10 @@ export class ModelNode {
   async #act(session: OwnedSession, { id, method, name }: Wish): Promise<Answer> {
     if (!session.tenure.holds) return 'refused';
     if (method === 'DELETE') {
-      await this.#records.destroy(id);
+      // As `Keeper` does: another node may own it by the time that this is carried out.
+      const removed = await this.#records.destroy(id, session.epoch);
       this.sessions.delete(id);
-      return 'served';
+      return removed ? 'served' : 'refused';
     }
     this.#watcher.served(this, name, id, session);
     const { epoch, tenure } = session;
@@ -189,7 +194,8 @@ export class ModelNode {
 
   async #claim(id: string, record: StoredRecord): Promise<OwnedSession> {
     const { tenure } = this.node;
-    if (!(await this.#records.claim(id, record)) || !tenure.holds || tenure !== this.node.tenure) {
+    const claimed = await this.#records.claim(id, record);
+    if (!claimed || !tenure.holds || tenure !== this.node.tenure || this.#ended.has(id)) {
       throw new Refusal('restoreFailed');
     }
     const session = { epoch: record.epoch + 1, tenure, said: 0 };

@@ -97,7 +97,7 @@ test(
         }
         for (const answer of world.answers) answers.set(answer, (answers.get(answer) ?? 0) + 1);
       }),
-      { numRuns: RUNS },
+      { numRuns: RUNS, endOnFailure: true },
     );
     // It would hold of nodes that do nothing, too.
     for (const answer of ['served', 'gone', 'refused']) expect(answers.get(answer)).toBeGreaterThan(0);

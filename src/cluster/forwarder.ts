@@ -167,9 +167,10 @@ function outcomeOf(request: ClientRequest): Promise<Sent> {
     request.once('information', () => (taken = true));
     request.once('response', (response) => {
       const refused = response.headers[REFUSED];
-      if (refused === undefined) return resolve({ outcome: 'answered', response });
+      if (refused === undefined && taken) return resolve({ outcome: 'answered', response });
       response.resume();
-      resolve({ outcome: 'untaken', why: String(refused) });
+      // A node says that it takes a message before it answers: what answers so is another server, on the port of one that is gone.
+      resolve({ outcome: 'untaken', why: String(refused ?? 'unreachable') });
     });
     const failed = (): void => resolve(taken ? { outcome: 'lost' } : { outcome: 'untaken', why: 'unreachable' });
     request.on('error', failed).once('close', failed);
