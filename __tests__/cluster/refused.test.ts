@@ -1,3 +1,4 @@
+import type { SendCommand } from '../../src/stores/redis.js';
 import { EventStream } from '../support/event-stream.js';
 import { answerOf } from '../support/raw-session.js';
 import { Deferred, soon, until } from '../support/waiting.js';
@@ -7,6 +8,7 @@ import { InProcessCluster, type InProcessNode, type Tool } from './in-process.js
 let cluster: InProcessCluster;
 let gate: Deferred;
 let begun: Deferred;
+let redisAway = false;
 beforeAll(async () => {
   cluster = await InProcessCluster.start();
 }, 300_000);
@@ -14,6 +16,7 @@ beforeEach(() => {
   [gate, begun] = [new Deferred(), new Deferred()];
 });
 afterEach(async () => {
+  redisAway = false;
   gate.resolve();
   await cluster.clear();
 });
@@ -25,6 +28,11 @@ const tools: Readonly<Record<string, Tool>> = {
     await gate.promise;
   },
 };
+
+const tap =
+  (send: SendCommand): SendCommand =>
+  (...command) =>
+    redisAway ? Promise.reject(new Error('Redis is away')) : send(...command);
 
 const forwarded = async (node: InProcessNode, outcome: string): Promise<string | undefined> =>
   new RegExp(`^mcp_cluster_forwarded_total{outcome="${outcome}"} (\\d+)$`, 'm').exec(await node.metrics())?.[1];
@@ -45,26 +53,17 @@ test('a session past its lifetime refuses a new call also while its node drains 
 });
 
 test('a call that ran when its node had to let go of its session is told that its outcome is unknown, not to come again (docs/scaling.md)', async () => {
-  let away = false;
-  const a = await cluster.node({
-    name: 'a',
-    tools,
-    tap:
-      (send) =>
-      (...command) =>
-        away ? Promise.reject(new Error('Redis is away')) : send(...command),
-  });
+  const a = await cluster.node({ name: 'a', tools, tap });
   const session = await AnyNodeSession.open(a.url);
   const running = session.request(a.url, 'wait');
   await begun.promise;
-  away = true;
+  redisAway = true;
   const response = await soon('the node is fenced', running);
   expect(response.status).toBe(200);
   expect(await answerOf(response)).toMatchObject({
     id: 1,
     error: { message: expect.stringContaining('outcome is unknown') },
   });
-  away = false;
 });
 
 test('a client that hangs up is not counted as a call that was lost (docs/scaling.md, "What to watch")', async () => {
@@ -122,26 +121,17 @@ describe('routing: migrate', () => {
 });
 
 test('a batch whose node had to let go of its session is told of each request that its outcome is unknown (docs/scaling.md)', async () => {
-  let away = false;
-  const a = await cluster.node({
-    name: 'a',
-    tools,
-    tap:
-      (send) =>
-      (...command) =>
-        away ? Promise.reject(new Error('Redis is away')) : send(...command),
-  });
+  const a = await cluster.node({ name: 'a', tools, tap });
   const session = await AnyNodeSession.open(a.url, { version: '2025-03-26' });
   const running = session.post(a.url, [session.body('wait'), session.body('wait')]);
   await begun.promise;
-  away = true;
+  redisAway = true;
   const response = await soon('the node is fenced', running);
   const unknown = expect.stringContaining('outcome is unknown') as string;
   expect(await response.json()).toMatchObject([
     { id: 1, error: { message: unknown } },
     { id: 2, error: { message: unknown } },
   ]);
-  away = false;
 });
 
 test('sessions.close(id) looks anew for a session that somebody claims just then, and ends it (docs/scaling.md)', async () => {

@@ -8,13 +8,21 @@ const execute = promisify(execFile);
 const run = (file: string, args: readonly string[], cwd?: string) =>
   execute(file, args, { timeout: 120_000, ...(cwd !== undefined && { cwd }) });
 
-export type DebianTool = 'promtool' | 'prometheus' | 'redis-server';
+/** Where in its package each tool is, and how it is asked for its version, to see that it starts. */
+const TOOLS = {
+  promtool: { path: 'usr/bin/promtool', version: '--version' },
+  prometheus: { path: 'usr/bin/prometheus', version: '--version' },
+  'redis-server': { path: 'usr/bin/redis-server', version: '--version' },
+  haproxy: { path: 'usr/sbin/haproxy', version: '-v' },
+} as const;
+
+export type DebianTool = keyof typeof TOOLS;
 
 /**
  * The path of a tool: the one on the PATH, else the one of Debian's package, unpacked once into `.cache/debian`.
  *
- * The package is unpacked and never installed, for root as for anybody else: the maintainer scripts of `prometheus` and
- * `redis-server` start a service and enable it for every boot, and a test run must leave the machine as it was. What the
+ * The package is unpacked and never installed, for root as for anybody else: the maintainer scripts of `prometheus`,
+ * `redis-server` and `haproxy` start a service and enable it for every boot, and a test run must leave the machine as it was. What the
  * package depends on and the machine lacks is unpacked beside it.
  *
  * Test files that run at once may ask for the same package: each unpacks into a folder of its own, and the first to move
@@ -36,7 +44,7 @@ export async function ensureDebianTool(
   try {
     await unpack(packageName, cache, home);
     await writeLauncher(tool, home);
-    await run(launcher, ['--version']);
+    await run(launcher, [TOOLS[tool].version]);
     return launcher;
   } catch (cause) {
     throw new Error(
@@ -99,7 +107,7 @@ async function writeLauncher(tool: DebianTool, home: string): Promise<void> {
   const launcher = join(home, tool);
   await writeFile(
     `${launcher}.${process.pid}`,
-    `#!/bin/sh\nLD_LIBRARY_PATH='${folders.join(':')}' exec '${join(home, 'usr/bin', tool)}' "$@"\n`,
+    `#!/bin/sh\nLD_LIBRARY_PATH='${folders.join(':')}' exec '${join(home, TOOLS[tool].path)}' "$@"\n`,
   );
   await chmod(`${launcher}.${process.pid}`, 0o755);
   await rename(`${launcher}.${process.pid}`, launcher);

@@ -1,16 +1,11 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join, resolve } from 'node:path';
-import { promisify } from 'node:util';
+import { join } from 'node:path';
+import { ensureDebianTool } from './debian.js';
 import { freePort } from './free-port.js';
 import { until } from './waiting.js';
-
-const execute = promisify(execFile);
-/** A mirror that does not answer must not hang the test run. */
-const run = async (file: string, args: readonly string[], cwd?: string): Promise<string> =>
-  (await execute(file, args, { timeout: 120_000, ...(cwd !== undefined && { cwd }) })).stdout;
 
 export interface HaProxyInit {
   /** Each session's requests go to the node that opened it. Default: plain round-robin, which knows nothing of sessions. */
@@ -30,7 +25,7 @@ export class HaProxy {
 
   /** @param ports - Of the backends. They need not listen yet, nor always; each is asked for `/ready` all the time. */
   static async start(ports: readonly number[], init: HaProxyInit = {}): Promise<HaProxy> {
-    const path = await ensureHaProxy();
+    const path = await ensureDebianTool('haproxy', 'haproxy');
     const folder = await mkdtemp(join(tmpdir(), 'haproxy-'));
     for (let tries = 5; ; tries -= 1) {
       const proxy = new HaProxy(folder, init, await freePort(), await freePort());
@@ -153,65 +148,4 @@ export function killWithThisProcess(pid: number, folder = ''): () => void {
   });
   watchdog.unref();
   return () => void watchdog.kill('SIGKILL');
-}
-
-/**
- * The path of HAProxy: the one on the PATH, else that of Debian's package, unpacked once into `.cache/debian`; never installed,
- * as that would start a service (see `debian.ts`).
- *
- * @throws Error that says what is missing and how to get it, where there is no apt or no mirror.
- */
-async function ensureHaProxy(cache = resolve('.cache/debian')): Promise<string> {
-  const launcher = join(cache, 'haproxy', 'haproxy');
-  const onPath = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'haproxy'));
-  for (const path of [...onPath, launcher]) if (await exists(path)) return path;
-  try {
-    await mkdir(cache, { recursive: true });
-    const work = await mkdtemp(join(cache, 'haproxy-'));
-    try {
-      await unpack(work);
-      // A folder that is not empty cannot be replaced, so this fails only where another process came first.
-      await rename(join(work, 'root'), join(cache, 'haproxy')).catch(async (error: unknown) => {
-        if (!(await exists(launcher))) throw error;
-      });
-    } finally {
-      await rm(work, { recursive: true, force: true });
-    }
-    await run(launcher, ['-v']);
-    return launcher;
-  } catch (cause) {
-    throw new Error("haproxy is not on the PATH, and Debian's package could not be unpacked; install it", { cause });
-  }
-}
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
-/** The package, and what it needs that is not installed, with a script that starts it from wherever they are moved to. */
-async function unpack(work: string): Promise<void> {
-  // Lists of packages of our own, as only root may refresh the system's; what is installed, the system knows.
-  await mkdir(join(work, 'lists', 'partial'), { recursive: true });
-  const settings = [
-    `Dir::State::lists=${join(work, 'lists')}`,
-    'Dir::State::status=/var/lib/dpkg/status',
-    `Dir::Cache=${work}`,
-    'APT::Sandbox::User=',
-  ].flatMap((setting) => ['-o', setting]);
-  const apt = (...command: string[]): Promise<string> => run('apt-get', [...settings, ...command], work);
-  await apt('update');
-  const plan = await apt('install', '--simulate', '--no-install-recommends', 'haproxy');
-  await apt('download', ...[...plan.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name!));
-  const root = join(work, 'root');
-  for (const archive of (await readdir(work)).filter((name) => name.endsWith('.deb'))) {
-    await run('dpkg-deb', ['-x', join(work, archive), root]);
-  }
-  const script = `#!/bin/sh
-home=$(dirname "$0")
-LD_LIBRARY_PATH=$(echo "$home"/usr/lib/*-linux-gnu | tr ' ' ':') exec "$home/usr/sbin/haproxy" "$@"
-`;
-  await writeFile(join(root, 'haproxy'), script);
-  await chmod(join(root, 'haproxy'), 0o755);
 }

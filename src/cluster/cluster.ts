@@ -205,16 +205,17 @@ export class Cluster {
 
   async #forward(owner: Lease, request: HandedRequest, res: ServerResponse, left: number): Promise<Tried> {
     const { forwarder, events } = this.#init;
-    const { body, requestIds, method, path, headers, principal, auth, sessionId } = request;
+    const { body, method, path, headers, principal, auth, sessionId } = request;
     const order = { kind: 'request', method, path, headers, principal, auth, sessionId } as const;
-    const sent = await this.#send(owner, order, left, body, res);
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const sent = await this.#send(owner, order, left, text, res);
     // Its client has hung up, and nobody is to be told.
     if (res.destroyed) return 'done';
     if (sent.outcome === 'untaken' || (sent.outcome === 'lost' && method !== 'POST')) {
       return this.#untaken(owner, sessionId, sent);
     }
     events.emit('forwarded', sent.outcome);
-    if (sent.outcome === 'lost') replyLost(res, requestIds, body);
+    if (sent.outcome === 'lost') replyLost(res, request);
     else {
       const relayed = forwarder.relay(sent.response, res, method === 'GET');
       if (method !== 'GET') await relayed;

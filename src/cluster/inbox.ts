@@ -11,10 +11,10 @@ const MOST = '100';
 export interface Letter {
   readonly sessionId: string;
   /**
-   * Answers and notifications, as JSON text, and whose they are. A call may be waiting for them, so that its session cannot
+   * Answers and notifications, one or a batch, and whose they are. A call may be waiting for them, so that its session cannot
    * leave; and nobody waits for an answer to them.
    */
-  readonly said?: { readonly principal: string | undefined; readonly body: string };
+  readonly said?: { readonly principal: string | undefined; readonly body: unknown };
   /** Whether a node has passed it on that did not own the session any more. */
   readonly passedOn?: boolean;
 }

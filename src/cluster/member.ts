@@ -237,8 +237,8 @@ export class Member implements Elsewhere {
     if (session === undefined) return this.#migration?.passOn(letter);
     if (said === undefined) return registry.letGo(session);
     if (session.principal !== said.principal || session.silenced) return;
-    const body = JSON.parse(said.body) as JSONRPCMessage | JSONRPCMessage[];
-    await session.transport?.post(NOBODY, Array.isArray(body) ? body : [body], { batch: false, extra: {} });
+    const messages = [said.body].flat() as JSONRPCMessage[];
+    await session.transport?.post(NOBODY, messages, { batch: false, extra: {} });
   }
 
   #loseAll(): void {

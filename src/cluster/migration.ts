@@ -58,7 +58,7 @@ export class Migration {
     await inbox.put(owner.id, { ...letter, passedOn: true }, claimTimeout);
   }
 
-  async #tell(owner: Lease, { sessionId, principal, body = '' }: HandedRequest, res: ServerResponse): Promise<Tried> {
+  async #tell(owner: Lease, { sessionId, principal, body }: HandedRequest, res: ServerResponse): Promise<Tried> {
     const { inbox, claimTimeout } = this.#init;
     if (sessionId === undefined) throw new Refusal('draining');
     await orUnavailable(inbox.put(owner.id, { sessionId, said: { principal, body } }, claimTimeout));

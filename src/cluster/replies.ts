@@ -3,16 +3,12 @@ import { errorResponse } from '../errors.js';
 import type { HandedRequest } from '../sessions/elsewhere.js';
 
 /** What a client is told whose request was taken by a node that has died: it may have been carried out, or not. */
-export function replyLost(
-  res: ServerResponse,
-  requestIds: HandedRequest['requestIds'],
-  body: string | undefined,
-): void {
+export function replyLost(res: ServerResponse, { requestIds, body }: HandedRequest): void {
   if (res.destroyed || res.headersSent) return;
   const answers = requestIds.map((id) => errorResponse('outcomeUnknown', id));
   if (answers.length === 0) return accept(res);
   res.writeHead(200, { 'Content-Type': 'application/json' });
-  res.end(JSON.stringify(body?.startsWith('[') === true ? answers : answers[0]));
+  res.end(JSON.stringify(Array.isArray(body) ? answers : answers[0]));
 }
 
 /** What was said was given to the node that it is for. */

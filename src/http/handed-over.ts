@@ -40,7 +40,7 @@ export function handingOver(
     principal,
     auth: req.auth,
     sessionId,
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body,
     requestIds: messages.flatMap((message) => ('method' in message && 'id' in message ? message.id : [])),
     forwarded,
   };

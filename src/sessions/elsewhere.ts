@@ -25,8 +25,8 @@ export interface HandedRequest {
   readonly auth: AuthInfo | undefined;
   /** Undefined for an `initialize`. */
   readonly sessionId: string | undefined;
-  /** JSON text. */
-  readonly body: string | undefined;
+  /** As it was parsed; undefined where there is none. */
+  readonly body: unknown;
   /** The requests in it, each of which is owed an answer. */
   readonly requestIds: readonly RequestId[];
   /** Whether a node has handed it over already: it goes no further. */
