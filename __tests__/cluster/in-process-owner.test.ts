@@ -8,7 +8,7 @@ import { post, initializeBody } from '../support/harness.js';
 import { expectRow } from '../support/rows.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
-import { InProcessCluster, type InProcessNode, type Tool } from './in-process.js';
+import { InProcessCluster, isDestroy, type InProcessNode, type InProcessNodeInit, type Tool } from './in-process.js';
 
 let cluster: InProcessCluster;
 beforeAll(async () => {
@@ -68,8 +68,8 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
   });
 
   /** Nodes `a`, and `b`, which reaches `a` through a proxy. */
-  async function proxied(tools?: Readonly<Record<string, Tool>>) {
-    const a = await cluster.node({ name: 'a', ...(tools && { tools }) });
+  async function proxied(init: InProcessNodeInit = {}) {
+    const a = await cluster.node({ ...init, name: 'a' });
     const [key] = (await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))) as string[];
     const proxy = await FaultProxy.start(decodeLease((await cluster.ask('GET', key!)) as string).port);
     const tap =
@@ -107,16 +107,29 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
   });
 
   test('is not asked twice for what it may have done: the connection broke, and each request gets an error', async () => {
-    const { b, proxy, session } = await proxied({
-      async cut({ context }) {
-        await context.state.set('count', Number(context.state.get('count')) + 1);
-        proxy.cut();
-      },
-    });
+    const cut: Tool = async ({ context }) => {
+      await context.state.set('count', Number(context.state.get('count')) + 1);
+      proxy.cut();
+    };
+    const { b, proxy, session } = await proxied({ tools: { cut } });
     const { status, body } = await answered(session.request(b.url, 'cut'));
     expectRow({ status, body }, 'outcomeUnknown');
     expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', count: 3 });
     expect(valueOf(await b.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'lost' })).toBe(1);
+    await proxy.close();
+  });
+
+  test('is believed to have ended a session that is gone, where the connection broke before it could say so', async () => {
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        const reply = await send(...command);
+        if (isDestroy(command)) proxy.cut();
+        return reply;
+      };
+    const { b, proxy, session } = await proxied({ tap });
+    expect((await session.delete(b.url)).status).toBe(200);
+    expect(await session.statuses(b.url)).toEqual([404, 404, 404]);
     await proxy.close();
   });
 

@@ -36,6 +36,11 @@ const TOOLS: Readonly<Record<string, Tool>> = {
   echo: ({ args }) => args,
 };
 
+/** Whether a command removes a record: of all scripts on one, only that takes nothing but the epoch. */
+export function isDestroy(command: readonly string[]): boolean {
+  return command.length === 5 && command[3]?.endsWith(':session') === true;
+}
+
 export interface InProcessNodeInit extends Partial<McpRouterOptions> {
   readonly name?: string;
   readonly tools?: Readonly<Record<string, Tool>>;

@@ -3,7 +3,7 @@ import { EventStream } from '../support/event-stream.js';
 import { answerOf } from '../support/raw-session.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
-import { InProcessCluster, type InProcessNode, type Tool } from './in-process.js';
+import { InProcessCluster, isDestroy, type InProcessNode, type Tool } from './in-process.js';
 
 let cluster: InProcessCluster;
 let gate: Deferred;
@@ -143,9 +143,7 @@ test('sessions.close(id) looks anew for a session that somebody claims just then
       tap:
         (send) =>
         async (...command) => {
-          // Of all scripts on a record, only the one that removes it takes nothing but the epoch.
-          const destroys = command.length === 5 && command[3]?.endsWith(':session') === true;
-          if (destroys && claims-- > 0) await send('HINCRBY', (await cluster.record()).key, 'e', '1');
+          if (isDestroy(command) && claims-- > 0) await send('HINCRBY', (await cluster.record()).key, 'e', '1');
           return send(...command);
         },
     }),

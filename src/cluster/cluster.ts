@@ -6,6 +6,7 @@ import type { CoreEvents, Events, SessionInfo } from '../events.js';
 import type { Records } from '../sessions/records.js';
 import { NotHere, type HandedRequest, type Unowned } from '../sessions/elsewhere.js';
 import type { Principals } from '../sessions/principals.js';
+import { replyEmpty } from '../transport/reply-empty.js';
 import type { Order } from './envelope.js';
 import type { Forwarder, Sent } from './forwarder.js';
 import type { Lease } from './lease.js';
@@ -44,6 +45,15 @@ export interface ClusterInit {
   readonly migration: Migration | undefined;
 }
 
+/** No other node owns the session; `lost`: one that did took what was asked, and was not heard of again. */
+interface NoOwner {
+  readonly unowned: Unowned;
+  readonly lost: boolean;
+}
+
+/** Whether what its owner was not heard of again for was its end. */
+const isEnded = ({ unowned, lost }: NoOwner): boolean => lost && unowned.record === undefined;
+
 /** `leaving`: this node has not let go of it yet. */
 type Owner = Lease | Unowned | 'leaving';
 
@@ -77,11 +87,15 @@ export class Cluster {
     const { sessionId, forwarded } = request;
     const { migration } = this.#init;
     const asked = new Set<string>();
-    return this.#withOwner(sessionId, async (owner, left) => {
+    const end = await this.#withOwner(sessionId, async (owner, left) => {
       if (forwarded) throw new NotHere();
       const tried = await (migration?.move(owner, request, res, asked) ?? this.#forward(owner, request, res, left));
       return res.destroyed ? 'done' : tried;
     });
+    if (end === 'done') return undefined;
+    if (request.method !== 'DELETE' || !isEnded(end)) return end.unowned;
+    await replyEmpty(res, 200);
+    return undefined;
   }
 
   async list(): Promise<SessionInfo[]> {
@@ -115,35 +129,38 @@ export class Cluster {
     const { migration } = this.#init;
     let closed = false;
     const asked = new Set<string>();
-    const unowned = await this.#withOwner(sessionId, async (owner, left) => {
+    const end = await this.#withOwner(sessionId, async (owner, left) => {
       if (migration !== undefined) return migration.askFor(owner, sessionId, asked);
       const sent = await this.#send(owner, { kind: 'close', sessionId }, left);
-      if (sent.outcome !== 'answered') return this.#untaken(owner, sessionId, sent);
+      if (sent.outcome !== 'answered') return this.#unanswered(owner, sessionId, sent);
       closed = (await json(sent.response)) as boolean;
       return 'done';
     });
-    return unowned ?? closed;
+    if (end === 'done') return closed;
+    return isEnded(end) || end.unowned;
   }
 
   /** @throws NotHere when another node owns the session. */
   async unowned(sessionId: string): Promise<Unowned> {
-    const unowned = await this.#withOwner(sessionId, () => Promise.reject(new NotHere()));
-    return unowned ?? { record: undefined };
+    const end = await this.#withOwner(sessionId, () => Promise.reject(new NotHere()));
+    return end === 'done' ? { record: undefined } : end.unowned;
   }
 
-  /** Tries with the node that owns the session until that is done; resolves to what else there is when no other node owns it. */
+  /** Tries with the node that owns the session until that is done, or no other node owns it. */
   async #withOwner(
     sessionId: string | undefined,
     act: (owner: Lease, left: number) => Promise<Tried>,
-  ): Promise<Unowned | undefined> {
+  ): Promise<'done' | NoOwner> {
     const { clock, claimTimeout, events } = this.#init;
     const deadline = clock.now() + claimTimeout;
+    let lost = false;
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
       const owner = await this.#ownerOf(sessionId);
       if (this.#closed) throw new Refusal('draining');
-      if (owner !== 'leaving' && 'record' in owner) return owner;
+      if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, lost };
       const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(1, deadline - clock.now()));
-      if (tried === 'done') return undefined;
+      if (tried === 'done') return tried;
+      if (tried === 'lost') lost = true;
       const left = deadline - clock.now();
       if (left <= 0) {
         events.emit('forwarded', 'unreachable');
@@ -212,7 +229,7 @@ export class Cluster {
     // Its client has hung up, and nobody is to be told.
     if (res.destroyed) return 'done';
     if (sent.outcome === 'untaken' || (sent.outcome === 'lost' && method !== 'POST')) {
-      return this.#untaken(owner, sessionId, sent);
+      return this.#unanswered(owner, sessionId, sent);
     }
     events.emit('forwarded', sent.outcome);
     if (sent.outcome === 'lost') replyLost(res, request);
@@ -236,12 +253,13 @@ export class Cluster {
     return exchange.sent;
   }
 
-  /** Nothing was done: what was believed of the owner is forgotten. */
-  #untaken(owner: Lease, sessionId: string | undefined, sent: Sent): Tried {
+  /** What was believed of the owner is forgotten. */
+  #unanswered(owner: Lease, sessionId: string | undefined, sent: Exclude<Sent, { outcome: 'answered' }>): Tried {
     const { peers, owners, events } = this.#init;
     if (sessionId !== undefined) owners.delete(sessionId);
     peers.forget(owner.id);
-    const why = sent.outcome === 'untaken' ? sent.why : undefined;
+    if (sent.outcome === 'lost') return 'lost';
+    const { why } = sent;
     if (why === 'tooLarge') throw new Refusal('bodyTooLarge');
     if (why === 'unsigned') {
       events.emit('forwarded', 'unreachable');

@@ -9,8 +9,8 @@ import { orUnavailable } from './or-unavailable.js';
 import type { Peers } from './peers.js';
 import { accept } from './replies.js';
 
-/** What became of a try; any but `done` is followed by another. */
-export type Tried = 'done' | 'again' | 'unreachable';
+/** What became of a try; any but `done` is followed by another. `lost`: it may have been carried out all the same. */
+export type Tried = 'done' | 'again' | 'unreachable' | 'lost';
 
 export interface MigrationInit {
   readonly inbox: Inbox;
