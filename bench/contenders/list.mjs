@@ -14,17 +14,20 @@
  * @property {number} [starting] How long it may take to start, in ms, for one that downloads what it needs the first time.
  * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
  *
- * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'memory' | 'hibernation' | 'reaper' | 'stateless' | 'stateless-modern' | 'cluster' | 'cluster-hop'} Field
+ * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'open-servers' | 'memory' | 'hibernation' | 'reaper' | 'stateless' | 'stateless-modern' | 'cluster' | 'cluster-hop' | 'layers'} Field
  * `call`: tools/call in many sessions, `call-1`: in one. `sessions`: what else a server with sessions does, `many`: with
- * many of them open, `hibernation`: with most of them asleep. `stateless`: without any, `stateless-modern`: the same in the
+ * many of them open, `open-servers`: the SDK's servers by themselves, `hibernation`: with most of them asleep. `stateless`: without any, `stateless-modern`: the same in the
  * protocol's next version (2026-07-28). `cluster`: many nodes behind a balancer, `cluster-hop`: without one.
+ * `layers`: whose time is told apart.
  *
  * @typedef {object} Settings
  * @property {number} tools
  * @property {import('../tools/factories.mjs').FactoryStyle} factory
  *
  * @typedef {object} Running
- * @property {string} url Of the MCP endpoint.
+ * @property {string} [url] Of the MCP endpoint; none where there is no HTTP.
+ * @property {(count: number) => Promise<void>} [hold] Builds and initializes servers until there are so many.
+ * @property {(order: { concurrency: number, ms: number }) => Promise<number>} [call] Calls them all in turn; how often.
  * @property {(data: unknown) => Promise<unknown>} [notify] Sends every open session one log notification.
  * @property {() => Promise<void>} [hibernate] Puts every session to sleep.
  * @property {(count: number) => number} [build] Makes so many servers, one after the other; the median in ms.
@@ -40,9 +43,9 @@ const ON_NODES = { module: 'cluster', starting: 300_000 };
 
 /** @type {readonly Contender[]} */
 const OURS = [
-  { name: 'router', title: 'ours, SSE', options: {}, fields: [...FULL, 'reaper'] },
+  { name: 'router', title: 'ours, SSE', options: {}, fields: [...FULL, 'reaper', 'layers'] },
   { name: 'router-json', title: 'ours, JSON', options: { json: true }, fields: SESSIONS },
-  { name: 'router-fast', title: 'ours, SSE, createHttpServer', options: { fast: true }, fields: FULL },
+  { name: 'router-fast', title: 'ours, SSE, createHttpServer', options: { fast: true }, fields: [...FULL, 'layers'] },
   {
     name: 'router-fast-json',
     title: 'ours, JSON, createHttpServer',
@@ -104,13 +107,13 @@ const DROPS_PROGRESS = { progress: 'drops what a call reports in JSON mode' };
 
 /** @type {readonly Contender[]} */
 const SDK = [
-  { name: 'sdk', title: 'SDK v1 wiring, SSE', options: {}, fields: FULL },
+  { name: 'sdk', title: 'SDK v1 wiring, SSE', options: {}, fields: [...FULL, 'layers'] },
   { name: 'sdk-json', title: 'SDK v1 wiring, JSON', options: { json: true }, fields: SESSIONS, fails: DROPS_PROGRESS },
   {
     name: 'sdk-fast',
     title: 'SDK v1 wiring, SSE, createHttpServer',
     options: { fast: true },
-    fields: [...SESSIONS, 'many'],
+    fields: [...SESSIONS, 'many', 'layers'],
   },
   {
     name: 'sdk-fast-json',
@@ -207,7 +210,7 @@ const ALONE = {
   title: 'SDK v1 server alone, on a transport that does nothing',
   group: 'alone',
   module: 'server-alone',
-  fields: ['memory'],
+  fields: ['memory', 'open-servers'],
   cheap: true,
 };
 

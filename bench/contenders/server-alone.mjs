@@ -1,3 +1,6 @@
+import { setImmediate as endOfTurn } from 'node:timers/promises';
+import { expect } from '../load/answers.mjs';
+import { CALLS } from '../load/calls.mjs';
 import { INITIALIZE, INITIALIZED } from '../load/messages.mjs';
 import { sdkFactory } from '../tools/sdk-v1.mjs';
 import { openServers } from './open-servers.mjs';
@@ -11,35 +14,63 @@ class NoTransport {
 
   async start() {}
 
-  async send() {
-    this.#answered?.();
+  async send(message) {
+    this.#answered?.(message);
   }
 
   async close() {
     this.onclose?.();
   }
 
-  async initialize() {
+  async ask(message) {
     const answered = new Promise((resolve) => (this.#answered = resolve));
-    this.onmessage({ ...INITIALIZE, id: 0 });
-    await answered;
+    this.onmessage(message);
+    const answer = await answered;
     this.#answered = undefined;
-    this.onmessage(INITIALIZED);
+    return answer;
   }
 }
 
-/** What the SDK's server takes for itself in each session, whoever holds it. */
+/** Calls `echo` by a transport, and checks the answer. */
+async function callEcho(transport, id) {
+  const { tool, input, text } = CALLS.echo;
+  const label = `call ${id}`;
+  const params = { name: tool, arguments: input(label) };
+  const answer = await transport.ask({ jsonrpc: '2.0', id, method: 'tools/call', params });
+  expect('the text', answer.result?.content[0].text, text(label));
+}
+
+/** The SDK's server by itself: what it takes in each session, whoever holds it. */
 export async function start(settings) {
   const servers = openServers(sdkFactory(settings));
-  let held = 0;
+  const transports = [];
+  let turn = 0;
 
   /** Builds and initializes servers until there are so many. */
   const hold = async (count) => {
-    for (; held < count; held++) {
+    while (transports.length < count) {
       const transport = new NoTransport();
       await servers.create().connect(transport);
-      await transport.initialize();
+      await transport.ask({ ...INITIALIZE, id: 0 });
+      transport.onmessage(INITIALIZED);
+      transports.push(transport);
     }
   };
-  return { hold };
+
+  /** Calls all servers in turn, so many at once (not more than there are), for so long; resolves to how many calls that were. */
+  const call = async ({ concurrency, ms }) => {
+    const end = performance.now() + ms;
+    let count = 0;
+    do {
+      const calls = Array.from({ length: concurrency }, () => {
+        const id = (turn += 1);
+        return callEcho(transports[id % transports.length], id);
+      });
+      await Promise.all(calls);
+      await endOfTurn();
+      count += calls.length;
+    } while (performance.now() < end);
+    return count;
+  };
+  return { hold, call };
 }

@@ -2,12 +2,14 @@
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { answerParent, endWithParent } from '../run/answering.mjs';
 import { cpuMs } from '../run/cpu.mjs';
+import { Profiler } from './profiler.mjs';
 
 endWithParent();
 const { module, options } = JSON.parse(process.argv[2]);
 const { start } = await import(`../contenders/${module}.mjs`);
-/** @type {import('../contenders/list.mjs').Running & { hold?: (count: number) => Promise<void> }} */
+/** @type {import('../contenders/list.mjs').Running} */
 const running = await start(options);
+const profiler = new Profiler();
 
 answerParent({
   url: () => running.url,
@@ -28,8 +30,11 @@ answerParent({
     }
   },
   hold: (count) => running.hold(count),
+  call: (order) => running.call(order),
   hibernate: () => running.hibernate(),
   build: (count) => running.build(count),
   nodes: () => running.nodes,
+  startProfile: () => profiler.start(),
+  stopProfile: () => profiler.stop(),
   redisCommands: () => running.redisCommands(),
 });

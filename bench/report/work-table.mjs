@@ -14,7 +14,7 @@ const KNOWN = 'fails';
  * @param {import('./figures.mjs').Figures} figures
  */
 export function workTable(work, entries, figures) {
-  const isMemory = entries.some(({ contender }) => contender.name === ALONE);
+  const isMemory = work.columns.some(({ metric }) => metric === 'heap');
   const head = ['', ...work.columns.flatMap(titles), ...(isMemory ? ['beyond the server alone, KiB'] : [])];
   const measured = entries.filter(({ name }) => figures.has(work.name, name));
   const rows = measured.map((entry) => {

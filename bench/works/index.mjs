@@ -2,7 +2,9 @@ import { CALL_WORKS } from './calls.mjs';
 import { CLUSTER, CLUSTER_HOP } from './cluster.mjs';
 import { FANOUT } from './fanout.mjs';
 import { HIBERNATION } from './hibernation.mjs';
+import { LAYER_WORKS } from './layers.mjs';
 import { MEMORY_WORKS } from './memory.mjs';
+import { OPEN_SERVERS } from './open-servers.mjs';
 import { OPEN_SESSIONS } from './open-sessions.mjs';
 import { OPEN } from './open.mjs';
 import { REAPER } from './reaper.mjs';
@@ -14,10 +16,12 @@ export const WORKS = [
   OPEN,
   FANOUT,
   OPEN_SESSIONS,
+  OPEN_SERVERS,
   ...MEMORY_WORKS,
   HIBERNATION,
   REAPER,
   STATELESS,
   CLUSTER,
   CLUSTER_HOP,
+  ...LAYER_WORKS,
 ];

@@ -1,7 +1,7 @@
 import { FULL } from '../sizes.mjs';
 import { BASE, CHEAP, competesIn, openSessions, sample } from './work.mjs';
 
-const LEVELS = ['few', 'some', 'many'];
+export const LEVELS = ['few', 'some', 'many'];
 
 /** @type {import('./work.mjs').Work} */
 export const OPEN_SESSIONS = {
@@ -24,6 +24,12 @@ export const OPEN_SESSIONS = {
     })),
     { metric: 'flatness', title: '10,000 / 10', better: 'higher', digits: 2 },
     ...LEVELS.map((level, index) => ({
+      metric: `cpu-${level}`,
+      title: `CPU µs/call, ${FULL.openSessions[index].toLocaleString('en')} open`,
+      better: 'lower',
+      digits: 0,
+    })),
+    ...LEVELS.map((level, index) => ({
       metric: `p99-${level}`,
       title: `p99 ms, ${FULL.openSessions[index].toLocaleString('en')} open`,
       better: 'lower',
@@ -38,8 +44,9 @@ export const OPEN_SESSIONS = {
       await openSessions(scene, count);
       const call = (ms) => load.ask('call', { call: 'echo', concurrency, ms }, timeoutMs + ms);
       await call(sizes.warmMs);
-      const { throughput, p99 } = await sample(scene, () => call(sizes.measureMs));
+      const { throughput, cpu, p99 } = await sample(scene, () => call(sizes.measureMs));
       all[`throughput-${LEVELS[index]}`] = throughput;
+      all[`cpu-${LEVELS[index]}`] = cpu;
       all[`p99-${LEVELS[index]}`] = p99;
     }
     return { ...all, flatness: all['throughput-many'] / all['throughput-few'] };

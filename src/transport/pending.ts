@@ -64,7 +64,9 @@ export function keyOf(id: RequestId): RequestId {
 export class PendingRequests {
   readonly #side: TransportSide;
   readonly #context: TransportContext;
-  readonly #requests = new Map<RequestId, PendingRequest>();
+  /** Most sessions have one at most, and a `Map` is rebuilt every few times that something is put into it and taken out. */
+  #first: PendingRequest | undefined;
+  #others: Map<RequestId, PendingRequest> | undefined;
   /** Their streams that can be resumed, by stream ID. */
   #streams: Map<string, RequestStream> | undefined;
 
@@ -74,15 +76,16 @@ export class PendingRequests {
   }
 
   get size(): number {
-    return this.#requests.size;
+    return (this.#first === undefined ? 0 : 1) + (this.#others?.size ?? 0);
   }
 
   get(key: RequestId): PendingRequest | undefined {
-    return this.#requests.get(key);
+    return this.#first?.key === key ? this.#first : this.#others?.get(key);
   }
 
   all(): PendingRequest[] {
-    return [...this.#requests.values()];
+    const others = this.#others?.values() ?? [];
+    return this.#first === undefined ? [...others] : [this.#first, ...others];
   }
 
   /** The unsettled stream with that ID; undefined when it is finished. */
@@ -101,13 +104,14 @@ export class PendingRequests {
     const keys = new Set<RequestId>();
     for (const { id } of requests) {
       const key = keyOf(id);
-      if (this.#requests.has(key) || keys.has(key)) throw new Refusal('requestIdInFlight', { id });
+      if (this.get(key) !== undefined || keys.has(key)) throw new Refusal('requestIdInFlight', { id });
       keys.add(key);
     }
   }
 
   add(request: PendingRequest, resumable: boolean): void {
-    this.#requests.set(request.key, request);
+    if (this.#first === undefined) this.#first = request;
+    else (this.#others ??= new Map<RequestId, PendingRequest>()).set(request.key, request);
     this.#context.unanswered.add(request.due, request.since);
     if (!resumable) return;
     this.#streams ??= new Map();
@@ -121,7 +125,7 @@ export class PendingRequests {
 
   /** Settles a request with an answer, which is stored first where it could be asked for again. */
   answer(request: PendingRequest, outcome: Outcome, answer: Answer): void {
-    if (this.#requests.get(request.key) !== request) return;
+    if (this.get(request.key) !== request) return;
     let json: string;
     try {
       json = JSON.stringify(answer);
@@ -142,8 +146,9 @@ export class PendingRequests {
 
   /** Frees the ID and the reply, with an answer or (a cancelled request gets none) without. */
   settle(request: PendingRequest, outcome: Outcome, answer?: string, eventId?: string): void {
-    if (this.#requests.get(request.key) !== request) return;
-    this.#requests.delete(request.key);
+    if (this.get(request.key) !== request) return;
+    if (this.#first === request) this.#first = undefined;
+    else if (this.#others?.delete(request.key) === true && this.#others.size === 0) this.#others = undefined;
     request.due.cancel();
     this.#context.events.emit('settled', request.method, outcome, this.#context.clock.now() - request.since);
     const { stream } = request;

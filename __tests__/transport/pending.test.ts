@@ -1,0 +1,85 @@
+import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import fc from 'fast-check';
+import { DueQueue } from '../../src/due-queue.js';
+import { Refusal } from '../../src/errors.js';
+import { Events, type CoreEvents } from '../../src/events.js';
+import type { TransportSide } from '../../src/transport/context.js';
+import { PendingRequest, PendingRequests } from '../../src/transport/pending.js';
+import type { RequestStream } from '../../src/transport/request-stream.js';
+import { FakeClock } from '../support/fake-clock.js';
+
+const REQUEST_TIMEOUT = 1_000;
+
+/** Few enough that they meet, and each pair of them that JavaScript could take for one another. */
+const id = fc.constantFrom<RequestId>(0, '0', '', 1, '1', 2);
+const deed = fc.oneof(
+  fc.record({ kind: fc.constant('come' as const), ids: fc.array(id, { minLength: 1, maxLength: 3 }) }),
+  fc.record({ kind: fc.constant('settle' as const), id }),
+  fc.record({ kind: fc.constant('touch' as const), id }),
+  fc.record({ kind: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: REQUEST_TIMEOUT }) }),
+);
+
+test('requests in flight are known by their IDs, 1 and "1" apart, until each is settled, and time out each in its own time (spec 2025-11-25, basic: "MUST NOT have been previously used")', () => {
+  fc.assert(
+    fc.property(fc.array(deed, { maxLength: 40 }), (deeds) => {
+      const clock = new FakeClock();
+      const events = new Events<CoreEvents>(() => undefined);
+      const late: PendingRequest[] = [];
+      const unanswered = new DueQueue<{ timeOut(): void }>(clock, REQUEST_TIMEOUT, (request) => request.timeOut());
+      const side = { context: { clock, events, unanswered } } as unknown as TransportSide;
+      const stream = { settle: () => undefined, settled: true, channel: { streamId: '' } } as unknown as RequestStream;
+      const pending = new PendingRequests(side);
+      const settled: PendingRequest[] = [];
+      /** What is in flight, by what a client would call it; when it is due. */
+      const model = new Map<RequestId, { request: PendingRequest; due: number }>();
+
+      const come = (ids: readonly RequestId[]): void => {
+        const requests = ids.map((each) => ({ jsonrpc: '2.0', id: each, method: 'ping' })) as JSONRPCRequest[];
+        const isNew = new Set(ids).size === ids.length && !ids.some((each) => model.has(each));
+        if (!isNew) {
+          expect(() => pending.refuseDuplicates(requests)).toThrow(Refusal);
+          return;
+        }
+        pending.refuseDuplicates(requests);
+        for (const each of ids) {
+          const taker = { timeOut: (request: PendingRequest) => void late.push(request) };
+          const request = new PendingRequest(each, 'ping', clock.now(), stream, taker);
+          model.set(each, { request, due: clock.now() + REQUEST_TIMEOUT });
+          pending.add(request, false);
+        }
+      };
+      const settle = (each: RequestId): void => {
+        const held = model.get(each);
+        if (held === undefined) return;
+        pending.settle(held.request, 'ok');
+        model.delete(each);
+        settled.push(held.request);
+      };
+
+      for (const each of deeds) {
+        const held = 'id' in each ? model.get(each.id) : undefined;
+        if (each.kind === 'come') come(each.ids);
+        if (each.kind === 'settle') settle(each.id);
+        if (each.kind === 'touch' && held !== undefined) {
+          pending.touch(held.request);
+          held.due = clock.now() + REQUEST_TIMEOUT;
+        }
+        if (each.kind === 'wait') {
+          clock.advance(each.ms);
+          const due = [...model.values()].filter((one) => one.due <= clock.now()).map(({ request }) => request);
+          expect(new Set(late)).toEqual(new Set(due));
+          for (const request of late.splice(0)) settle(request.id);
+        }
+
+        const inFlight = [...model.values()].map(({ request }) => request);
+        expect(pending.size).toBe(inFlight.length);
+        expect(new Set(pending.all())).toEqual(new Set(inFlight));
+        for (const request of inFlight) expect(pending.get(request.key)).toBe(request);
+        // Settled twice, it would take another of its name with it.
+        for (const request of settled) pending.settle(request, 'ok');
+        expect(pending.size).toBe(inFlight.length);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});

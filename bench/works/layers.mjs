@@ -1,0 +1,65 @@
+import { LAYERS } from '../host/layers.mjs';
+import { BASE, CHEAP, competesIn, openSessions, sample, USUAL } from './work.mjs';
+
+/**
+ * Where the CPU time goes, told by V8's profiler, which itself takes a part of it.
+ *
+ * @param {object} what
+ * @param {string} what.name
+ * @param {string} what.title
+ * @param {string} what.about
+ * @param {string} what.piece
+ * @param {readonly import('./work.mjs').Settings[]} what.settings
+ * @param {(scene: import('./work.mjs').Scene) => Promise<(ms: number) => Promise<import('../load/window.mjs').Window>>} what.prepare
+ * @returns {import('./work.mjs').Work}
+ */
+const layers = ({ name, title, about, piece, settings, prepare }) => ({
+  name,
+  title,
+  about: `${about} CPU time as V8's profiler tells it, which takes some itself: each function's own time, summed up by whose it is.`,
+  takes: competesIn('layers'),
+  settings,
+  base: BASE,
+  columns: [
+    { metric: 'cpu', title: `CPU µs/${piece}`, better: 'lower', digits: 0 },
+    ...LAYERS.map((layer) => ({ metric: layer.name, title: layer.title, better: 'lower', digits: 0 })),
+  ],
+  async run(scene) {
+    const { host, sizes } = scene;
+    const work = await prepare(scene);
+    await work(sizes.warmMs);
+    await host.ask('startProfile');
+    const { cpu } = await sample(scene, () => work(sizes.measureMs));
+    const shares = await host.ask('stopProfile', undefined, sizes.timeoutMs);
+    return { cpu, ...Object.fromEntries(Object.entries(shares).map(([layer, share]) => [layer, share * cpu])) };
+  },
+});
+
+const calls = (index, count) =>
+  layers({
+    name: `layers-call-${count}`,
+    title: `Where the time goes: tools/call, ${count.toLocaleString('en')} open sessions`,
+    about: `\`tools/call\` of \`echo\`, 32 at once, all of ${count.toLocaleString('en')} sessions in turn, with the cheap \`serverFactory\`.`,
+    piece: 'call',
+    settings: [CHEAP],
+    async prepare(scene) {
+      const { load, sizes } = scene;
+      await openSessions(scene, sizes.openSessions[index]);
+      return (ms) => load.ask('call', { call: 'echo', concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
+    },
+  });
+
+export const LAYER_WORKS = [
+  layers({
+    name: 'layers-open',
+    title: 'Where the time goes: open, initialized, DELETE',
+    about: 'Sessions are opened and ended as above.',
+    piece: 'cycle',
+    settings: [USUAL, CHEAP],
+    prepare: async ({ load, sizes }) => {
+      return (ms) => load.ask('cycle', { concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
+    },
+  }),
+  calls(0, 10),
+  calls(2, 10_000),
+];
