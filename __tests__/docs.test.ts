@@ -1,13 +1,18 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Server } from 'node:http';
+import { Server as LowLevelServer } from '@modelcontextprotocol/sdk/server/index.js';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { CallToolRequestSchema, ErrorCode, ListToolsRequestSchema, McpError } from '@modelcontextprotocol/sdk/types.js';
+import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
 import express, { type Express } from 'express';
 import request from 'supertest';
 import ts from 'typescript';
+import { z } from 'zod';
 import { mcpRouter } from '../src/index.js';
 import type { McpRouterOptions } from '../src/index.js';
 import { resolveOptions } from '../src/resolve-options.js';
-import { echoServer } from './support/harness.js';
+import { echoServer, start } from './support/harness.js';
 
 const root = resolve(__dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
@@ -34,7 +39,7 @@ function tableAfter(text: string, marker: string): string[][] {
 /** The fenced block after a marker, as JavaScript, without its imports. */
 function codeAfter(text: string, marker: string): string {
   const [, code = ''] = /```ts\n([\s\S]*?)```/.exec(text.slice(text.indexOf(marker))) ?? [];
-  const { outputText } = ts.transpileModule(code.replace(/^import .*$/gm, ''), {
+  const { outputText } = ts.transpileModule(code.replace(/^import [^;]*;/gm, ''), {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
   });
   return outputText.replace(/^export \{\};$/m, '');
@@ -110,6 +115,36 @@ describe("the README's test of an app with supertest", () => {
   expect(code).toContain('test(');
   // eslint-disable-next-line @typescript-eslint/no-implied-eval
   new Function('request', 'app', 'test', code)(request, app, test);
+});
+
+describe("docs/performance.md's factories", () => {
+  test.each([
+    ['## A cheap `serverFactory`', 'buildServer'],
+    ['### Cheaper still', 'buildLowLevelServer'],
+  ])(
+    '%s: runs as it stands, lists its tool and calls it, and says what is wrong with an input',
+    async (marker, name) => {
+      const code = codeAfter(read('docs/performance.md'), marker).replace(/^export /gm, '');
+      const schemas = { CallToolRequestSchema, ListToolsRequestSchema };
+      const known = { McpServer, Server: LowLevelServer, AjvJsonSchemaValidator, z, ...schemas, McpError, ErrorCode };
+      // eslint-disable-next-line @typescript-eslint/no-implied-eval
+      const build = new Function(...Object.keys(known), `${code}; return ${name};`)(
+        ...Object.values(known),
+      ) as () => McpServer;
+      const harness = await start({ serverFactory: build });
+      const client = await harness.client();
+      expect((await client.listTools()).tools).toMatchObject([
+        { name: 'echo', inputSchema: { properties: { text: { type: 'string' } }, required: ['text'] } },
+      ]);
+      const call = (args: object) => client.callTool({ name: 'echo', arguments: { ...args } });
+      expect(await call({ text: 'as given' })).toMatchObject({ content: [{ type: 'text', text: 'as given' }] });
+      expect(await call({ text: 1 })).toMatchObject({
+        isError: true,
+        content: [{ text: expect.stringMatching(/string/) }],
+      });
+      await harness.close();
+    },
+  );
 });
 
 test('every link between the documents leads to a file that is there', () => {

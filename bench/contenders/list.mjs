@@ -10,6 +10,8 @@
  * @property {object} [options] What else that is given.
  * @property {readonly Field[]} fields
  * @property {boolean} [cheap] Whether its user writes the `serverFactory`, and so can write a cheap one.
+ * @property {boolean} [lowLevel] Whether it is also shown with a factory that makes the SDK's low-level `Server`.
+ * @property {import('../tools/factories.mjs').FactoryStyle} [builds] What one without a factory itself builds for each session.
  * @property {number} [opening] How many sessions are opened at once, for one that makes each wait long.
  * @property {number} [starting] How long it may take to start, in ms, for one that downloads what it needs the first time.
  * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
@@ -43,9 +45,15 @@ const ON_NODES = { module: 'cluster', starting: 300_000 };
 
 /** @type {readonly Contender[]} */
 const OURS = [
-  { name: 'router', title: 'ours, SSE', options: {}, fields: [...FULL, 'reaper', 'layers'] },
+  { name: 'router', title: 'ours, SSE', options: {}, fields: [...FULL, 'reaper', 'layers'], lowLevel: true },
   { name: 'router-json', title: 'ours, JSON', options: { json: true }, fields: SESSIONS },
-  { name: 'router-fast', title: 'ours, SSE, createHttpServer', options: { fast: true }, fields: [...FULL, 'layers'] },
+  {
+    name: 'router-fast',
+    title: 'ours, SSE, createHttpServer',
+    options: { fast: true },
+    fields: [...FULL, 'layers'],
+    lowLevel: true,
+  },
   {
     name: 'router-fast-json',
     title: 'ours, JSON, createHttpServer',
@@ -148,12 +156,13 @@ const SDK = [
 const PEERS = [
   { name: 'mcp-proxy', title: 'mcp-proxy', module: 'mcp-proxy', fields: FULL, cheap: true },
   // Each `initialize` takes a second, in which it asks ten times whether the client has told its capabilities.
-  { name: 'fastmcp', title: 'fastmcp', module: 'fastmcp', fields: FULL, opening: 250 },
+  { name: 'fastmcp', title: 'fastmcp', module: 'fastmcp', fields: FULL, opening: 250, builds: 'low-level' },
   {
     name: 'mcp-framework',
     title: 'mcp-framework',
     module: 'mcp-framework',
     fields: FULL,
+    builds: 'low-level',
     fails: {
       progress: 'what a call reports does not go out on its own reply',
       'open-sessions': 'every answer is offered to every open session, so that to open 10,000 takes too long',
@@ -212,6 +221,7 @@ const ALONE = {
   module: 'server-alone',
   fields: ['memory', 'open-servers'],
   cheap: true,
+  lowLevel: true,
 };
 
 export const CONTENDERS = [...OURS, ...SDK, ...PEERS, ...LIMITS, ALONE];

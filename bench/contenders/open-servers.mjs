@@ -1,7 +1,7 @@
 /**
  * Wraps a factory so that every server which it made and which is still open can be sent something.
  *
- * @param {() => any} factory Makes an `McpServer` of either version of the SDK.
+ * @param {() => any} factory Makes an `McpServer` of either version of the SDK, or a low-level `Server`.
  */
 export function openServers(factory) {
   const open = new Set();
@@ -9,7 +9,7 @@ export function openServers(factory) {
     create() {
       const server = factory();
       open.add(server);
-      server.server.onclose = () => open.delete(server);
+      (server.server ?? server).onclose = () => open.delete(server);
       return server;
     },
     /** @param {unknown} data */

@@ -16,13 +16,14 @@ import { range } from './format.mjs';
 
 /**
  * Of two entries in a work, whether it is fair to compare them: the same reply format is not asked for, but who does not have
- * `createHttpServer` is not held against who has it, nor a usual factory against a cheap one. Who takes no factory has its
- * tools' schemas made once, as the cheap one does.
+ * `createHttpServer` is not held against who has it, nor a usual factory against a cheap one. Who takes no factory is held
+ * against the kind that builds what it does, or else the cheap one: it has its tools' schemas made once.
  */
 function comparable(work, ours, rival) {
   if (rival.contender.options?.fast && !ours.contender.options.fast) return false;
   if (rival.contender.cheap) return rival.settings.factory === ours.settings.factory;
-  return ours.settings.factory === 'cheap' || work.settings.every(({ factory }) => factory === 'usual');
+  const kinds = work.settings.map(({ factory }) => factory);
+  return ours.settings.factory === ([rival.contender.builds, 'cheap'].find((kind) => kinds.includes(kind)) ?? 'usual');
 }
 
 /**

@@ -1,5 +1,5 @@
 import { FULL } from '../sizes.mjs';
-import { entriesOf } from '../works/work.mjs';
+import { entriesOf, entryName } from '../works/work.mjs';
 import { WORKS } from '../works/index.mjs';
 import { bars } from './bars.mjs';
 import { spread } from './figures.mjs';
@@ -98,7 +98,7 @@ function openSessions(figures, contenders) {
 
 /** What stands for the SDK's server in a bar that also shows what is beyond it. */
 function memoryRow(figures, work, { name, title, contender, settings }, heap) {
-  const alone = settings.factory === 'cheap' ? 'server-alone, cheap' : 'server-alone';
+  const alone = settings.factory === 'usual' ? 'server-alone' : entryName('server-alone', settings.factory);
   const server = spread(figures.values(work, alone, 'heap'));
   const tools = `${title.replace('; cheap factory', '')}, ${settings.tools} tools`;
   if (server === undefined || (contender.group !== 'ours' && contender.group !== 'sdk')) {
@@ -119,7 +119,7 @@ const SHOWN_IN_MEMORY = ['router-fast', 'sdk', 'v2', 'mongodb', 'mcp-proxy', 'fa
 
 function memory(figures, contenders) {
   const shown = contenders.filter(({ name }) => SHOWN_IN_MEMORY.includes(name));
-  const cheapest = ({ entry: { contender, settings } }) => settings.factory === 'cheap' || !contender.cheap;
+  const cheapest = ({ entry: { contender, settings } }) => settings.factory !== 'usual' || !contender.cheap;
   const rows = ['memory-10', 'memory-50'].flatMap((work) =>
     measured(work, shown, figures, 'heap')
       .filter(cheapest)
@@ -128,7 +128,7 @@ function memory(figures, contenders) {
   return {
     title: 'Heap for each idle session',
     subtitle:
-      "KiB, with a cheap factory; pale: the SDK's server alone, coloured: what is beyond it (peers: all); less is better",
+      "KiB, with a cheap factory unless another is named; pale: the SDK's server alone, coloured: what is beyond it (peers: all); less is better",
     digits: 1,
     rows,
   };

@@ -93,8 +93,9 @@ function generator(works, figures) {
 }
 
 const RIVALS =
-  'Each is held against ours in SSE with the same kind of `serverFactory`; who takes none, and makes the schemas of its tools ' +
-  'once, against ours with the cheap one where a work has it. Only who listens with `createHttpServer` is left out where ours does not.';
+  'Each is held against ours in SSE with the same kind of `serverFactory`. Who takes none is held against the kind that builds ' +
+  "what it does itself (fastmcp, mcp-framework: the SDK's low-level `Server`, with handlers for all sessions), where a work " +
+  'has that, or else the cheap one. Only who listens with `createHttpServer` is left out where ours does not.';
 
 function whereWeLose(found) {
   if (found.length === 0)

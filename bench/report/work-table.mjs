@@ -1,3 +1,4 @@
+import { entryName } from '../works/work.mjs';
 import { spread } from './figures.mjs';
 import { number, range, table } from './format.mjs';
 
@@ -37,7 +38,7 @@ function valueCells(work, entry, { metric, digits, ratio }, figures) {
 function share(work, { contender, settings }, figures) {
   if (contender.group !== 'ours' && contender.group !== 'sdk') return '';
   const [entry, alone] = [contender.name, ALONE].map((name) =>
-    settings.factory === 'cheap' ? `${name}, cheap` : name,
+    settings === work.settings[0] ? name : entryName(name, settings.factory),
   );
   return range(spread(figures.differences(work.name, entry, alone, 'heap')), 2);
 }

@@ -1,8 +1,37 @@
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
+import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import * as z from 'zod';
 import { createFactory } from './factories.mjs';
 import { INFO } from './info.mjs';
+
+const reporter = (extra) => (progress, total) =>
+  extra.sendNotification({
+    method: 'notifications/progress',
+    params: { progressToken: extra._meta?.progressToken, progress, total },
+  });
+
+/** As our documentation advises where a session is to take as little as it can. */
+function lowLevel(offered) {
+  const jsonSchemaValidator = new AjvJsonSchemaValidator();
+  const tools = new Map(offered.map((tool) => [tool.name, { ...tool, schema: z.object(tool.shape(z)) }]));
+  const listed = [...tools.values()].map(({ name, description, schema }) => {
+    return { name, description, inputSchema: z.toJSONSchema(schema) };
+  });
+  const list = () => ({ tools: listed });
+  const call = async ({ params }, extra) => {
+    const tool = tools.get(params.name);
+    if (tool === undefined) throw new Error(`there is no tool ${params.name}`);
+    return { content: [{ type: 'text', text: await tool.run(tool.schema.parse(params.arguments), reporter(extra)) }] };
+  };
+  return () => {
+    const server = new Server(INFO, { capabilities: { logging: {}, tools: {} }, jsonSchemaValidator });
+    server.setRequestHandler(ListToolsRequestSchema, list);
+    server.setRequestHandler(CallToolRequestSchema, call);
+    return server;
+  };
+}
 
 /** @type {import('./factories.mjs').Sdk} */
 const SDK = {
@@ -10,11 +39,8 @@ const SDK = {
   z,
   validator: () => new AjvJsonSchemaValidator(),
   usualSchema: (fields) => fields,
-  reporter: (extra) => (progress, total) =>
-    extra.sendNotification({
-      method: 'notifications/progress',
-      params: { progressToken: extra._meta?.progressToken, progress, total },
-    }),
+  reporter,
+  lowLevel,
 };
 
 /** The factory of a server on version 1 of the SDK. */

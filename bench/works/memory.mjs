@@ -17,6 +17,7 @@ const memory = (tools) => ({
   settings: [
     { tools, factory: 'usual' },
     { tools, factory: 'cheap' },
+    { tools, factory: 'low-level' },
   ],
   base: BASE,
   columns: [
@@ -26,7 +27,7 @@ const memory = (tools) => ({
   async run(scene) {
     const { host, sizes, entry } = scene;
     // A cheap server is so small that more of them are needed to tell it from noise.
-    const factor = entry.settings.factory === 'cheap' ? 4 : 1;
+    const factor = entry.settings.factory === 'usual' ? 1 : 4;
     const [few, many] = sizes.idleSessions.map((count) => count * factor);
     const hold = (count) =>
       entry.contender.group === 'alone' ? host.ask('hold', count, sizes.timeoutMs) : openSessions(scene, count);

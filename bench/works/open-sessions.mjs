@@ -1,5 +1,5 @@
 import { FULL } from '../sizes.mjs';
-import { BASE, CHEAP, competesIn, openSessions, sample } from './work.mjs';
+import { BASE, CHEAP, competesIn, LOW_LEVEL, openSessions, sample } from './work.mjs';
 
 export const LEVELS = ['few', 'some', 'many'];
 
@@ -9,9 +9,10 @@ export const OPEN_SESSIONS = {
   title: 'Throughput by open sessions',
   about:
     '`tools/call` of `echo`, 32 at once, while 10, then 1,000, then 10,000 sessions are open, all of them called in turn. ' +
-    'With the cheap `serverFactory` where the contender takes one, as 10,000 of the usual servers fill the heap by themselves.',
+    'With the cheap `serverFactory` where the contender takes one, as 10,000 of the usual servers fill the heap by ' +
+    "themselves; ours also with one that makes the SDK's low-level `Server`, whose handlers all sessions share.",
   takes: competesIn('many'),
-  settings: [CHEAP],
+  settings: [CHEAP, LOW_LEVEL],
   base: BASE,
   columns: [
     ...LEVELS.map((level, index) => ({

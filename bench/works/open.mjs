@@ -1,4 +1,4 @@
-import { BASE, CHEAP, columnsPer, competesIn, sample, USUAL } from './work.mjs';
+import { BASE, CHEAP, columnsPer, competesIn, LOW_LEVEL, sample, USUAL } from './work.mjs';
 
 /** @type {import('./work.mjs').Work} */
 export const OPEN = {
@@ -6,10 +6,10 @@ export const OPEN = {
   title: 'open, initialized, DELETE',
   about:
     'A session is opened (`initialize`, `notifications/initialized`) and ended (`DELETE`), 32 at once, with 10 tools: with ' +
-    'the usual `serverFactory`, and with a cheap one (shared JSON schema validator, schemas made once). At the end the ' +
-    'last sessions must answer 404.',
+    'the usual `serverFactory`, with a cheap one (shared JSON schema validator, schemas made once), and with one that makes ' +
+    "the SDK's low-level `Server`, whose handlers all sessions share. At the end the last sessions must answer 404.",
   takes: competesIn('sessions'),
-  settings: [USUAL, CHEAP],
+  settings: [USUAL, CHEAP, LOW_LEVEL],
   base: BASE,
   columns: columnsPer('cycle'),
   async run(scene) {

@@ -8,7 +8,7 @@ import { BASE } from '../contenders/list.mjs';
  * @property {string} title
  * @property {string} about In a sentence: what is done, and what is counted.
  * @property {(contender: Contender) => boolean} takes Whether a contender takes part.
- * @property {readonly Settings[]} settings What each does it with; one that has no cheap factory only with the usual one.
+ * @property {readonly Settings[]} settings What each does it with; one that does not know a factory goes without it.
  * @property {string} base The entry that ratios are to.
  * @property {readonly Column[]} columns
  * @property {URL} [host] The program that serves, where it is not a contender on HTTP.
@@ -41,6 +41,7 @@ import { BASE } from '../contenders/list.mjs';
 
 export const USUAL = { tools: 10, factory: 'usual' };
 export const CHEAP = { tools: 10, factory: 'cheap' };
+export const LOW_LEVEL = { tools: 10, factory: 'low-level' };
 
 /** @param {import('../contenders/list.mjs').Field} field */
 export const competesIn = (field) => (contender) => contender.fields.includes(field);
@@ -52,24 +53,29 @@ export const competesIn = (field) => (contender) => contender.fields.includes(fi
  */
 export function entriesOf(work, contenders) {
   return contenders.filter(work.takes).flatMap((contender) => {
-    const possible = work.settings.filter(({ factory }) => factory === 'usual' || contender.cheap);
+    const possible = work.settings.filter(({ factory }) => knows(contender, factory));
     // A work that is done with the cheap factory only: whoever has none does it with the usual one.
-    const settings = possible.length > 0 ? possible : [{ ...work.settings[0], factory: 'usual' }];
-    const many = settings.length > 1;
-    return settings.map((each) => ({
-      name: many ? entryName(contender.name, each.factory) : contender.name,
-      title: many && each.factory === 'cheap' ? `${contender.title}; cheap factory` : contender.title,
-      contender,
-      settings: each,
-    }));
+    const [first, ...others] = possible.length > 0 ? possible : [{ ...work.settings[0], factory: 'usual' }];
+    return [
+      { name: contender.name, title: contender.title, contender, settings: first },
+      ...others.map((settings) => ({
+        name: entryName(contender.name, settings.factory),
+        title: `${contender.title}; ${settings.factory} factory`,
+        contender,
+        settings,
+      })),
+    ];
   });
 }
 
+const knows = ({ cheap, lowLevel }, factory) =>
+  factory === 'usual' || (factory === 'cheap' && cheap) || (factory === 'low-level' && lowLevel);
+
 /**
  * @param {string} contender
- * @param {import('../tools/factories.mjs').FactoryStyle} factory
+ * @param {import('../tools/factories.mjs').FactoryStyle} factory One that is not the first of the work.
  */
-export const entryName = (contender, factory) => (factory === 'cheap' ? `${contender}, cheap` : contender);
+export const entryName = (contender, factory) => `${contender}, ${factory}`;
 
 /**
  * Has the load generator do something, and tells it per piece, with what it took the contender.
