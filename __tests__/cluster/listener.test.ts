@@ -1,7 +1,7 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
-import { Agent, request } from 'node:http';
-import { createServer, type AddressInfo } from 'node:net';
+import { Agent, createServer as createHttpServer, request, type ServerResponse } from 'node:http';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { Challenges } from '../../src/cluster/challenges.js';
 import { seal, SIGNATURE, type Order } from '../../src/cluster/envelope.js';
@@ -11,7 +11,7 @@ import { NotHere } from '../../src/sessions/elsewhere.js';
 import { systemClock } from '../../src/clock.js';
 import { freePort } from '../support/free-port.js';
 import { RawSocket, requestBytes } from '../support/raw-http.js';
-import { soon } from '../support/waiting.js';
+import { Deferred, soon, until } from '../support/waiting.js';
 
 const KEY = createSecretKey(Buffer.from('of the nodes of this test, and of nobody else'));
 const ID = 'this node';
@@ -25,12 +25,14 @@ let agent: Agent;
 /** What was carried out. */
 let done: { order: Order; body: string }[];
 let fail: Error | undefined;
+let reply: (res: ServerResponse) => void;
 
 beforeEach(async () => {
   challenges = new Challenges();
   challenge = challenges.next();
   done = [];
   fail = undefined;
+  reply = (res) => res.end('done');
   agent = new Agent({ keepAlive: true });
   listener = new Listener({
     key: KEY,
@@ -41,7 +43,7 @@ beforeEach(async () => {
     carryOut: async (order, body, _req, res) => {
       done.push({ order, body: body.toString() });
       if (fail !== undefined) throw fail;
-      res.end('done');
+      reply(res);
     },
   });
   port = await listener.listen();
@@ -204,6 +206,49 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
     expect(await outcome()).toEqual({ outcome: 'lost' });
     expect(await outcome({ ...lease(), port: await freePort() })).toEqual({ outcome: 'untaken', why: 'unreachable' });
   });
+
+  test('lost, too, when nothing but the head of its answer came: a client that was given that would wait for the rest', async () => {
+    const heads = new Deferred();
+    reply = (res) => {
+      res.writeHead(200, { 'Content-Type': 'text/event-stream' }).flushHeaders();
+      void heads.promise.then(() => res.destroy());
+    };
+    const sent = outcome();
+    await until('it was taken', () => done.length === 1);
+    heads.resolve();
+    expect(await soon('it is given up', sent)).toEqual({ outcome: 'lost' });
+  });
+
+  test('an answer without a body is one', async () => {
+    reply = (res) => void res.writeHead(202).end();
+    expect(await soon('it is there', outcome())).toMatchObject({ outcome: 'answered', response: { statusCode: 202 } });
+  });
+
+  test.each(['chunked', 'of a known length'])(
+    'passes the head of an answer on with the first of its body, never alone (%s)',
+    async (kind) => {
+      const events = 'id: 1\ndata:\n\n';
+      const length = kind === 'chunked' ? {} : { 'Content-Length': events.length };
+      reply = (res) => {
+        res.writeHead(200, { 'Content-Type': 'text/event-stream', ...length }).flushHeaders();
+        setTimeout(() => res.end(events), 50);
+      };
+      const forwarder = new Forwarder(KEY, systemClock, TIME, MAX_BODY);
+      const front = createHttpServer((_req, res) => {
+        void forwarder.send(lease(), ORDER, undefined, TIME).sent.then((sent) => {
+          if (sent.outcome === 'answered') void forwarder.relay(sent.response, res, false);
+        });
+      }).listen(0, '127.0.0.1');
+      await once(front, 'listening');
+      const client = connect((front.address() as AddressInfo).port, '127.0.0.1');
+      client.write(requestBytes('GET', '/', [['connection', 'close']]));
+      const [first] = (await once(client, 'data')) as [Buffer];
+      expect(first.toString()).toMatch(/^HTTP\/1.1 200 [^]*\r\n\r\n[^]*id: 1/);
+      client.destroy();
+      forwarder.close();
+      front.close();
+    },
+  );
 
   test('one that is given up before it was taken is untaken', async () => {
     const forwarder = new Forwarder(KEY, systemClock, TIME, MAX_BODY);

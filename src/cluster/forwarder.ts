@@ -30,7 +30,7 @@ const HOP_BY_HOP = new Set([
 ]);
 
 /**
- * What came of a message: `answered`, its answer is there; `untaken`, nothing was done with it (`why`: the node said so, or
+ * What came of a message: `answered`, its answer has begun; `untaken`, nothing was done with it (`why`: the node said so, or
  * could not be reached); `lost`, the node took it and was not heard of again.
  */
 export type Sent =
@@ -109,8 +109,9 @@ export class Forwarder {
     }
     const headers: OutgoingHttpHeaders = {};
     for (const [name, value] of Object.entries(response.headers)) if (!HOP_BY_HOP.has(name)) headers[name] = value;
+    // It goes out with the first of the body: a client that has nothing but the head, and so no event to resume from, when this
+    // process dies, would wait for the rest.
     res.writeHead(response.statusCode ?? 502, headers);
-    if (response.headers['content-length'] === undefined) res.flushHeaders();
     const end = (): void => {
       response.unpipe(res);
       res.end();
@@ -163,16 +164,20 @@ export class Forwarder {
 function outcomeOf(request: ClientRequest): Promise<Sent> {
   return new Promise((resolve) => {
     let taken = false;
+    const failed = (): void => resolve(taken ? { outcome: 'lost' } : { outcome: 'untaken', why: 'unreachable' });
     // 102 Processing: from here on it may have been carried out.
     request.once('information', () => (taken = true));
     request.once('response', (response) => {
       const refused = response.headers[REFUSED];
-      if (refused === undefined && taken) return resolve({ outcome: 'answered', response });
+      // By the head alone nothing is answered, and its node may be gone by now.
+      if (refused === undefined && taken) {
+        response.once('readable', () => resolve({ outcome: 'answered', response })).once('close', failed);
+        return;
+      }
       response.resume();
       // A node says that it takes a message before it answers: what answers so is another server, on the port of one that is gone.
       resolve({ outcome: 'untaken', why: String(refused ?? 'unreachable') });
     });
-    const failed = (): void => resolve(taken ? { outcome: 'lost' } : { outcome: 'untaken', why: 'unreachable' });
     request.on('error', failed).once('close', failed);
   });
 }
