@@ -1,5 +1,7 @@
 import { ElicitResultSchema } from '@modelcontextprotocol/sdk/types.js';
+import type { SendCommand } from '../../src/stores/redis.js';
 import { EventStream } from '../support/event-stream.js';
+import { answerOf } from '../support/raw-session.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 import { AnyNodeSession, toldBy } from './any-node.js';
 import { InProcessCluster, type InProcessNode, type Tool } from './in-process.js';
@@ -35,6 +37,13 @@ const tools: Readonly<Record<string, Tool>> = {
   },
 };
 
+/** Until every letter has been read. */
+const lettersRead = (): Promise<void> =>
+  until('the owner has been asked', async () => {
+    const inboxes = await cluster.ask('KEYS', `${cluster.prefix}inbox:*`);
+    return (inboxes as string[]).length === 0;
+  });
+
 describe('routing: migrate (docs/scaling.md)', () => {
   test('moves the session to the node that is asked, with its state; each change of owner is one line', async () => {
     const session = await AnyNodeSession.open(a.url);
@@ -61,10 +70,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     const waiting = session.call(a.url, 'wait');
     await begun.promise;
     const asked = session.call(b.url, 'add');
-    await until('the owner has been asked', async () => {
-      const inboxes = await cluster.ask('KEYS', `${cluster.prefix}inbox:*`);
-      return (inboxes as string[]).length === 0;
-    });
+    await lettersRead();
     gate.resolve();
     expect(await waiting).toMatchObject({ node: 'a', epoch: 0 });
     expect(await soon('the held call is done', asked)).toMatchObject({ node: 'b', epoch: 1, count: 1 });
@@ -100,7 +106,80 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(toldBy(await stream.message())).toMatchObject({ reply: 'own' });
   });
 
-  test('DELETE, sessions.close and a GET stream move it, too', async () => {
+  test('a session that its owner took back before it could leave is asked for again, and again', async () => {
+    const session = await AnyNodeSession.open(a.url);
+    const first = session.call(a.url, 'wait');
+    await begun.promise;
+    const hold = new Deferred();
+    const asks = new Deferred();
+    let holds = false;
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        if (holds && command[0] === 'HMGET') await hold.promise;
+        const reply = await send(...command);
+        if (command[0] !== 'LPOP' && command[3]?.includes('inbox:') === true) asks.resolve();
+        return reply;
+      };
+    const c = await cluster.node({ name: 'c', tap, times: { routing: 'migrate' } });
+    const held = session.call(c.url, 'add');
+    await asks.promise;
+    holds = true;
+    await lettersRead();
+    gate.resolve();
+    await first;
+    await until('it has left', () => a.router.sessions.list().length === 0);
+    expect(await session.call(a.url, 'add')).toMatchObject({ node: 'a', epoch: 1, count: 1 });
+    hold.resolve();
+    expect(await soon('it is served', held)).toMatchObject({ node: 'c', epoch: 2, count: 2 });
+  });
+
+  test('a node that drains moves no session to itself: what it cannot serve stays where it is', async () => {
+    const session = await AnyNodeSession.open(a.url);
+    const draining = b.router.drain(1_000);
+    expect((await session.request(b.url, 'add')).status).toBe(503);
+    expect(await session.call(a.url, 'add')).toMatchObject({ node: 'a', epoch: 0 });
+    expect(a.lines('session closed')).toEqual([]);
+    await draining;
+  });
+
+  test('another principal moves nothing, ends nothing, says nothing to it, and cannot tell it from none', async () => {
+    const session = await AnyNodeSession.open(a.url, { headers: { 'x-principal': 'alice' } });
+    const bob = { 'x-principal': 'bob' };
+    expect(await session.statuses(b.url, bob)).toEqual([404, 404, 404]);
+    const said = await session.post(b.url, { jsonrpc: '2.0', method: 'notifications/roots/list_changed' }, bob);
+    expect(said.status).toBe(404);
+    // Whoever writes to the inbox all the same is asked for the principal there.
+    const { owner } = await cluster.record();
+    for (const wish of ['letGo', 'end', 'take']) {
+      const letter = { sessionId: session.id, wish, by: { principal: 'bob' }, body: { jsonrpc: '2.0', method: 'x' } };
+      await cluster.ask('RPUSH', `${cluster.prefix}inbox:${owner}`, JSON.stringify(letter));
+    }
+    await lettersRead();
+    expect(await session.call(a.url, 'add')).toMatchObject({ node: 'a', epoch: 0 });
+    expect(a.lines('session closed')).toEqual([]);
+  });
+
+  test.each([
+    ['its DELETE', async (session: AnyNodeSession) => (await session.delete(b.url)).status, 200],
+    ['sessions.close', (session: AnyNodeSession) => b.router.sessions.close(session.id), true],
+    ['closeByPrincipal', () => b.router.sessions.closeByPrincipal('alice'), 1],
+  ])(
+    '%s at any node ends a session at once, with what runs in it: nothing is waited for',
+    async (_what, end, answer) => {
+      const session = await AnyNodeSession.open(a.url, { headers: { 'x-principal': 'alice' } });
+      const running = session.request(a.url, 'wait');
+      await begun.promise;
+      expect(await soon('it is ended', end(session))).toBe(answer);
+      expect(await answerOf(await soon('the call is over', running))).toMatchObject({
+        error: { message: expect.stringContaining('closed') },
+      });
+      expect(await session.statuses(a.url)).toEqual([404, 404, 404]);
+      expect(await session.statuses(b.url)).toEqual([404, 404, 404]);
+    },
+  );
+
+  test('a GET stream moves it, too; DELETE and sessions.close end it from any node', async () => {
     const session = await AnyNodeSession.open(a.url);
     const stream = await session.get(b.url);
     expect(stream.status).toBe(200);

@@ -1,5 +1,8 @@
-import type { SendCommand } from '../../src/stores/redis.js';
+import { randomUUID } from 'node:crypto';
+import { redisEventStore, type SendCommand } from '../../src/stores/redis.js';
 import { EventStream } from '../support/event-stream.js';
+import { JSON_HEADERS } from '../support/harness.js';
+import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { answerOf } from '../support/raw-session.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
@@ -33,6 +36,11 @@ const tap =
   (send: SendCommand): SendCommand =>
   (...command) =>
     redisAway ? Promise.reject(new Error('Redis is away')) : send(...command);
+
+const connectionsOf = ({ http }: InProcessNode): Promise<number> =>
+  new Promise((resolve, reject) => {
+    http.getConnections((error, count) => (error === null ? resolve(count) : reject(error)));
+  });
 
 const forwarded = async (node: InProcessNode, outcome: string): Promise<string | undefined> =>
   new RegExp(`^mcp_cluster_forwarded_total{outcome="${outcome}"} (\\d+)$`, 'm').exec(await node.metrics())?.[1];
@@ -118,6 +126,79 @@ describe('routing: migrate', () => {
     expect(await session.call(b.url, 'echo')).toMatchObject({ node: 'b' });
     a.contexts.push = push;
   });
+});
+
+test.each(['a call', 'its standalone stream'])(
+  'a client that hangs up while the owner of its session is looked for leaves nothing open there: %s',
+  async (what) => {
+    const looked = new Deferred();
+    const hold = new Deferred();
+    const slow =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        if (command[0] === 'HMGET') {
+          looked.resolve();
+          await hold.promise;
+        }
+        return send(...command);
+      };
+    const a = await cluster.node({ name: 'a', tools });
+    const b = await cluster.node({ name: 'b', tap: slow });
+    const session = await AnyNodeSession.open(a.url);
+    const open = await connectionsOf(b);
+    const client = await RawSocket.open(b.url.port);
+    const headers = Object.entries({ ...JSON_HEADERS, ...session.headers });
+    const [method, body] = what === 'a call' ? ['POST', JSON.stringify(session.body('wait'))] : ['GET'];
+    await client.write(requestBytes(method, '/mcp', headers, body));
+    await looked.promise;
+    client.destroy();
+    await until('the node has noticed', async () => (await connectionsOf(b)) === open);
+    hold.resolve();
+    // Handed over after it, and answered: whatever the first has left behind is there by now.
+    expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a' });
+    expect(a.router.sessions.get(session.id)).toMatchObject({ requests: 0 });
+    const stream = await session.get(b.url);
+    expect(stream.status).toBe(200);
+    await stream.body?.cancel();
+  },
+);
+
+test('a resume that its node could not finish before it had to let go of its session is not told that there is none (docs/scaling.md)', async () => {
+  const asked = new Deferred();
+  const stalled = new Deferred();
+  const events = redisEventStore({
+    sendCommand: async (...command) => {
+      if (redisAway) {
+        asked.resolve();
+        await stalled.promise;
+      }
+      return cluster.ask(...command);
+    },
+    prefix: cluster.prefix,
+  });
+  const a = await cluster.node({ name: 'a', tools, tap, eventStore: events });
+  const session = await AnyNodeSession.open(a.url);
+  const call = await session.stream(a.url, 'add');
+  const { id } = (await call.block())!;
+  redisAway = true;
+  const resumed = session.get(a.url, { 'last-event-id': id! });
+  await asked.promise;
+  await until('the node is fenced', () => a.lines('session closed').length === 1);
+  stalled.resolve();
+  expect((await soon('it is answered', resumed)).status).toBe(503);
+  redisAway = false;
+  await until('the node is a member again', async () => (await a.ready()) === 200);
+  expect(await session.call(a.url, 'add')).toMatchObject({ epoch: 1, count: 2 });
+});
+
+test('a session that is reissued ends none of its principal’s on other nodes (docs/restart.md)', async () => {
+  const most = { maxSessionsPerPrincipal: 1, orphanAfter: 1, staleSessions: 'reissue' } as const;
+  const [a, b] = [await cluster.node({ ...most, name: 'a' }), await cluster.node({ ...most, name: 'b' })];
+  const session = await AnyNodeSession.open(a.url, { headers: { 'x-principal': 'alice' } });
+  await until('it is orphaned', () => a.router.sessions.stats().orphaned === 1);
+  const stale = await session.post(b.url, session.body('add'), { 'mcp-session-id': randomUUID() });
+  expect([stale.status, stale.headers.get('mcp-session-id')]).toEqual([404, null]);
+  expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', count: 1 });
 });
 
 test('a batch whose node had to let go of its session is told of each request that its outcome is unknown (docs/scaling.md)', async () => {

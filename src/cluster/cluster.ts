@@ -3,6 +3,7 @@ import { json } from 'node:stream/consumers';
 import type { Clock } from '../clock.js';
 import { Refusal } from '../errors.js';
 import type { CoreEvents, Events, SessionInfo } from '../events.js';
+import { isOf } from '../sessions/record.js';
 import type { Records } from '../sessions/records.js';
 import { NotHere, type HandedRequest, type Unowned } from '../sessions/elsewhere.js';
 import type { Principals } from '../sessions/principals.js';
@@ -13,7 +14,8 @@ import type { Lease } from './lease.js';
 import type { ClusterNode } from './node.js';
 import type { Owners } from './owners.js';
 import type { Peers } from './peers.js';
-import type { Migration, Tried } from './migration.js';
+import type { Asked, Migration, Tried } from './migration.js';
+import type { StoredRecord } from '../stores/session-store.js';
 import { orUnavailable } from './or-unavailable.js';
 import { replyLost } from './replies.js';
 
@@ -54,6 +56,8 @@ interface NoOwner {
 /** Whether what its owner was not heard of again for was its end. */
 const isEnded = ({ unowned, lost }: NoOwner): boolean => lost && unowned.record === undefined;
 
+type Concerns = (record: StoredRecord) => boolean;
+
 /** `leaving`: this node has not let go of it yet. */
 type Owner = Lease | Unowned | 'leaving';
 
@@ -74,6 +78,7 @@ export class Cluster {
   /** Nothing is claimed from now on: what is nobody's goes to another node. */
   drain(): void {
     this.#draining = true;
+    this.#init.migration?.drain();
     this.#init.node.announceLeaving();
   }
 
@@ -84,10 +89,12 @@ export class Cluster {
 
   /** See `Elsewhere`. */
   async handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined> {
-    const { sessionId, forwarded } = request;
+    const { sessionId, forwarded, principal } = request;
     const { migration } = this.#init;
-    const asked = new Set<string>();
-    const end = await this.#withOwner(sessionId, async (owner, left) => {
+    const asked: Asked = new Map();
+    // Where requests are handed over, their owner looks whose the session is.
+    const concerns = migration === undefined ? undefined : (record: StoredRecord) => isOf(record, sessionId, principal);
+    const end = await this.#withOwner(sessionId, concerns, async (owner, left) => {
       if (forwarded) throw new NotHere();
       const tried = await (migration?.move(owner, request, res, asked) ?? this.#forward(owner, request, res, left));
       return res.destroyed ? 'done' : tried;
@@ -128,9 +135,9 @@ export class Cluster {
   async close(sessionId: string): Promise<Unowned | boolean> {
     const { migration } = this.#init;
     let closed = false;
-    const asked = new Set<string>();
-    const end = await this.#withOwner(sessionId, async (owner, left) => {
-      if (migration !== undefined) return migration.askFor(owner, sessionId, asked);
+    const asked: Asked = new Map();
+    const end = await this.#withOwner(sessionId, undefined, async (owner, left) => {
+      if (migration !== undefined) return migration.end(owner, sessionId, asked);
       const sent = await this.#send(owner, { kind: 'close', sessionId }, left);
       if (sent.outcome !== 'answered') return this.#unanswered(owner, sessionId, sent);
       closed = (await json(sent.response)) as boolean;
@@ -142,20 +149,25 @@ export class Cluster {
 
   /** @throws NotHere when another node owns the session. */
   async unowned(sessionId: string): Promise<Unowned> {
-    const end = await this.#withOwner(sessionId, () => Promise.reject(new NotHere()));
+    const end = await this.#withOwner(sessionId, undefined, () => Promise.reject(new NotHere()));
     return end === 'done' ? { record: undefined } : end.unowned;
   }
 
-  /** Tries with the node that owns the session until that is done, or no other node owns it. */
+  /**
+   * Tries with the node that owns the session until that is done, or no other node owns it.
+   *
+   * @param concerns - Whether it is a session that may be asked for; one that may not is none.
+   */
   async #withOwner(
     sessionId: string | undefined,
+    concerns: Concerns | undefined,
     act: (owner: Lease, left: number) => Promise<Tried>,
   ): Promise<'done' | NoOwner> {
-    const { clock, claimTimeout, events } = this.#init;
+    const { clock, claimTimeout, events, peers } = this.#init;
     const deadline = clock.now() + claimTimeout;
     let lost = false;
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
-      const owner = await this.#ownerOf(sessionId);
+      const owner = await this.#ownerOf(sessionId, concerns);
       if (this.#closed) throw new Refusal('draining');
       if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, lost };
       const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(1, deadline - clock.now()));
@@ -167,19 +179,19 @@ export class Cluster {
         throw new Refusal('ownerUnreachable');
       }
       const time = Math.min(left, wait);
-      if (owner !== 'leaving' && tried === 'unreachable') await this.#untilGone(owner, time);
+      if (owner !== 'leaving' && tried === 'unreachable') await peers.untilGone(owner, time);
       else await new Promise<void>((resolve) => clock.setTimeout(resolve, time));
     }
   }
 
-  async #ownerOf(sessionId: string | undefined): Promise<Owner> {
+  async #ownerOf(sessionId: string | undefined, concerns?: Concerns): Promise<Owner> {
     const { node, owners, records, isLeaving, migration } = this.#init;
     if (sessionId === undefined) return this.#anybody({ record: undefined });
     // Where sessions move with each request, what is remembered is seldom true.
     const known = migration === undefined ? await this.#live(owners.get(sessionId)) : undefined;
     if (known !== undefined) return known;
     const record = await records.find(sessionId);
-    if (record === undefined) return { record };
+    if (record === undefined || concerns?.(record) === false) return { record: undefined };
     if (record.owner === node.tenure.id) {
       return this.#draining || isLeaving(sessionId) ? 'leaving' : { record };
     }
@@ -246,6 +258,8 @@ export class Cluster {
     const exchange = forwarder.send(owner, order, body, left);
     const unwatch = peers.watch(owner, exchange.abort);
     res?.once('close', exchange.abort);
+    // Who hung up while the owner was looked for does so no more.
+    if (res?.destroyed === true) exchange.abort();
     void exchange.closed.then(() => {
       unwatch();
       res?.off('close', exchange.abort);
@@ -275,19 +289,6 @@ export class Cluster {
       throw new Refusal('ownerUnreachable', { cause: new Error('a node of the cluster does not answer') });
     }
     return (await json(sent.response)) as T;
-  }
-
-  async #untilGone(owner: Lease, time: number): Promise<void> {
-    const { clock, peers } = this.#init;
-    await new Promise<void>((resolve) => {
-      const over = (): void => {
-        clock.clearTimeout(timer);
-        unwatch();
-        resolve();
-      };
-      const timer = clock.setTimeout(over, time);
-      const unwatch = peers.watch(owner, over);
-    });
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js';
-import { notAReply, type SendCommand } from '../stores/redis-client.js';
+import { notAReply, Script, type SendCommand } from '../stores/redis-client.js';
 
 /** How often a node looks whether other nodes ask it for sessions, in ms. */
 const INTERVAL = 100;
@@ -7,14 +7,22 @@ const INTERVAL = 100;
 /** Letters that are taken from an inbox at a time. */
 const MOST = '100';
 
-/** What a node asks of the one that owns a session: to let go of it, or only to take what its client says. */
+const PUT = new Script(`
+redis.call('RPUSH', KEYS[1], ARGV[1])
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
+
+/** What a node asks of the one that owns a session. */
 export interface Letter {
   readonly sessionId: string;
   /**
-   * Answers and notifications, one or a batch, and whose they are. A call may be waiting for them, so that its session cannot
-   * leave; and nobody waits for an answer to them.
+   * `letGo` of it as soon as nothing of it is under way; `end` it at once; only `take` what its client says: a call may be
+   * waiting for that, so that its session cannot leave.
    */
-  readonly said?: { readonly principal: string | undefined; readonly body: unknown };
+  readonly wish: 'letGo' | 'end' | 'take';
+  /** For whom; nothing is done with a session of anybody else. */
+  readonly by: { readonly principal: string | undefined } | 'app';
+  /** Answers and notifications, one or a batch: nobody waits for an answer to them. */
+  readonly body?: unknown;
   /** Whether a node has passed it on that did not own the session any more. */
   readonly passedOn?: boolean;
 }
@@ -36,8 +44,7 @@ export class Inbox {
 
   /** @param time - How long it may lie there, in ms: nobody waits for longer. */
   async put(node: string, letter: Letter, time: number): Promise<void> {
-    await this.#send('RPUSH', this.#key(node), JSON.stringify(letter));
-    await this.#send('PEXPIRE', this.#key(node), String(time));
+    await PUT.run(this.#send, this.#key(node), JSON.stringify(letter), String(time));
   }
 
   /** Hands over what comes from now on. */

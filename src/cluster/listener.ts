@@ -69,6 +69,8 @@ export class Listener {
       if (payload === undefined) return void res.destroy();
       const opened = unseal(this.#init.key, payload, req.headers[SIGNATURE]);
       if (opened === undefined) return refuse(res, 'unsigned');
+      // Whoever sent it may have given up, and asked another node.
+      if (res.destroyed) return;
       const { to, challenge, nonce, order } = opened.envelope;
       const verdict = this.#init.check(to, challenge, nonce);
       if (verdict !== 'fresh') return refuse(res, verdict);

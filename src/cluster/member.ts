@@ -138,6 +138,7 @@ export class Member implements Elsewhere {
         peers: this.#peers,
         records: host.records,
         isLeaving,
+        clock: this.#clock,
         claimTimeout: this.#options.claimTimeout,
       });
     this.#cluster = new Cluster({
@@ -156,7 +157,7 @@ export class Member implements Elsewhere {
     this.#node.start();
     void this.#inbox?.open(
       () => this.#node.tenure.id,
-      (letter) => this.#read(letter, host.registry),
+      (letter) => this.#read(letter, host),
     );
   }
 
@@ -231,14 +232,20 @@ export class Member implements Elsewhere {
     return destroy(sessionId, await this.#started.unowned(sessionId));
   }
 
-  async #read(letter: Letter, registry: Registry): Promise<void> {
-    const { sessionId, said } = letter;
+  async #read(letter: Letter, { registry, sessions }: Host): Promise<void> {
+    const { sessionId, wish, by, body } = letter;
     const session = registry.get(sessionId);
     if (session === undefined) return this.#migration?.passOn(letter);
-    if (said === undefined) return registry.letGo(session);
-    if (session.principal !== said.principal || session.silenced) return;
-    const messages = [said.body].flat() as JSONRPCMessage[];
-    await session.transport?.post(NOBODY, messages, { batch: false, extra: {} });
+    if (session.silenced || (by !== 'app' && by.principal !== session.principal)) return;
+    switch (wish) {
+      case 'letGo':
+        return registry.letGo(session);
+      case 'end':
+        await sessions.close(sessionId);
+        return;
+      case 'take':
+        await session.transport?.post(NOBODY, [body].flat() as JSONRPCMessage[], { batch: false, extra: {} });
+    }
   }
 
   #loseAll(): void {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Clock } from '../clock.js';
 import { Refusal } from '../errors.js';
 import type { HandedRequest } from '../sessions/elsewhere.js';
 import type { Records } from '../sessions/records.js';
@@ -18,56 +19,77 @@ export interface MigrationInit {
   readonly peers: Peers;
   readonly records: Records;
   readonly isLeaving: (sessionId: string) => boolean;
+  readonly clock: Clock;
   /** In ms. */
   readonly claimTimeout: number;
 }
 
+/** How soon an owner that was asked is asked again, in ms: it may have got the session back, or have died with the letter. */
+const ASK_AGAIN = 500;
+
+/** When each owner was asked last for what one request needs, by the router's clock. */
+export type Asked = Map<string, number>;
+
 /** Moves sessions to the node that is asked for them, where nodes cannot reach each other. */
 export class Migration {
   readonly #init: MigrationInit;
+  #draining = false;
 
   constructor(init: MigrationInit) {
     this.#init = init;
   }
 
-  /** Does for a request what is to be done before another try. */
-  move(owner: Lease, request: HandedRequest, res: ServerResponse, asked: Set<string>): Promise<Tried> {
-    // Its client has hung up, and the session may stay where it is.
-    if (res.destroyed) return Promise.resolve('done');
-    return isSaidOnly(request) ? this.#tell(owner, request, res) : this.askFor(owner, request.sessionId, asked);
+  /** From now on no session is moved here. */
+  drain(): void {
+    this.#draining = true;
   }
 
-  /** Has the owner let go of the session as soon as it can; each is asked once. */
-  async askFor(owner: Lease, sessionId: string | undefined, asked: Set<string>): Promise<Tried> {
-    const { inbox, claimTimeout } = this.#init;
+  /** Does for a request what is to be done before another try. */
+  async move(owner: Lease, request: HandedRequest, res: ServerResponse, asked: Asked): Promise<Tried> {
+    const { method, sessionId, principal, requestIds, body } = request;
+    // Its client has hung up, and the session may stay where it is.
+    if (res.destroyed) return 'done';
     if (sessionId === undefined) throw new Refusal('draining');
-    if (!asked.has(owner.id)) await orUnavailable(inbox.put(owner.id, { sessionId }, claimTimeout));
-    asked.add(owner.id);
-    return 'unreachable';
+    const by = { principal };
+    if (method === 'DELETE') return this.#ask(owner, { sessionId, wish: 'end', by }, asked);
+    if (method === 'POST' && requestIds.length === 0) {
+      await this.#put(owner, { sessionId, wish: 'take', by, body });
+      accept(res);
+      return 'done';
+    }
+    if (this.#draining) throw new Refusal('draining');
+    return this.#ask(owner, { sessionId, wish: 'letGo', by }, asked);
+  }
+
+  /** Has the owner end the session, for the app. */
+  end(owner: Lease, sessionId: string, asked: Asked): Promise<Tried> {
+    return this.#ask(owner, { sessionId, wish: 'end', by: 'app' }, asked);
   }
 
   /** What came for a session that is not here: its owner is told; if that is this node, it gives up what it does not have. */
   async passOn(letter: Letter): Promise<void> {
-    const { inbox, node, peers, records, isLeaving, claimTimeout } = this.#init;
+    const { node, peers, records, isLeaving } = this.#init;
     const { sessionId } = letter;
     const record = await records.find(sessionId);
     if (record === undefined || isLeaving(sessionId)) return;
     if (record.owner === node.tenure.id) return records.release(sessionId, record.epoch);
     const owner = record.owner === undefined ? undefined : await peers.find(record.owner);
     if (owner === undefined || letter.passedOn === true) return;
-    await inbox.put(owner.id, { ...letter, passedOn: true }, claimTimeout);
+    await this.#put(owner, { ...letter, passedOn: true });
   }
 
-  async #tell(owner: Lease, { sessionId, principal, body }: HandedRequest, res: ServerResponse): Promise<Tried> {
+  /** Nothing tells when it is done but the record. */
+  async #ask(owner: Lease, letter: Letter, asked: Asked): Promise<Tried> {
+    const now = this.#init.clock.now();
+    if (now - (asked.get(owner.id) ?? -Infinity) >= ASK_AGAIN) {
+      await this.#put(owner, letter);
+      asked.set(owner.id, now);
+    }
+    return letter.wish === 'end' ? 'lost' : 'unreachable';
+  }
+
+  async #put(owner: Lease, letter: Letter): Promise<void> {
     const { inbox, claimTimeout } = this.#init;
-    if (sessionId === undefined) throw new Refusal('draining');
-    await orUnavailable(inbox.put(owner.id, { sessionId, said: { principal, body } }, claimTimeout));
-    accept(res);
-    return 'done';
+    await orUnavailable(inbox.put(owner.id, letter, claimTimeout));
   }
-}
-
-/** Whether nobody waits for an answer to what it says. */
-function isSaidOnly({ method, requestIds }: HandedRequest): boolean {
-  return method === 'POST' && requestIds.length === 0;
 }

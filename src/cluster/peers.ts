@@ -83,6 +83,19 @@ export class Peers {
     return () => listeners.delete(listener);
   }
 
+  /** Resolves when the node is gone, or that time is over, in ms. */
+  untilGone(lease: Lease, time: number): Promise<void> {
+    return new Promise<void>((resolve) => {
+      const over = (): void => {
+        this.#clock.clearTimeout(timer);
+        unwatch();
+        resolve();
+      };
+      const timer = this.#clock.setTimeout(over, time);
+      const unwatch = this.watch(lease, over);
+    });
+  }
+
   async #watch(lease: Lease, listeners: Set<() => void>): Promise<void> {
     const asked = { gone: false, open: false };
     for (let look = 1; listeners.size > 0 && !asked.gone; look += 1) {

@@ -47,10 +47,10 @@ export class ClusterPrincipals implements Principals {
     this.#init = init;
   }
 
-  async enter(principal: string, sessionId: string): Promise<void> {
+  async enter(principal: string, sessionId: string, evicts: boolean): Promise<void> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       if (await this.#enter(principal, sessionId, this.#init.most)) return;
-      if (!(await this.#init.evict(principal))) break;
+      if (!evicts || !(await this.#init.evict(principal))) break;
     }
     throw new Refusal('principalAtCapacity');
   }

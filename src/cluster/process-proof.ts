@@ -16,12 +16,14 @@ export function ownProof(): ProcessProof | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const namespace = readlinkSync('/proc/self/ns/pid');
-    const { startedAt } = statOf(process.pid);
+    const { pid, startedAt } = statOf('self');
+    // A /proc of another namespace (`unshare --pid` without a mount of its own) tells of other processes.
+    if (pid !== process.pid) return undefined;
     const machine = createHash('sha256')
       .update(JSON.stringify([hostname(), boot, namespace]))
       .digest('hex')
       .slice(0, 32);
-    return { machine, pid: process.pid, startedAt };
+    return { machine, pid, startedAt };
   } catch {
     return undefined;
   }
@@ -54,10 +56,10 @@ function codeOf(error: unknown): string | undefined {
 }
 
 /** See proc(5), /proc/[pid]/stat: the second field is the program's name in parentheses, and may hold any character. */
-function statOf(pid: number): { state: string; startedAt: string } {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+function statOf(process: number | 'self'): { pid: number; state: string; startedAt: string } {
+  const stat = readFileSync(`/proc/${process}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, startedAt] = [fields[0], fields[19]];
   if (state === undefined || startedAt === undefined) throw new Error('/proc/[pid]/stat has too few fields');
-  return { state, startedAt };
+  return { pid: parseInt(stat, 10), state, startedAt };
 }

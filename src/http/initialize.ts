@@ -40,6 +40,7 @@ async function open(
       ...caller,
       message,
       params,
+      evicts: true,
       onGone: (listener) => res.once('close', listener),
     });
   } catch (error) {

@@ -1,3 +1,4 @@
+import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal } from '../errors.js';
 import type { CoreEvents, Events } from '../events.js';
@@ -158,7 +159,8 @@ export class StatefulEndpoint implements Endpoint {
     // Whoever waits for a session's record holds no session yet.
     underWay.begin();
     try {
-      while (await this.#left(exchange, said, act));
+      // In a turn of its own, each time: whoever holds the session meanwhile must come to let go of it.
+      while (await this.#left(exchange, said, act)) await endOfTurn();
     } finally {
       underWay.end();
     }
@@ -192,7 +194,10 @@ export class StatefulEndpoint implements Endpoint {
       if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
       await act();
     } catch (error) {
-      const gone = error instanceof Refusal && error.reason === 'sessionNotFound';
+      if (!(error instanceof Refusal)) throw error;
+      // Whatever it says of the session, another node may own that by now, and knows better.
+      if (session.silenced) throw session.lost ? new Left() : new Refusal('storeUnavailable', { cause: error });
+      const gone = error.reason === 'sessionNotFound';
       if (!gone || !session.stored || !(this.#draining || session.leaving)) throw error;
       // It ends here because this process does, or another node asked for it, and the next one has it.
       if (this.#elsewhere === undefined) throw new Refusal('draining');

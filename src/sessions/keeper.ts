@@ -75,13 +75,14 @@ export class Keeper {
   /**
    * Puts the record of a new session into the store.
    *
+   * @param evicts - Whether another session of its principal may be ended for it.
    * @throws Refusal `storeUnavailable`; `principalAtCapacity`, where other nodes have to be asked.
    * @throws TypeError when the ID generator gave an ID that is stored already.
    */
-  async create(session: Session, init: LiveRecordInit): Promise<void> {
+  async create(session: Session, init: LiveRecordInit, evicts: boolean): Promise<void> {
     const record = this.begin(session, init, 0);
     if (record === undefined || this.records === undefined) return;
-    if (session.principal !== undefined) await this.#principals?.enter(session.principal, session.id);
+    if (session.principal !== undefined) await this.#principals?.enter(session.principal, session.id, evicts);
     session.stored = true;
     if (!(await record.create(this.records))) {
       session.stored = false;

@@ -35,6 +35,8 @@ export interface Caller {
 export interface InitializeCall extends Caller {
   readonly message: JSONRPCRequest;
   readonly params: InitializeRequestParams;
+  /** Whether an orphaned session of the same principal may be ended for it. */
+  readonly evicts: boolean;
   /** Has the listener called if the client hangs up. */
   onGone(listener: () => void): void;
 }
@@ -76,7 +78,8 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
         const answer = await transport.initialize(call.message, call.extra);
         if ('error' in answer) throw new Rejected(answer);
         session.protocolVersion = transport.protocolVersion;
-        await keeper.create(session, firstFacts(session, call.params, context.state, wallTime(registry.clock)));
+        const facts = firstFacts(session, call.params, context.state, wallTime(registry.clock));
+        await keeper.create(session, facts, call.evicts);
         return { session, transport, answer };
       });
       registry.activate(session);

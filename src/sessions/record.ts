@@ -7,6 +7,8 @@ import {
   type LoggingLevel,
 } from '@modelcontextprotocol/sdk/types.js';
 
+import type { StoredRecord } from '../stores/session-store.js';
+
 /** What rebuilds a session under its old ID. Holds no token, and nothing else of the requests that were made. */
 export interface SessionRecord {
   readonly id: string;
@@ -85,6 +87,24 @@ export function decodeRecord(text: string, id: string): SessionRecord {
     state,
     openedAt,
   };
+}
+
+/** Whose session it is by its record; undefined for what is no record. */
+export function principalOf({ data }: StoredRecord, id: string): string | undefined {
+  try {
+    return decodeRecord(data, id).principal;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a session is the principal's by its record. One that cannot be read here may be; whoever owns it knows. */
+export function isOf({ data }: StoredRecord, id: string | undefined, principal: string | undefined): boolean {
+  try {
+    return id !== undefined && decodeRecord(data, id).principal === principal;
+  } catch {
+    return true;
+  }
 }
 
 function parsed(text: string): Record<string, unknown> {

@@ -67,6 +67,7 @@ export class Reissuer {
         ...caller,
         message: { jsonrpc: '2.0', id: randomUUID(), method: 'initialize', params },
         params,
+        evicts: false,
         onGone: () => undefined,
       });
       session?.transport?.tell({ jsonrpc: '2.0', method: 'notifications/initialized' }, caller.extra);

@@ -7,7 +7,7 @@ import type { HttpTransport } from '../transport/transport.js';
 import { FactoryContext } from './context.js';
 import { Overtaken, type Unowned } from './elsewhere.js';
 import { bringUp, locked, type Caller, type Opener } from './open.js';
-import { decodeRecord, NewerRecord, UnreadableRecord, type SessionRecord } from './record.js';
+import { decodeRecord, principalOf, NewerRecord, UnreadableRecord, type SessionRecord } from './record.js';
 import type { Records } from './records.js';
 import type { Session } from './session.js';
 import { State } from './state.js';
@@ -102,7 +102,7 @@ export class Restorer {
   /** Ends a session that is not here, whoever's it is. False when there is none of that ID. */
   async destroy(id: string, unowned?: Unowned): Promise<boolean> {
     if (!this.mayRestore(id)) return false;
-    return this.#destroy(id, principalOf(unowned?.record, id), unowned);
+    return this.#destroy(id, unowned?.record && principalOf(unowned.record, id), unowned);
   }
 
   async #destroy(id: string, principal: string | undefined, unowned?: Unowned): Promise<boolean> {
@@ -264,15 +264,6 @@ function orElseOvertaken(claimed: boolean, { tenure }: Session): void {
 
 function busy(): Refusal {
   return new Refusal('restoreFailed', { cause: new Error('the session was claimed elsewhere, or ended') });
-}
-
-/** Whose session it is by its record; undefined for what is no record. */
-function principalOf(stored: StoredRecord | undefined, id: string): string | undefined {
-  try {
-    return stored && decodeRecord(stored.data, id).principal;
-  } catch {
-    return undefined;
-  }
 }
 
 function contextOf(

@@ -75,7 +75,7 @@ async function replayFinished(
   if (missed === undefined) throw new Refusal('unknownEventId');
   const answered = new Set(missed.map(({ answers }) => answers));
   const lost = view.lostRequests(streamId).filter((id) => !answered.has(id));
-  if (missed.length === 0 && lost.length === 0) return replyEmpty(res, 204);
+  if (missed.length === 0 && lost.length === 0) return replyEmpty(res, 204, side.owner);
   await replyWith(res, side, missed, lost);
 }
 

@@ -119,7 +119,7 @@ export class HttpTransport implements Transport, TransportSide {
     const requests = messages.filter((message) => 'method' in message && 'id' in message);
     if (requests.length === 0) {
       for (const message of messages) this.#take(message, extra);
-      return replyEmpty(res, 202);
+      return replyEmpty(res, 202, this.owner);
     }
 
     this.#pending.refuseDuplicates(requests);
