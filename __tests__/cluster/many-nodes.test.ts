@@ -118,13 +118,26 @@ test('a second GET is 409 at whichever node while one is open; one with Last-Eve
   }
 });
 
+/** What a server may ask its client, by the tool that does. */
+const ASKS = [
+  ['ask', 'elicitation/create', (reply: string) => ({ action: 'accept', content: { reply } })],
+  [
+    'sample',
+    'sampling/createMessage',
+    (reply: string) => ({ role: 'assistant', model: 'none', content: { type: 'text', text: reply } }),
+  ],
+  ['roots', 'roots/list', (reply: string) => ({ roots: [{ uri: 'file:///root', name: reply }] })],
+] as const;
+
 /** Has a tool ask its client, and the client answer twice, at nodes by chance: what was accepted first is the answer. */
-async function askOnce(session: AnyNodeSession, question: string): Promise<void> {
-  const stream = await session.stream(oneOf(urls), 'ask', { question });
+async function askOnce(session: AnyNodeSession, number: number): Promise<void> {
+  const [tool, method, resultOf] = ASKS[number % ASKS.length]!;
+  const question = `question ${number}`;
+  const stream = await session.stream(oneOf(urls), tool, { question });
   const asked = await stream.message();
-  expect(asked.method).toBe('elicitation/create');
+  expect(asked.method).toBe(method);
   const answer = async (reply: string): Promise<number> => {
-    const result = { action: 'accept', content: { reply } };
+    const result = resultOf(reply);
     const response = await session.post(oneOf(urls), { jsonrpc: '2.0', id: asked.id, result });
     await response.body?.cancel();
     return response.status;
@@ -137,14 +150,15 @@ async function askOnce(session: AnyNodeSession, question: string): Promise<void>
 }
 
 test(
-  `${ANSWERS} answers to elicitation, POSTed at random nodes, each resolve the one request that they are for, exactly once (docs/scaling.md)`,
+  `${ANSWERS} answers to elicitation, sampling and roots, POSTed at random nodes, each resolve the one request that they are for, exactly once (docs/scaling.md)`,
   async () => {
+    const capabilities = { elicitation: {}, sampling: {}, roots: {} };
     const sessions = await Promise.all(
-      Array.from({ length: ASKED }, () => AnyNodeSession.open(oneOf(urls), { capabilities: { elicitation: {} } })),
+      Array.from({ length: ASKED }, () => AnyNodeSession.open(oneOf(urls), { capabilities })),
     );
     let asked = 0;
     const keepAsking = async (session: AnyNodeSession): Promise<void> => {
-      while (asked < ANSWERS) await askOnce(session, `question ${(asked += 1)}`);
+      while (asked < ANSWERS) await askOnce(session, (asked += 1));
     };
     await Promise.all(sessions.flatMap((session) => Array.from({ length: OPEN }, () => keepAsking(session))));
     expect(asked).toBeGreaterThanOrEqual(ANSWERS);

@@ -160,7 +160,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(a.lines('session closed')).toEqual([]);
   });
 
-  test.each([
+  test.each<[string, (session: AnyNodeSession) => Promise<unknown>, unknown]>([
     ['its DELETE', async (session: AnyNodeSession) => (await session.delete(b.url)).status, 200],
     ['sessions.close', (session: AnyNodeSession) => b.router.sessions.close(session.id), true],
     ['closeByPrincipal', () => b.router.sessions.closeByPrincipal('alice'), 1],

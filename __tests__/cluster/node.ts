@@ -3,7 +3,13 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
-import { ElicitResultSchema, type ServerNotification, type ServerRequest } from '@modelcontextprotocol/sdk/types.js';
+import {
+  CreateMessageResultSchema,
+  ElicitResultSchema,
+  ListRootsResultSchema,
+  type ServerNotification,
+  type ServerRequest,
+} from '@modelcontextprotocol/sdk/types.js';
 import express from 'express';
 import { createClient } from 'redis';
 import { z } from 'zod';
@@ -58,6 +64,19 @@ function nodeServer({ state, sessionId, epoch }: ServerContext): McpServer {
     const params = { mode: 'form' as const, message: question, requestedSchema };
     const { content } = await extra.sendRequest({ method: 'elicitation/create', params }, ElicitResultSchema);
     return answer({ question, reply: content?.reply });
+  });
+  server.registerTool('sample', { inputSchema: z.object({ question: z.string() }) }, async ({ question }, extra) => {
+    const messages = [{ role: 'user' as const, content: { type: 'text' as const, text: question } }];
+    const params = { messages, maxTokens: 100 };
+    const { content } = await extra.sendRequest(
+      { method: 'sampling/createMessage', params },
+      CreateMessageResultSchema,
+    );
+    return answer({ question, reply: content.type === 'text' ? content.text : content.type });
+  });
+  server.registerTool('roots', { inputSchema: z.object({ question: z.string() }) }, async ({ question }, extra) => {
+    const { roots } = await extra.sendRequest({ method: 'roots/list' }, ListRootsResultSchema);
+    return answer({ question, reply: roots[0]?.name });
   });
   server.registerTool('notify', { inputSchema: z.object({ data: z.string() }) }, async ({ data }) => {
     await server.server.sendLoggingMessage({ level: 'info', data });

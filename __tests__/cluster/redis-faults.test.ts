@@ -10,7 +10,7 @@ import { tally } from './clients.js';
 import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 
 /** `npm run chaos` sets more. */
-const FAULTS = Number(process.env.CLUSTER_FAULTS ?? 4);
+const FAULTS = Number(process.env.CLUSTER_FAULTS ?? 5);
 const SESSIONS = 8;
 /** How long after a fault every session must work again, in ms. */
 const RECOVERY = Number(process.env.CLUSTER_REDIS_RECOVERY_MS ?? 2_000);
@@ -77,6 +77,8 @@ type Outcome = 'done' | 'refused' | 'failed' | 'gone';
 
 const outcomes: { [outcome in Outcome]: number } = { done: 0, refused: 0, failed: 0, gone: 0 };
 const wrong: string[] = [];
+/** How resumes were answered, by status. */
+const resumed = new Map<number, number>();
 
 /** What a handler is told, or its client, when the session is not there for it any more. */
 const FAILURES = ['storeUnavailable', 'sessionClosed', 'outcomeUnknown'] as const;
@@ -88,6 +90,7 @@ class Counter {
   #sent = 0;
   #counted = 0;
   #flushesBefore = 0;
+  #lastEventId: string | undefined;
   #turn = random.integer(0, 100);
 
   async add(): Promise<Outcome> {
@@ -101,6 +104,7 @@ class Counter {
     const url = urls[(this.#turn += 1) % urls.length]!;
     if (this.#session === undefined) {
       this.#flushesBefore = flushes;
+      this.#lastEventId = undefined;
       this.#session = await AnyNodeSession.open(url).catch((error: unknown) => this.#notOpened(String(error)));
       this.#sent = this.#counted = 0;
       if (this.#session === undefined) return 'refused';
@@ -117,6 +121,25 @@ class Counter {
     if (response.status === 503) return this.#refused(response, url);
     if (response.status === 404) return this.#gone();
     return this.#counts(response.status, text, await answerOf(response));
+  }
+
+  /**
+   * Asks for what comes after the last event of an answer: there is nothing (204), or what could not be stored is told of (200); 503;
+   * and 404 or 400 only when all was lost.
+   */
+  async resume(): Promise<void> {
+    if (this.#session === undefined || this.#lastEventId === undefined) return;
+    const urls = [cluster.url, ...cluster.nodes.map(({ url }) => url)];
+    const url = urls[(this.#turn += 1) % urls.length]!;
+    const flushesThen = this.#flushesBefore;
+    const headers = { 'last-event-id': this.#lastEventId };
+    const response = await this.#session.get(url, headers).catch((error: unknown) => this.#brokenOff(error));
+    await response?.body?.cancel();
+    const status = response?.status ?? 0;
+    resumed.set(status, (resumed.get(status) ?? 0) + 1);
+    const lost = flushes > flushesThen;
+    if (![200, 204, 503].includes(status) && !(lost && [400, 404].includes(status)))
+      wrong.push(`${fault}: a resume is ${status}`);
   }
 
   #notOpened(message: string): undefined {
@@ -158,6 +181,7 @@ class Counter {
       wrong.push(`${count} came after ${this.#counted}, and ${this.#sent} were sent`);
     }
     this.#counted = count;
+    this.#lastEventId = [...text.matchAll(/^id: (.+)$/gm)].at(-1)?.[1];
     return 'done';
   }
 }
@@ -184,6 +208,7 @@ test(
     const load = cluster.load(
       counters.map((counter) => async () => {
         await counter.add();
+        await counter.resume();
         await sleep(5);
       }),
     );
@@ -201,11 +226,12 @@ test(
     await load.stop();
     await recovery(counters);
     process.stdout.write(
-      `cluster, redis-faults, CHAOS_SEED=${SEED}: ${JSON.stringify(outcomes)}, recovery after ${took.slice(-10).join(', ')}\n`,
+      `cluster, redis-faults, CHAOS_SEED=${SEED}: ${JSON.stringify(outcomes)}, resumes ${JSON.stringify([...resumed])}, recovery after ${took.slice(-10).join(', ')}\n`,
     );
 
     expect(tally(wrong)).toEqual({});
     expect(outcomes.refused).toBeGreaterThan(0);
+    expect(resumed.get(204)).toBeGreaterThan(0);
     expect(slowest).toBeLessThan(RECOVERY);
     expect(cluster.nodes.map(({ health }) => health)).toEqual(cluster.nodes.map(() => 'alive'));
   },
