@@ -150,13 +150,18 @@ describe('routing: migrate (docs/scaling.md)', () => {
     const said = await session.post(b.url, { jsonrpc: '2.0', method: 'notifications/roots/list_changed' }, bob);
     expect(said.status).toBe(404);
     // Whoever writes to the inbox all the same is asked for the principal there.
+    const running = session.call(a.url, 'wait');
+    await begun.promise;
     const { owner } = await cluster.record();
-    for (const wish of ['letGo', 'end', 'take']) {
-      const letter = { sessionId: session.id, wish, by: { principal: 'bob' }, body: { jsonrpc: '2.0', method: 'x' } };
+    const body = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } };
+    const tell = async (wish: string, principal: string): Promise<void> => {
+      const letter = { sessionId: session.id, wish, by: { principal }, body };
       await cluster.ask('RPUSH', `${cluster.prefix}inbox:${owner}`, JSON.stringify(letter));
-    }
-    await lettersRead();
-    expect(await session.call(a.url, 'add')).toMatchObject({ node: 'a', epoch: 0 });
+      await lettersRead();
+    };
+    for (const wish of ['letGo', 'end', 'take']) await tell(wish, 'bob');
+    gate.resolve();
+    expect(await running).toMatchObject({ node: 'a', epoch: 0 });
     expect(a.lines('session closed')).toEqual([]);
   });
 

@@ -163,33 +163,41 @@ test.each(['a call', 'its standalone stream'])(
   },
 );
 
-test('a resume that its node could not finish before it had to let go of its session is not told that there is none (docs/scaling.md)', async () => {
-  const asked = new Deferred();
-  const stalled = new Deferred();
-  const events = redisEventStore({
-    sendCommand: async (...command) => {
-      if (redisAway) {
-        asked.resolve();
-        await stalled.promise;
-      }
-      return cluster.ask(...command);
-    },
-    prefix: cluster.prefix,
-  });
-  const a = await cluster.node({ name: 'a', tools, tap, eventStore: events });
-  const session = await AnyNodeSession.open(a.url);
-  const call = await session.stream(a.url, 'add');
-  const { id } = (await call.block())!;
-  redisAway = true;
-  const resumed = session.get(a.url, { 'last-event-id': id! });
-  await asked.promise;
-  await until('the node is fenced', () => a.lines('session closed').length === 1);
-  stalled.resolve();
-  expect((await soon('it is answered', resumed)).status).toBe(503);
-  redisAway = false;
-  await until('the node is a member again', async () => (await a.ready()) === 200);
-  expect(await session.call(a.url, 'add')).toMatchObject({ epoch: 1, count: 2 });
-});
+test.each([
+  ['looks for the event', 1],
+  ['reads what came after it', 2],
+])(
+  'a resume whose node has to let go of its session while it %s is 503, and not told that there is none, or no more (docs/scaling.md)',
+  async (_when, nth) => {
+    const asked = new Deferred();
+    const stalled = new Deferred();
+    let commands = 0;
+    const events = redisEventStore({
+      sendCommand: async (...command) => {
+        if (redisAway && (commands += 1) === nth) {
+          asked.resolve();
+          await stalled.promise;
+        }
+        return cluster.ask(...command);
+      },
+      prefix: cluster.prefix,
+    });
+    const a = await cluster.node({ name: 'a', tools, tap, eventStore: events });
+    const session = await AnyNodeSession.open(a.url);
+    const call = await session.stream(a.url, 'add');
+    const { id } = (await call.block())!;
+    await call.messages();
+    redisAway = true;
+    const resumed = session.get(a.url, { 'last-event-id': id! });
+    await asked.promise;
+    await until('the node is fenced', () => a.lines('session closed').length === 1);
+    stalled.resolve();
+    expect((await soon('it is answered', resumed)).status).toBe(503);
+    redisAway = false;
+    await until('the node is a member again', async () => (await a.ready()) === 200);
+    expect(await session.call(a.url, 'add')).toMatchObject({ epoch: 1, count: 2 });
+  },
+);
 
 test('a session that is reissued ends none of its principal’s on other nodes (docs/restart.md)', async () => {
   const most = { maxSessionsPerPrincipal: 1, orphanAfter: 1, staleSessions: 'reissue' } as const;

@@ -13,22 +13,15 @@ import type { Forwarder, Sent } from './forwarder.js';
 import type { Lease } from './lease.js';
 import type { ClusterNode } from './node.js';
 import type { Owners } from './owners.js';
+import type { LocalOrphans } from './principals.js';
 import type { Peers } from './peers.js';
-import type { Asked, Migration, Tried } from './migration.js';
+import type { Migration, Tried } from './migration.js';
 import type { StoredRecord } from '../stores/session-store.js';
 import { orUnavailable } from './or-unavailable.js';
 import { replyLost } from './replies.js';
 
 /** The shortest and the longest wait before an owner is looked for anew, in ms. */
 const WAITS = [10, 250] as const;
-
-/** The orphaned sessions of this node. */
-export interface LocalOrphans {
-  /** For how long the principal's session is idle that was orphaned for the longest, in ms; -1 when none is. */
-  longest(principal: string): number;
-  /** Ends that session; false when there is none. */
-  evict(principal: string): Promise<boolean>;
-}
 
 export interface ClusterInit {
   readonly node: ClusterNode;
@@ -91,12 +84,11 @@ export class Cluster {
   async handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined> {
     const { sessionId, forwarded, principal } = request;
     const { migration } = this.#init;
-    const asked: Asked = new Map();
     // Where requests are handed over, their owner looks whose the session is.
     const concerns = migration === undefined ? undefined : (record: StoredRecord) => isOf(record, sessionId, principal);
-    const end = await this.#withOwner(sessionId, concerns, async (owner, left) => {
+    const end = await this.#withOwner(sessionId, concerns, async (owner, left, lost) => {
       if (forwarded) throw new NotHere();
-      const tried = await (migration?.move(owner, request, res, asked) ?? this.#forward(owner, request, res, left));
+      const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, request, res, left, lost));
       return res.destroyed ? 'done' : tried;
     });
     if (end === 'done') return undefined;
@@ -135,9 +127,8 @@ export class Cluster {
   async close(sessionId: string): Promise<Unowned | boolean> {
     const { migration } = this.#init;
     let closed = false;
-    const asked: Asked = new Map();
     const end = await this.#withOwner(sessionId, undefined, async (owner, left) => {
-      if (migration !== undefined) return migration.end(owner, sessionId, asked);
+      if (migration !== undefined) return migration.end(owner, sessionId);
       const sent = await this.#send(owner, { kind: 'close', sessionId }, left);
       if (sent.outcome !== 'answered') return this.#unanswered(owner, sessionId, sent);
       closed = (await json(sent.response)) as boolean;
@@ -161,7 +152,7 @@ export class Cluster {
   async #withOwner(
     sessionId: string | undefined,
     concerns: Concerns | undefined,
-    act: (owner: Lease, left: number) => Promise<Tried>,
+    act: (owner: Lease, left: number, lost: boolean) => Promise<Tried>,
   ): Promise<'done' | NoOwner> {
     const { clock, claimTimeout, events, peers } = this.#init;
     const deadline = clock.now() + claimTimeout;
@@ -170,7 +161,7 @@ export class Cluster {
       const owner = await this.#ownerOf(sessionId, concerns);
       if (this.#closed) throw new Refusal('draining');
       if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, lost };
-      const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(1, deadline - clock.now()));
+      const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(1, deadline - clock.now()), lost);
       if (tried === 'done') return tried;
       if (tried === 'lost') lost = true;
       const left = deadline - clock.now();
@@ -232,7 +223,13 @@ export class Cluster {
     return true;
   }
 
-  async #forward(owner: Lease, request: HandedRequest, res: ServerResponse, left: number): Promise<Tried> {
+  async #forward(
+    owner: Lease,
+    request: HandedRequest,
+    res: ServerResponse,
+    left: number,
+    lost: boolean,
+  ): Promise<Tried> {
     const { forwarder, events } = this.#init;
     const { body, method, path, headers, principal, auth, sessionId } = request;
     const order = { kind: 'request', method, path, headers, principal, auth, sessionId } as const;
@@ -245,7 +242,11 @@ export class Cluster {
     }
     events.emit('forwarded', sent.outcome);
     if (sent.outcome === 'lost') replyLost(res, request);
-    else {
+    else if (method === 'DELETE' && lost && sent.response.statusCode === 404) {
+      sent.response.resume();
+      // What it was not heard of again for was the end of the session.
+      await replyEmpty(res, 200);
+    } else {
       const relayed = forwarder.relay(sent.response, res, method === 'GET');
       if (method !== 'GET') await relayed;
     }

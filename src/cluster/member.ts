@@ -12,7 +12,7 @@ import type { Sessions } from '../sessions/sessions.js';
 import type { SessionStore } from '../stores/session-store.js';
 import { openRedis, type SendCommand } from '../stores/redis-client.js';
 import { recordKey, redisStore } from '../stores/redis-store.js';
-import { Cluster, type LocalOrphans } from './cluster.js';
+import { Cluster } from './cluster.js';
 import { authOf, type Order, type RequestOrder } from './envelope.js';
 import { Forwarder } from './forwarder.js';
 import { Inbox, type Letter } from './inbox.js';
@@ -21,7 +21,7 @@ import { Migration } from './migration.js';
 import { ClusterNode } from './node.js';
 import { Owners } from './owners.js';
 import { Peers } from './peers.js';
-import { ClusterPrincipals } from './principals.js';
+import { ClusterPrincipals, type LocalOrphans } from './principals.js';
 import { ownProof } from './process-proof.js';
 
 /** Of an answer that is passed on something is to be read in so many keep-alive intervals, in each of which something comes. */

@@ -27,12 +27,11 @@ export interface MigrationInit {
 /** How soon an owner that was asked is asked again, in ms: it may have got the session back, or have died with the letter. */
 const ASK_AGAIN = 500;
 
-/** When each owner was asked last for what one request needs, by the router's clock. */
-export type Asked = Map<string, number>;
-
 /** Moves sessions to the node that is asked for them, where nodes cannot reach each other. */
 export class Migration {
   readonly #init: MigrationInit;
+  /** What was asked lately, and of whom, for all requests that wait for it. */
+  readonly #asked = new Set<string>();
   #draining = false;
 
   constructor(init: MigrationInit) {
@@ -45,45 +44,50 @@ export class Migration {
   }
 
   /** Does for a request what is to be done before another try. */
-  async move(owner: Lease, request: HandedRequest, res: ServerResponse, asked: Asked): Promise<Tried> {
+  async move(owner: Lease, request: HandedRequest, res: ServerResponse): Promise<Tried> {
     const { method, sessionId, principal, requestIds, body } = request;
     // Its client has hung up, and the session may stay where it is.
     if (res.destroyed) return 'done';
     if (sessionId === undefined) throw new Refusal('draining');
     const by = { principal };
-    if (method === 'DELETE') return this.#ask(owner, { sessionId, wish: 'end', by }, asked);
+    if (method === 'DELETE') return this.#ask(owner, { sessionId, wish: 'end', by });
     if (method === 'POST' && requestIds.length === 0) {
       await this.#put(owner, { sessionId, wish: 'take', by, body });
       accept(res);
       return 'done';
     }
     if (this.#draining) throw new Refusal('draining');
-    return this.#ask(owner, { sessionId, wish: 'letGo', by }, asked);
+    return this.#ask(owner, { sessionId, wish: 'letGo', by });
   }
 
   /** Has the owner end the session, for the app. */
-  end(owner: Lease, sessionId: string, asked: Asked): Promise<Tried> {
-    return this.#ask(owner, { sessionId, wish: 'end', by: 'app' }, asked);
+  end(owner: Lease, sessionId: string): Promise<Tried> {
+    return this.#ask(owner, { sessionId, wish: 'end', by: 'app' });
   }
 
-  /** What came for a session that is not here: its owner is told; if that is this node, it gives up what it does not have. */
+  /**
+   * What came for a session that is not here. If this node owns it, it gives up what it does not have; else its owner is told what
+   * the client said, which nobody says again. Whoever wants something done asks again.
+   */
   async passOn(letter: Letter): Promise<void> {
     const { node, peers, records, isLeaving } = this.#init;
     const { sessionId } = letter;
     const record = await records.find(sessionId);
     if (record === undefined || isLeaving(sessionId)) return;
     if (record.owner === node.tenure.id) return records.release(sessionId, record.epoch);
-    const owner = record.owner === undefined ? undefined : await peers.find(record.owner);
-    if (owner === undefined || letter.passedOn === true) return;
+    if (letter.wish !== 'take' || letter.passedOn === true || record.owner === undefined) return;
+    const owner = await peers.find(record.owner);
+    if (owner === undefined) return;
     await this.#put(owner, { ...letter, passedOn: true });
   }
 
   /** Nothing tells when it is done but the record. */
-  async #ask(owner: Lease, letter: Letter, asked: Asked): Promise<Tried> {
-    const now = this.#init.clock.now();
-    if (now - (asked.get(owner.id) ?? -Infinity) >= ASK_AGAIN) {
+  async #ask(owner: Lease, letter: Letter): Promise<Tried> {
+    const asked = JSON.stringify([owner.id, letter]);
+    if (!this.#asked.has(asked)) {
+      this.#asked.add(asked);
+      this.#init.clock.setTimeout(() => this.#asked.delete(asked), ASK_AGAIN);
       await this.#put(owner, letter);
-      asked.set(owner.id, now);
     }
     return letter.wish === 'end' ? 'lost' : 'unreachable';
   }

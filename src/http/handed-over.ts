@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import type { Request, Response } from 'express';
+import { Refusal } from '../errors.js';
 import type { HandedRequest } from '../sessions/elsewhere.js';
 import { Exchange } from './exchange.js';
 
@@ -17,6 +18,13 @@ export function handedOver(
   const request = Object.assign(req, { method, url: path, originalUrl: path, headers, auth, body });
   const response = Object.assign(res, { locals: {} });
   return new Exchange(request as unknown as Request, response as unknown as Response, principal, true);
+}
+
+/** Its session is another node's to serve by the time that a request could have begun. */
+export class Left extends Refusal {
+  constructor() {
+    super('draining');
+  }
 }
 
 /** What a request says, where another node has to be told. */

@@ -15,7 +15,7 @@ import { readBody } from './body.js';
 import { checkBatch, classify, idOf, methodOf } from './classify.js';
 import type { Endpoint } from './endpoint.js';
 import type { Exchange } from './exchange.js';
-import { handingOver, NOTHING, type Said } from './handed-over.js';
+import { handingOver, Left, NOTHING, type Said } from './handed-over.js';
 import { initialize, type Initialize } from './initialize.js';
 
 /** The MCP endpoint of a router that keeps sessions. */
@@ -138,8 +138,7 @@ export class StatefulEndpoint implements Endpoint {
       if (session === undefined) {
         const found = await this.#handOver(exchange, sessionId, NOTHING);
         if (found === 'answered') return;
-        const ended = await this.#restorer.discard(sessionId, exchange.principal, found);
-        if (!ended) throw new Refusal('sessionNotFound');
+        if (!(await this.#restorer.discard(sessionId, exchange.principal, found))) throw new Refusal('sessionNotFound');
       } else {
         await this.#held(session, async () => {
           exchange.checkedVersion();
@@ -147,8 +146,9 @@ export class StatefulEndpoint implements Endpoint {
         });
       }
     } catch (error) {
-      if (error instanceof Left || error instanceof Overtaken) return this.#delete(exchange);
-      throw error;
+      if (!(error instanceof Left || error instanceof Overtaken)) throw error;
+      await endOfTurn();
+      return this.#delete(exchange);
     }
     return replyEmpty(exchange.res, 200);
   }
@@ -188,15 +188,18 @@ export class StatefulEndpoint implements Endpoint {
   /** Waits for a session that is being opened, restored or woken; it is leased meanwhile, and while something is done with it. */
   async #held(session: Session, act: () => Promise<void>): Promise<void> {
     session.hold();
+    let begun = false;
     try {
       if (session.opening !== undefined) await session.opening;
-      if (session.silenced) throw session.lost ? new Left() : new Refusal('storeUnavailable');
+      if (session.silenced) throw new Refusal('storeUnavailable');
       if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
+      begun = true;
       await act();
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      // Whatever it says of the session, another node may own that by now, and knows better.
-      if (session.silenced) throw session.lost ? new Left() : new Refusal('storeUnavailable', { cause: error });
+      // Another node may own it by now, and knows better. Where something was begun, the reply is not free any more.
+      if (session.silenced && session.lost && !begun) throw new Left();
+      if (session.silenced) throw new Refusal('storeUnavailable', { cause: error });
       const gone = error.reason === 'sessionNotFound';
       if (!gone || !session.stored || !(this.#draining || session.leaving)) throw error;
       // It ends here because this process does, or another node asked for it, and the next one has it.
@@ -283,13 +286,6 @@ type Act = (transport: HttpTransport, session: Session) => Promise<void>;
 
 /** How long nothing must have come until a node of a cluster that drains counts as withdrawn from, in ms. */
 const QUIET = 1_000;
-
-/** Its session is another node's to serve by the time that a request could have begun. */
-class Left extends Refusal {
-  constructor() {
-    super('draining');
-  }
-}
 
 function required(exchange: Exchange): string {
   const { sessionId } = exchange;

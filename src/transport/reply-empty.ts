@@ -1,11 +1,13 @@
 import type { ServerResponse } from 'node:http';
 import { setImmediate as endOfTurn } from 'node:timers/promises';
+import { Refusal } from '../errors.js';
 import type { TransportOwner } from './context.js';
 
 /**
  * Answers with a status and no body, at the end of the turn of the event loop: for the same reason as a `Reply`.
  *
  * @param owner - Whose answer it is, where another node may own that by then.
+ * @throws Refusal `storeUnavailable`: it may.
  */
 export async function replyEmpty(
   res: ServerResponse,
@@ -13,9 +15,9 @@ export async function replyEmpty(
   owner?: Pick<TransportOwner, 'silenced'>,
 ): Promise<void> {
   await endOfTurn();
-  if (owner?.silenced === true) return void res.destroy();
   // Other middleware may have answered in our place (a time-out, say).
   if (res.destroyed || res.headersSent) return;
+  if (owner?.silenced === true) throw new Refusal('storeUnavailable');
   res.statusCode = status;
   res.end();
 }

@@ -72,8 +72,6 @@ async function replayFinished(
   { side, view }: ResumableStreams,
 ): Promise<void> {
   const missed = await view.eventsAfter(lastEventId, streamId);
-  // Another node may own it by now: that one is to be asked, and nothing is said here.
-  if (side.owner.silenced) throw new Refusal('storeUnavailable');
   if (missed === undefined) throw new Refusal('unknownEventId');
   const answered = new Set(missed.map(({ answers }) => answers));
   const lost = view.lostRequests(streamId).filter((id) => !answered.has(id));
