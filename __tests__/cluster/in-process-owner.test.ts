@@ -67,8 +67,10 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
     expect(valueOf(await b!.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'unreachable' })).toBe(1);
   });
 
-  /** Nodes `a`, and `b`, which reaches `a` through a proxy. */
-  async function proxied(init: InProcessNodeInit = {}) {
+  type Tap = (send: SendCommand) => SendCommand;
+
+  /** Nodes `a`, and `b`, which reaches `a` through a proxy, and Redis through a tap. */
+  async function proxied(init: InProcessNodeInit = {}, tapOfB: Tap = (send) => send) {
     const a = await cluster.node({ ...init, name: 'a' });
     const [key] = (await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))) as string[];
     const proxy = await FaultProxy.start(decodeLease((await cluster.ask('GET', key!)) as string).port);
@@ -79,7 +81,7 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
         const isLease = command[0] === 'GET' && typeof reply === 'string';
         return isLease ? encodeLease({ ...decodeLease(reply), port: proxy.port }) : reply;
       };
-    const b = await cluster.node({ name: 'b', tap, times: SHORT });
+    const b = await cluster.node({ name: 'b', tap: (send) => tap(tapOfB(send)), times: SHORT });
     const session = await AnyNodeSession.open(a.url);
     expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', count: 1 });
     return { b, proxy, session };
@@ -130,6 +132,44 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
     const { b, proxy, session } = await proxied({ tap });
     expect((await session.delete(b.url)).status).toBe(200);
     expect(await session.statuses(b.url)).toEqual([404, 404, 404]);
+    await proxy.close();
+  });
+
+  /** The next connection breaks when the node on it has said that it takes what it was sent. */
+  function cutOnce(proxy: FaultProxy): void {
+    const limits = ['HTTP/1.1 102 Processing\r\n\r\n'.length];
+    proxy.cutAfter = () => limits.shift() ?? Infinity;
+    proxy.cut();
+  }
+
+  test('is believed also where it is asked again, and does not know the session any more', async () => {
+    let first: unknown;
+    let finds = 0;
+    // Node b finds the record twice, as if the owner were still at it.
+    const tap: Tap =
+      (send) =>
+      async (...command) => {
+        const reply = await send(...command);
+        if (command[0] !== 'HMGET') return reply;
+        finds += 1;
+        first ??= reply;
+        return finds === 2 ? first : reply;
+      };
+    const { b, proxy, session } = await proxied({}, tap);
+    finds = 0;
+    cutOnce(proxy);
+    expect((await session.delete(b.url)).status).toBe(200);
+    expect(finds).toBe(3);
+    expect(await session.statuses(b.url)).toEqual([404, 404, 404]);
+    await proxy.close();
+  });
+
+  test('is not believed to have ended for one principal the session of another', async () => {
+    const { b, proxy, session } = await proxied();
+    cutOnce(proxy);
+    expect((await session.delete(b.url, { 'x-principal': 'bob' })).status).toBe(404);
+    proxy.cutAfter = () => Infinity;
+    expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', epoch: 0, count: 2 });
     await proxy.close();
   });
 

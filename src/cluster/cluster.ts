@@ -40,16 +40,18 @@ export interface ClusterInit {
   readonly migration: Migration | undefined;
 }
 
-/** No other node owns the session; `lost`: one that did took what was asked, and was not heard of again. */
+/** No other node owns the session; `asked`: one that did was asked first. */
 interface NoOwner {
   readonly unowned: Unowned;
-  readonly lost: boolean;
+  readonly asked: boolean;
 }
 
-/** Whether what its owner was not heard of again for was its end. */
-const isEnded = ({ unowned, lost }: NoOwner): boolean => lost && unowned.record === undefined;
+/** Whether the session has ended since an owner was first asked to end it, be it heard of again or not. */
+const isEnded = ({ unowned, asked }: NoOwner): boolean => asked && unowned.record === undefined;
 
 type Concerns = (record: StoredRecord) => boolean;
+
+const ANY: Concerns = () => true;
 
 /** `leaving`: this node has not let go of it yet. */
 type Owner = Lease | Unowned | 'leaving';
@@ -84,11 +86,12 @@ export class Cluster {
   async handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined> {
     const { sessionId, forwarded, principal } = request;
     const { migration } = this.#init;
-    // Where requests are handed over, their owner looks whose the session is.
-    const concerns = migration === undefined ? undefined : (record: StoredRecord) => isOf(record, sessionId, principal);
-    const end = await this.#withOwner(sessionId, concerns, async (owner, left, lost) => {
+    // A node that is handed a request looks itself whose the session is; not so one that lets go of it, or did not live to answer.
+    const isLooked = migration === undefined && request.method !== 'DELETE';
+    const concerns = isLooked ? undefined : (record: StoredRecord) => isOf(record, sessionId, principal);
+    const end = await this.#withOwner(sessionId, concerns, async (owner, left, asked) => {
       if (forwarded) throw new NotHere();
-      const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, request, res, left, lost));
+      const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, request, res, left, asked));
       return res.destroyed ? 'done' : tried;
     });
     if (end === 'done') return undefined;
@@ -127,7 +130,7 @@ export class Cluster {
   async close(sessionId: string): Promise<Unowned | boolean> {
     const { migration } = this.#init;
     let closed = false;
-    const end = await this.#withOwner(sessionId, undefined, async (owner, left) => {
+    const end = await this.#withOwner(sessionId, ANY, async (owner, left) => {
       if (migration !== undefined) return migration.end(owner, sessionId);
       const sent = await this.#send(owner, { kind: 'close', sessionId }, left);
       if (sent.outcome !== 'answered') return this.#unanswered(owner, sessionId, sent);
@@ -140,30 +143,31 @@ export class Cluster {
 
   /** @throws NotHere when another node owns the session. */
   async unowned(sessionId: string): Promise<Unowned> {
-    const end = await this.#withOwner(sessionId, undefined, () => Promise.reject(new NotHere()));
+    const end = await this.#withOwner(sessionId, ANY, () => Promise.reject(new NotHere()));
     return end === 'done' ? { record: undefined } : end.unowned;
   }
 
   /**
    * Tries with the node that owns the session until that is done, or no other node owns it.
    *
-   * @param concerns - Whether it is a session that may be asked for; one that may not is none.
+   * @param concerns - Whether it is a session that may be asked for by its record; one that may not is none. Without it, whoever
+   * owned the session last is asked first, and no record is read.
    */
   async #withOwner(
     sessionId: string | undefined,
     concerns: Concerns | undefined,
-    act: (owner: Lease, left: number, lost: boolean) => Promise<Tried>,
+    act: (owner: Lease, left: number, asked: boolean) => Promise<Tried>,
   ): Promise<'done' | NoOwner> {
     const { clock, claimTimeout, events, peers } = this.#init;
     const deadline = clock.now() + claimTimeout;
-    let lost = false;
+    let asked = false;
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
       const owner = await this.#ownerOf(sessionId, concerns);
       if (this.#closed) throw new Refusal('draining');
-      if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, lost };
-      const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(1, deadline - clock.now()), lost);
+      if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, asked };
+      const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(1, deadline - clock.now()), asked);
       if (tried === 'done') return tried;
-      if (tried === 'lost') lost = true;
+      if (owner !== 'leaving') asked = true;
       const left = deadline - clock.now();
       if (left <= 0) {
         events.emit('forwarded', 'unreachable');
@@ -176,10 +180,9 @@ export class Cluster {
   }
 
   async #ownerOf(sessionId: string | undefined, concerns?: Concerns): Promise<Owner> {
-    const { node, owners, records, isLeaving, migration } = this.#init;
+    const { node, owners, records, isLeaving } = this.#init;
     if (sessionId === undefined) return this.#anybody({ record: undefined });
-    // Where sessions move with each request, what is remembered is seldom true.
-    const known = migration === undefined ? await this.#live(owners.get(sessionId)) : undefined;
+    const known = concerns === undefined ? await this.#live(owners.get(sessionId)) : undefined;
     if (known !== undefined) return known;
     const record = await records.find(sessionId);
     if (record === undefined || concerns?.(record) === false) return { record: undefined };
@@ -228,7 +231,7 @@ export class Cluster {
     request: HandedRequest,
     res: ServerResponse,
     left: number,
-    lost: boolean,
+    asked: boolean,
   ): Promise<Tried> {
     const { forwarder, events } = this.#init;
     const { body, method, path, headers, principal, auth, sessionId } = request;
@@ -240,13 +243,14 @@ export class Cluster {
     if (sent.outcome === 'untaken' || (sent.outcome === 'lost' && method !== 'POST')) {
       return this.#unanswered(owner, sessionId, sent);
     }
+    if (method === 'DELETE' && asked && sent.outcome === 'answered' && sent.response.statusCode === 404) {
+      // It may have been ended by what was asked first. Its record tells.
+      sent.response.resume();
+      return 'again';
+    }
     events.emit('forwarded', sent.outcome);
     if (sent.outcome === 'lost') replyLost(res, request);
-    else if (method === 'DELETE' && lost && sent.response.statusCode === 404) {
-      sent.response.resume();
-      // What it was not heard of again for was the end of the session.
-      await replyEmpty(res, 200);
-    } else {
+    else {
       const relayed = forwarder.relay(sent.response, res, method === 'GET');
       if (method !== 'GET') await relayed;
     }
@@ -273,7 +277,7 @@ export class Cluster {
     const { peers, owners, events } = this.#init;
     if (sessionId !== undefined) owners.delete(sessionId);
     peers.forget(owner.id);
-    if (sent.outcome === 'lost') return 'lost';
+    if (sent.outcome === 'lost') return 'again';
     const { why } = sent;
     if (why === 'tooLarge') throw new Refusal('bodyTooLarge');
     if (why === 'unsigned') {

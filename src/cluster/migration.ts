@@ -10,8 +10,8 @@ import { orUnavailable } from './or-unavailable.js';
 import type { Peers } from './peers.js';
 import { accept } from './replies.js';
 
-/** What became of a try; any but `done` is followed by another. `lost`: it may have been carried out all the same. */
-export type Tried = 'done' | 'again' | 'unreachable' | 'lost';
+/** What became of a try; any but `done` is followed by another, which `unreachable` puts off until the owner is gone. */
+export type Tried = 'done' | 'again' | 'unreachable';
 
 export interface MigrationInit {
   readonly inbox: Inbox;
@@ -89,7 +89,7 @@ export class Migration {
       this.#init.clock.setTimeout(() => this.#asked.delete(asked), ASK_AGAIN);
       await this.#put(owner, letter);
     }
-    return letter.wish === 'end' ? 'lost' : 'unreachable';
+    return letter.wish === 'end' ? 'again' : 'unreachable';
   }
 
   async #put(owner: Lease, letter: Letter): Promise<void> {

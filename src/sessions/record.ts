@@ -6,7 +6,6 @@ import {
   type InitializeRequestParams,
   type LoggingLevel,
 } from '@modelcontextprotocol/sdk/types.js';
-
 import type { StoredRecord } from '../stores/session-store.js';
 
 /** What rebuilds a session under its old ID. Holds no token, and nothing else of the requests that were made. */
