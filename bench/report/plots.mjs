@@ -1,5 +1,5 @@
 import { FULL } from '../sizes.mjs';
-import { entriesOf, entryName } from '../works/work.mjs';
+import { aloneLike, entriesOf } from '../works/work.mjs';
 import { WORKS } from '../works/index.mjs';
 import { bars } from './bars.mjs';
 import { spread } from './figures.mjs';
@@ -97,8 +97,9 @@ function openSessions(figures, contenders) {
 }
 
 /** What stands for the SDK's server in a bar that also shows what is beyond it. */
-function memoryRow(figures, work, { name, title, contender, settings }, heap) {
-  const alone = settings.factory === 'usual' ? 'server-alone' : entryName('server-alone', settings.factory);
+function memoryRow(figures, work, entry, heap) {
+  const { name, title, contender, settings } = entry;
+  const alone = aloneLike(workNamed(work), entry);
   const server = spread(figures.values(work, alone, 'heap'));
   const tools = `${title.replace('; cheap factory', '')}, ${settings.tools} tools`;
   if (server === undefined || (contender.group !== 'ours' && contender.group !== 'sdk')) {

@@ -1,8 +1,7 @@
-import { entryName } from '../works/work.mjs';
+import { aloneLike } from '../works/work.mjs';
 import { spread } from './figures.mjs';
 import { number, range, table } from './format.mjs';
 
-const ALONE = 'server-alone';
 const KNOWN = 'fails';
 
 /** @typedef {import('../works/work.mjs').Work} Work @typedef {import('../works/work.mjs').Entry} Entry */
@@ -35,12 +34,10 @@ function valueCells(work, entry, { metric, digits, ratio }, figures) {
 }
 
 /** What a session takes beyond the SDK's server in it; told only of those who hold one of the same kind. */
-function share(work, { contender, settings }, figures) {
+function share(work, entry, figures) {
+  const { contender, name } = entry;
   if (contender.group !== 'ours' && contender.group !== 'sdk') return '';
-  const [entry, alone] = [contender.name, ALONE].map((name) =>
-    settings === work.settings[0] ? name : entryName(name, settings.factory),
-  );
-  return range(spread(figures.differences(work.name, entry, alone, 'heap')), 2);
+  return range(spread(figures.differences(work.name, name, aloneLike(work, entry), 'heap')), 2);
 }
 
 function failures(work, entries, figures) {

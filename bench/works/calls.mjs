@@ -1,4 +1,4 @@
-import { BASE, columnsPer, competesIn, openSessions, sample, USUAL } from './work.mjs';
+import { BASE, callsOf, columnsPer, competesIn, openSessions, sample, USUAL } from './work.mjs';
 
 /**
  * Calls of one tool in a closed loop.
@@ -21,10 +21,10 @@ const calls = ({ name, title, about, call, field, how }) => ({
   base: BASE,
   columns: columnsPer('call'),
   async run(scene) {
-    const { load, sizes } = scene;
+    const { sizes } = scene;
     const { sessions, concurrency } = how(sizes);
     await openSessions(scene, sessions);
-    const doCalls = (ms) => load.ask('call', { call, concurrency, ms }, sizes.timeoutMs + ms);
+    const doCalls = callsOf(scene, call, concurrency);
     await doCalls(sizes.warmMs);
     return sample(scene, () => doCalls(sizes.measureMs));
   },

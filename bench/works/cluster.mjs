@@ -1,5 +1,5 @@
 import { CLUSTER_BASE } from '../contenders/list.mjs';
-import { competesIn, GENERATOR, openSessions, sample, USUAL } from './work.mjs';
+import { callsOf, competesIn, GENERATOR, openSessions, sample, USUAL } from './work.mjs';
 
 /** What the load generator does, with the Redis commands that it took for each call; to ask for those is one itself. */
 async function sampled(scene, work) {
@@ -41,11 +41,11 @@ export const CLUSTER = {
     GENERATOR,
   ],
   async run(scene) {
-    const { host, load, sizes } = scene;
-    const { sessions, concurrency, warmMs, measureMs, timeoutMs } = sizes;
+    const { host, sizes } = scene;
+    const { sessions, warmMs, measureMs } = sizes;
     const nodes = await host.ask('nodes');
     await openSessions(scene, sessions);
-    const call = (ms) => load.ask('call', { call: 'echo', concurrency, ms }, timeoutMs + ms);
+    const call = callsOf(scene, 'echo');
     // Each node has only its share of the calls to be warm by.
     await call(nodes.length * warmMs);
     return sampled(scene, () => call(measureMs));
@@ -74,11 +74,11 @@ export const CLUSTER_HOP = {
   ],
   async run(scene) {
     const { host, load, sizes } = scene;
-    const { sessions, concurrency, warmMs, measureMs, timeoutMs } = sizes;
+    const { sessions, concurrency, warmMs, measureMs } = sizes;
     const [ownerUrl, otherUrl] = await host.ask('nodes');
     const callAt = async (url, ms, atOnce) => {
       await load.ask('move', url);
-      return load.ask('call', { call: 'echo', concurrency: atOnce, ms }, timeoutMs + ms);
+      return callsOf(scene, 'echo', atOnce)(ms);
     };
     await load.ask('move', ownerUrl);
     await openSessions(scene, sessions);

@@ -1,5 +1,5 @@
 import { LAYERS } from '../host/layers.mjs';
-import { BASE, CHEAP, competesIn, openSessions, sample, USUAL } from './work.mjs';
+import { BASE, callsOf, CHEAP, competesIn, cyclesOf, openSessions, sample, USUAL } from './work.mjs';
 
 /**
  * Where the CPU time goes, told by V8's profiler, which itself takes a part of it.
@@ -43,9 +43,8 @@ const calls = (index, count) =>
     piece: 'call',
     settings: [CHEAP],
     async prepare(scene) {
-      const { load, sizes } = scene;
-      await openSessions(scene, sizes.openSessions[index]);
-      return (ms) => load.ask('call', { call: 'echo', concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
+      await openSessions(scene, scene.sizes.openSessions[index]);
+      return callsOf(scene, 'echo');
     },
   });
 
@@ -56,9 +55,7 @@ export const LAYER_WORKS = [
     about: 'Sessions are opened and ended as above.',
     piece: 'cycle',
     settings: [USUAL, CHEAP],
-    prepare: async ({ load, sizes }) => {
-      return (ms) => load.ask('cycle', { concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
-    },
+    prepare: async (scene) => cyclesOf(scene),
   }),
   calls(0, 10),
   calls(2, 10_000),

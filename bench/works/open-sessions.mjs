@@ -1,5 +1,5 @@
 import { FULL } from '../sizes.mjs';
-import { BASE, CHEAP, competesIn, LOW_LEVEL, openSessions, sample } from './work.mjs';
+import { BASE, callsOf, CHEAP, competesIn, LOW_LEVEL, openSessions, sample } from './work.mjs';
 
 export const LEVELS = ['few', 'some', 'many'];
 
@@ -38,12 +38,11 @@ export const OPEN_SESSIONS = {
     })),
   ],
   async run(scene) {
-    const { load, sizes } = scene;
-    const { openSessions: levels, concurrency, timeoutMs } = sizes;
+    const { sizes } = scene;
+    const call = callsOf(scene, 'echo');
     const all = {};
-    for (const [index, count] of levels.entries()) {
+    for (const [index, count] of sizes.openSessions.entries()) {
       await openSessions(scene, count);
-      const call = (ms) => load.ask('call', { call: 'echo', concurrency, ms }, timeoutMs + ms);
       await call(sizes.warmMs);
       const { throughput, cpu, p99 } = await sample(scene, () => call(sizes.measureMs));
       all[`throughput-${LEVELS[index]}`] = throughput;

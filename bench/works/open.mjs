@@ -1,4 +1,4 @@
-import { BASE, CHEAP, columnsPer, competesIn, LOW_LEVEL, sample, USUAL } from './work.mjs';
+import { BASE, CHEAP, columnsPer, competesIn, cyclesOf, LOW_LEVEL, sample, USUAL } from './work.mjs';
 
 /** @type {import('./work.mjs').Work} */
 export const OPEN = {
@@ -13,8 +13,8 @@ export const OPEN = {
   base: BASE,
   columns: columnsPer('cycle'),
   async run(scene) {
-    const { load, sizes } = scene;
-    const cycle = (ms) => load.ask('cycle', { concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
+    const { sizes } = scene;
+    const cycle = cyclesOf(scene);
     await cycle(sizes.warmMs);
     return sample(scene, () => cycle(sizes.measureMs));
   },

@@ -1,5 +1,5 @@
 import { STATELESS_BASE } from '../contenders/list.mjs';
-import { CHEAP, columnsPer, competesIn, sample, USUAL } from './work.mjs';
+import { callsOf, CHEAP, columnsPer, competesIn, sample, USUAL } from './work.mjs';
 
 /** @type {import('./work.mjs').Work} */
 export const STATELESS = {
@@ -16,7 +16,7 @@ export const STATELESS = {
     const { load, sizes, entry } = scene;
     const modern = entry.contender.fields.includes('stateless-modern');
     await load.ask('stateless', { count: sizes.concurrency, modern });
-    const call = (ms) => load.ask('call', { call: 'echo', concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
+    const call = callsOf(scene, 'echo');
     await call(sizes.warmMs);
     return sample(scene, () => call(sizes.measureMs));
   },

@@ -77,6 +77,17 @@ const knows = ({ cheap, lowLevel }, factory) =>
  */
 export const entryName = (contender, factory) => `${contender}, ${factory}`;
 
+const ALONE = 'server-alone';
+
+/**
+ * The entry of the SDK's servers alone that are made as those of another entry.
+ *
+ * @param {Work} work
+ * @param {Entry} entry
+ */
+export const aloneLike = ({ settings: [first] }, { settings: { factory } }) =>
+  factory === first.factory ? ALONE : entryName(ALONE, factory);
+
 /**
  * Has the load generator do something, and tells it per piece, with what it took the contender.
  *
@@ -120,6 +131,28 @@ export const columnsPer = (piece) => [
  */
 export const openSessions = ({ load, sizes, entry }, count) =>
   load.ask('open', { count, concurrency: entry.contender.opening ?? sizes.opening }, 2 * sizes.timeoutMs);
+
+/**
+ * Calls of one tool for so many ms, in a closed loop.
+ *
+ * @param {Scene} scene
+ * @param {keyof typeof import('../load/calls.mjs').CALLS} call
+ * @param {number} [concurrency]
+ */
+export const callsOf =
+  ({ load, sizes }, call, concurrency = sizes.concurrency) =>
+  (ms) =>
+    load.ask('call', { call, concurrency, ms }, sizes.timeoutMs + ms);
+
+/**
+ * Sessions opened and ended for so many ms, in a closed loop.
+ *
+ * @param {Scene} scene
+ */
+export const cyclesOf =
+  ({ load, sizes }) =>
+  (ms) =>
+    load.ask('cycle', { concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
 
 /** How busy the load generator was: near 100 %, it and not the contender is what was measured. */
 export const GENERATOR = { metric: 'generator', title: 'generator CPU %', better: 'lower', digits: 0 };
