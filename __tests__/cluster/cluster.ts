@@ -14,6 +14,8 @@ export interface ClusterInit {
   /** How many nodes. Default: 3. */
   readonly nodes?: number;
   readonly options?: NodeOptions;
+  /** See `NodeInit`. */
+  readonly apart?: boolean;
   readonly redis?: RedisServerInit;
   /** The nodes reach Redis by a proxy, which may lead them to another one. Default: directly. */
   readonly proxied?: boolean;
@@ -91,6 +93,7 @@ export async function startCluster({
   name,
   nodes = 3,
   options = {},
+  apart = false,
   redis: init = {},
   proxied = false,
 }: ClusterInit): Promise<Cluster> {
@@ -108,7 +111,7 @@ export async function startCluster({
     redis,
     proxy,
     balancer,
-    ports.map((port) => build({ port, redisUrl, cluster: options })),
+    ports.map((port) => build({ port, redisUrl, cluster: options, apart })),
   );
   try {
     await Promise.all(cluster.nodes.map((node) => node.start()));

@@ -13,18 +13,16 @@ const BUSY = 6;
 const WANTED = 20;
 const TIMES = 2;
 /**
- * How long it may take at p99, in ms, until a session is claimed. By default less than the lease, which shows that it is not waited
- * for where the owner's process is found dead on this machine; 1 s in the long run, on a machine that does nothing else.
+ * How long it may take, in ms, until a session is claimed: `atLeast` each, `p99` at p99. Leases are the default ones, of 5 s, and
+ * are renewed every 1.5 s: by default the first p99 is less than what is left of one, which shows that it is not waited for; 1 s
+ * in the long run, on a machine that does nothing else.
  */
-const RECOVERY = Number(process.env.CLUSTER_RECOVERY_MS ?? 3_000);
+const DEATHS = [
+  { death: 'is proved', apart: false, kills: KILLS, atLeast: 0, p99: Number(process.env.CLUSTER_RECOVERY_MS ?? 3_000) },
+  { death: 'shows by its lease alone', apart: true, kills: Math.ceil(KILLS / 2), atLeast: 3_000, p99: 6_000 },
+];
 
 const random = new Random(SEED);
-
-let cluster: Cluster;
-beforeAll(async () => {
-  cluster = await startCluster({ name: 'kill-test' });
-}, START_TIMEOUT);
-afterAll(() => cluster.close());
 
 /** How calls ended that were in flight, some of them at a node that died: a session's owner, or one that only handed them on. */
 class Outcomes {
@@ -49,90 +47,99 @@ class Outcomes {
 const quantile = (times: readonly number[], part: number): number =>
   Math.round([...times].sort((a, b) => a - b)[Math.ceil(times.length * part) - 1] ?? NaN);
 
-test(
-  `kill -9 of a node, ${KILLS} times under load, costs sessions with nothing in flight no error, and leaves no call without an answer or an error (docs/scaling.md)`,
-  async () => {
-    const quiet = await cluster.clients(QUIET);
-    const busy = await cluster.clients(BUSY);
-    await Promise.all(quiet.map((client) => client.listens()));
-    const owners = new Map<ClusterClient, Told>();
-    const errors: string[] = [];
-    const act = async (client: ClusterClient): Promise<void> => {
-      try {
-        owners.set(client, await client.add());
-        await client.echo();
-        await client.notify();
-      } catch (error) {
-        errors.push(String(error));
-      }
-    };
-    const inFlight = new Outcomes();
-    const calls = cluster.load(busy.map((client) => () => inFlight.of(client.slow(random.integer(200, 2_000), 50))));
-    const load = cluster.load(quiet.map((client) => () => act(client)));
+describe.each(DEATHS)('kill -9 of a node whose death $death (docs/scaling.md)', ({ apart, kills, atLeast, p99 }) => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await startCluster({ name: 'kill-test', apart });
+  }, START_TIMEOUT);
+  afterAll(() => cluster.close());
 
-    const recoveries: number[] = [];
-    for (let n = 0; n < KILLS; n += 1) {
-      await sleep(random.integer(100, 500));
-      await load.stop();
-      const node = cluster.nodes[random.integer(0, cluster.nodes.length)]!;
-      const lost = quiet.filter((client) => owners.get(client)!.pid === node.pid);
-      const from = performance.now();
-      await node.kill();
-      await Promise.all(
-        quiet.map(async (client) => {
-          const before = owners.get(client)!;
-          await act(client);
-          if (lost.includes(client)) recoveries.push(performance.now() - from);
-          const epoch = before.epoch + (lost.includes(client) ? 1 : 0);
-          const told = owners.get(client)!;
-          if (told.epoch !== epoch) errors.push(`epoch ${told.epoch} after ${before.epoch} on ${before.pid}`);
+  test(
+    `costs sessions with nothing in flight no error, and leaves no call without an answer or an error: ${kills} times under load`,
+    async () => {
+      const quiet = await cluster.clients(QUIET);
+      const busy = await cluster.clients(BUSY);
+      await Promise.all(quiet.map((client) => client.listens()));
+      const owners = new Map<ClusterClient, Told>();
+      const errors: string[] = [];
+      const act = async (client: ClusterClient): Promise<void> => {
+        try {
+          owners.set(client, await client.add());
+          await client.echo();
+          await client.notify();
+        } catch (error) {
+          errors.push(String(error));
+        }
+      };
+      const inFlight = new Outcomes();
+      const calls = cluster.load(busy.map((client) => () => inFlight.of(client.slow(random.integer(200, 2_000), 50))));
+      const load = cluster.load(quiet.map((client) => () => act(client)));
+
+      const recoveries: number[] = [];
+      for (let n = 0; n < kills; n += 1) {
+        await sleep(random.integer(100, 500));
+        await load.stop();
+        const node = cluster.nodes[random.integer(0, cluster.nodes.length)]!;
+        const lost = quiet.filter((client) => owners.get(client)!.pid === node.pid);
+        const from = performance.now();
+        await node.kill();
+        await Promise.all(
+          quiet.map(async (client) => {
+            const before = owners.get(client)!;
+            await act(client);
+            if (lost.includes(client)) recoveries.push(performance.now() - from);
+            const epoch = before.epoch + (lost.includes(client) ? 1 : 0);
+            const told = owners.get(client)!;
+            if (told.epoch !== epoch) errors.push(`epoch ${told.epoch} after ${before.epoch} on ${before.pid}`);
+          }),
+        );
+        load.resume();
+        await node.restart();
+        await cluster.ready();
+      }
+      await Promise.all([load.stop(), calls.stop()]);
+      await Promise.all(quiet.map((client) => client.heardAll()));
+      await Promise.all(busy.map((client) => client.echo()));
+      const { answered, failed, hung } = inFlight;
+      process.stdout.write(
+        `kill, CHAOS_SEED=${SEED}: ${kills} kills, ${quiet.reduce((sum, { sent }) => sum + sent, 0)} adds, ` +
+          `${recoveries.length} sessions claimed in ${quantile(recoveries, 0.5)} ms, ${quantile(recoveries, 0.99)} ms at p99, ` +
+          `calls in flight: ${answered} answered, ${failed} failed, ${hung} hung\n`,
+      );
+
+      expect(tally(errors)).toEqual({});
+      expect(tally([...quiet, ...busy].flatMap(({ wrong }) => wrong))).toEqual({});
+      expect(hung).toBe(0);
+      expect(answered).toBeGreaterThan(0);
+      expect(recoveries.length).toBeGreaterThan(0);
+      expect(Math.min(...recoveries)).toBeGreaterThan(atLeast);
+      expect(quantile(recoveries, 0.99)).toBeLessThan(p99);
+      expect(cluster.nodes.map(({ health }) => health)).toEqual(cluster.nodes.map(() => 'alive'));
+    },
+    60_000 + kills * 20_000,
+  );
+
+  test.each(['killed', 'drained'] as const)(
+    'of all nodes that are asked at once for a session whose owner was %s, one claims it, and the others hand over to that one: its epoch grows by one',
+    async (end) => {
+      const [owner, ...others] = cluster.nodes;
+      const sessions = await Promise.all(Array.from({ length: WANTED }, () => AnyNodeSession.open(owner!.url)));
+      await (end === 'killed' ? owner!.kill() : owner!.terminate());
+      const histories = await Promise.all(
+        sessions.map(async (session) => {
+          const asked = Array.from({ length: TIMES }, () => others.map(({ url }) => session.call(url, 'add'))).flat();
+          const told = await Promise.allSettled(asked);
+          const failed = told.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : []));
+          const answers = told.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+          const claims = new Set(
+            answers.map(({ pid, epoch }) => `epoch ${epoch} on ${others.findIndex((o) => o.pid === pid)}`),
+          );
+          return `${claims.size} claims, at ${Math.max(...answers.map(({ epoch }) => epoch))} the latest, ${failed.length} failed ${failed.join()}`;
         }),
       );
-      load.resume();
-      await node.restart();
+      await owner!.restart();
       await cluster.ready();
-    }
-    await Promise.all([load.stop(), calls.stop()]);
-    await Promise.all(quiet.map((client) => client.heardAll()));
-    await Promise.all(busy.map((client) => client.echo()));
-    const { answered, failed, hung } = inFlight;
-    process.stdout.write(
-      `kill, CHAOS_SEED=${SEED}: ${KILLS} kills, ${quiet.reduce((sum, { sent }) => sum + sent, 0)} adds, ` +
-        `${recoveries.length} sessions claimed in ${quantile(recoveries, 0.5)} ms, ${quantile(recoveries, 0.99)} ms at p99, ` +
-        `calls in flight: ${answered} answered, ${failed} failed, ${hung} hung\n`,
-    );
-
-    expect(tally(errors)).toEqual({});
-    expect(tally([...quiet, ...busy].flatMap(({ wrong }) => wrong))).toEqual({});
-    expect(hung).toBe(0);
-    expect(answered).toBeGreaterThan(0);
-    expect(recoveries.length).toBeGreaterThan(0);
-    expect(quantile(recoveries, 0.99)).toBeLessThan(RECOVERY);
-    expect(cluster.nodes.map(({ health }) => health)).toEqual(cluster.nodes.map(() => 'alive'));
-  },
-  60_000 + KILLS * 20_000,
-);
-
-test.each(['killed', 'drained'] as const)(
-  'of all nodes that are asked at once for a session whose owner was %s, one claims it, and the others hand over to that one: its epoch grows by one (docs/scaling.md)',
-  async (end) => {
-    const [owner, ...others] = cluster.nodes;
-    const sessions = await Promise.all(Array.from({ length: WANTED }, () => AnyNodeSession.open(owner!.url)));
-    await (end === 'killed' ? owner!.kill() : owner!.terminate());
-    const histories = await Promise.all(
-      sessions.map(async (session) => {
-        const asked = Array.from({ length: TIMES }, () => others.map(({ url }) => session.call(url, 'add'))).flat();
-        const told = await Promise.allSettled(asked);
-        const failed = told.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : []));
-        const answers = told.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-        const claims = new Set(
-          answers.map(({ pid, epoch }) => `epoch ${epoch} on ${others.findIndex((o) => o.pid === pid)}`),
-        );
-        return `${claims.size} claims, at ${Math.max(...answers.map(({ epoch }) => epoch))} the latest, ${failed.length} failed ${failed.join()}`;
-      }),
-    );
-    await owner!.restart();
-    await cluster.ready();
-    expect(tally(histories)).toEqual({ '1 claims, at 1 the latest, 0 failed ': WANTED });
-  },
-);
+      expect(tally(histories)).toEqual({ '1 claims, at 1 the latest, 0 failed ': WANTED });
+    },
+  );
+});

@@ -12,6 +12,8 @@ export interface NodeInit {
   readonly port: number;
   readonly redisUrl: string;
   readonly cluster?: NodeOptions;
+  /** The nodes know of each other what they would on machines of their own. Default: false. */
+  readonly apart?: boolean;
 }
 
 /** What the nodes write: to look into a failure, which shows with `health`. */

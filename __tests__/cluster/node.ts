@@ -14,12 +14,13 @@ import express from 'express';
 import { createClient } from 'redis';
 import { z } from 'zod';
 import { createHttpServer, mcpRouter, type ServerContext } from '../../src/index.js';
-import { redisEventStore } from '../../src/stores/redis.js';
+import { decodeLease, encodeLease } from '../../src/cluster/lease.js';
+import { redisEventStore, type SendCommand } from '../../src/stores/redis.js';
 import type { NodeInit } from './node-process.js';
 
 type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
 
-const { port, redisUrl, cluster } = JSON.parse(process.env.CLUSTER_NODE!) as NodeInit;
+const { port, redisUrl, cluster, apart = false } = JSON.parse(process.env.CLUSTER_NODE!) as NodeInit;
 const DRAIN_MS = 10_000;
 
 const client = createClient({ url: redisUrl, disableOfflineQueue: true, socket: { reconnectStrategy: () => 50 } });
@@ -94,10 +95,21 @@ function nodeServer({ state, sessionId, epoch }: ServerContext): McpServer {
   return server;
 }
 
+/** Hides from a node of which process of this machine another one is; what it reads by GET is nothing but leases. */
+const hideProofs: SendCommand = async (...command) => {
+  const reply = await client.sendCommand(command);
+  if (command[0] !== 'GET' || typeof reply !== 'string') return reply;
+  return encodeLease({ ...decodeLease(reply), proof: undefined });
+};
+
 const router = mcpRouter({
   serverFactory: nodeServer,
   eventStore: redisEventStore({ client }),
-  cluster: { redis: { client }, secret: 'of the nodes of this test, and of nobody else', ...cluster },
+  cluster: {
+    redis: apart ? { sendCommand: hideProofs } : { client },
+    secret: 'of the nodes of this test, and of nobody else',
+    ...cluster,
+  },
   // A name is enough where nobody lies.
   principal: ({ headers }) => headers['x-principal']?.toString(),
   retryInterval: 100,
