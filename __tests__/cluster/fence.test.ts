@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { pino } from 'pino';
 import { memoryEventStore } from '../../src/index.js';
 import { redisEventStore } from '../../src/stores/redis.js';
@@ -135,10 +136,10 @@ describe('a session that another node has taken', () => {
 
 describe('a reply after the fence deadline (docs/scaling.md: the local deadline is checked before a write begins)', () => {
   /** A node on a clock that only the test moves, of which the wall and everything else is real. */
-  async function stoppedNode() {
+  async function stoppedNode(eventStore: EventStore = memoryEventStore()) {
     const clock = new FakeClock();
     const fenceAfter = 1_500;
-    const [node] = await cluster.nodes(1, { tools, clock, eventStore: memoryEventStore() });
+    const [node] = await cluster.nodes(1, { tools, clock, eventStore });
     return { clock, fenceAfter, node: node! };
   }
 
@@ -174,6 +175,31 @@ describe('a reply after the fence deadline (docs/scaling.md: the local deadline 
     const unknown = { 'mcp-session-id': '11111111-1111-4111-8111-111111111111' };
     expect(await session.statuses(node.url, unknown)).toEqual([503, 503, 503]);
     expect(await node.ready()).toBe(503);
+  });
+
+  test('is 503 for a stream that is resumed, however late: of the session it says nothing', async () => {
+    const store = memoryEventStore();
+    const read = new Deferred();
+    const { clock, node } = await stoppedNode({
+      storeEvent: (...event) => store.storeEvent(...event),
+      getStreamIdForEventId: (eventId) => store.getStreamIdForEventId!(eventId),
+      async replayEventsAfter(...args) {
+        read.resolve();
+        await gate.promise;
+        return store.replayEventsAfter(...args);
+      },
+    });
+    const session = await AnyNodeSession.open(node.url);
+    const standalone = new EventStream(await session.get(node.url));
+    const { id } = (await standalone.block())!;
+    const resumed = session.get(node.url, { 'last-event-id': id! });
+    await soon('the store is asked', read.promise);
+    // As good as the whole lease: another node may be answering by now.
+    clock.block(1_999);
+    gate.resolve();
+    const response = await resumed;
+    expectRow({ status: response.status, body: await response.text() }, 'storeUnavailable');
+    expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
   });
 
   test('when the fence comes down, every handler’s signal aborts, every session ends as moved, and its record stays', async () => {

@@ -229,12 +229,12 @@ export class Reply {
   /** Of the session nothing may be said any more. Where nothing was, its client can be told at least to come again. */
   #refuse(): void {
     const res = this.#res;
-    if (res.headersSent || this.#side.owner.speechless) {
+    const words = this.#listener.lastWords?.();
+    if (res.headersSent || (words !== undefined && this.#side.owner.speechless)) {
       res.destroy();
       return;
     }
     this.#ended = true;
-    const words = this.#listener.lastWords?.();
     if (words === undefined) {
       res.writeHead(ERRORS.storeUnavailable.status, { ...JSON_TYPE, 'Retry-After': String(RETRY_AFTER_SECONDS) });
       res.end(JSON.stringify(errorResponse('storeUnavailable')));
