@@ -27,6 +27,12 @@ const answered = async (response: Promise<Response>) => {
   return { status, body, retryAfter: headers.get('retry-after'), took: performance.now() - from };
 };
 
+/** How a session is ended at a node, each true where it has ended. */
+const ENDS = {
+  'a DELETE': async ({ url }: InProcessNode, session: AnyNodeSession) => (await session.delete(url)).status === 200,
+  'sessions.close()': ({ router }: InProcessNode, { id }: AnyNodeSession) => router.sessions.close(id),
+};
+
 /** A lease of a node that is not there: its port is closed. */
 async function ghost(ms: number): Promise<string> {
   const id = '00000000-0000-4000-8000-000000000000';
@@ -142,27 +148,30 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
     proxy.cut();
   }
 
-  test('is believed also where it is asked again, and does not know the session any more', async () => {
-    let first: unknown;
-    let finds = 0;
-    // Node b finds the record twice, as if the owner were still at it.
-    const tap: Tap =
-      (send) =>
-      async (...command) => {
-        const reply = await send(...command);
-        if (command[0] !== 'HMGET') return reply;
-        finds += 1;
-        first ??= reply;
-        return finds === 2 ? first : reply;
-      };
-    const { b, proxy, session } = await proxied({}, tap);
-    finds = 0;
-    cutOnce(proxy);
-    expect((await session.delete(b.url)).status).toBe(200);
-    expect(finds).toBe(3);
-    expect(await session.statuses(b.url)).toEqual([404, 404, 404]);
-    await proxy.close();
-  });
+  test.each(Object.entries(ENDS))(
+    'is believed by %s also where it is asked again, and knows of no session',
+    async (_by, end) => {
+      let first: unknown;
+      let finds = 0;
+      // Node b finds the record twice, as if the owner were still at it.
+      const tap: Tap =
+        (send) =>
+        async (...command) => {
+          const reply = await send(...command);
+          if (command[0] !== 'HMGET') return reply;
+          finds += 1;
+          first ??= reply;
+          return finds === 2 ? first : reply;
+        };
+      const { b, proxy, session } = await proxied({}, tap);
+      finds = 0;
+      cutOnce(proxy);
+      expect(await end(b, session)).toBe(true);
+      expect(finds).toBe(3);
+      expect(await session.statuses(b.url)).toEqual([404, 404, 404]);
+      await proxy.close();
+    },
+  );
 
   test('is not believed to have ended for one principal the session of another', async () => {
     const { b, proxy, session } = await proxied();
@@ -237,6 +246,36 @@ describe('who takes over a session (docs/scaling.md: compare-and-set on owner an
     expect(valueOf(await b!.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'answered' })).toBe(0);
     lie = undefined;
     expect(await session.call(c.url, 'add')).toMatchObject({ node: 'a', epoch: 0, count: 2 });
+  });
+});
+
+describe('the end of a session whose owner is just learning that it is another one’s (docs/scaling.md: an end is final)', () => {
+  test.each(Object.entries(ENDS))('is the end of its record, by %s', async (_by, end) => {
+    const asked = new Deferred();
+    const gate = new Deferred();
+    let lost = false;
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        if (lost && command[0] === 'HMGET') {
+          asked.resolve();
+          await gate.promise;
+        }
+        return send(...command);
+      };
+    const a = await cluster.node({ name: 'a', tap });
+    const session = await AnyNodeSession.open(a.url);
+    const { key } = await cluster.record();
+    await cluster.ask('HSET', key, 'o', '', 'e', '1');
+    lost = true;
+    const call = session.request(a.url, 'add');
+    await soon('it looks whose the record is', asked.promise);
+    const ended = end(a, session);
+    // Time enough for an end that waits for nothing.
+    setTimeout(gate.resolve, 100);
+    expect(await ended).toBe(true);
+    await (await call).text();
+    expect(await cluster.ask('EXISTS', key)).toBe(0);
   });
 });
 

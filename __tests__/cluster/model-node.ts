@@ -51,7 +51,10 @@ export interface Surroundings extends Clock {
   readonly deliver: (lease: Lease, order: Order, onTaken: () => void) => Promise<Sent>;
 }
 
-const answered = (answer: Answer): Sent => ({ outcome: 'answered', response: { answer } as never });
+const answered = (answer: Answer): Sent => {
+  const statusCode = { served: 200, gone: 404, refused: 503 }[answer];
+  return { outcome: 'answered', response: { answer, statusCode, resume: () => undefined } as never };
+};
 
 /** A node with the ownership of the real one, and of sessions only who owns them. */
 export class ModelNode {
@@ -123,14 +126,15 @@ export class ModelNode {
       await this.node.checkMember();
       const here = this.sessions.get(id);
       if (here !== undefined) return await this.#act(here, { id, method, name });
-      const reply: { answer: Answer } = { answer: 'refused' };
+      const reply: { answer: Answer; statusCode?: number } = { answer: 'refused' };
       const res = Object.assign(new EventEmitter(), reply, {
         writeHead: () => undefined,
         end: () => undefined,
       });
       const request = { method, path: name, sessionId: id, requestIds: [1], forwarded } as unknown as HandedRequest;
       const found = await this.#cluster.handOver(request, res as unknown as ServerResponse);
-      if (found === undefined) return res.answer;
+      // Its end was believed, and not relayed.
+      if (found === undefined) return res.statusCode === 200 ? 'served' : res.answer;
       if (found.record === undefined) return 'gone';
       if (method === 'DELETE') {
         // As `Restorer.discard` does: another node may have claimed it since, and this one may be building it.

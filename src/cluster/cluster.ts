@@ -130,12 +130,12 @@ export class Cluster {
   async close(sessionId: string): Promise<Unowned | boolean> {
     const { migration } = this.#init;
     let closed = false;
-    const end = await this.#withOwner(sessionId, ANY, async (owner, left) => {
+    const end = await this.#withOwner(sessionId, ANY, async (owner, left, asked) => {
       if (migration !== undefined) return migration.end(owner, sessionId);
       const sent = await this.#send(owner, { kind: 'close', sessionId }, left);
       if (sent.outcome !== 'answered') return this.#unanswered(owner, sessionId, sent);
       closed = (await json(sent.response)) as boolean;
-      return 'done';
+      return closed || !asked ? 'done' : 'again';
     });
     if (end === 'done') return closed;
     return isEnded(end) || end.unowned;

@@ -56,7 +56,7 @@ export interface Elsewhere {
   handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined>;
   /** The sessions of all other nodes. Rejects when one of them does not answer. */
   list(): Promise<SessionInfo[]>;
-  /** Has the node that owns the session end it, which resolves to whether it did. Rejects when that node does not answer. */
+  /** Has the node that owns the session end it; true when it has ended since. Rejects when that node does not answer. */
   close(sessionId: string): Promise<Unowned | boolean>;
 }
 

@@ -42,6 +42,8 @@ export class Keeper {
   readonly #events: Events<CoreEvents>;
   readonly #touched: DueQueue<Session>;
   readonly #untouched: DueQueue<Session>;
+  /** Sessions of whose records it is being looked whose they are now. */
+  readonly #losing = new Map<Session, Promise<void>>();
 
   constructor({ records, principals, eventStore, hibernates, touchInterval, clock, events }: KeeperInit) {
     this.records = records;
@@ -111,9 +113,12 @@ export class Keeper {
   /**
    * Removes the record before the session itself is ended, so that who is told of its end can rely on it.
    *
-   * Rejects with Refusal `storeUnavailable`: then the session has not ended. Undefined when there is none to remove.
+   * Rejects with Refusal `storeUnavailable`: then the session has not ended. With Overtaken when the record is not its own any
+   * more. Undefined when there is none to remove.
    */
   destroy(session: Session): Promise<void> | undefined {
+    const losing = this.#losing.get(session);
+    if (losing !== undefined) return losing.then(overtaken);
     if (!session.stored) return undefined;
     return this.#destroy(session);
   }
@@ -158,10 +163,7 @@ export class Keeper {
     // Another node may own it by the time that this is carried out.
     const epoch = session.tenure === undefined ? undefined : session.epoch;
     const removed = await this.records?.destroy(session.id, epoch);
-    if (epoch !== undefined && removed !== true) {
-      await this.#lost(session);
-      throw new Overtaken();
-    }
+    if (epoch !== undefined && removed !== true) return this.#lost(session).then(overtaken);
     session.stored = false;
     session.destroyed = true;
   }
@@ -194,11 +196,21 @@ export class Keeper {
     });
   }
 
-  async #lost(session: Session): Promise<void> {
-    if (!session.stored) return;
+  #lost(session: Session): Promise<void> {
+    if (!session.stored) return this.#losing.get(session) ?? Promise.resolve();
     session.stored = false;
+    const losing = this.#lose(session).finally(() => this.#losing.delete(session));
+    this.#losing.set(session, losing);
+    return losing;
+  }
+
+  async #lose(session: Session): Promise<void> {
     // An owner that cannot be asked for is treated as one: nothing of the record may be removed then.
     const found = await this.records?.find(session.id).catch(() => 'unknown');
     this.onLost(session, found === undefined ? 'deleted' : 'moved');
   }
+}
+
+function overtaken(): never {
+  throw new Overtaken();
 }

@@ -33,7 +33,7 @@ export class Sessions {
 
   /** Every session that is here, oldest first. */
   list(): SessionInfo[];
-  /** Those of all nodes of the cluster. Rejects when one of them does not answer. */
+  /** Those of all nodes of the cluster (with `routing: 'migrate'`, of this one). Rejects when one of them does not answer. */
   list(options: { readonly cluster: true }): Promise<SessionInfo[]>;
   list(options?: { readonly cluster: true }): SessionInfo[] | Promise<SessionInfo[]> {
     const here = this.#registry.all().map((session) => session.info());
@@ -51,9 +51,14 @@ export class Sessions {
    */
   async close(id: string): Promise<boolean> {
     const session = this.#registry.get(id);
-    if (session === undefined) return this.#closeElsewhere(id);
-    await this.#end(session);
-    return true;
+    try {
+      if (session === undefined) return await this.#closeElsewhere(id);
+      await this.#end(session);
+      return true;
+    } catch (error) {
+      if (error instanceof Overtaken) return this.close(id);
+      throw error;
+    }
   }
 
   /**
@@ -96,13 +101,7 @@ export class Sessions {
 
   async #closeElsewhere(id: string): Promise<boolean> {
     const closed = await this.#elsewhere?.close(id);
-    if (typeof closed === 'boolean') return closed;
-    try {
-      return await this.#destroyStored(id, closed);
-    } catch (error) {
-      if (error instanceof Overtaken) return this.close(id);
-      throw error;
-    }
+    return typeof closed === 'boolean' ? closed : this.#destroyStored(id, closed);
   }
 
   async #end(session: Session): Promise<void> {
