@@ -182,7 +182,7 @@ describe('a reply after the fence deadline (docs/scaling.md: the local deadline 
     const read = new Deferred();
     const { clock, node } = await stoppedNode({
       storeEvent: (...event) => store.storeEvent(...event),
-      getStreamIdForEventId: (eventId) => store.getStreamIdForEventId!(eventId),
+      getStreamIdForEventId: (eventId) => store.getStreamIdForEventId(eventId),
       async replayEventsAfter(...args) {
         read.resolve();
         await gate.promise;

@@ -8,7 +8,7 @@ import { mcpRouter, type McpRouterOptions, type ServerContext } from '../../src/
 import type { ClusterOptions } from '../../src/options.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { LogLines } from '../support/log-lines.js';
-import { connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
+import { connectRedis, type Connect, type ConnectedRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
 import { scriptedServer, type Extra, type LowServer } from '../support/scripted.js';
 import { until } from '../support/waiting.js';
@@ -45,6 +45,8 @@ export interface InProcessNodeInit extends Partial<McpRouterOptions> {
   readonly name?: string;
   readonly tools?: Readonly<Record<string, Tool>>;
   readonly times?: Partial<ClusterOptions>;
+  /** How it is connected to Redis. Default: by node-redis. */
+  readonly connect?: Connect;
   /** Sees each command on its way to Redis, and may give another answer. */
   readonly tap?: (send: SendCommand) => SendCommand;
   /** What the app's own middleware leaves on each request. */
@@ -61,15 +63,14 @@ export class InProcessNode {
   readonly name: string;
   #closed = false;
 
-  private constructor(redis: ConnectedRedis, prefix: string, init: InProcessNodeInit) {
+  private constructor(redis: ConnectedRedis, prefix: string, init: Omit<InProcessNodeInit, 'connect'>) {
     const { name = 'node', tools = {}, times, tap, auth, ...options } = init;
     this.name = name;
     this.redis = redis;
-    const send: SendCommand = tap === undefined ? redis.ask : tap(redis.ask);
     this.router = mcpRouter({
       serverFactory: (context) => this.#server(context, { ...TOOLS, ...tools }),
       cluster: {
-        redis: { sendCommand: send, prefix },
+        redis: { ...(tap === undefined ? redis.access : { sendCommand: tap(redis.ask) }), prefix },
         secret: 'of the nodes in this process only',
         ...TIMES,
         ...times,
@@ -91,7 +92,8 @@ export class InProcessNode {
   }
 
   static async start(url: string, prefix: string, init: InProcessNodeInit = {}): Promise<InProcessNode> {
-    const node = new InProcessNode(await connectRedis(url), prefix, init);
+    const { connect = connectRedis, ...rest } = init;
+    const node = new InProcessNode(await connect(url), prefix, rest);
     await once(node.http, 'listening');
     await until('the node is a member', async () => (await node.ready()) === 200);
     return node;

@@ -13,7 +13,7 @@ export interface ConnectedRedis {
   readonly close: () => unknown;
 }
 
-type Connect = (url: string) => Promise<ConnectedRedis>;
+export type Connect = (url: string) => Promise<ConnectedRedis>;
 
 interface NodeRedis {
   on(event: 'error', listener: () => void): unknown;
