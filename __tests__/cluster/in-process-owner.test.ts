@@ -141,6 +141,23 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
     await proxy.close();
   });
 
+  test('has its client’s reply broken off, not ended, where its own breaks off after the first event', async () => {
+    const gate = new Deferred();
+    const step: Tool = async ({ extra }) => {
+      const progressToken = extra._meta!.progressToken!;
+      await extra.sendNotification({ method: 'notifications/progress', params: { progressToken, progress: 1 } });
+      await gate.promise;
+    };
+    const { b, proxy, session } = await proxied({ tools: { step } });
+    const stream = await session.stream(b.url, 'step');
+    expect(await stream.message()).toMatchObject({ params: { progress: 1 } });
+    proxy.cut();
+    await expect(soon('the reply is over', stream.messages())).rejects.toThrow('terminated');
+    gate.resolve();
+    expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', count: 2 });
+    await proxy.close();
+  });
+
   /** The next connection breaks when the node on it has said that it takes what it was sent. */
   function cutOnce(proxy: FaultProxy): void {
     const limits = ['HTTP/1.1 102 Processing\r\n\r\n'.length];

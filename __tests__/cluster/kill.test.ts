@@ -111,6 +111,8 @@ describe.each(DEATHS)('kill -9 of a node whose death $death (docs/scaling.md)', 
       expect(tally([...quiet, ...busy].flatMap(({ wrong }) => wrong))).toEqual({});
       expect(hung).toBe(0);
       expect(answered).toBeGreaterThan(0);
+      // Each death costs a client the one call that it has in flight, if any.
+      expect(failed).toBeLessThanOrEqual(kills * BUSY);
       expect(recoveries.length).toBeGreaterThan(0);
       expect(Math.min(...recoveries)).toBeGreaterThan(atLeast);
       expect(quantile(recoveries, 0.99)).toBeLessThan(p99);

@@ -70,12 +70,12 @@ const FAULT: Readonly<Record<string, () => Promise<void>>> = {
 };
 
 /**
- * What came of an add: done; refused, with nothing done; failed, by its handler's state or with the node that fenced itself while
- * it ran; or gone, with all that Redis has lost.
+ * What came of an add: done; refused, with nothing done; failed, by its handler's state; broken off, with the node that fenced
+ * itself while it answered; or gone, with all that Redis has lost.
  */
-type Outcome = 'done' | 'refused' | 'failed' | 'gone';
+type Outcome = 'done' | 'refused' | 'failed' | 'broken' | 'gone';
 
-const outcomes: { [outcome in Outcome]: number } = { done: 0, refused: 0, failed: 0, gone: 0 };
+const outcomes: { [outcome in Outcome]: number } = { done: 0, refused: 0, failed: 0, broken: 0, gone: 0 };
 const wrong: string[] = [];
 /** How resumes were answered, by status. */
 const resumed = new Map<number, number>();
@@ -117,7 +117,7 @@ class Counter {
       .text()
       .catch(() => undefined);
     // The reply had begun at a node that let go of it.
-    if (text === undefined) return 'failed';
+    if (text === undefined) return 'broken';
     if (response.status === 503) return this.#refused(response, url);
     if (response.status === 404) return this.#gone();
     return this.#counts(response.status, text, await answerOf(response));
@@ -231,6 +231,8 @@ test(
 
     expect(tally(wrong)).toEqual({});
     expect(outcomes.refused).toBeGreaterThan(0);
+    // Each fault may fence every node once, and cost each client the one reply that has begun.
+    expect(outcomes.broken).toBeLessThanOrEqual(FAULTS * (counters.length + probes.length));
     expect(resumed.get(204)).toBeGreaterThan(0);
     expect(slowest).toBeLessThan(RECOVERY);
     expect(cluster.nodes.map(({ health }) => health)).toEqual(cluster.nodes.map(() => 'alive'));
