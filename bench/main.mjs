@@ -41,7 +41,8 @@ function reportDirectory({ out, quick, profile, works, contenders }, { rounds })
 function reportAgain({ from, out }) {
   const parts = from.map((file) => JSON.parse(readFileSync(file, 'utf8')));
   const results = new Results(Object.assign({}, ...parts.map(({ outcomes }) => outcomes)));
-  writeReport(out ?? BENCH, { results, runs: parts.map(({ run }) => run), works: WORKS });
+  const runs = parts.map(({ run }) => run);
+  writeReport(out ?? BENCH, { results, runs, works: WORKS, record: out === undefined });
 }
 
 async function measureAll(options) {
@@ -61,7 +62,7 @@ async function measureAll(options) {
   const runner = new Runner(sizes, CACHE, results, options.profile);
   const tally = await carryOut(schedule(works, contenders, sizes), runner, keep);
 
-  writeReport(directory, { results, runs: [run], works });
+  writeReport(directory, { results, runs: [run], works, record: directory === BENCH });
   console.log(`written: ${join(directory, 'RESULTS.md')}`);
   return tally;
 }

@@ -14,6 +14,7 @@
  * @property {import('../tools/factories.mjs').FactoryStyle} [builds] What one without a factory itself builds for each session.
  * @property {number} [opening] How many sessions are opened at once, for one that makes each wait long.
  * @property {number} [starting] How long it may take to start, in ms, for one that downloads what it needs the first time.
+ * @property {Readonly<Record<string, string>>} [remarks] Works whose numbers of it need to be explained, and how.
  * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
  *
  * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'open-servers' | 'memory' | 'hibernation' | 'reaper' | 'stateless' | 'stateless-modern' | 'cluster' | 'cluster-hop' | 'layers'} Field
@@ -152,17 +153,31 @@ const SDK = [
   .concat({ name: 'sdk-stateless', title: 'SDK v1 wiring, stateless', module: 'sdk-stateless', fields: ['stateless'] })
   .map((entry) => ({ ...entry, group: 'sdk', cheap: true }));
 
+/** In mcp-framework. */
+const OFFERS =
+  'every answer is offered to every open session, and each that does not take it is a line on stderr, which no option turns off';
+
 /** @type {readonly Contender[]} */
 const PEERS = [
   { name: 'mcp-proxy', title: 'mcp-proxy', module: 'mcp-proxy', fields: FULL, cheap: true },
-  // Each `initialize` takes a second, in which it asks ten times whether the client has told its capabilities.
-  { name: 'fastmcp', title: 'fastmcp', module: 'fastmcp', fields: FULL, opening: 250, builds: 'low-level' },
+  {
+    name: 'fastmcp',
+    title: 'fastmcp',
+    module: 'fastmcp',
+    fields: FULL,
+    opening: 250,
+    builds: 'low-level',
+    remarks: {
+      open: 'each `initialize` takes a second, in which it looks ten times whether the client has told its capabilities',
+    },
+  },
   {
     name: 'mcp-framework',
     title: 'mcp-framework',
     module: 'mcp-framework',
     fields: FULL,
     builds: 'low-level',
+    remarks: Object.fromEntries(['call-100', 'large-result', 'large-argument', 'open'].map((work) => [work, OFFERS])),
     fails: {
       progress: 'what a call reports does not go out on its own reply',
       'open-sessions': 'every answer is offered to every open session, so that to open 10,000 takes too long',

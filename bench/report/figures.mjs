@@ -34,7 +34,8 @@ export class Figures {
    */
   values(work, entry, metric) {
     const samples = this.#results.get(work, entry)?.samples ?? [];
-    return samples.map((sample) => sample[metric]);
+    // A record that is older than the metric has samples without it.
+    return samples.map((sample) => sample[metric]).filter((value) => value !== undefined);
   }
 
   /** @returns {number[]} By round, as long as both took part. */

@@ -2,6 +2,9 @@ import { entriesOf } from '../works/work.mjs';
 import { spread } from './figures.mjs';
 import { range } from './format.mjs';
 
+/** Kinds of `serverFactory`, from the cheapest. */
+const FACTORIES = ['low-level', 'cheap', 'usual'];
+
 /**
  * One number in which another is ahead of us.
  *
@@ -12,18 +15,30 @@ import { range } from './format.mjs';
  * @property {string} what
  * @property {import('./figures.mjs').Spread} ratio Ours to theirs.
  * @property {boolean} always Whether they were ahead in every round.
+ * @property {boolean} alike False where the rival builds less for a session than ours does with this factory.
  */
 
+/** Who takes no factory is held against the kind that builds what it does, or else the cheap one: it has its schemas made once. */
+const kindOf = ({ contender, settings }) => (contender.cheap ? settings.factory : (contender.builds ?? 'cheap'));
+
+/** Of the rival's kind and the dearer ones, those in which a contender of ours was measured. */
+const kindsFor = (rival, contender, ours) =>
+  FACTORIES.slice(FACTORIES.indexOf(kindOf(rival))).filter((factory) =>
+    ours.some((entry) => entry.contender === contender && entry.settings.factory === factory),
+  );
+
 /**
- * Of two entries in a work, whether it is fair to compare them: the same reply format is not asked for, but who does not have
- * `createHttpServer` is not held against who has it, nor a usual factory against a cheap one. Who takes no factory is held
- * against the kind that builds what it does, or else the cheap one: it has its tools' schemas made once.
+ * The same reply format is not asked for, but who does not have `createHttpServer` is not held against who has it. A factory
+ * is held against its own kind, or the next dearer one that was measured; and the cheap one against whoever builds less.
+ *
+ * @returns {{ alike: boolean } | undefined} Undefined for those who are not held against each other.
  */
-function comparable(work, ours, rival) {
-  if (rival.contender.options?.fast && !ours.contender.options.fast) return false;
-  if (rival.contender.cheap) return rival.settings.factory === ours.settings.factory;
-  const kinds = work.settings.map(({ factory }) => factory);
-  return ours.settings.factory === ([rival.contender.builds, 'cheap'].find((kind) => kinds.includes(kind)) ?? 'usual');
+function comparison(our, rival, ours) {
+  if (rival.contender.options?.fast && !our.contender.options.fast) return undefined;
+  const { factory } = our.settings;
+  const [nearest, ...dearer] = kindsFor(rival, our.contender, ours);
+  if (factory === nearest) return { alike: true };
+  return factory === 'cheap' && dearer.includes(factory) ? { alike: false } : undefined;
 }
 
 /**
@@ -37,19 +52,21 @@ function comparable(work, ours, rival) {
  */
 export function losses(works, contenders, figures) {
   return works.flatMap((work) => {
-    const entries = entriesOf(work, contenders);
+    const entries = entriesOf(work, contenders).filter(({ contender }) => !contender.options?.observed);
+    const rivals = entries.filter(({ contender: { group } }) => group === 'sdk' || group === 'peer');
     const ours = entries.filter(
-      ({ contender: { group, options } }) => group === 'ours' && !options.json && !options.observed,
-    );
-    const rivals = entries.filter(
-      ({ contender: { group, options } }) => (group === 'sdk' || group === 'peer') && !options?.observed,
+      ({ name, contender: { group, options } }) => group === 'ours' && !options.json && figures.has(work.name, name),
     );
     const judged = work.columns.filter((column) => column.judged);
     return ours.flatMap((our) =>
-      rivals
-        .filter((rival) => comparable(work, our, rival))
-        .flatMap((rival) => judged.map((column) => compare(work, our, rival, column, figures)))
-        .filter((loss) => loss !== undefined),
+      rivals.flatMap((rival) => {
+        const held = comparison(our, rival, ours);
+        if (held === undefined) return [];
+        return judged
+          .map((column) => compare(work, our, rival, column, figures))
+          .filter((loss) => loss !== undefined)
+          .map((loss) => ({ ...loss, ...held }));
+      }),
     );
   });
 }

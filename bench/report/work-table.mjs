@@ -21,7 +21,7 @@ export function workTable(work, entries, figures) {
     const cells = work.columns.flatMap((column) => valueCells(work, entry, column, figures));
     return [entry.title, ...cells, ...(isMemory ? [share(work, entry, figures)] : [])];
   });
-  return [table(head, rows), ...failures(work, measured, figures)].join('\n');
+  return [table(head, rows), ...remarks(work, measured), ...failures(work, measured, figures)].join('\n');
 }
 
 const titles = ({ title, ratio }) => (ratio ? [title, 'ratio'] : [title]);
@@ -39,6 +39,11 @@ function share(work, entry, figures) {
   if (contender.group !== 'ours' && contender.group !== 'sdk') return '';
   return range(spread(figures.differences(work.name, name, aloneLike(work, entry), 'heap')), 2);
 }
+
+const remarks = (work, entries) =>
+  entries
+    .filter(({ contender }) => contender.remarks?.[work.name] !== undefined)
+    .map(({ title, contender }) => `\n**${title}**: ${contender.remarks[work.name]}.`);
 
 function failures(work, entries, figures) {
   return entries

@@ -34,7 +34,9 @@ export const CALL_WORKS = [
   calls({
     name: 'call-100',
     title: 'tools/call, 100 sessions',
-    about: '`tools/call` of `echo`, 32 at once, each in the next of 100 sessions.',
+    about:
+      '`tools/call` of `echo`, 32 at once, each in the next of 100 sessions. Metrics and logs of ours are options of the router, ' +
+      'which is given a pino logger and has a pino-http within; the SDK wiring has pino-http and a histogram put before its route.',
     call: 'echo',
     field: 'call',
     how: ({ sessions, concurrency }) => ({ sessions, concurrency }),

@@ -12,7 +12,8 @@ const memory = (tools) => ({
   title: `An idle session, ${tools} tools`,
   about:
     `KiB for each idle session of a server with ${tools} tools, after garbage collection, all sockets closed. The SDK's ` +
-    'server alone is measured on a transport that does nothing; what is beyond it is the share of whoever holds it.',
+    'server alone is measured on a transport that does nothing; what is beyond it is the share of whoever holds it. Of RSS ' +
+    'no such share can be told: it moves by pages, and by when the garbage collector gives memory back.',
   takes: competesIn('memory'),
   settings: [
     { tools, factory: 'usual' },

@@ -6,8 +6,8 @@ import { registerNotes } from './notes.js';
 import { registerTools } from './tools.js';
 
 /**
- * One for all sessions, as a server makes its own otherwise and that is most of what it costs. Ajv keeps what it compiled
- * by schema object, so that the schemas given to it must be constants.
+ * One for all sessions, as a server makes its own otherwise, which is a part of what it costs; its tools' schemas, which are
+ * made once as well, are the larger one. Ajv keeps what it compiled by schema object, so that those given to it must be constants.
  */
 const jsonSchemaValidator = new AjvJsonSchemaValidator();
 
