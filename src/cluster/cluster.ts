@@ -87,8 +87,8 @@ export class Cluster {
     const { sessionId, forwarded, principal } = request;
     const { migration } = this.#init;
     // A node that is handed a request looks itself whose the session is; not so one that lets go of it, or did not live to answer.
-    const isLooked = migration === undefined && request.method !== 'DELETE';
-    const concerns = isLooked ? undefined : (record: StoredRecord) => isOf(record, sessionId, principal);
+    const ownerLooks = migration === undefined && request.method !== 'DELETE';
+    const concerns = ownerLooks ? undefined : (record: StoredRecord) => isOf(record, sessionId, principal);
     const end = await this.#withOwner(sessionId, concerns, async (owner, left, asked) => {
       if (forwarded) throw new NotHere();
       const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, request, res, left, asked));
