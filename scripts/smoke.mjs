@@ -1,11 +1,16 @@
-// The main job, as a stranger runs it: `npm start` on port 3000 (or PORT), used by real clients, then ended by SIGTERM.
+// The main job, as a stranger runs it: `npm start` on port 3000 (or PORT), used by real clients, then ended by SIGTERM. Before it,
+// three of them, in a checkout that is not built, as a cluster.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, rmSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { build } from 'esbuild';
 
+const CACHE = '.cache/smoke';
 const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 15_000;
 const base = `http://localhost:${process.env.PORT ?? 3000}`;
@@ -18,7 +23,13 @@ async function requireFreePort() {
   process.exit(1);
 }
 
-async function untilReady(app) {
+/** With all that it starts in a process group of its own. */
+function start(args = [], env = {}) {
+  const options = { env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit'], detached: true };
+  return spawn('npm', ['start', ...args], options);
+}
+
+async function untilReady(app, base) {
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (performance.now() < deadline) {
     assert.equal(app.exitCode, null, 'npm start ended');
@@ -29,9 +40,10 @@ async function untilReady(app) {
   throw new Error(`${base}/readyz did not answer within ${START_TIMEOUT_MS} ms`);
 }
 
-async function connect() {
+/** @param sessionId - Of a session that is open already. Default: opens one. */
+async function connect(base, sessionId) {
   const client = new Client({ name: 'smoke', version: '1.0.0' });
-  const transport = new StreamableHTTPClientTransport(new URL(`${base}/mcp`));
+  const transport = new StreamableHTTPClientTransport(new URL(`${base}/mcp`), { sessionId });
   await client.connect(transport);
   const call = async (name, args) => {
     const { content } = await client.callTool({ name, arguments: args });
@@ -46,7 +58,7 @@ const metric = async (name) => {
 };
 
 async function useIt() {
-  const [one, two] = await Promise.all([connect(), connect()]);
+  const [one, two] = await Promise.all([connect(base), connect(base)]);
   assert.equal(await one.call('echo', { text: 'hello' }), 'hello');
   await one.call('add_note', { text: 'only mine' });
   assert.match(await one.call('list_notes', {}), /only mine/);
@@ -74,16 +86,68 @@ function endGroup(app) {
   }
 }
 
+/** What the tests have for it, as a module. */
+async function support() {
+  const contents = ['redis-server', 'free-port'].map((name) => `export * from './${name}.js';`).join('\n');
+  const stdin = { contents, resolveDir: '__tests__/support' };
+  const outfile = resolve(CACHE, 'support.mjs');
+  await build({ stdin, outfile, bundle: true, platform: 'node', format: 'esm' });
+  return import(outfile);
+}
+
+/** Two find nothing built, the third something, whole or not; then each answers for a session that one opened. */
+async function startThree() {
+  const { RedisServer, freePort } = await support();
+  for (const output of ['dist', 'example-app/dist']) rmSync(output, { recursive: true, force: true });
+  const redis = await RedisServer.start();
+  const env = {
+    MCP_CLUSTER: 'true',
+    MCP_CLUSTER_SECRET: 'of these three and of nobody else',
+    MCP_REDIS_URL: redis.url,
+  };
+  const nodes = [];
+  const startNode = async () => {
+    const port = await freePort();
+    nodes.push({ base: `http://localhost:${port}`, app: start(['--', '--port', String(port)], env) });
+  };
+  try {
+    await Promise.all([startNode(), startNode()]);
+    while (!existsSync('dist') && nodes.every(({ app }) => app.exitCode === null)) await sleep(10);
+    await startNode();
+    await Promise.all(nodes.map(({ app, base }) => untilReady(app, base)));
+    const opened = await connect(nodes[0].base);
+    await opened.call('add_note', { text: 'of the first' });
+    for (const { base } of nodes.slice(1)) {
+      const { client, call } = await connect(base, opened.transport.sessionId);
+      assert.match(await call('list_notes', {}), /of the first/);
+      await client.close();
+    }
+    await opened.client.close();
+    await Promise.all(nodes.map(({ app }) => stop(app)));
+  } finally {
+    for (const { app } of nodes) endGroup(app);
+    await redis.stop();
+  }
+}
+
+async function startOne() {
+  const app = start();
+  try {
+    await untilReady(app, base);
+    await useIt();
+    await stop(app);
+  } finally {
+    endGroup(app);
+  }
+}
+
 await requireFreePort();
-const app = spawn('npm', ['start'], { stdio: ['ignore', 'inherit', 'inherit'], detached: true });
 try {
-  await untilReady(app);
-  await useIt();
-  await stop(app);
+  await startThree();
+  console.log('npm start three times, while nothing is built, is three nodes; each answers for every session');
+  await startOne();
   console.log('npm start serves real clients, each with its own session, and ends on SIGTERM');
 } catch (error) {
   console.error(error);
   process.exitCode = 1;
-} finally {
-  endGroup(app);
 }
