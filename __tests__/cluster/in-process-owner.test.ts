@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeLease, encodeLease, leaseKey } from '../../src/cluster/lease.js';
+import { ERRORS } from '../../src/errors.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { valueOf } from '../support/exposition.js';
 import { FaultProxy } from '../support/fault-proxy.js';
 import { freePort } from '../support/free-port.js';
 import { post, initializeBody } from '../support/harness.js';
+import type { RawSessionInit } from '../support/raw-session.js';
 import { expectRow } from '../support/rows.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
@@ -76,7 +78,7 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
   type Tap = (send: SendCommand) => SendCommand;
 
   /** Nodes `a`, and `b`, which reaches `a` through a proxy, and Redis through a tap. */
-  async function proxied(init: InProcessNodeInit = {}, tapOfB: Tap = (send) => send) {
+  async function proxied(init: InProcessNodeInit = {}, tapOfB: Tap = (send) => send, opening: RawSessionInit = {}) {
     const a = await cluster.node({ ...init, name: 'a' });
     const [key] = (await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))) as string[];
     const proxy = await FaultProxy.start(decodeLease((await cluster.ask('GET', key!)) as string).port);
@@ -88,7 +90,7 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
         return isLease ? encodeLease({ ...decodeLease(reply), port: proxy.port }) : reply;
       };
     const b = await cluster.node({ name: 'b', tap: (send) => tap(tapOfB(send)), times: SHORT });
-    const session = await AnyNodeSession.open(a.url);
+    const session = await AnyNodeSession.open(a.url, opening);
     expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', count: 1 });
     return { b, proxy, session };
   }
@@ -164,6 +166,26 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
     proxy.cutAfter = () => limits.shift() ?? Infinity;
     proxy.cut();
   }
+
+  test('is not asked twice for a batch, each request of which gets an error (spec 2025-03-26, basic/transports)', async () => {
+    const { b, proxy, session } = await proxied({}, undefined, { version: '2025-03-26' });
+    const batch = [session.body('add'), session.body('add')] as { id: number }[];
+    cutOnce(proxy);
+    const response = await session.post(b.url, batch);
+    const { code, message } = ERRORS.outcomeUnknown;
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual(batch.map(({ id }) => ({ jsonrpc: '2.0', id, error: { code, message } })));
+    await proxy.close();
+  });
+
+  test('is not asked twice for a notification, which is accepted', async () => {
+    const { b, proxy, session } = await proxied();
+    cutOnce(proxy);
+    const said = await session.post(b.url, { jsonrpc: '2.0', method: 'notifications/roots/list_changed' });
+    expect([said.status, await said.text()]).toEqual([202, '']);
+    expect(valueOf(await b.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'lost' })).toBe(1);
+    await proxy.close();
+  });
 
   test.each(Object.entries(ENDS))(
     'is believed by %s also where it is asked again, and knows of no session',

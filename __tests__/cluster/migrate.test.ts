@@ -134,6 +134,33 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(await soon('it is served', held)).toMatchObject({ node: 'c', epoch: 2, count: 2 });
   });
 
+  test('what the client said is passed on by a node from which the session has moved meanwhile, to the one that has it', async () => {
+    const hold = new Deferred();
+    const asks = new Deferred();
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        if (command[0] !== 'LPOP' && command[3]?.includes('inbox:') === true) {
+          asks.resolve();
+          await hold.promise;
+        }
+        return send(...command);
+      };
+    const session = await AnyNodeSession.open(a.url);
+    const c = await cluster.node({ name: 'c', tap, times: { routing: 'migrate' } });
+    const wait = session.body('wait') as { id: number };
+    const cancelled = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: wait.id } };
+    const said = session.post(c.url, cancelled);
+    await asks.promise;
+    expect(await session.call(b.url, 'add')).toMatchObject({ node: 'b', epoch: 1 });
+    const waiting = session.post(b.url, wait);
+    await begun.promise;
+    hold.resolve();
+    expect((await said).status).toBe(202);
+    const reply = await soon('the call is cancelled', waiting);
+    expect(await reply.text()).not.toContain('"result"');
+  });
+
   test('a node that drains moves no session to itself: what it cannot serve stays where it is', async () => {
     const session = await AnyNodeSession.open(a.url);
     const draining = b.router.drain(1_000);
