@@ -1,5 +1,5 @@
 import { LAYERS } from '../host/layers.mjs';
-import { BASE, callsOf, CHEAP, competesIn, cyclesOf, openSessions, sample, USUAL } from './work.mjs';
+import { BASE, callsOf, CHEAP, competesIn, cyclesOf, LONG_WARM_UP, openSessions, sample, USUAL } from './work.mjs';
 
 /**
  * Where the CPU time goes, told by V8's profiler, which itself takes a part of it.
@@ -10,10 +10,11 @@ import { BASE, callsOf, CHEAP, competesIn, cyclesOf, openSessions, sample, USUAL
  * @param {string} what.about
  * @param {string} what.piece
  * @param {readonly import('./work.mjs').Settings[]} what.settings
+ * @param {number} [what.warmUp] Times the usual.
  * @param {(scene: import('./work.mjs').Scene) => Promise<(ms: number) => Promise<import('../load/window.mjs').Window>>} what.prepare
  * @returns {import('./work.mjs').Work}
  */
-const layers = ({ name, title, about, piece, settings, prepare }) => ({
+const layers = ({ name, title, about, piece, settings, warmUp = 1, prepare }) => ({
   name,
   title,
   about: `${about} CPU time as V8's profiler tells it, which takes some itself: each function's own time, summed up by whose it is.`,
@@ -27,7 +28,7 @@ const layers = ({ name, title, about, piece, settings, prepare }) => ({
   async run(scene) {
     const { host, sizes } = scene;
     const work = await prepare(scene);
-    await work(sizes.warmMs);
+    await work(warmUp * sizes.warmMs);
     await host.ask('startProfile');
     const { cpu } = await sample(scene, () => work(sizes.measureMs));
     const shares = await host.ask('stopProfile', undefined, sizes.timeoutMs);
@@ -42,6 +43,7 @@ const calls = (index, count) =>
     about: `\`tools/call\` of \`echo\`, 32 at once, all of ${count.toLocaleString('en')} sessions in turn, with the cheap \`serverFactory\`.`,
     piece: 'call',
     settings: [CHEAP],
+    warmUp: LONG_WARM_UP,
     async prepare(scene) {
       await openSessions(scene, scene.sizes.openSessions[index]);
       return callsOf(scene, 'echo');

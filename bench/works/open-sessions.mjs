@@ -1,10 +1,8 @@
 import { FULL } from '../sizes.mjs';
-import { BASE, callsOf, CHEAP, competesIn, GENERATOR, LOW_LEVEL, openSessions, sample } from './work.mjs';
+import { BASE, callsOf, CHEAP, competesIn, GENERATOR, LONG_WARM_UP, LOW_LEVEL, openSessions, sample } from './work.mjs';
 
 export const LEVELS = ['few', 'some', 'many'];
 
-/** Times the usual, as the first level would otherwise be held against others that V8 had more time to optimize for. */
-const FIRST_WARM_UP = 3;
 /** Times the usual, as the levels are also held against each other. */
 const LONGER = 2;
 
@@ -16,7 +14,7 @@ export const OPEN_SESSIONS = {
     '`tools/call` of `echo`, 32 at once, while 10, then 1,000, then 10,000 sessions are open, all of them called in turn. ' +
     'With the cheap `serverFactory` where the contender takes one, as 10,000 of the usual servers fill the heap by ' +
     "themselves; ours also with one that makes the SDK's low-level `Server`, whose handlers all sessions share. Unmeasured " +
-    `before the first level is ${FIRST_WARM_UP} times as long as elsewhere, so that V8 has optimized by then; each level is measured for ${LONGER} ` +
+    `before the first level is ${LONG_WARM_UP} times as long as elsewhere, so that V8 has optimized by then; each level is measured for ${LONGER} ` +
     "times as long. The load generator's share is the greatest of the three.",
   takes: competesIn('many'),
   settings: [CHEAP, LOW_LEVEL],
@@ -51,7 +49,7 @@ export const OPEN_SESSIONS = {
     const all = { generator: 0 };
     for (const [index, count] of sizes.openSessions.entries()) {
       await openSessions(scene, count);
-      await call((index === 0 ? FIRST_WARM_UP : 1) * sizes.warmMs);
+      await call((index === 0 ? LONG_WARM_UP : 1) * sizes.warmMs);
       const { throughput, cpu, p99, generator } = await sample(scene, () => call(LONGER * sizes.measureMs));
       all[`throughput-${LEVELS[index]}`] = throughput;
       all[`cpu-${LEVELS[index]}`] = cpu;

@@ -154,6 +154,12 @@ export const cyclesOf =
   (ms) =>
     load.ask('cycle', { concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
 
+/**
+ * Times the usual, where work with few sessions is held against the same with many: until those are open V8 has had more time to
+ * optimize.
+ */
+export const LONG_WARM_UP = 3;
+
 /** How busy the load generator was: near 100 %, it and not the contender is what was measured. */
 export const GENERATOR = { metric: 'generator', title: 'generator CPU %', better: 'lower', digits: 0 };
 
