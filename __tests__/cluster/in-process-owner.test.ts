@@ -75,7 +75,7 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
     expect(valueOf(await b!.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'unreachable' })).toBe(1);
   });
 
-  type Tap = (send: SendCommand) => SendCommand;
+  type Tap = NonNullable<InProcessNodeInit['tap']>;
 
   /** Nodes `a`, and `b`, which reaches `a` through a proxy, and Redis through a tap. */
   async function proxied(init: InProcessNodeInit = {}, tapOfB: Tap = (send) => send, opening: RawSessionInit = {}) {

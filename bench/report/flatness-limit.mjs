@@ -1,12 +1,10 @@
+import { CONTENDERS } from '../contenders/list.mjs';
 import { LAYERS } from '../host/layers.mjs';
 import { spread } from './figures.mjs';
 import { range, table } from './format.mjs';
 
 const [FEW, MANY] = ['layers-call-10', 'layers-call-10000'];
-const ROWS = [
-  { title: 'ours, SSE, createHttpServer', entry: 'router-fast' },
-  { title: 'ours, SSE', entry: 'router' },
-];
+const SHOWN = ['router-fast', 'router'].map((name) => CONTENDERS.find((contender) => contender.name === name));
 
 const ABOUT =
   'A call takes more where 10,000 sessions are called in turn. ' +
@@ -15,7 +13,7 @@ const ABOUT =
 
 /** @param {import('./figures.mjs').Figures} figures */
 export function flatnessLimit(figures) {
-  const rows = ROWS.flatMap(({ title, entry }) => {
+  const rows = SHOWN.flatMap(({ name: entry, title }) => {
     const few = (metric) => figures.values(FEW, entry, metric);
     const many = (metric) => figures.values(MANY, entry, metric);
     const more = (metric) => many(metric).map((value, round) => value - few(metric)[round]);
