@@ -10,6 +10,7 @@ import type { Endpoint } from './http/endpoint.js';
 import { Exchange } from './http/exchange.js';
 import { createCors, createGuard } from './http/guard.js';
 import { handedOver } from './http/handed-over.js';
+import { shareHiddenClasses } from './http/hidden-class.js';
 import { createIdentify } from './http/identity.js';
 import { createQueueWatch } from './http/pipelining.js';
 import { createRefuse } from './http/refuse.js';
@@ -119,6 +120,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const watchQueue = createQueueWatch();
 
   const serve = async (req: Request, res: Response): Promise<void> => {
+    shareHiddenClasses(req, res);
     watchQueue(req, res);
     logRequest(req, res);
     let exchange: Exchange | undefined;

@@ -1,11 +1,12 @@
 import http, { IncomingMessage, ServerResponse, type RequestListener } from 'node:http';
 import https from 'node:https';
+import { noteBirths } from './hidden-class.js';
 
 /**
  * A drop-in for `http.createServer(app)` that makes an Express app faster; whatever the app does, it does the same.
  *
  * Express gives each request and response the app's prototypes (`app.request`, `app.response`) by
- * `Object.setPrototypeOf`, which turns both into objects that V8 no longer optimizes. Node lets a server choose the
+ * `Object.setPrototypeOf`, after which V8, up to Node 23, no longer finds them alike. Node lets a server choose the
  * classes of its messages; here they are born with the app's prototypes, and Express finds nothing to change. Methods
  * that you add to `app.request` and `app.response`, now or later, are there as ever; mounted apps still get theirs.
  *
@@ -80,5 +81,6 @@ function bornWith<Class extends typeof IncomingMessage | typeof ServerResponse>(
   }
   Object.setPrototypeOf(Born, nodeClass);
   Born.prototype = prototype;
+  noteBirths(prototype);
   return Born as unknown as Class;
 }

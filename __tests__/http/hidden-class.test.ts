@@ -1,0 +1,94 @@
+import http, { type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInThisContext } from 'node:vm';
+import express5, { type Express as App } from 'express';
+import { createHttpServer, mcpRouter, type McpRouter } from '../../src/index.js';
+import { echoServer, JSON_HEADERS, openSession } from '../support/harness.js';
+import { RawSocket, type RawResponse } from '../support/raw-http.js';
+import { ping } from '../support/target.js';
+
+type Express = typeof express5;
+
+const EXPRESSES: [string, Express][] = [
+  ['Express 5', express5],
+  ['Express 4', jest.requireActual<Express>('express4')],
+];
+
+/** What an app is served by. A mounted app has prototypes of its own, which Express sets even where the outer one's are there. */
+const SERVINGS: [string, (app: App, express: Express) => http.Server][] = [
+  ['app.listen', (app) => http.createServer(app as RequestListener)],
+  ['createHttpServer', (app) => createHttpServer(app as RequestListener)],
+  ['createHttpServer, in a mounted app', (app, express) => createHttpServer(express().use(app) as RequestListener)],
+];
+
+setFlagsFromString('--allow-natives-syntax');
+// V8's own word for it: no other tells.
+const haveOneHiddenClass = runInThisContext('(a, b) => %HaveSameMap(a, b)') as (a: object, b: object) => boolean;
+
+let router: McpRouter;
+let server: http.Server;
+let socket: RawSocket;
+
+/** An app with middleware that leaves what middleware leaves, and then what is under test. */
+async function serve(
+  express: Express,
+  serving: (app: App, express: Express) => http.Server,
+  middleware: express5.RequestHandler,
+): Promise<URL> {
+  router = mcpRouter({ serverFactory: echoServer, logger: false });
+  const app = express();
+  app.use(middleware);
+  app.use('/mcp', router);
+  server = serving(app, express);
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const { port } = server.address() as AddressInfo;
+  socket = await RawSocket.open(port);
+  return new URL(`http://127.0.0.1:${port}/mcp`);
+}
+
+function pingOn(session: string): Promise<RawResponse> {
+  const headers = Object.entries({ ...JSON_HEADERS, 'mcp-session-id': session });
+  return socket.exchange('POST', '/mcp', headers, JSON.stringify(ping(1)));
+}
+
+afterEach(async () => {
+  socket.destroy();
+  await router.close();
+  server.closeAllConnections();
+  await new Promise((closed) => server.close(closed));
+});
+
+describe.each(EXPRESSES)('%s', (_name, express) => {
+  test.each(SERVINGS)(
+    'with %s: answered requests have a hidden class in common, and so have their responses (nodejs/node#37457)',
+    async (_how, serving) => {
+      const seen: { req: object; res: object }[] = [];
+      const url = await serve(express, serving, (req, res, next) => {
+        seen.push({ req: Object.assign(req, { user: 'alice' }), res });
+        next();
+      });
+      const session = await openSession(url);
+      seen.length = 0;
+      for (let i = 0; i < 20; i++) expect(await pingOn(session)).toMatchObject({ status: 200 });
+
+      const [first, ...others] = seen.slice(-10);
+      expect(others).toHaveLength(9);
+      for (const { req, res } of others) {
+        expect(haveOneHiddenClass(first!.req, req)).toBe(true);
+        expect(haveOneHiddenClass(first!.res, res)).toBe(true);
+      }
+    },
+  );
+
+  test.each(SERVINGS)('with %s: what middleware has set on a response stands', async (_how, serving) => {
+    const url = await serve(express, serving, (_req, res, next) => {
+      res.sendDate = false;
+      res.setHeader('X-By', 'middleware');
+      next();
+    });
+    const { headers } = await pingOn(await openSession(url));
+    expect(headers.get('x-by')).toBe('middleware');
+    expect(headers.has('date')).toBe(false);
+  });
+});
