@@ -3,6 +3,7 @@ import { Refusal } from '../errors.js';
 import type { McpServerLike, ServerFactory } from '../options.js';
 import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext } from './context.js';
+import { Turns } from './turns.js';
 
 /** How long a server's own `close` may take, in ms, before nobody waits for it any longer. */
 const CLOSE_TIMEOUT = 5_000;
@@ -15,6 +16,7 @@ export class ServerBuilder {
   readonly #clock: Clock;
   readonly #openTimeout: number;
   readonly #onFailure: (what: string, error: unknown) => void;
+  readonly #turns: Turns;
   readonly #seen = new WeakSet<McpServerLike>();
 
   constructor(
@@ -27,6 +29,7 @@ export class ServerBuilder {
     this.#clock = clock;
     this.#openTimeout = openTimeout;
     this.#onFailure = onFailure;
+    this.#turns = new Turns(clock);
   }
 
   /**
@@ -45,7 +48,12 @@ export class ServerBuilder {
     let server: McpServerLike | undefined;
     let abandoned = false;
     const work = async (): Promise<{ server: McpServerLike; result: T }> => {
-      const made = this.#check(await this.#factory(context));
+      const made = this.#check(
+        await this.#turns.run(() => {
+          if (abandoned) throw new Error('abandoned');
+          return this.#factory(context);
+        }),
+      );
       if (abandoned) {
         await this.close(made);
         throw new Error('abandoned');
