@@ -5,7 +5,6 @@ import { flatnessLimit } from './flatness-limit.mjs';
 import { spread } from './figures.mjs';
 import { number, table } from './format.mjs';
 import { losses, lossRows } from './losses.mjs';
-import { openingLimit } from './opening-limit.mjs';
 import { targetTable } from './targets.mjs';
 import { workTable } from './work-table.mjs';
 
@@ -139,7 +138,7 @@ function aheadRow(found, met) {
 }
 
 /** What is worked out from the numbers of a work stands below them. */
-const BELOW = { 'layers-open': openingLimit, 'layers-call-10000': flatnessLimit };
+const BELOW = { 'layers-call-10000': flatnessLimit };
 
 function section(work, figures) {
   const parts = [`## ${work.title}`, work.about, workTable(work, entriesOf(work, CONTENDERS), figures)];
