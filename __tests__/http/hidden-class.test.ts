@@ -2,18 +2,12 @@ import http, { type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInThisContext } from 'node:vm';
-import express5, { type Express as App } from 'express';
+import type { Express as App, RequestHandler } from 'express';
 import { createHttpServer, mcpRouter, type McpRouter } from '../../src/index.js';
+import { EXPRESSES, type Express } from '../support/expresses.js';
 import { echoServer, JSON_HEADERS, openSession } from '../support/harness.js';
 import { RawSocket, type RawResponse } from '../support/raw-http.js';
 import { ping } from '../support/target.js';
-
-type Express = typeof express5;
-
-const EXPRESSES: [string, Express][] = [
-  ['Express 5', express5],
-  ['Express 4', jest.requireActual<Express>('express4')],
-];
 
 /** What an app is served by. A mounted app has prototypes of its own, which Express sets even where the outer one's are there. */
 const SERVINGS: [string, (app: App, express: Express) => http.Server][] = [
@@ -40,7 +34,7 @@ let socket: RawSocket;
 async function serve(
   express: Express,
   serving: (app: App, express: Express) => http.Server,
-  middleware: express5.RequestHandler,
+  middleware: RequestHandler,
 ): Promise<URL> {
   router = mcpRouter({ serverFactory: echoServer, logger: false });
   const app = express();

@@ -6,18 +6,12 @@ import https from 'node:https';
 import net, { type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
-import express5, { type NextFunction, type Request, type Response } from 'express';
+import type { NextFunction, Request, Response } from 'express';
 import fc from 'fast-check';
 import { createHttpServer, createHttpsServer } from '../../src/http/server.js';
+import { EXPRESSES, type Express } from '../support/expresses.js';
 
-type Express = typeof express5;
 type Create = (app: RequestListener, options?: http.ServerOptions) => http.Server;
-
-const express4 = jest.requireActual<Express>('express4');
-const EXPRESSES: [string, Express][] = [
-  ['Express 5', express5],
-  ['Express 4', express4],
-];
 
 const NODE: Create = (app, options = {}) => http.createServer(options, app);
 

@@ -1,0 +1,9 @@
+import express5 from 'express';
+
+export type Express = typeof express5;
+
+/** Every major version of Express that is supported. */
+export const EXPRESSES: readonly [string, Express][] = [
+  ['Express 5', express5],
+  ['Express 4', jest.requireActual<Express>('express4')],
+];
