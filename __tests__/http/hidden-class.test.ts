@@ -13,6 +13,10 @@ import { ping } from '../support/target.js';
 const SERVINGS: [string, (app: App, express: Express) => http.Server][] = [
   ['app.listen', (app) => http.createServer(app as RequestListener)],
   ['createHttpServer', (app) => createHttpServer(app as RequestListener)],
+  [
+    'createHttpServer and a request class of the user',
+    (app) => createHttpServer(app as RequestListener, { IncomingMessage: class extends http.IncomingMessage {} }),
+  ],
   ['createHttpServer, in a mounted app', (app, express) => createHttpServer(express().use(app) as RequestListener)],
 ];
 

@@ -8,6 +8,7 @@
  * @property {'ours' | 'sdk' | 'peer' | 'limit' | 'alone'} group
  * @property {string} module The file beside this one; its `start(options)` serves.
  * @property {object} [options] What else that is given.
+ * @property {readonly string[]} [node] Options for Node itself.
  * @property {readonly Field[]} fields
  * @property {boolean} [cheap] Whether its user writes the `serverFactory`, and so can write a cheap one.
  * @property {boolean} [lowLevel] Whether it is also shown with a factory that makes the SDK's low-level `Server`.
@@ -54,6 +55,13 @@ const OURS = [
     options: { fast: true },
     fields: [...FULL, 'layers'],
     lowLevel: true,
+  },
+  {
+    name: 'router-fast-young',
+    title: 'ours, SSE, createHttpServer, --max-semi-space-size=64',
+    options: { fast: true },
+    node: ['--max-semi-space-size=64'],
+    fields: ['many'],
   },
   {
     name: 'router-fast-json',

@@ -6,6 +6,9 @@ import { number, range, table } from './format.mjs';
 const FAST = 'router-fast';
 const LISTEN = 'router';
 
+/** How much of its throughput is left with 10,000 open sessions. */
+export const FLAT = 0.95;
+
 /**
  * A number that this package set itself.
  *
@@ -108,7 +111,7 @@ export const TARGETS = [
   ),
   ...both(
     'throughput at 10,000 open sessions / at 10 (ours)',
-    { better: 'higher', atLeast: 0.95, aim: 1 },
+    { better: 'higher', atLeast: FLAT, aim: 1 },
     (entry) => (figures) => figures.values('open-sessions', entry, 'flatness'),
   ),
   ...both(

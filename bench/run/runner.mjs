@@ -76,7 +76,7 @@ export class Runner {
     const options = { ...contender.options, ...settings };
     this.#host = new Child(work.host ?? HOST, {
       args: [JSON.stringify({ module: contender.module, options })],
-      execArgv: ['--expose-gc', ...(this.#profile ? this.#profiling(work, entry) : [])],
+      execArgv: ['--expose-gc', ...(contender.node ?? []), ...(this.#profile ? this.#profiling(work, entry) : [])],
       log: join(this.#directory, `${contender.name}.log`),
     });
     await this.#host.ready(contender.starting);

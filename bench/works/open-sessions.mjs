@@ -4,7 +4,7 @@ import { BASE, callsOf, CHEAP, competesIn, GENERATOR, LONG_WARM_UP, LOW_LEVEL, o
 export const LEVELS = ['few', 'some', 'many'];
 
 /** Times the usual, as the levels are also held against each other. */
-const LONGER = 2;
+const LONGER = 4;
 
 /** @type {import('./work.mjs').Work} */
 export const OPEN_SESSIONS = {

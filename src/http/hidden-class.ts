@@ -21,13 +21,14 @@ export function noteBirths(prototype: object): void {
  * each other, and nothing is won.)
  */
 export function shareHiddenClasses(req: IncomingMessage, res: ServerResponse): void {
-  if (!FORGETS_TRANSITIONS || Object.hasOwn(Object.getPrototypeOf(res) as object, born)) return;
+  if (!FORGETS_TRANSITIONS) return;
   // Documented fields that Node has set on each of them early: to delete the one that was set last, V8 only takes a step back.
   setAnew(req, 'statusMessage');
   setAnew(res, 'sendDate');
 }
 
 function setAnew<Message extends object>(message: Message, field: keyof Message): void {
+  if (Object.hasOwn(Object.getPrototypeOf(message) as object, born)) return;
   const value = message[field];
   Reflect.deleteProperty(message, field);
   message[field] = value;

@@ -29,7 +29,7 @@ import { noteBirths } from './hidden-class.js';
  * ```
  */
 export function createHttpServer(app: RequestListener, options: http.ServerOptions = {}): http.Server {
-  return http.createServer({ ...messageClasses(app), ...options }, app);
+  return http.createServer({ ...options, ...messageClasses(app, options) }, app);
 }
 
 /**
@@ -45,18 +45,19 @@ export function createHttpServer(app: RequestListener, options: http.ServerOptio
  * ```
  */
 export function createHttpsServer(app: RequestListener, options: https.ServerOptions): https.Server {
-  return https.createServer({ ...messageClasses(app), ...options }, app);
+  return https.createServer({ ...options, ...messageClasses(app, options) }, app);
 }
 
 type MessageClasses = Pick<http.ServerOptions, 'IncomingMessage' | 'ServerResponse'>;
 
-function messageClasses(app: RequestListener): MessageClasses {
+/** Those of the options stay, whose messages Express then changes. */
+function messageClasses(app: RequestListener, options: MessageClasses): MessageClasses {
   const { request, response } = app as { request?: unknown; response?: unknown };
   if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) return {};
   if (isClass(IncomingMessage) || isClass(ServerResponse)) return {};
   return {
-    IncomingMessage: bornWith(IncomingMessage, request),
-    ServerResponse: bornWith(ServerResponse, response),
+    IncomingMessage: options.IncomingMessage ?? bornWith(IncomingMessage, request),
+    ServerResponse: options.ServerResponse ?? bornWith(ServerResponse, response),
   };
 }
 
