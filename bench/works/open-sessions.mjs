@@ -14,8 +14,9 @@ export const OPEN_SESSIONS = {
     '`tools/call` of `echo`, 32 at once, while 10, then 1,000, then 10,000 sessions are open, all of them called in turn. ' +
     'With the cheap `serverFactory` where the contender takes one, as 10,000 of the usual servers fill the heap by ' +
     "themselves; ours also with one that makes the SDK's low-level `Server`, whose handlers all sessions share. Unmeasured " +
-    `before the first level is ${LONG_WARM_UP} times as long as elsewhere, so that V8 has optimized by then; each level is measured for ${LONGER} ` +
-    "times as long. The load generator's share is the greatest of the three.",
+    `before the first level is ${LONG_WARM_UP} times as long as elsewhere, so that V8 has optimized by then. Each level begins ` +
+    'with a full collection, so that none pays for what opening the sessions left behind, and is measured for ' +
+    `${LONGER} times as long as elsewhere. The load generator's share is the greatest of the three.`,
   takes: competesIn('many'),
   settings: [CHEAP, LOW_LEVEL],
   base: BASE,
@@ -49,6 +50,7 @@ export const OPEN_SESSIONS = {
     const all = { generator: 0 };
     for (const [index, count] of sizes.openSessions.entries()) {
       await openSessions(scene, count);
+      await scene.host.ask('collect');
       await call((index === 0 ? LONG_WARM_UP : 1) * sizes.warmMs);
       const { throughput, cpu, p99, generator } = await sample(scene, () => call(LONGER * sizes.measureMs));
       all[`throughput-${LEVELS[index]}`] = throughput;
