@@ -81,7 +81,8 @@ function opening(figures, contenders) {
 
 function openSessions(figures, contenders) {
   const levels = ['few', 'some', 'many'];
-  const series = entriesOf(workNamed('open-sessions'), contenders).flatMap((entry) => {
+  const ofDefaults = contenders.filter(({ node }) => node === undefined);
+  const series = entriesOf(workNamed('open-sessions'), ofDefaults).flatMap((entry) => {
     const points = levels.flatMap((level, index) => {
       const values = spread(figures.values('open-sessions', entry.name, `throughput-${level}`));
       return values === undefined ? [] : [{ x: FULL.openSessions[index], y: values.median }];
