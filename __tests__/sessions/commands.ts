@@ -233,7 +233,7 @@ const closeByPrincipal = fc.constantFrom('alice', 'bob').map((user) => {
     async (model, world) => {
       const sessions = own(model);
       expect(await world.router.sessions.closeByPrincipal(user)).toBe(sessions.length);
-      for (const session of sessions) model.close(session, 'deleted');
+      model.closeTogether(sessions, 'deleted');
     },
   );
 });

@@ -199,6 +199,16 @@ export class Model {
   }
 
   close(session: ModelSession, reason: CloseReason): void {
+    this.closeTogether([session], reason);
+  }
+
+  /** A drain that waits for the calls of one of them ends only when all of them are closed. */
+  closeTogether(sessions: readonly ModelSession[], reason: CloseReason): void {
+    for (const session of sessions) this.#close(session, reason);
+    this.#closeIfDrained();
+  }
+
+  #close(session: ModelSession, reason: CloseReason): void {
     if (session.state === 'initializing') {
       this.fail(session, reason === 'shutdown' ? 'draining' : undefined);
       return;
@@ -212,7 +222,6 @@ export class Model {
     else this.#forget(session);
     this.#remove(session);
     count(this.closed, reason);
-    this.#closeIfDrained();
   }
 
   drain(timeout: number): void {
