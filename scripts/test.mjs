@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 
 const LOGS = '.cache/test';
-const STEP_TIMEOUT_MS = 15 * 60_000;
+const STEP_TIMEOUT_MS = 30 * 60_000;
 
 const npm = (name) => ['npm', 'run', '--silent', name];
 const jest = (...args) => ['node', 'node_modules/jest/bin/jest.js', '--ci', '--maxWorkers=2', ...args];
