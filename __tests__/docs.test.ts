@@ -1,6 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import type { Server } from 'node:http';
 import { Server as LowLevelServer } from '@modelcontextprotocol/sdk/server/index.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { CallToolRequestSchema, ErrorCode, ListToolsRequestSchema, McpError } from '@modelcontextprotocol/sdk/types.js';
@@ -85,27 +84,24 @@ test("the README's metrics table names every metric that the router registers, a
   expect(stated.sort()).toEqual(registered.sort());
 });
 
-describe("the README's quick start", () => {
-  const servers: Server[] = [];
-  afterAll(() => servers.forEach((server) => server.close()));
-
-  test('runs as it stands, and serves /mcp and /metrics', async () => {
-    const code = codeAfter(readme, '# express-mcp-router').replace('app.listen(3000)', 'listen(app)');
-    const apps: Express[] = [];
-    const listen = (app: Express) => apps.push(app);
+describe("the README's private metrics", () => {
+  test('leave nothing at the mount, and are served by the second app', async () => {
+    const code = codeAfter(readme, '<!-- private metrics -->').replace(/internal\.listen\(.*\);/, 'return internal;');
+    const app = express();
+    const quiet = (options: McpRouterOptions) => mcpRouter({ ...options, logger: false });
     // eslint-disable-next-line @typescript-eslint/no-implied-eval
-    new Function('express', 'mcpRouter', 'buildServer', 'listen', code)(
+    const internal = new Function('express', 'mcpRouter', 'app', 'serverFactory', code)(
       express,
-      (options: McpRouterOptions) => mcpRouter({ ...options, logger: false }),
+      quiet,
+      app,
       echoServer,
-      listen,
-    );
-    const [app] = apps;
-    await request(app!)
+    ) as Express;
+    await request(app).delete('/mcp').expect(400);
+    await request(app).get('/mcp/metrics').expect(404);
+    await request(internal)
       .get('/metrics')
       .expect(200)
       .expect(/mcp_sessions_active 0/);
-    await request(app!).delete('/mcp').expect(400);
   });
 });
 

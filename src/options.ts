@@ -115,7 +115,7 @@ export interface McpRouterOptions {
    *
    * @example
    * ```ts
-   * serverFactory: ({ principal }) => buildServer(principal)
+   * mcpRouter({ serverFactory: ({ principal }) => buildServer(principal) });
    * ```
    */
   serverFactory: ServerFactory;

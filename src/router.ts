@@ -63,7 +63,6 @@ export interface McpRouter extends Router {
  * ```ts
  * const mcp = mcpRouter({ serverFactory: () => buildServer() });
  * app.use('/mcp', mcp);
- * app.get('/metrics', mcp.metrics);
  * ```
  */
 export function mcpRouter(options: McpRouterOptions): McpRouter {

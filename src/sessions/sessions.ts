@@ -80,7 +80,7 @@ export class Sessions {
    *
    * @example
    * ```ts
-   * router.sessions.on('closed', (session, reason) => audit(session.principal, reason));
+   * mcp.sessions.on('closed', (session, reason) => audit(session.principal, reason));
    * ```
    */
   on<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
