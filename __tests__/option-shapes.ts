@@ -114,6 +114,7 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   openTimeout: timer,
   maxSessions: count,
   maxSessionsPerPrincipal: whole(10_000),
+  maxAnonymousSessions: whole(10_000),
   stateless: flag,
   enableJsonResponse: flag,
   principal: callable,

@@ -111,6 +111,7 @@ describe('the defaults', () => {
       openTimeout: 30_000,
       maxSessions: 10_000,
       maxSessionsPerPrincipal: undefined,
+      maxAnonymousSessions: 10_000,
       stateless: false,
       enableJsonResponse: false,
       principal: undefined,
@@ -236,6 +237,7 @@ describe('contradictions', () => {
     { maxLifetime: 1_000 },
     { maxSessions: 1 },
     { maxSessionsPerPrincipal: 1 },
+    { maxAnonymousSessions: 1 },
     { pingInterval: 1_000 },
     { eventStore },
     { sessionIdGenerator },
@@ -258,6 +260,11 @@ describe('contradictions', () => {
       { maxSessions: 5, maxSessionsPerPrincipal: 6 },
       'option maxSessionsPerPrincipal must be at most maxSessions (5); got 6',
     ],
+    [{ maxSessions: 5, maxAnonymousSessions: 6 }, 'option maxAnonymousSessions must be at most maxSessions (5); got 6'],
+    [
+      { maxSessionsPerPrincipal: 10_001 },
+      'option maxSessionsPerPrincipal must be at most maxSessions (10000); got 10001',
+    ],
     [
       { path: '/metrics' },
       'option path must not be /metrics, where the metrics are served, unless metrics.route is false',
@@ -268,7 +275,7 @@ describe('contradictions', () => {
 
   test.each([
     { ttl: 1_000, orphanAfter: 1_000, orphanTtl: 1_000 },
-    { maxSessions: 5, maxSessionsPerPrincipal: 5 },
+    { maxSessions: 5, maxSessionsPerPrincipal: 5, maxAnonymousSessions: 5 },
     { path: '/metrics', metrics: { route: false } },
     { path: '/metrics', metrics: false },
   ])('%j is none', (options) => {

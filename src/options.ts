@@ -134,10 +134,18 @@ export interface McpRouterOptions {
   requestTimeout?: number | undefined;
   /** How long `serverFactory`, `connect` and `initialize` may take together; then all is undone, and 503. Default: 30,000. */
   openTimeout?: number | undefined;
-  /** Open sessions, pending opens counted. At the cap the longest orphaned is evicted, else 503. Default: 10,000. */
+  /**
+   * Open sessions, pending opens counted, also those whose client hung up. At the cap the longest orphaned is evicted, else 503.
+   * Default: 10,000; in a heap below 1.3 GiB one for each 128 KiB of what is above 64 MiB, and at least 100.
+   */
   maxSessions?: number | undefined;
-  /** The same within one principal. Default: none. */
+  /** The same within one named principal. Default: none. */
   maxSessionsPerPrincipal?: number | undefined;
+  /**
+   * Open sessions of callers without a principal. At the cap, and at `maxSessions`, such callers evict only each other's orphaned
+   * sessions, else they get 503. Default: `maxSessions`.
+   */
+  maxAnonymousSessions?: number | undefined;
   /** A fresh server and transport for each request, no session ID; GET and DELETE get 405. Default: false. */
   stateless?: boolean | undefined;
   /** Answer with JSON unless something is streamed before the result. A JSON reply cannot be resumed. Default: false. */
@@ -217,6 +225,7 @@ export interface ResolvedOptions {
   readonly openTimeout: number;
   readonly maxSessions: number;
   readonly maxSessionsPerPrincipal: number | undefined;
+  readonly maxAnonymousSessions: number;
   readonly stateless: boolean;
   readonly enableJsonResponse: boolean;
   readonly principal: PrincipalFunction | undefined;

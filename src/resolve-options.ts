@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { getHeapStatistics } from 'node:v8';
 import { callable, checkOptions, clock, count, flag, having, orFalse, strings, timer, type Check } from './checks.js';
 import { systemClock } from './clock.js';
 import { resolveCluster } from './resolve-cluster.js';
@@ -41,6 +42,7 @@ const CHECKS = new Map<string, Check>([
   ['openTimeout', timer],
   ['maxSessions', count],
   ['maxSessionsPerPrincipal', count],
+  ['maxAnonymousSessions', count],
   ['stateless', flag],
   ['enableJsonResponse', flag],
   ['principal', callable],
@@ -78,6 +80,7 @@ const STATEFUL_ONLY = [
   'maxLifetime',
   'maxSessions',
   'maxSessionsPerPrincipal',
+  'maxAnonymousSessions',
   'pingInterval',
   'eventStore',
   'store',
@@ -93,6 +96,23 @@ function origins(value: unknown): string | undefined {
   return (value as string[]).every((origin) => /^(null|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+)$/.test(origin))
     ? undefined
     : wanted;
+}
+
+/** The default of `maxSessions` in a heap of Node's usual size. */
+const MOST_SESSIONS = 10_000;
+
+/** The default in a heap that has no room for more. */
+const FEWEST_SESSIONS = 100;
+
+/** Bytes of heap that the default leaves to the app and to V8's young generation (48 MiB on 64-bit machines). */
+const HEAP_OF_APP = 64 * 1024 * 1024;
+
+/** Bytes of heap for each session of the default: one with 20 tools takes two thirds of it (docs/operations.md). */
+const HEAP_PER_SESSION = 128 * 1024;
+
+function sessionsThatFit(): number {
+  const fit = Math.floor((getHeapStatistics().heap_size_limit - HEAP_OF_APP) / HEAP_PER_SESSION);
+  return Math.min(MOST_SESSIONS, Math.max(FEWEST_SESSIONS, fit));
 }
 
 function refuse(message: string): never {
@@ -120,7 +140,7 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
   const ttl = options.ttl ?? 30 * 60_000;
   const orphanAfter = options.orphanAfter ?? Math.min(60_000, ttl, options.orphanTtl ?? ttl);
   const orphanTtl = options.orphanTtl ?? ttl;
-  const maxSessions = options.maxSessions ?? 10_000;
+  const maxSessions = options.maxSessions ?? sessionsThatFit();
   if (orphanAfter > ttl) refuse(`option orphanAfter must be at most ttl (${ttl}); got ${orphanAfter}`);
   if (orphanTtl > ttl) refuse(`option orphanTtl must be at most ttl (${ttl}); got ${orphanTtl}`);
   if (orphanAfter > orphanTtl)
@@ -131,10 +151,11 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
         `got ${options.hibernateAfter}`,
     );
   }
-  if ((options.maxSessionsPerPrincipal ?? 0) > maxSessions) {
-    refuse(
-      `option maxSessionsPerPrincipal must be at most maxSessions (${maxSessions}); got ${String(options.maxSessionsPerPrincipal)}`,
-    );
+  for (const share of ['maxSessionsPerPrincipal', 'maxAnonymousSessions'] as const) {
+    // A default that a small heap has made smaller contradicts nothing: the same options must start in every container.
+    const most = options.maxSessions ?? MOST_SESSIONS;
+    const value = options[share] ?? 0;
+    if (value > most) refuse(`option ${share} must be at most maxSessions (${most}); got ${value}`);
   }
 
   if (options.store !== undefined && options.cluster !== undefined) {
@@ -156,6 +177,7 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     openTimeout: options.openTimeout ?? 30_000,
     maxSessions,
     maxSessionsPerPrincipal: options.maxSessionsPerPrincipal,
+    maxAnonymousSessions: options.maxAnonymousSessions ?? maxSessions,
     stateless,
     enableJsonResponse: options.enableJsonResponse ?? false,
     principal: options.principal,

@@ -1,5 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as endOfTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { McpRouterOptions } from '../../src/index.js';
+import { Deferred, until } from '../support/waiting.js';
 import { type Exchange, World } from './world.js';
 
 let world: World;
@@ -144,6 +145,79 @@ describe('the caps (DESIGN 3, maxSessions and maxSessionsPerPrincipal)', () => {
     await world.open('carol', as('carol'));
     expect(ids()).toEqual(['orphan', 'a1', 'carol']);
     expect(await world.metrics()).toMatchObject({ 'mcp_sessions_rejected_total principalAtCapacity': 2 });
+  });
+
+  test('count a factory whose client hung up until it has settled: 200 such clients run no more of them than maxSessions', async () => {
+    await started({ maxSessions: 5 });
+    let running = 0;
+    let mostRunning = 0;
+    const gate = new Deferred();
+    world.factory = async () => {
+      running += 1;
+      mostRunning = Math.max(mostRunning, running);
+      await gate.promise;
+      running -= 1;
+      throw new Error('too late');
+    };
+    let refused = 0;
+    for (let n = 0; n < 200; n += 1) {
+      const exchange = world.initialize(`s${n}`);
+      const before = running;
+      // Either its factory runs, or it was refused.
+      if (n < 5) await until('its factory runs', () => running > before);
+      else refused += (await exchange.status()) === 503 ? 1 : 0;
+      await exchange.hangUp();
+    }
+    expect([mostRunning, refused, world.router.sessions.stats().initializing]).toEqual([5, 195, 0]);
+    expect(await readiness()).toBe('full');
+
+    gate.resolve();
+    await until('all factories have settled', () => running === 0);
+    world.factory = (context) => world.build(context);
+    for (const id of ['a', 'b', 'c', 'd', 'e']) await world.open(id);
+    expect(ids()).toEqual(['a', 'b', 'c', 'd', 'e']);
+  });
+
+  test('count a factory that openTimeout has given up until it has settled', async () => {
+    await started({ maxSessions: 1, openTimeout: 500 });
+    const gate = world.holdFactory('slow');
+    const opening = world.initialize('slow');
+    await gate.reached.promise;
+    world.clock.advance(500);
+    await expectRefusal(opening, 'the session could not be opened in time');
+    await expectRefusal(world.initialize('next'), 'too many sessions');
+    gate.resolve();
+    await until('the late server is closed', () => world.serverOf.has('slow') && world.servers.size === 0);
+    await endOfTurn();
+    await world.open('next');
+    expect(ids()).toEqual(['next']);
+  });
+
+  test('of callers without a principal are maxAnonymousSessions, at which they evict only each other', async () => {
+    await started({ maxSessions: 4, maxAnonymousSessions: 2, orphanAfter: 100 });
+    await world.open('alice', as('alice'));
+    world.clock.advance(10);
+    await world.open('x1');
+    await world.open('x2');
+    await expectRefusal(world.initialize('x3'), 'too many sessions');
+    world.clock.advance(200);
+    // The longest orphaned of all is alice's.
+    await world.open('x3');
+    expect(ids()).toEqual(['alice', 'x2', 'x3']);
+    await world.open('bob', as('bob'));
+    expect(ids()).toEqual(['alice', 'x2', 'x3', 'bob']);
+  });
+
+  test('never let callers without a principal evict a named principal, also when maxSessions are open', async () => {
+    await started({ maxSessions: 2, orphanAfter: 100 });
+    await world.open('a1', as('alice'));
+    await world.open('a2', as('alice'));
+    world.clock.advance(200);
+    await expectRefusal(world.initialize('x'), 'too many sessions');
+    expect(ids()).toEqual(['a1', 'a2']);
+    // A named principal evicts the longest orphaned of all.
+    await world.open('b', as('bob'));
+    expect(ids()).toEqual(['a2', 'b']);
   });
 
   test('within one principal do not bind those who have no name', async () => {

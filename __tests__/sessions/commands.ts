@@ -1,3 +1,4 @@
+import { setImmediate as endOfTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { until } from '../support/waiting.js';
 import type { Model } from './model.js';
@@ -141,6 +142,19 @@ const hangUpOpening = onSession('hangUpOpening', initializing, async (session, m
   await until('the opening is given up', () => world.router.sessions.get(session.id) === undefined);
   model.fail(session);
 });
+
+const settleAbandoned = nth.map((n) =>
+  command(
+    `settleAbandoned(${n})`,
+    (model) => model.abandoned.length > 0,
+    async (model, world) => {
+      const build = pick(model.abandoned, n);
+      model.abandoned.splice(model.abandoned.indexOf(build), 1);
+      world.gates.get(build.id)!.reject(new Error('the factory failed, after its session was given up'));
+      await endOfTurn();
+    },
+  ),
+);
 
 const ping = onSession('ping', open, async (session, model, world) => {
   const { status } = await world.ping(session.id, as(session.user)).reply();
@@ -413,6 +427,7 @@ export const commands: fc.Arbitrary<Command>[] = [
   openings,
   openings,
   fc.oneof(finishOpening, throwInFactory, hangUpOpening),
+  settleAbandoned,
   ping,
   call,
   call,

@@ -14,6 +14,7 @@ export type Settings = { readonly stored: boolean } & Pick<
   | 'keepAlive'
   | 'maxSessions'
   | 'maxSessionsPerPrincipal'
+  | 'maxAnonymousSessions'
   | 'enableJsonResponse'
 >;
 

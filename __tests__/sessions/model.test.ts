@@ -20,6 +20,7 @@ const settings: fc.Arbitrary<Settings> = fc.record({
   keepAlive: fc.constant(157),
   maxSessions: fc.constantFrom(3, 4),
   maxSessionsPerPrincipal: fc.constantFrom(undefined, 2, 2),
+  maxAnonymousSessions: fc.constantFrom(2, 3),
   enableJsonResponse: fc.boolean(),
 });
 

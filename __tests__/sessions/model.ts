@@ -32,6 +32,8 @@ export class Model {
   readonly rejected = new Map<ErrorName, number>();
   /** How the calls of the tool were settled. */
   readonly outcomes = new Map<Outcome, number>();
+  /** Factories that go on although the session that they were for is gone: each still takes its place. */
+  readonly abandoned: { readonly id: string; readonly user: string | undefined }[] = [];
   readonly settings: Settings;
   draining = false;
   /** Drained or closed: nothing is left, and nothing will be. */
@@ -81,6 +83,7 @@ export class Model {
       for (const call of session.calls) if (call.connected) this.#ended.push(call.exchange);
     }
     this.sessions.length = 0;
+    this.abandoned.length = 0;
     this.opened.count = this.restored.count = 0;
     for (const counts of [this.closed, this.rejected, this.outcomes]) counts.clear();
   }
@@ -155,6 +158,8 @@ export class Model {
   fail(session: ModelSession, rejected?: ErrorName): void {
     this.#remove(session);
     this.#ended.push(session.opening);
+    const settled = rejected === 'internalError' || rejected === 'storeUnavailable';
+    if (!settled) this.abandoned.push({ id: session.id, user: session.user });
     if (rejected !== undefined) count(this.rejected, rejected);
   }
 
@@ -330,10 +335,15 @@ export class Model {
   }
 
   #makeRoom(user: string | undefined): ErrorName | undefined {
-    const { maxSessions, maxSessionsPerPrincipal = Infinity } = this.settings;
-    const own = user === undefined ? [] : this.sessions.filter((session) => session.user === user);
-    if (own.length >= maxSessionsPerPrincipal && !this.#evictFrom(own)) return 'principalAtCapacity';
-    if (this.sessions.length >= maxSessions && !this.#evictFrom(this.sessions)) return 'atCapacity';
+    const { maxSessions, maxSessionsPerPrincipal = Infinity, maxAnonymousSessions } = this.settings;
+    const own = this.sessions.filter((session) => session.user === user);
+    const ownBuilds = this.abandoned.filter((build) => build.user === user).length;
+    const share = user === undefined ? maxAnonymousSessions : maxSessionsPerPrincipal;
+    const full = user === undefined ? 'atCapacity' : 'principalAtCapacity';
+    if (own.length + ownBuilds >= share && !this.#evictFrom(own)) return full;
+    const evictable = user === undefined ? own : this.sessions;
+    const taken = this.sessions.length + this.abandoned.length;
+    if (taken >= maxSessions && !this.#evictFrom(evictable)) return 'atCapacity';
     return undefined;
   }
 

@@ -52,7 +52,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
       events,
     });
     const registry = new Registry(
-      { ...limits, maxSessionsPerPrincipal: undefined, hibernateAfter: undefined, clock },
+      { ...limits, maxSessionsPerPrincipal: undefined, maxAnonymousSessions: size, hibernateAfter: undefined, clock },
       events,
       builder,
       keeper,

@@ -36,6 +36,7 @@ export class ServerBuilder {
    * Builds a server, connects it, and runs `first` on it; all within `openTimeout`.
    *
    * @param gone - Rejects when nobody waits any longer.
+   * @param onSettled - Called once the factory, `connect` and `first` have settled, which may be long after this rejects.
    * @throws Refusal `openTimeout`; whatever the factory, `connect` or `first` threw. Then the server and the transport are
    * closed, also a server that the factory hands over only later.
    */
@@ -44,6 +45,7 @@ export class ServerBuilder {
     transport: HttpTransport,
     gone: Promise<never>,
     first: () => Promise<T>,
+    onSettled: () => void = ignore,
   ): Promise<{ server: McpServerLike; result: T }> {
     let server: McpServerLike | undefined;
     let abandoned = false;
@@ -69,6 +71,7 @@ export class ServerBuilder {
       timer = this.#clock.setTimeout(() => reject(new Refusal('openTimeout')), this.#openTimeout);
     });
     const working = work();
+    working.then(onSettled, onSettled);
     try {
       return await Promise.race([working, late, gone]);
     } catch (error) {

@@ -125,8 +125,11 @@ export async function bringUp<T>(
     owner: session,
   });
   session.begin(context, transport);
+  const { slot } = session;
+  slot.retain();
   const abandoned = new Promise<never>((_, reject) => (session.abandon = reject));
-  const { server, result } = await builder.build(context, transport, abandoned, () => first(transport));
+  const settled = (): void => slot.release();
+  const { server, result } = await builder.build(context, transport, abandoned, () => first(transport), settled);
   transport.opened();
   session.server = server;
   return result;

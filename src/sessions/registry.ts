@@ -14,7 +14,8 @@ import { SessionIndex } from './session-index.js';
 import { Session, type SessionHome } from './session.js';
 import { UnderWay } from './under-way.js';
 
-type Limits = Delays & Pick<ResolvedOptions, 'maxSessions' | 'maxSessionsPerPrincipal' | 'clock'>;
+type Limits = Delays &
+  Pick<ResolvedOptions, 'maxSessions' | 'maxSessionsPerPrincipal' | 'maxAnonymousSessions' | 'clock'>;
 
 /**
  * All sessions of a router, and the only place where a session changes its state:
@@ -83,7 +84,7 @@ export class Registry implements SessionHome, ReaperActions {
    * Makes the entry of a session that is about to be opened; from here on it counts against the caps.
    *
    * @throws Refusal `draining` once it was told to {@link stop}; `storeUnavailable` for a node that is no member of its
-   * cluster; `atCapacity`, `principalAtCapacity`: a cap is reached and nobody is orphaned.
+   * cluster; `atCapacity`, `principalAtCapacity`: a cap is reached, and no session is orphaned that may be evicted.
    * @throws TypeError when the ID generator gave an ID that is taken, or that the protocol does not allow.
    */
   admit(context: FactoryContext): Session {
@@ -95,8 +96,7 @@ export class Registry implements SessionHome, ReaperActions {
     if (this.#stopping) throw new Refusal('draining');
     const tenure = this.#tenure();
     if (tenure?.holds === false) throw new Refusal('storeUnavailable');
-    this.caps.makeRoom(context.principal);
-    const session = new Session(id, context, this, tenure);
+    const session = new Session(id, context, this.caps.take(context.principal), this, tenure);
     this.#sessions.add(session);
     this.#initializing += 1;
     return session;
@@ -248,6 +248,7 @@ export class Registry implements SessionHome, ReaperActions {
   #remove(session: Session): void {
     this.#reaper.removed(session);
     this.#sessions.delete(session);
+    session.slot.release();
   }
 
   /** The server of a session that is being woken closed itself: that has failed, or it has just not been told yet. */

@@ -3,7 +3,8 @@ import type { Session } from './session.js';
 /** The sessions of a router, by ID and by principal. */
 export class SessionIndex {
   readonly #byId = new Map<string, Session>();
-  readonly #byPrincipal = new Map<string, Set<Session>>();
+  /** Those without a principal are under undefined. */
+  readonly #byPrincipal = new Map<string | undefined, Set<Session>>();
 
   get size(): number {
     return this.#byId.size;
@@ -22,9 +23,9 @@ export class SessionIndex {
     return [...this.#byId.values()];
   }
 
-  /** Those of one principal; of nobody, when there is none. */
+  /** The sessions of one principal, or those without one. */
   of(principal: string | undefined): ReadonlySet<Session> {
-    return (principal === undefined ? undefined : this.#byPrincipal.get(principal)) ?? NONE;
+    return this.#byPrincipal.get(principal) ?? NONE;
   }
 
   longestOrphanedOf(principal: string | undefined): Session | undefined {
@@ -38,14 +39,12 @@ export class SessionIndex {
 
   add(session: Session): void {
     this.#byId.set(session.id, session);
-    if (session.principal === undefined) return;
     const own = this.#byPrincipal.get(session.principal) ?? new Set();
     this.#byPrincipal.set(session.principal, own.add(session));
   }
 
   delete(session: Session): void {
     this.#byId.delete(session.id);
-    if (session.principal === undefined) return;
     const own = this.#byPrincipal.get(session.principal);
     own?.delete(session);
     if (own?.size === 0) this.#byPrincipal.delete(session.principal);

@@ -8,6 +8,7 @@ import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext, Life } from './context.js';
 import type { Tenure } from './elsewhere.js';
 import type { LiveRecord } from './live-record.js';
+import type { Slot } from './slot.js';
 import type { UnderWay } from './under-way.js';
 
 /** Where a session lives: told when it gets its first lease, when it loses its last, and when its server ends it. */
@@ -28,6 +29,8 @@ export interface SessionHome {
 export class Session implements TransportOwner {
   readonly id: string;
   readonly principal: string | undefined;
+  /** Its place under the caps. */
+  readonly slot: Slot;
   /** From one build of its server to the next. */
   life: Life;
   /** Grows with each life. */
@@ -78,8 +81,9 @@ export class Session implements TransportOwner {
   #requests = 0;
   #streamLost = false;
 
-  constructor(id: string, context: FactoryContext, home: SessionHome, tenure?: Tenure) {
+  constructor(id: string, context: FactoryContext, slot: Slot, home: SessionHome, tenure?: Tenure) {
     this.id = id;
+    this.slot = slot;
     this.tenure = tenure;
     this.principal = context.principal;
     this.clientInfo = context.clientInfo;
