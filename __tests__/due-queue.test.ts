@@ -216,6 +216,38 @@ describe('DueQueue', () => {
     );
   });
 
+  test.each<[string, (n: number) => number]>([
+    ['oldest first', (n) => n],
+    ['newest first', (n) => -n],
+    ['from both ends', (n) => (n % 2 === 0 ? n : -n)],
+    ['in no order', (n) => (n * 7_919) % 4_001],
+    ['all at once', () => 0],
+  ])('takes 4,000 items %s, and gives them back, in a number of steps that is not their square', (_order, since) => {
+    const COUNT = 4_000;
+    const clock = new FakeClock();
+    let steps = 0;
+    let last = -Infinity;
+    const queue = new DueQueue<number>(clock, 2 * COUNT, (at) => {
+      expect(at).toBeGreaterThanOrEqual(last);
+      last = at;
+    });
+    const places = Array.from({ length: COUNT }, (_, n) => {
+      const due = new Due(since(n));
+      let at = 0;
+      // Each look at an item's time is a step.
+      Object.defineProperty(due, 'at', { get: () => ((steps += 1), at), set: (time: number) => (at = time) });
+      return due;
+    });
+    for (const due of places) queue.add(due, clock.now() + due.item);
+    // Some leave, from anywhere.
+    for (let n = 0; n < COUNT; n += 3) places[n]!.cancel();
+    clock.advance(4 * COUNT);
+    expect(queue.oldest()).toBeUndefined();
+    expect(last).toBe(Math.max(...places.filter((_, n) => n % 3 !== 0).map(({ item }) => item)));
+    // Two looks a comparison; at most twice the height of the heap, 12, for each of three ways.
+    expect(steps).toBeLessThan(COUNT * 12 * 12);
+  });
+
   test('takes an item from the queue that it was in, whose timer stops with its last item', () => {
     const clock = new FakeClock();
     const given: string[] = [];

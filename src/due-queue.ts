@@ -1,10 +1,14 @@
 import type { Clock } from './clock.js';
+import { Heap, type Slotted } from './heap.js';
 
 /** The place of an item in a {@link DueQueue}, in one at a time. Made once for each item, and used again. */
-export class Due<T> {
+export class Due<T> implements Slotted {
   readonly item: T;
   /** By the clock of its queue. */
   at = 0;
+  /** Grows with each addition to its queue: of two that are due at once, the one that was added first is the first. */
+  order = 0;
+  slot = -1;
   queue: DueQueue<T> | undefined;
   before: Due<T> | undefined;
   after: Due<T> | undefined;
@@ -22,11 +26,11 @@ export class Due<T> {
 /**
  * Items that are each due a fixed time after they were added, behind a single timer.
  *
- * As the time is the same for all, insertion order is due order, but for an item that began to wait before it came here. The
- * timer looks at the oldest only: its cost follows the number that are due, not the number that wait. Adding an item again
- * moves it to the end.
+ * As the time is the same for all, insertion order is due order, but for an item that began to wait before it came here: such
+ * items wait in a heap, so that it costs little in whichever order they come. The timer looks at the oldest only: its cost
+ * follows the number that are due, not the number that wait. Adding an item again moves it to the end.
  *
- * A linked list whose links are cut when an item leaves. A `Map` in which each request is entered for a moment would be
+ * The others are a linked list whose links are cut when an item leaves. A `Map` in which each request is entered for a moment would be
  * rebuilt all the time, and each of its discarded tables keeps what it last held from an early garbage collection, with all
  * that hangs on it: the request, the response and their buffers.
  */
@@ -36,6 +40,8 @@ export class DueQueue<T> {
   readonly #onDue: (item: T) => void;
   #first: Due<T> | undefined;
   #last: Due<T> | undefined;
+  readonly #early = new Heap<Due<T>>(isBefore);
+  #added = 0;
   #timer: unknown;
   #timerAt = 0;
 
@@ -45,54 +51,64 @@ export class DueQueue<T> {
     this.#onDue = onDue;
   }
 
-  /** @param since - When the item began to wait, if that was earlier than now. The more began later, the more it costs. */
+  /** @param since - When the item began to wait, if that was earlier than now. */
   add(due: Due<T>, since = this.#clock.now()): void {
     // Within the queue its timer goes on.
-    if (due.queue === this) this.#unlink(due);
+    if (due.queue === this) this.#remove(due);
     else due.cancel();
     due.queue = this;
     due.at = since + this.#delay;
-    let before = this.#last;
-    while (before !== undefined && before.at > due.at) before = before.before;
-    this.#link(due, before);
-    if (before === undefined) this.#arm(due);
+    due.order = this.#added += 1;
+    if (this.#last !== undefined && this.#last.at > due.at) this.#early.add(due);
+    else this.#append(due);
+    if (this.#next === due) this.#arm(due);
   }
 
   /** A queue without items has no timer; one with later items leaves it to run, find nothing due and set itself anew. */
   delete(due: Due<T>): void {
     if (due.queue !== this) return;
-    this.#unlink(due);
-    if (this.#first === undefined) this.#stop();
+    this.#remove(due);
+    if (this.#next === undefined) this.#stop();
   }
 
   /** The item that has waited longest. */
   oldest(): T | undefined {
-    return this.#first?.item;
+    return this.#next?.item;
   }
 
   readonly #run = (): void => {
     const now = this.#clock.now();
     try {
       // Added again by its own handler, an item waits behind `now` and ends the loop.
-      for (let due = this.#first; due !== undefined && due.at <= now; due = this.#first) {
-        this.#unlink(due);
+      for (let due = this.#next; due !== undefined && due.at <= now; due = this.#next) {
+        this.#remove(due);
         this.#onDue(due.item);
       }
     } finally {
       // Also when a handler threw, as the others still wait; and for the oldest, whatever a handler has added.
       this.#stop();
-      if (this.#first !== undefined) this.#arm(this.#first);
+      if (this.#next !== undefined) this.#arm(this.#next);
     }
   };
 
-  #link(due: Due<T>, before: Due<T> | undefined): void {
-    const after = before === undefined ? this.#first : before.after;
-    due.before = before;
-    due.after = after;
-    if (before === undefined) this.#first = due;
-    else before.after = due;
-    if (after === undefined) this.#last = due;
-    else after.before = due;
+  /** The one that is due first. */
+  get #next(): Due<T> | undefined {
+    const early = this.#early.first;
+    if (early === undefined || this.#first === undefined) return early ?? this.#first;
+    return isBefore(early, this.#first) ? early : this.#first;
+  }
+
+  #append(due: Due<T>): void {
+    due.before = this.#last;
+    if (this.#last === undefined) this.#first = due;
+    else this.#last.after = due;
+    this.#last = due;
+  }
+
+  #remove(due: Due<T>): void {
+    due.queue = undefined;
+    if (due.slot === -1) this.#unlink(due);
+    else this.#early.delete(due);
   }
 
   #unlink(due: Due<T>): void {
@@ -100,7 +116,7 @@ export class DueQueue<T> {
     else due.before.after = due.after;
     if (due.after === undefined) this.#last = due.before;
     else due.after.before = due.before;
-    due.queue = due.before = due.after = undefined;
+    due.before = due.after = undefined;
   }
 
   /** Sets the timer for an item, unless it will look sooner anyway. */
@@ -117,4 +133,10 @@ export class DueQueue<T> {
     if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
     this.#timer = undefined;
   }
+}
+
+type Turn = Pick<Due<unknown>, 'at' | 'order'>;
+
+function isBefore(a: Turn, b: Turn): boolean {
+  return a.at === b.at ? a.order < b.order : a.at < b.at;
 }
