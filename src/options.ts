@@ -31,7 +31,8 @@ export interface ContextState {
    * nothing is), so a handler that awaits it answers only what will outlive the process. Rejects when the store does not
    * answer; the value stays set then, and is saved with the next change.
    *
-   * @throws TypeError for what cannot be written as JSON; RangeError when all values together would take more than 64 KiB.
+   * @throws TypeError for what cannot be written as JSON; RangeError when the value is nested deeper than 1,000 levels, or all
+   * values together would take more than 64 KiB.
    */
   set(key: string, value: unknown): Promise<void>;
 }

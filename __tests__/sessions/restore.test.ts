@@ -49,6 +49,9 @@ async function refusal(answer: Promise<Response>): Promise<[number, number | und
   return [response.status, error?.code, response.headers.get('retry-after')];
 }
 
+/** JSON text of arrays within one another. */
+const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
+
 const MINUTE = 60_000;
 const NOT_FOUND = [404, -32001, null];
 const UNAVAILABLE = [503, -32000, '5'];
@@ -241,6 +244,9 @@ describe('a record that can never be restored is 404, removed, logged and counte
     ['subscriptions that are none', change({ subscriptions: 'all' })],
     ['state that is none', change({ state: [] })],
     ['no time of opening', change({ openedAt: undefined })],
+    // As text: `JSON.stringify` cannot write it, which is the fault.
+    ['state nested 20,000 deep', (data) => data.replace(/\}$/, `,"state":{"a":${nested(20_000)}}}`)],
+    ['initialize nested 20,000 deep', (data) => data.replace('"capabilities":{', `$&"a":${nested(20_000)},`)],
   ])('%s', async (_what, broken) => {
     await begin();
     const id = await openSession(endpoint.url);
@@ -511,6 +517,16 @@ describe('what a store is never asked to hold', () => {
     await endpoint.stop();
     await begin({ store: undefined });
     expect((await initialize({ large: { text: 'x'.repeat(70_000) } })).status).toBe(200);
+  });
+
+  test.each([2_000, 20_000])('initialize params nested %i levels deep: 400', async (levels) => {
+    await begin();
+    const text = JSON.stringify(initializeBody()).replace(
+      '"capabilities":{',
+      `$&"experimental":{"a":${nested(levels)}}`,
+    );
+    expect((await refusal(post(endpoint.url, text)))[0]).toBe(400);
+    expect(endpoint.contexts).toHaveLength(0);
   });
 
   test('what a client says that is no level and no URI, though its server answers it well', async () => {

@@ -1,7 +1,19 @@
 import fc from 'fast-check';
+import { decodeRecord, encodeRecord } from '../../src/sessions/record.js';
 import { State } from '../../src/sessions/state.js';
+import { initializeBody } from '../support/harness.js';
 
 const MAX_STATE = 64 * 1024;
+
+const RECORD = {
+  id: 'a',
+  principal: undefined,
+  initialize: initializeBody().params,
+  protocolVersion: '2025-11-25',
+  logLevel: undefined,
+  subscriptions: [],
+  openedAt: 0,
+};
 
 describe('context.state', () => {
   test('gives back what was set, as JSON has it, whatever the key', () => {
@@ -67,6 +79,18 @@ describe('context.state', () => {
     circle.self = circle;
     expect(() => state.set('a', circle)).toThrow(TypeError);
     expect(() => state.set(1 as never, 1)).toThrow(TypeError);
+  });
+
+  test('refuses values nested deeper than 1,000 levels without a change, whatever V8’s stack would hold', () => {
+    const nested = (levels: number): unknown => JSON.parse('['.repeat(levels) + ']'.repeat(levels));
+    const state = new State();
+    void state.set('a', nested(1_000));
+    for (const levels of [1_001, 2_000, 20_000]) expect(() => state.set('a', nested(levels))).toThrow(RangeError);
+    expect(state.get('a')).toEqual(nested(1_000));
+    // Brackets in strings are no levels, nor are those beside one another.
+    void state.set('a', ['['.repeat(2_000), '\\"[', Array.from({ length: 2_000 }, () => [])]);
+    const record = encodeRecord(RECORD, new State({ a: nested(1_000) }).toString());
+    expect(decodeRecord(record, RECORD.id).state).toEqual({ a: nested(1_000) });
   });
 
   test('where nothing is saved, it is set at once', async () => {

@@ -6,6 +6,7 @@ import type { CloseReason, CoreEvents, Events } from '../events.js';
 import type { FencedEventStore } from '../stores/session-event-store.js';
 import { sessionHash } from '../stores/stream-session.js';
 import { Overtaken } from './elsewhere.js';
+import { keptJson } from './kept-json.js';
 import { LiveRecord, type LiveRecordInit } from './live-record.js';
 import type { Principals } from './principals.js';
 import type { Records } from './records.js';
@@ -61,9 +62,14 @@ export class Keeper {
     return this.records !== undefined || this.#hibernates;
   }
 
-  /** @throws Refusal `invalidInitialize` for params that are too large to be kept. */
+  /** @throws Refusal `invalidInitialize` for params that are too large, or nested too deep, to be kept. */
   checkSize(params: InitializeRequestParams): void {
-    if (!this.#keeps || Buffer.byteLength(JSON.stringify(params)) <= MAX_INITIALIZE) return;
+    if (!this.#keeps) return;
+    try {
+      if (Buffer.byteLength(keptJson(params) ?? '') <= MAX_INITIALIZE) return;
+    } catch (cause) {
+      throw new Refusal('invalidInitialize', { cause });
+    }
     throw new Refusal('invalidInitialize', { cause: new Error(`params of more than ${MAX_INITIALIZE} bytes`) });
   }
 

@@ -6,6 +6,8 @@ import {
   type InitializeRequestParams,
   type LoggingLevel,
 } from '@modelcontextprotocol/sdk/types.js';
+import { isTextDeeperThan } from '../json-depth.js';
+import { MAX_KEPT_DEPTH } from './kept-json.js';
 import type { StoredRecord } from '../stores/session-store.js';
 
 /** What rebuilds a session under its old ID. Holds no token, and nothing else of the requests that were made. */
@@ -23,6 +25,9 @@ export interface SessionRecord {
   /** Milliseconds since 1970. */
   readonly openedAt: number;
 }
+
+/** What is kept stands in a record below its name, and `state` below a key of its own. */
+const MAX_DEPTH = MAX_KEPT_DEPTH + 2;
 
 /** Another one is not read: a router that wrote it may mean something else by the same words. */
 const FORMAT = 1;
@@ -50,8 +55,8 @@ export function encodeRecord(record: Omit<SessionRecord, 'state'>, state: string
 
 /**
  * @param id - The session that the record was found under.
- * @throws UnreadableRecord for what is no record of that session, or was written for a protocol version that the SDK does no
- * longer support.
+ * @throws UnreadableRecord for what is no record of that session, is nested too deep to be written again, or was written for a
+ * protocol version that the SDK does no longer support.
  * @throws NewerRecord for one in a later format, or for a protocol version that the SDK does not support yet.
  */
 export function decodeRecord(text: string, id: string): SessionRecord {
@@ -108,6 +113,7 @@ export function isOf({ data }: StoredRecord, id: string | undefined, principal: 
 
 function parsed(text: string): Record<string, unknown> {
   let value: unknown;
+  if (isTextDeeperThan(MAX_DEPTH, text)) throw new UnreadableRecord('the record is nested too deep');
   try {
     value = JSON.parse(text);
   } catch (cause) {

@@ -1,4 +1,5 @@
 import type { ContextState } from '../options.js';
+import { keptJson } from './kept-json.js';
 
 /** Bytes that the keys and values of one session may take as JSON: a record is read and written whole. */
 const MAX_STATE = 64 * 1024;
@@ -45,8 +46,7 @@ export class State implements ContextState {
 }
 
 function asJson(key: string, value: unknown): string {
-  // Typed as a string, but undefined for what JSON has no form for, such as a function.
-  const text = JSON.stringify(value) as string | undefined;
+  const text = keptJson(value);
   if (text === undefined) throw new TypeError(`context.state: ${JSON.stringify(key)} cannot be written as JSON`);
   return text;
 }
