@@ -1,3 +1,5 @@
+import { MAX_TIMER } from './checks.js';
+
 /** The only source of time and timers, injected so that tests turn the hands. */
 export interface Clock {
   /** Monotonic milliseconds: wall clocks jump, and a session must not expire because one did. */
@@ -17,6 +19,21 @@ export const systemClock: Clock = {
 };
 
 export const wallTime = (clock: Clock): number => clock.wallTime?.() ?? Date.now();
+
+/**
+ * What the promise comes to; the process lives at least until then.
+ *
+ * The timers that bound a wait are unref'ed. Without a socket that is open, Node would exit in the middle of the wait, with
+ * code 0 or 13, and what follows the caller's `await` would never run.
+ */
+export async function keepingAlive<T>(promise: Promise<T>): Promise<T> {
+  const handle = setInterval(() => undefined, MAX_TIMER);
+  try {
+    return await promise;
+  } finally {
+    clearInterval(handle);
+  }
+}
 
 /** What the promise comes to, or a rejection with what `late` gives when that takes longer than `ms`. */
 export async function inTime<T>(clock: Clock, ms: number, promise: Promise<T>, late: () => Error): Promise<T> {

@@ -3,6 +3,7 @@ import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { MAX_TIMER } from './checks.js';
 import { Member } from './cluster/member.js';
+import { keepingAlive } from './clock.js';
 import { DueQueue } from './due-queue.js';
 import { Refusal } from './errors.js';
 import { Events, type CoreEvents } from './events.js';
@@ -43,13 +44,17 @@ export interface McpRouter extends Router {
   readonly sessions: Sessions;
   /**
    * Stops in peace: refuses new sessions, lets requests finish for at most `timeoutMs`, then ends standalone streams so that
-   * their clients reconnect elsewhere, and closes. Idempotent; resolves when all is closed.
+   * their clients reconnect elsewhere, and closes. Idempotent; resolves when all is closed,
+   * and within seconds after `timeoutMs` whatever a server, a store or Redis does. The process lives until then.
    *
    * Rejects with a TypeError, and stops nothing, when `timeoutMs` is not from 0 to 2,147,483,647 (a longer timer of Node's
    * fires at once).
    */
   drain(timeoutMs: number): Promise<void>;
-  /** Ends everything now: every reply ends, every handler's `signal` aborts. Idempotent; resolves when all is closed. */
+  /**
+   * Ends everything now: every reply ends, every handler's `signal` aborts. Idempotent; resolves when all is closed, and within
+   * seconds whatever a server, a store or Redis does. The process lives until then.
+   */
   close(): Promise<void>;
 }
 
@@ -234,7 +239,7 @@ function createLifecycle(endpoint: Endpoint, member: Member | undefined, { clock
     // Replies are written at the end of the turn that ends them, and who awaits this may then close every socket.
     await endOfTurn();
   };
-  const close = (): Promise<void> => (closing ??= closeAll());
+  const close = (): Promise<void> => (closing ??= keepingAlive(closeAll()));
   const drainThenClose = async (timeoutMs: number): Promise<void> => {
     member?.drain();
     endpoint.drain();
@@ -249,7 +254,7 @@ function createLifecycle(endpoint: Endpoint, member: Member | undefined, { clock
   };
   const drain = (timeoutMs: number): Promise<void> => {
     if (Number.isFinite(timeoutMs) && timeoutMs >= 0 && timeoutMs <= MAX_TIMER) {
-      return (draining ??= drainThenClose(timeoutMs));
+      return (draining ??= keepingAlive(drainThenClose(timeoutMs)));
     }
     return Promise.reject(
       new TypeError(`mcpRouter: drain takes milliseconds from 0 to ${MAX_TIMER}; got ${String(timeoutMs)}`),

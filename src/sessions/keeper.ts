@@ -1,5 +1,5 @@
 import type { InitializeRequestParams } from '@modelcontextprotocol/sdk/types.js';
-import type { Clock } from '../clock.js';
+import { inTime, type Clock } from '../clock.js';
 import { Due, DueQueue } from '../due-queue.js';
 import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents, Events } from '../events.js';
@@ -17,6 +17,9 @@ const MAX_INITIALIZE = 64 * 1024;
 
 /** How soon a store that failed is told again that a session is in use, in ms. */
 const TOUCH_AGAIN = 5_000;
+
+/** How long an event store may take to remove the events of one session, in ms, before nothing waits for it any longer. */
+const PURGE_TIMEOUT = 5_000;
 
 /** What a router that keeps its sessions beyond their servers does so with. */
 export interface KeeperInit {
@@ -41,6 +44,7 @@ export class Keeper {
   readonly #principals: Principals | undefined;
   readonly #eventStore: KeeperInit['eventStore'];
   readonly #events: Events<CoreEvents>;
+  readonly #clock: Clock;
   readonly #touched: DueQueue<Session>;
   readonly #untouched: DueQueue<Session>;
   /** Sessions of whose records it is being looked whose they are now. */
@@ -51,6 +55,7 @@ export class Keeper {
     this.#hibernates = hibernates;
     this.#principals = principals;
     this.#events = events;
+    this.#clock = clock;
     this.#eventStore = eventStore;
     this.#touched = new DueQueue(clock, touchInterval, (session) => {
       if (session.attached || session.record?.dirty === true) this.#touch(session);
@@ -183,7 +188,10 @@ export class Keeper {
   }
 
   async #purge(id: string): Promise<void> {
-    await this.#eventStore?.purge?.(sessionHash(id));
+    const purged = this.#eventStore?.purge?.(sessionHash(id));
+    if (purged === undefined) return;
+    const late = (): Error => new Error('the event store did not answer purge in time');
+    await inTime(this.#clock, PURGE_TIMEOUT, Promise.resolve(purged), late);
   }
 
   #leftBehind(id: string, error: unknown): void {

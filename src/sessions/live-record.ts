@@ -12,6 +12,9 @@ import type { State } from './state.js';
 /** Bytes that the URIs of a session's subscriptions may take: a record is read and written whole. */
 const MAX_SUBSCRIPTIONS = 64 * 1024;
 
+/** Writes that a flush waits for: the one under way, the one after it, and one for a change that came meanwhile. */
+const MAX_FLUSH_WRITES = 3;
+
 const ignore = (): void => undefined;
 
 /** What a live record is made with: a session's first facts, or what was read of it. */
@@ -107,9 +110,13 @@ export class LiveRecord {
     if (!(await records.touch(this.#id, this.#epoch, () => this.encode()))) this.#lose();
   }
 
-  /** Resolves when nothing is left to be written; rejects as `save` does. */
+  /**
+   * Resolves when nothing is left to be written, or after a few writes: a server that never stops changing its state must not
+   * hold up the end of its session. Rejects as `save` does.
+   */
   async flush(): Promise<void> {
-    while (this.#nextWrite !== undefined || this.#writing !== undefined || this.#dirty) {
+    for (let writes = 0; writes < MAX_FLUSH_WRITES; writes += 1) {
+      if (this.#nextWrite === undefined && this.#writing === undefined && !this.#dirty) return;
       await (this.#nextWrite ?? this.#writing ?? this.save());
     }
   }

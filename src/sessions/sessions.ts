@@ -1,3 +1,4 @@
+import { keepingAlive } from '../clock.js';
 import type { Events, CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
 import type { Registry } from './registry.js';
 import { Overtaken, type Elsewhere, type Unowned } from './elsewhere.js';
@@ -38,7 +39,8 @@ export class Sessions {
   list(options?: { readonly cluster: true }): SessionInfo[] | Promise<SessionInfo[]> {
     const here = this.#registry.all().map((session) => session.info());
     if (options?.cluster !== true) return here;
-    return (this.#elsewhere?.list() ?? Promise.resolve([])).then((others) => [...here, ...others]);
+    const listed = (this.#elsewhere?.list() ?? Promise.resolve([])).then((others) => [...here, ...others]);
+    return keepingAlive(listed);
   }
 
   get(id: string): SessionInfo | undefined {
@@ -49,30 +51,16 @@ export class Sessions {
    * Ends a session as a DELETE by its client would, also one that is only stored. False when there is none with that ID.
    * Rejects when the store does not answer: the session is as it was then.
    */
-  async close(id: string): Promise<boolean> {
-    const session = this.#registry.get(id);
-    try {
-      if (session === undefined) return await this.#closeElsewhere(id);
-      await this.#end(session);
-      return true;
-    } catch (error) {
-      if (error instanceof Overtaken) return this.close(id);
-      throw error;
-    }
+  close(id: string): Promise<boolean> {
+    return keepingAlive(this.#close(id));
   }
 
   /**
    * Ends all sessions of a principal that are here, or on any node of the cluster (its access was withdrawn, say). Resolves to
    * their number. Rejects when the store or a node does not answer, and some sessions are as they were.
    */
-  async closeByPrincipal(principal: string): Promise<number> {
-    const here = this.#registry.ofPrincipal(principal).map(({ id }) => id);
-    const anywhere = (await this.#elsewhere?.principals.sessionsOf(principal)) ?? [];
-    const ids = new Set([...here, ...anywhere]);
-    const results = await Promise.allSettled([...ids].map((id) => this.close(id)));
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
-    return results.filter((result) => result.status === 'fulfilled' && result.value).length;
+  closeByPrincipal(principal: string): Promise<number> {
+    return keepingAlive(this.#closeByPrincipal(principal));
   }
 
   /**
@@ -97,6 +85,28 @@ export class Sessions {
   off<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
     this.#events.off(name, listener);
     return this;
+  }
+
+  async #close(id: string): Promise<boolean> {
+    const session = this.#registry.get(id);
+    try {
+      if (session === undefined) return await this.#closeElsewhere(id);
+      await this.#end(session);
+      return true;
+    } catch (error) {
+      if (error instanceof Overtaken) return this.#close(id);
+      throw error;
+    }
+  }
+
+  async #closeByPrincipal(principal: string): Promise<number> {
+    const here = this.#registry.ofPrincipal(principal).map(({ id }) => id);
+    const anywhere = (await this.#elsewhere?.principals.sessionsOf(principal)) ?? [];
+    const ids = new Set([...here, ...anywhere]);
+    const results = await Promise.allSettled([...ids].map((id) => this.#close(id)));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return results.filter((result) => result.status === 'fulfilled' && result.value).length;
   }
 
   async #closeElsewhere(id: string): Promise<boolean> {

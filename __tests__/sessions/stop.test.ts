@@ -1,0 +1,43 @@
+import { execFile } from 'node:child_process';
+import { build } from 'esbuild';
+
+/** Below the repository, so that it finds the same dependencies. */
+const FILE = '.cache/stop/stop-check.mjs';
+
+test('close(), drain() and the closing of sessions end, and what follows their await runs, whatever hangs and also without a socket that is open', async () => {
+  await build({
+    entryPoints: ['__tests__/sessions/stop-check.ts'],
+    outfile: FILE,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    packages: 'external',
+  });
+  // A process of its own: it is about what keeps a process alive, and jest's own handles do.
+  const { code, stdout, stderr } = await new Promise<{ code: number | null; stdout: string; stderr: string }>(
+    (resolve) => {
+      const child = execFile(process.execPath, [FILE], { timeout: 50_000 }, (_error, out, err) =>
+        resolve({ code: child.exitCode, stdout: out, stderr: err }),
+      );
+    },
+  );
+  expect({ code, lines: stdout.trim().split('\n'), stderr }).toEqual({
+    code: 0,
+    lines: [
+      'close',
+      'drain',
+      'drain, a handler hangs',
+      'close, a handler hangs',
+      'drain, a stateless handler hangs',
+      'close, the session store hangs',
+      'close, Redis hangs',
+      'drain, Redis hangs',
+      'close after a session whose events cannot be purged',
+      'sessions.close',
+      'sessions.closeByPrincipal',
+      'the end',
+    ],
+    stderr: '',
+  });
+}, 60_000);
