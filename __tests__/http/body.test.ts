@@ -3,8 +3,9 @@ import http, { type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { RequestHandler } from 'express';
 import fc from 'fast-check';
+import { systemClock } from '../../src/clock.js';
 import { Refusal } from '../../src/errors.js';
-import { readBody } from '../../src/http/body.js';
+import { ArrivingBodies, readBody } from '../../src/http/body.js';
 import { echoServer, initializeBody, JSON_HEADERS, post, start, type Harness } from '../support/harness.js';
 import { chunked, RawSocket, requestBytes, type RawResponse } from '../support/raw-http.js';
 import { expectRow } from '../support/rows.js';
@@ -70,8 +71,10 @@ class Bodies {
   readonly outcomes: Promise<unknown>[] = [];
   readonly #begun = new EventEmitter();
 
-  read(...[req, max]: Parameters<typeof readBody>): Promise<unknown> {
-    const outcome = readBody(req, max).catch((error: unknown) => (error instanceof Refusal ? error.reason : error));
+  read(req: Parameters<typeof readBody>[0], max: number): Promise<unknown> {
+    const outcome = readBody(req, max, new ArrivingBodies(systemClock)).catch((error: unknown) =>
+      error instanceof Refusal ? error.reason : error,
+    );
     this.outcomes.push(outcome);
     this.#begun.emit('read');
     return outcome;

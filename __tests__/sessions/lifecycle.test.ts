@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import type { McpRouterOptions } from '../../src/index.js';
 import { LogLines } from '../support/log-lines.js';
 import { initializeBody } from '../support/harness.js';
-import { soon } from '../support/waiting.js';
+import { soon, until } from '../support/waiting.js';
 import { type Exchange, World } from './world.js';
 
 let world: World;
@@ -325,6 +325,67 @@ describe('close (DESIGN 3: end everything)', () => {
       expect([turns, ids(), world.servers.size, world.clock.pending]).toEqual([turns, [], 0, 0]);
       await world.stop();
     }
+  });
+});
+
+describe('a POST whose body never comes', () => {
+  const body = '{"jsonrpc": "2.0",';
+  const sendPart = async (headers: Record<string, string> = {}): Promise<Exchange> => {
+    const part = world.sendPart({ ...headers, 'content-length': 60 }, body);
+    await part.arrived.promise;
+    return part;
+  };
+  const expectRefused = async (part: Exchange): Promise<void> => {
+    const { status, headers } = await part.reply();
+    expect([status, headers.connection, headers['retry-after']]).toEqual([503, 'close', '5']);
+  };
+
+  test('is waited for by a drain, as the request on a session that it is, and ended after the time-out', async () => {
+    await started();
+    await world.open('a');
+    const part = await sendPart(header('a'));
+    const drained = world.router.drain(1_000);
+    world.clock.advance(999);
+    expect(await isSettled(drained)).toBe(false);
+    world.clock.advance(1);
+    await soon('the drain is over', drained);
+    await expectRefused(part);
+    await expectStopped();
+  });
+
+  test.each<[string, Partial<McpRouterOptions>]>([
+    ['sessions', {}],
+    ['stateless', { stateless: true, sessionIdGenerator: undefined }],
+  ])('is ended by close: %s', async (_, options) => {
+    await started(options);
+    const part = await sendPart();
+    await soon('all is closed', world.router.close());
+    await expectRefused(part);
+    await expectStopped();
+  });
+
+  test('is ended after a second when it begins on a router that is closed', async () => {
+    await started();
+    await world.router.close();
+    const part = await sendPart();
+    await until('it is being read', () => world.clock.pending === 1);
+    world.clock.advance(1_000);
+    await expectRefused(part);
+    await expectStopped();
+  });
+
+  test('that does come while the router drains is served', async () => {
+    await started();
+    await world.open('a');
+    const ping = JSON.stringify({ jsonrpc: '2.0', id: 'ping', method: 'ping' });
+    const part = world.sendPart({ ...header('a'), 'content-length': ping.length }, ping.slice(0, 10));
+    await part.arrived.promise;
+    const drained = world.router.drain(60_000);
+    expect(await isSettled(drained)).toBe(false);
+    part.finish(ping.slice(10));
+    expect((await part.reply()).text).toContain('"result"');
+    await soon('the drain is over', drained);
+    await expectStopped();
   });
 });
 

@@ -55,6 +55,11 @@ export class Exchange {
     this.#reply.catch(() => undefined);
   }
 
+  /** Sends the rest of a body of which only the beginning was sent. */
+  finish(rest: string): void {
+    this.#request.end(rest);
+  }
+
   /** The status, as soon as the head of the reply is here. */
   async status(): Promise<number> {
     return (await soon('the head of a reply', this.#response)).statusCode!;

@@ -7,6 +7,11 @@ const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
   [503, { 'Retry-After': String(RETRY_AFTER_SECONDS) }],
 ]);
 
+/** Has the connection end with the reply (RFC 9112, 9.6). */
+export function closeAfter(res: ServerResponse): void {
+  if (!res.headersSent) res.setHeader('Connection', 'close');
+}
+
 /** Sends a JSON body, unless nobody can be told any more. */
 export function sendJson(
   res: ServerResponse,

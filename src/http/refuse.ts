@@ -2,7 +2,7 @@ import type { Response } from 'express';
 import { Refusal } from '../errors.js';
 import type { CoreEvents, Events } from '../events.js';
 import { NotHere } from '../sessions/elsewhere.js';
-import { sendError } from './answer.js';
+import { closeAfter, sendError } from './answer.js';
 import type { Exchange } from './exchange.js';
 
 /**
@@ -19,6 +19,8 @@ export function createRefuse(
     if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
     else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
     try {
+      // The rest of the request may never come, and nothing waits for it any longer.
+      if (refusal?.reason === 'draining' && exchange?.req.complete === false) closeAfter(res);
       sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
     } catch (thrown) {
       // Middleware may have wrapped the response.

@@ -11,8 +11,8 @@ import type { Session } from '../sessions/session.js';
 import type { HttpTransport } from '../transport/transport.js';
 import { replyEmpty } from '../transport/reply-empty.js';
 import { createAcceptCheck } from './accept.js';
-import { readBody } from './body.js';
-import { checkBatch, classify, idOf, methodOf } from './classify.js';
+import { ArrivingBodies, readBody } from './body.js';
+import { checkBatch, classify, idOf, methodOf, type Classified } from './classify.js';
 import type { Endpoint } from './endpoint.js';
 import type { Exchange } from './exchange.js';
 import { handingOver, Left, NOTHING, type Said } from './handed-over.js';
@@ -28,6 +28,7 @@ export class StatefulEndpoint implements Endpoint {
   readonly #elsewhere: Elsewhere | undefined;
   readonly #events: Events<CoreEvents>;
   readonly #maxBodySize: number;
+  readonly #bodies: ArrivingBodies;
   readonly #checkAccept = createAcceptCheck();
   #draining = false;
   /** When a request last came, or it was told to drain, by the router's clock. */
@@ -52,6 +53,7 @@ export class StatefulEndpoint implements Endpoint {
     this.#registry = opener.registry;
     this.#events = events;
     this.#maxBodySize = maxBodySize;
+    this.#bodies = new ArrivingBodies(opener.registry.clock);
   }
 
   async handle(exchange: Exchange): Promise<void> {
@@ -96,6 +98,7 @@ export class StatefulEndpoint implements Endpoint {
 
   async close(): Promise<void> {
     this.drain();
+    this.#bodies.close();
     for (const session of this.#registry.all()) void this.#registry.close(session, 'shutdown');
     await this.#registry.ending.settled();
   }
@@ -103,12 +106,24 @@ export class StatefulEndpoint implements Endpoint {
   async #post(exchange: Exchange): Promise<void> {
     // It is Express that tells what a client accepts; the node that handed it over has asked.
     if (!exchange.forwarded) this.#checkAccept(exchange.req);
-    const body = await readBody(exchange.req, this.#maxBodySize);
-    exchange.id = idOf(body);
-    const classified = classify(body);
-    exchange.note({ method: methodOf(classified) });
-    if (classified.kind === 'initialize') return this.#initialize(exchange, classified, body);
+    let initialize: { call: Initialize; body: unknown };
+    const { underWay } = this.#registry;
+    // A drain waits for a body that is on its way, and never between that and what is asked.
+    underWay.begin();
+    try {
+      const body = await readBody(exchange.req, this.#maxBodySize, this.#bodies);
+      exchange.id = idOf(body);
+      const classified = classify(body);
+      exchange.note({ method: methodOf(classified) });
+      if (classified.kind === 'messages') return await this.#messages(exchange, classified, body);
+      initialize = { call: classified, body };
+    } finally {
+      underWay.end();
+    }
+    await this.#initialize(exchange, initialize.call, initialize.body);
+  }
 
+  async #messages(exchange: Exchange, classified: Messages, body: unknown): Promise<void> {
     const { messages } = classified;
     const asks = messages.some((message) => 'method' in message && 'id' in message);
     await this.#within(exchange, { body, messages }, (transport, session) => {
@@ -281,6 +296,8 @@ export class StatefulEndpoint implements Endpoint {
     await initialize(this.#opener, this.#events, exchange, call);
   }
 }
+
+type Messages = Extract<Classified, { kind: 'messages' }>;
 
 type Act = (transport: HttpTransport, session: Session) => Promise<void>;
 

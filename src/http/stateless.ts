@@ -8,7 +8,7 @@ import { UnderWay } from '../sessions/under-way.js';
 import type { TransportContext, TransportOwner } from '../transport/context.js';
 import { HttpTransport } from '../transport/transport.js';
 import { createAcceptCheck } from './accept.js';
-import { readBody } from './body.js';
+import { ArrivingBodies, readBody } from './body.js';
 import { checkBatch, classify, idOf, methodOf, type Classified } from './classify.js';
 import type { Endpoint } from './endpoint.js';
 import type { Exchange } from './exchange.js';
@@ -21,6 +21,7 @@ export class StatelessEndpoint implements Endpoint {
   readonly #builder: ServerBuilder;
   readonly #transports: TransportContext;
   readonly #maxBodySize: number;
+  readonly #bodies: ArrivingBodies;
   readonly #checkAccept = createAcceptCheck();
   readonly #calls = new Set<StatelessCall>();
   readonly #underWay = new UnderWay();
@@ -30,12 +31,13 @@ export class StatelessEndpoint implements Endpoint {
     this.#builder = builder;
     this.#transports = transports;
     this.#maxBodySize = maxBodySize;
+    this.#bodies = new ArrivingBodies(transports.clock);
   }
 
   async handle(exchange: Exchange): Promise<void> {
     const { req, principal } = exchange;
     this.#checkAccept(req);
-    const body = await readBody(req, this.#maxBodySize);
+    const body = await readBody(req, this.#maxBodySize, this.#bodies);
     exchange.id = idOf(body);
     const classified = classify(body);
     exchange.note({ method: methodOf(classified) });
@@ -72,6 +74,7 @@ export class StatelessEndpoint implements Endpoint {
 
   async close(): Promise<void> {
     this.#draining = true;
+    this.#bodies.close();
     const idle = this.idle();
     for (const call of this.#calls) call.abandon(new Refusal('draining'));
     await idle;
@@ -100,7 +103,7 @@ export class StatelessEndpoint implements Endpoint {
   }
 }
 
-/** One POST with its own server, which is closed with the last hold on it. */
+/** One POST with its own server, which is closed with the last hold on it, or when the call is abandoned. */
 class StatelessCall implements TransportOwner {
   readonly silenced = false;
   readonly speechless = false;
@@ -114,6 +117,7 @@ class StatelessCall implements TransportOwner {
   #reject: (error: Error) => void = ignore;
   #server: McpServerLike | undefined;
   #holds = 1;
+  #ended = false;
 
   constructor(context: FactoryContext, transports: TransportContext, builder: ServerBuilder, onEnd: () => void) {
     this.#context = context;
@@ -146,6 +150,8 @@ class StatelessCall implements TransportOwner {
     this.abandonedFor = reason;
     this.#reject(reason);
     void this.transport.close();
+    // A client that does not read holds up its reply, and must not hold up the end of the router.
+    if (this.#server !== undefined) this.#end();
   }
 
   hold(): void {
@@ -154,10 +160,7 @@ class StatelessCall implements TransportOwner {
 
   release(): void {
     this.#holds -= 1;
-    if (this.#holds > 0) return;
-    this.#context.life.end();
-    const closed = this.#server === undefined ? this.transport.close() : this.#builder.close(this.#server);
-    void closed.finally(this.#onEnd);
+    if (this.#holds === 0) this.#end();
   }
 
   streamOpened(): void {
@@ -178,5 +181,13 @@ class StatelessCall implements TransportOwner {
 
   settledWell(): undefined {
     // Nothing outlives the request.
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#context.life.end();
+    const closed = this.#server === undefined ? this.transport.close() : this.#builder.close(this.#server);
+    void closed.finally(this.#onEnd);
   }
 }
