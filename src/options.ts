@@ -87,9 +87,12 @@ export interface ClusterOptions {
   secret: string;
   /** The address that the private listener is bound to, for the other nodes. Default: `127.0.0.1`, all on one machine. */
   host?: string | undefined;
-  /** The port of the private listener. Default: one that is free. */
+  /** The port of the private listener; each process of a machine needs its own. Default: 0, one that is free. */
   port?: number | undefined;
-  /** The host by which the other nodes reach it, where that is not `host` (`0.0.0.0`, say). Default: `host`. */
+  /**
+   * The host by which the other nodes reach it, where that is not `host` (`0.0.0.0`, say). A node joins only if it reaches itself
+   * by it. Default: `host`.
+   */
   advertise?: string | undefined;
   /** How long Redis keeps a node's lease that is not renewed; its sessions are free then. Default: 5,000. */
   lease?: number | undefined;

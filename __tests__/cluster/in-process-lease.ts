@@ -38,6 +38,7 @@ class ObservedNode {
       timing,
       proof: undefined,
       address: () => Promise.resolve({ host: '127.0.0.1', port: 7_000 }),
+      probe: () => Promise.resolve(),
       onFenced: () => (lost += 1),
     });
     this.node.start();

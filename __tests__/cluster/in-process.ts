@@ -51,6 +51,8 @@ export interface InProcessNodeInit extends Partial<McpRouterOptions> {
   readonly tap?: (send: SendCommand) => SendCommand;
   /** What the app's own middleware leaves on each request. */
   readonly auth?: object;
+  /** Whether its start waits until it is a member. Default: true. */
+  readonly joins?: boolean;
 }
 
 /** A router that is a node of a cluster, in the test's own process: the test sees into it. */
@@ -63,7 +65,7 @@ export class InProcessNode {
   readonly name: string;
   #closed = false;
 
-  private constructor(redis: ConnectedRedis, prefix: string, init: Omit<InProcessNodeInit, 'connect'>) {
+  private constructor(redis: ConnectedRedis, prefix: string, init: Omit<InProcessNodeInit, 'connect' | 'joins'>) {
     const { name = 'node', tools = {}, times, tap, auth, ...options } = init;
     this.name = name;
     this.redis = redis;
@@ -92,10 +94,10 @@ export class InProcessNode {
   }
 
   static async start(url: string, prefix: string, init: InProcessNodeInit = {}): Promise<InProcessNode> {
-    const { connect = connectRedis, ...rest } = init;
+    const { connect = connectRedis, joins = true, ...rest } = init;
     const node = new InProcessNode(await connect(url), prefix, rest);
     await once(node.http, 'listening');
-    await until('the node is a member', async () => (await node.ready()) === 200);
+    if (joins) await until('the node is a member', async () => (await node.ready()) === 200);
     return node;
   }
 

@@ -39,10 +39,13 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     await node.pass(RETRY);
     const [first, failed, again] = node.challenges;
     expect(again).toBe(failed);
-    expect(node.node.checkFresh(first!, 'a')).toBe('fresh');
-    expect(node.node.checkFresh(again!, 'a')).toBe('fresh');
-    expect(node.node.checkFresh(again!, 'a')).toBe('replayed');
-    expect(node.node.checkFresh('another', 'a')).toBe('stale');
+    const check = (challenge: string, nonce = 'a', to = node.tenure.id) =>
+      node.node.check({ to, challenge, nonce, order: { kind: 'list' } });
+    expect(check(first!)).toBe('fresh');
+    expect(check(again!)).toBe('fresh');
+    expect(check(again!)).toBe('replayed');
+    expect(check('another')).toBe('stale');
+    expect(check(again!, 'b', 'another node')).toBe('notThis');
   });
 
   test('one that was not renewed for fenceAfter fences its node: at that time, and not a millisecond before', async () => {

@@ -39,7 +39,7 @@ beforeEach(async () => {
     host: '127.0.0.1',
     port: 0,
     maxBodySize: MAX_BODY,
-    check: (to, given, nonce) => (to === ID ? challenges.check(given, nonce) : 'notThis'),
+    check: ({ to, challenge, nonce }) => (to === ID ? challenges.check(challenge, nonce) : 'notThis'),
     carryOut: async (order, body, _req, res) => {
       done.push({ order, body: body.toString() });
       if (fail !== undefined) throw fail;

@@ -81,6 +81,7 @@ export class ModelNode {
       timing: TIMING,
       proof: undefined,
       address: () => Promise.resolve({ host: name, port: 1 }),
+      probe: () => Promise.resolve(),
       onFenced: () => this.sessions.clear(),
     });
     this.#records = new Records(redisStore({ sendCommand: send }), surroundings, () => this.node.tenure.id, TTL);

@@ -16,7 +16,9 @@ export type Order =
   /** For how long the session of the principal is idle that was orphaned for the longest; -1 when none is. */
   | { readonly kind: 'orphaned'; readonly principal: string }
   /** Ends that session. */
-  | { readonly kind: 'evict'; readonly principal: string };
+  | { readonly kind: 'evict'; readonly principal: string }
+  /** Does nothing: a node that joins sends it to itself, by the address that it tells other nodes. */
+  | { readonly kind: 'probe' };
 
 /** An order, to whom, and what makes it one that was not sent before. */
 export interface Envelope {

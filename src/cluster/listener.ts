@@ -2,8 +2,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { KeyObject } from 'node:crypto';
 import { NotHere } from '../sessions/elsewhere.js';
-import { SIGNATURE, unseal, type Order } from './envelope.js';
+import { SIGNATURE, unseal, type Envelope, type Order } from './envelope.js';
 import { REFUSED } from './forwarder.js';
+import { cannotListen } from './unreachable.js';
 
 /** Bytes that the envelope of a request may take: its headers, which Node bounds at 16 KiB, as JSON, and who asks. */
 const MAX_ENVELOPE = 256 * 1024;
@@ -21,7 +22,7 @@ export interface ListenerInit {
   /** Bytes of a request's body. */
   readonly maxBodySize: number;
   /** Whether a message is for this node, as it is now, and was not sent before. */
-  readonly check: (to: string, challenge: string, nonce: string) => string;
+  readonly check: (envelope: Envelope) => string;
   /** Carries out an order and answers it. Rejects with NotHere when nothing was done, and never otherwise. */
   readonly carryOut: (order: Order, body: Buffer, req: IncomingMessage, res: ServerResponse) => Promise<void>;
 }
@@ -42,8 +43,9 @@ export class Listener {
     this.#server.unref();
   }
 
-  /** Resolves to the port. */
+  /** Resolves to the port. Rejects with `Unreachable` when it cannot listen there; it may be called again then. */
   listen(): Promise<number> {
+    const { host, port } = this.#init;
     return new Promise((resolve, reject) => {
       const listening = (): void => {
         this.#server.off('error', failed);
@@ -51,9 +53,10 @@ export class Listener {
       };
       const failed = (error: Error): void => {
         this.#server.off('listening', listening);
-        reject(error);
+        reject(cannotListen(host, port, error));
       };
-      this.#server.once('error', failed).once('listening', listening).listen(this.#init.port, this.#init.host);
+      // Exclusive: the workers of `node:cluster` share a port otherwise, and each connection reaches one of them at random.
+      this.#server.once('error', failed).once('listening', listening).listen({ host, port, exclusive: true });
     });
   }
 
@@ -71,11 +74,10 @@ export class Listener {
       if (opened === undefined) return refuse(res, 'unsigned');
       // Whoever sent it may have given up, and asked another node.
       if (res.destroyed) return;
-      const { to, challenge, nonce, order } = opened.envelope;
-      const verdict = this.#init.check(to, challenge, nonce);
+      const verdict = this.#init.check(opened.envelope);
       if (verdict !== 'fresh') return refuse(res, verdict);
       res.writeProcessing();
-      await this.#init.carryOut(order, opened.body, req, res);
+      await this.#init.carryOut(opened.envelope.order, opened.body, req, res);
     } catch (error) {
       if (error instanceof NotHere && !res.headersSent) refuse(res, 'notHere');
       else res.destroy();

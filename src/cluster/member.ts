@@ -16,6 +16,7 @@ import { Cluster } from './cluster.js';
 import { authOf, type Order, type RequestOrder } from './envelope.js';
 import { Forwarder } from './forwarder.js';
 import { Inbox, type Letter } from './inbox.js';
+import type { Lease } from './lease.js';
 import { Listener, maxPayload } from './listener.js';
 import { Migration } from './migration.js';
 import { ClusterNode } from './node.js';
@@ -23,9 +24,13 @@ import { Owners } from './owners.js';
 import { Peers } from './peers.js';
 import { ClusterPrincipals, type LocalOrphans } from './principals.js';
 import { ownProof } from './process-proof.js';
+import { notReached } from './unreachable.js';
 
 /** Of an answer that is passed on something is to be read in so many keep-alive intervals, in each of which something comes. */
 const STALLED = 3;
+
+/** How long this node may take to answer itself, in ms, when it joins: its event loop may be busy with its app's start. */
+const PROBE_TIMEOUT = 5_000;
 
 /** How long Redis may take for one answer, in ms, before the request that waits for it is refused. */
 const REDIS_TIMEOUT = 2_000;
@@ -55,6 +60,7 @@ export class Member implements Elsewhere {
   readonly #clock: Clock;
   readonly #events: Events<CoreEvents>;
   #port: number | undefined;
+  #stopProbe: () => void = () => undefined;
   #host: Host | undefined;
   #cluster: Cluster | undefined;
   #migration: Migration | undefined;
@@ -99,10 +105,7 @@ export class Member implements Elsewhere {
       host: options.host,
       port: options.port,
       maxBodySize,
-      check: (to, challenge, nonce) => {
-        const { id, holds } = this.#node.tenure;
-        return to === id && holds ? this.#node.checkFresh(challenge, nonce) : 'notThis';
-      },
+      check: (envelope) => this.#node.check(envelope),
       carryOut: (order, body, req, res) => this.#carryOut(order, body, req, res),
     });
     this.#node = new ClusterNode({
@@ -113,6 +116,7 @@ export class Member implements Elsewhere {
       timing: options,
       proof,
       address: () => this.#address(),
+      probe: (lease) => this.#probe(lease),
       onFenced: () => this.#loseAll(),
     });
   }
@@ -189,6 +193,7 @@ export class Member implements Elsewhere {
   async leave(): Promise<void> {
     this.#inbox?.close();
     this.#cluster?.stop();
+    this.#stopProbe();
     await this.#node.leave();
     this.#forwarder.close();
     await this.#listener.close();
@@ -197,6 +202,17 @@ export class Member implements Elsewhere {
   async #address(): Promise<{ host: string; port: number }> {
     this.#port ??= await this.#listener.listen();
     return { host: this.#options.advertise, port: this.#port };
+  }
+
+  /** Nodes that move sessions through Redis need not reach each other. */
+  async #probe(lease: Lease): Promise<void> {
+    if (this.#options.routing === 'migrate') return;
+    const { sent, closed, abort } = this.#forwarder.send(lease, { kind: 'probe' }, undefined, PROBE_TIMEOUT);
+    this.#stopProbe = abort;
+    const result = await sent;
+    if (result.outcome === 'answered') result.response.resume();
+    else throw notReached(lease, result);
+    await closed;
   }
 
   async #carryOut(order: Order, body: Buffer, req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -213,6 +229,8 @@ export class Member implements Elsewhere {
         return answer(res, this.#orphans.longest(order.principal));
       case 'evict':
         return answer(res, await this.#orphans.evict(order.principal));
+      case 'probe':
+        return answer(res, true);
     }
   }
 

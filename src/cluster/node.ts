@@ -6,8 +6,10 @@ import type { ResolvedClusterOptions } from '../options.js';
 import type { Tenure } from '../sessions/elsewhere.js';
 import { notAReply, type SendCommand } from '../stores/redis-client.js';
 import { Challenges } from './challenges.js';
+import type { Envelope } from './envelope.js';
 import { encodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
 import type { ProcessProof } from './process-proof.js';
+import { Unreachable } from './unreachable.js';
 
 /** How soon what failed is tried again, in ms. */
 const RETRY = 250;
@@ -23,6 +25,8 @@ export interface NodeInit {
   readonly proof: ProcessProof | undefined;
   /** Where its private listener is, once it listens; asked for again when it rejects. */
   readonly address: () => Promise<Pick<Lease, 'host' | 'port'>>;
+  /** Rejects where this process is not reached by what the lease says of it. */
+  readonly probe: (lease: Lease) => Promise<void>;
   /** Called when all that this node owned may be another's. */
   readonly onFenced: () => void;
 }
@@ -104,7 +108,11 @@ export class ClusterNode {
     this.#running = this.#run();
   }
 
-  checkFresh(challenge: string, nonce: string): 'fresh' | 'stale' | 'replayed' {
+  /** Why nothing is to be done with a message; `fresh` where it is for this node, and was not sent before. */
+  check({ to, challenge, nonce, order }: Envelope): 'notThis' | 'fresh' | 'stale' | 'replayed' {
+    const { id, holds } = this.#tenure;
+    // Before it has a lease, this node is called by itself only.
+    if (to !== id || !(holds || order.kind === 'probe')) return 'notThis';
     return this.#challenges.check(challenge, nonce);
   }
 
@@ -135,16 +143,17 @@ export class ClusterNode {
 
   async #run(): Promise<void> {
     const { timing, events } = this.#init;
-    let failing = false;
+    let failing: string | undefined;
     while (!this.#left) {
       let wait = timing.renewInterval;
       try {
         if (this.#member) await this.#renew();
         else await this.#join();
-        failing = false;
+        failing = undefined;
       } catch (error) {
-        if (!failing) events.emit('failure', 'cluster: no lease', error);
-        failing = true;
+        const what = error instanceof Unreachable ? 'cluster: this node is not reached' : 'cluster: no lease';
+        if (failing !== what) events.emit('failure', what, error);
+        failing = what;
         wait = RETRY;
       }
       this.#triedOnce();
@@ -157,10 +166,11 @@ export class ClusterNode {
     const { clock, prefix, timing } = this.#init;
     await this.#giveUpFormer();
     const tenure = this.#tenure;
-    const words = await this.#words();
+    const lease = await this.#lease();
+    await this.#init.probe(lease);
     const since = clock.now();
     try {
-      const said = await this.#ask('SET', ...words, 'NX');
+      const said = await this.#ask('SET', ...this.#words(lease), 'NX');
       if (said !== 'OK') throw notAReply(said);
     } catch (error) {
       // Redis may have it all the same: under the same ID it would be refused for as long as that lease lasts.
@@ -186,9 +196,9 @@ export class ClusterNode {
 
   async #renew(): Promise<void> {
     const { clock } = this.#init;
-    const words = await this.#words();
+    const lease = await this.#lease();
     const since = clock.now();
-    const said = await this.#ask('SET', ...words, 'XX');
+    const said = await this.#ask('SET', ...this.#words(lease), 'XX');
     // The fence may have come down meanwhile.
     if (!this.#member) return;
     if (said === 'OK') this.#renewed(since);
@@ -229,13 +239,16 @@ export class ClusterNode {
     this.#tenure = this.#newTenure();
   }
 
-  async #words(): Promise<[key: string, value: string, px: string, ms: string]> {
-    const { prefix, proof, timing } = this.#init;
+  async #lease(): Promise<Lease> {
     const { host, port } = await this.#init.address();
     const { id } = this.#tenure;
     this.#challenge ??= this.#challenges.next();
-    const lease = encodeLease({ id, host, port, proof, challenge: this.#challenge, leaving: this.#leaving });
-    return [leaseKey(prefix, id), lease, 'PX', String(timing.lease)];
+    return { id, host, port, proof: this.#init.proof, challenge: this.#challenge, leaving: this.#leaving };
+  }
+
+  #words(lease: Lease): [key: string, value: string, px: string, ms: string] {
+    const { prefix, timing } = this.#init;
+    return [leaseKey(prefix, lease.id), encodeLease(lease), 'PX', String(timing.lease)];
   }
 
   #ask(...command: string[]): Promise<unknown> {

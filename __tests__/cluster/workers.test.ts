@@ -1,0 +1,62 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { build } from 'esbuild';
+import { killWithThisProcess } from '../support/haproxy.js';
+import { RedisServer } from '../support/redis-server.js';
+import { soon, until } from '../support/waiting.js';
+import { AnyNodeSession } from './any-node.js';
+
+const REQUESTS = 40;
+/** So that each request reaches whichever worker is next. */
+const CLOSE = { connection: 'close' };
+
+let redis: RedisServer;
+let primary: ChildProcess;
+let disarm: () => void;
+beforeAll(async () => {
+  redis = await RedisServer.start();
+  const outfile = '.cache/workers-test/worker.mjs';
+  await build({
+    entryPoints: ['__tests__/cluster/worker.ts'],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+  });
+  primary = fork(outfile, { execArgv: [], env: { PATH: process.env.PATH, REDIS_URL: redis.url } });
+  disarm = killWithThisProcess(primary.pid!);
+}, 300_000);
+afterAll(async () => {
+  // Its workers end with it: their channel to it closes.
+  const exited = once(primary, 'exit');
+  primary.kill('SIGKILL');
+  await exited;
+  disarm();
+  await redis.stop();
+});
+
+test(`three workers of node:cluster serve ${REQUESTS} of ${REQUESTS} requests for one session, whichever of them each reaches (docs/scaling.md)`, async () => {
+  const [workers] = (await soon('the workers listen', once(primary, 'message'))) as [{ port: number; pid: number }[]];
+  const port = workers[0]!.port;
+  expect(workers.map((worker) => worker.port)).toEqual([port, port, port]);
+  const ready = new Set<string | null>();
+  await until('each worker is ready', async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/ready`, { headers: CLOSE });
+    if (response.status === 200) ready.add(response.headers.get('x-pid'));
+    return ready.size === workers.length;
+  });
+  const session = await AnyNodeSession.open(new URL(`http://127.0.0.1:${port}/mcp`));
+  const url = new URL(`http://127.0.0.1:${port}/mcp`);
+  const statuses: number[] = [];
+  const served = new Set<number>();
+  for (let n = 0; n < REQUESTS; n += 1) {
+    const response = await session.post(url, session.body('pid'), CLOSE);
+    statuses.push(response.status);
+    for (const [, pid] of (await response.text()).matchAll(/\\"pid\\":(\d+)/g)) served.add(Number(pid));
+  }
+  expect(statuses).toEqual(Array.from({ length: REQUESTS }, () => 200));
+  // One session has one server, in one worker: most of the requests were handed over.
+  expect(served.size).toBe(1);
+});

@@ -1,0 +1,30 @@
+import cluster from 'node:cluster';
+import type { Sent } from './forwarder.js';
+import type { Lease } from './lease.js';
+
+/** This process is not reached where it is to listen for other nodes, or not by the address that it tells them. */
+export class Unreachable extends Error {
+  override readonly name = 'Unreachable';
+}
+
+export function cannotListen(host: string, port: number, cause: NodeJS.ErrnoException): Unreachable {
+  const where = `this node cannot listen for other nodes on port ${port} of ${host}`;
+  if (cause.code !== 'EADDRINUSE') return new Unreachable(`${where}: ${cause.message}`, { cause });
+  return new Unreachable(
+    `${where}: it is taken. Each process of a machine needs a cluster.port of its own, or 0 for one that is free`,
+    { cause },
+  );
+}
+
+/** @param sent - Why the message was not answered that this node sent to itself. */
+export function notReached({ host, port }: Lease, sent: Exclude<Sent, { outcome: 'answered' }>): Unreachable {
+  const refused = sent.outcome === 'untaken' && sent.why !== 'unreachable';
+  const found = refused ? `another process answers there (${sent.why})` : 'nothing that is a node answers there';
+  // https://nodejs.org/api/cluster.html: the workers share what they listen on, so that each connection reaches any of them.
+  const hint = cluster.isWorker
+    ? 'Workers of node:cluster may share one port (0 too): give each a cluster.port of its own'
+    : 'Are the options cluster.host, cluster.port and cluster.advertise right, and is the port open to this machine itself?';
+  return new Unreachable(
+    `this node does not reach itself at ${host}:${port}, which it tells other nodes: ${found}. ${hint}`,
+  );
+}
