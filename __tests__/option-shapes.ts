@@ -122,6 +122,12 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   allowedHosts: each(() => true, 'mcp.example.com', 'localhost:3000', '', 7, null, ['nested']),
   allowedOrigins: each((origin) => origin === 'null' || /^[a-z]+:\/\/[\w.:-]+$/.test(origin), ...ORIGINS),
   maxBodySize: count,
+  // Alone it contradicts the default of `maxBodySize` when it is smaller.
+  maxBodyMemory: {
+    accepts: (value) => count.accepts(value) && Number(value) >= 4 * 1024 * 1024,
+    near: fc.oneof(count.near, fc.constantFrom(4 * 1024 * 1024 - 1, 4 * 1024 * 1024)),
+  },
+  maxDepth: count,
   keepAlive: timer,
   retryInterval: timer,
   pingInterval: timer,

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { getHeapStatistics } from 'node:v8';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
@@ -119,6 +120,8 @@ describe('the defaults', () => {
       allowedHosts: undefined,
       allowedOrigins: [],
       maxBodySize: 4 * 1024 * 1024,
+      maxBodyMemory: expect.any(Number),
+      maxDepth: 200,
       keepAlive: 15_000,
       retryInterval: 1_000,
       pingInterval: undefined,
@@ -160,6 +163,21 @@ describe('the defaults', () => {
     [{ orphanAfter: 1 }, { orphanAfter: 1, orphanTtl: 1_800_000 }],
   ])('of orphanAfter and orphanTtl follow the shorter ttl: %j', (given, expected) => {
     expect(resolve(given)).toMatchObject(expected);
+  });
+});
+
+describe('maxBodyMemory', () => {
+  const quarter = Math.floor(getHeapStatistics().heap_size_limit / 4);
+
+  test('is a quarter of the heap limit, 256 MiB at most and maxBodySize at least', () => {
+    expect(resolve({}).maxBodyMemory).toBe(Math.max(4 * 1024 * 1024, Math.min(quarter, 256 * 1024 * 1024)));
+    expect(resolve({ maxBodySize: 2 ** 40 }).maxBodyMemory).toBe(2 ** 40);
+  });
+
+  test('must let one body through', () => {
+    expect(() => resolve({ maxBodySize: 1_000, maxBodyMemory: 999 })).toThrow(
+      'option maxBodyMemory must be at least maxBodySize (1000); got 999',
+    );
   });
 });
 

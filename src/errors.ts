@@ -17,6 +17,7 @@ interface ErrorRow {
 export const ERRORS = {
   parseError: { status: 400, code: -32700, message: 'Parse error: the body is not JSON' },
   invalidRequest: { status: 400, code: -32600, message: 'Invalid Request: not a JSON-RPC 2.0 message' },
+  bodyTooDeep: { status: 400, code: -32600, message: 'Invalid Request: the JSON is nested too deeply' },
   emptyBatch: { status: 400, code: -32600, message: 'Invalid Request: the batch is empty' },
   batchTooLarge: { status: 400, code: -32600, message: 'Invalid Request: the batch holds more than 100 messages' },
   batchNotAllowed: {
@@ -61,6 +62,11 @@ export const ERRORS = {
     message: 'Unsupported Media Type: Content-Type must be application/json, in UTF-8, without Content-Encoding',
   },
   internalError: { status: 500, code: -32603, message: 'Internal error' },
+  bodiesAtCapacity: {
+    status: 503,
+    code: -32000,
+    message: 'Service Unavailable: too many bytes of request bodies are being read',
+  },
   openTimeout: { status: 503, code: -32000, message: 'Service Unavailable: the session could not be opened in time' },
   atCapacity: { status: 503, code: -32000, message: 'Service Unavailable: too many sessions' },
   principalAtCapacity: {

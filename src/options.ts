@@ -170,6 +170,13 @@ export interface McpRouterOptions {
   allowedOrigins?: readonly string[] | undefined;
   /** Bytes of one POST body. Default: 4,194,304 (4 MiB). */
   maxBodySize?: number | undefined;
+  /**
+   * Bytes that POST bodies may hold at once while they arrive; what comes over it gets 503. A body that comes in one piece is
+   * always read. Default: a quarter of V8's heap limit, 268,435,456 (256 MiB) at most, `maxBodySize` at least.
+   */
+  maxBodyMemory?: number | undefined;
+  /** How deep arrays and objects may be nested in a POST body, the outermost counted. Default: 200. */
+  maxDepth?: number | undefined;
   /** Interval of SSE comments on a quiet stream. Default: 15,000. */
   keepAlive?: number | undefined;
   /** The SSE `retry` field: how long a client waits before it reconnects. Default: 1,000. */
@@ -237,6 +244,8 @@ export interface ResolvedOptions {
   readonly allowedHosts: readonly string[] | undefined;
   readonly allowedOrigins: readonly string[];
   readonly maxBodySize: number;
+  readonly maxBodyMemory: number;
+  readonly maxDepth: number;
   readonly keepAlive: number;
   readonly retryInterval: number;
   readonly pingInterval: number | undefined;

@@ -50,6 +50,8 @@ const CHECKS = new Map<string, Check>([
   ['allowedHosts', strings],
   ['allowedOrigins', origins],
   ['maxBodySize', count],
+  ['maxBodyMemory', count],
+  ['maxDepth', count],
   ['keepAlive', timer],
   ['retryInterval', timer],
   ['pingInterval', timer],
@@ -115,6 +117,12 @@ function sessionsThatFit(): number {
   return Math.min(MOST_SESSIONS, Math.max(FEWEST_SESSIONS, fit));
 }
 
+/** Bodies are outside of V8's heap, but what is parsed of them is in it; the limit tells how large the process may be. */
+function defaultBodyMemory(maxBodySize: number): number {
+  const quarter = Math.floor(getHeapStatistics().heap_size_limit / 4);
+  return Math.max(maxBodySize, Math.min(quarter, 256 * 1024 * 1024));
+}
+
 function refuse(message: string): never {
   throw new TypeError(`mcpRouter: ${message}`);
 }
@@ -162,6 +170,11 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     refuse('option store has no meaning with cluster, which keeps the records in its Redis; leave out one of them');
   }
 
+  const maxBodySize = options.maxBodySize ?? 4 * 1024 * 1024;
+  if (options.maxBodyMemory !== undefined && options.maxBodyMemory < maxBodySize) {
+    refuse(`option maxBodyMemory must be at least maxBodySize (${maxBodySize}); got ${options.maxBodyMemory}`);
+  }
+
   const metrics = options.metrics ?? {};
   if (options.path === '/metrics' && metrics !== false && metrics.route !== false) {
     refuse('option path must not be /metrics, where the metrics are served, unless metrics.route is false');
@@ -184,7 +197,9 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     requirePrincipal: options.requirePrincipal ?? false,
     allowedHosts: options.allowedHosts && Object.freeze([...options.allowedHosts]),
     allowedOrigins: Object.freeze([...(options.allowedOrigins ?? [])]),
-    maxBodySize: options.maxBodySize ?? 4 * 1024 * 1024,
+    maxBodySize,
+    maxBodyMemory: options.maxBodyMemory ?? defaultBodyMemory(maxBodySize),
+    maxDepth: options.maxDepth ?? 200,
     keepAlive: options.keepAlive ?? 15_000,
     retryInterval: options.retryInterval ?? 1_000,
     pingInterval: options.pingInterval,

@@ -7,6 +7,7 @@ import { keepingAlive } from './clock.js';
 import { DueQueue } from './due-queue.js';
 import { Refusal } from './errors.js';
 import { Events, type CoreEvents } from './events.js';
+import { BodyReader } from './http/body.js';
 import type { Endpoint } from './http/endpoint.js';
 import { Exchange } from './http/exchange.js';
 import { createCors, createGuard } from './http/guard.js';
@@ -99,9 +100,10 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const restorer = new Restorer(opener, events, isSessionId, resolved.maxLifetime);
   const reissuer =
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
+  const bodies = new BodyReader(resolved);
   const endpoint = resolved.stateless
-    ? new StatelessEndpoint(builder, opener.transports, resolved.maxBodySize)
-    : new StatefulEndpoint(opener, restorer, reissuer, member, events, resolved.maxBodySize);
+    ? new StatelessEndpoint(builder, opener.transports, bodies)
+    : new StatefulEndpoint(opener, restorer, reissuer, member, events, bodies);
   const lifecycle = createLifecycle(endpoint, member, resolved);
   const sessions = new Sessions(registry, (id, unowned) => restorer.destroy(id, unowned), member, events);
   const refuse = createRefuse(events);

@@ -79,6 +79,60 @@ describe('the media type (RFC 8259, 8.1 and 11: JSON between systems is UTF-8, a
   });
 });
 
+/** What is no UTF-8 (RFC 3629, 3 and 10). */
+const BAD_UTF_8: readonly [string, number[]][] = [
+  ['a byte of Latin-1', [0xe9]],
+  ['an overlong form', [0xc0, 0xaf]],
+  ['a surrogate', [0xed, 0xa0, 0x80]],
+  ['half a character', [0xe2, 0x82]],
+  ['a code point past U+10FFFF', [0xf4, 0x90, 0x80, 0x80]],
+];
+const inString = (bytes: readonly number[]): Buffer =>
+  Buffer.concat([Buffer.from('{"text":"'), Buffer.from(bytes), Buffer.from('"}')]);
+/** An `initialize` with something before it. */
+const afterMark = (text = JSON.stringify(initializeBody())): Buffer => Buffer.from(`\ufeff${text}`);
+
+describe('a body with a byte order mark (RFC 8259, 8.1: a parser may ignore it)', () => {
+  test.each<[string, RequestHandler[]]>([
+    ['the router', []],
+    ['express.json()', [express.json()]],
+    ['express.text()', [express.text({ type: '*/*', defaultCharset: 'utf-8' })]],
+    ['express.raw()', [express.raw({ type: '*/*' })]],
+  ])('is served, read by %s', async (_, parsers) => {
+    const harness = await start({}, (app, router) => app.use('/mcp', ...parsers, router));
+    const socket = await RawSocket.open(harness.url.port);
+    const body = afterMark();
+    expect(await socket.exchange('POST', '/mcp', HEADERS, body)).toMatchObject({ status: 200 });
+    const parts = chunked(body.subarray(0, 1), body.subarray(1, 2), body.subarray(2));
+    expect(await socket.exchange('POST', '/mcp', CHUNKED, parts)).toMatchObject({ status: 200 });
+    socket.destroy();
+    await harness.close();
+  });
+
+  test('that was read as a string by other middleware is served', async () => {
+    const keep: RequestHandler = (req, _res, next) => {
+      const chunks: string[] = [];
+      req.setEncoding('utf8').on('data', (chunk: string) => chunks.push(chunk));
+      req.once('end', () => {
+        req.body = chunks.join('');
+        next();
+      });
+    };
+    const harness = await start({}, (app, router) => app.use('/mcp', keep, router));
+    const socket = await RawSocket.open(harness.url.port);
+    expect(await socket.exchange('POST', '/mcp', HEADERS, afterMark())).toMatchObject({ status: 200 });
+    socket.destroy();
+    await harness.close();
+  });
+});
+
+test('a replacement character that the client sent itself is served (U+FFFD is valid UTF-8)', async () => {
+  const harness = await start();
+  const response = await post(harness.url, initializeBody('\ufffd'));
+  expect(messagesOf(await response.text())).toMatchObject([{ id: '\ufffd', result: {} }]);
+  await harness.close();
+});
+
 describe('a body that is none', () => {
   let harness: Harness;
   let socket: RawSocket;
@@ -96,11 +150,23 @@ describe('a body that is none', () => {
     ['neither Content-Length nor Transfer-Encoding', HEADERS, undefined],
     ['no chunk', CHUNKED, chunked()],
     ['white space', HEADERS, ' \r\n\t'],
-    ['a byte order mark and JSON (RFC 8259, 8.1: must not be added)', HEADERS, '\ufeff{}'],
+    ['a byte order mark and nothing', HEADERS, '\ufeff'],
+    ['two byte order marks', HEADERS, '\ufeff\ufeff{}'],
     ['a JavaScript literal', HEADERS, '{jsonrpc:"2.0"}'],
     ['two documents', HEADERS, '{}{}'],
     ['NaN', HEADERS, 'NaN'],
     ['bytes that are no UTF-8 outside a string', HEADERS, Buffer.from([0x7b, 0xff, 0xfe, 0x7d])],
+    ...BAD_UTF_8.map((row): [string, [string, string][], Buffer] => [
+      `${row[0]} in a string`,
+      HEADERS,
+      inString(row[1]),
+    ]),
+    [
+      'half a character at the end of a chunk',
+      CHUNKED,
+      chunked(inString([0xe2, 0x82]).subarray(0, 12), Buffer.from('"}')),
+    ],
+    ['UTF-16', HEADERS, Buffer.from(`\ufeff${JSON.stringify(initializeBody())}`, 'utf16le')],
   ])('%s gets -32700', async (_, headers, body) => {
     expectRow(await socket.exchange('POST', '/mcp', headers, body), 'parseError');
   });
@@ -161,6 +227,14 @@ describe('a body that middleware before the router has parsed', () => {
     const url = await mounted(parser);
     const response = await post(url, initializeBody(), { 'content-type': 'application/octet-stream' });
     expectRow({ status: response.status, body: await response.text() }, 'unsupportedMediaType');
+  });
+
+  test('express.raw(): bytes that are no UTF-8 get -32700', async () => {
+    const url = await mounted(express.raw({ type: '*/*' }));
+    for (const [, bytes] of BAD_UTF_8) {
+      const response = await fetch(url, { method: 'POST', headers: JSON_HEADERS, body: inString(bytes) });
+      expectRow({ status: response.status, body: await response.text() }, 'parseError');
+    }
   });
 
   test('express.json() takes off a Content-Encoding', async () => {

@@ -1,14 +1,15 @@
 import { EventEmitter, once } from 'node:events';
-import http, { type RequestListener } from 'node:http';
+import http, { type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { RequestHandler } from 'express';
 import fc from 'fast-check';
 import { systemClock } from '../../src/clock.js';
 import { Refusal } from '../../src/errors.js';
-import { ArrivingBodies, readBody } from '../../src/http/body.js';
+import { BodyReader } from '../../src/http/body.js';
 import { echoServer, initializeBody, JSON_HEADERS, post, start, type Harness } from '../support/harness.js';
 import { chunked, RawSocket, requestBytes, type RawResponse } from '../support/raw-http.js';
 import { expectRow } from '../support/rows.js';
+import { until } from '../support/waiting.js';
 
 const HEADERS = Object.entries(JSON_HEADERS);
 const CHUNKED = [...HEADERS, ['Transfer-Encoding', 'chunked']] as [string, string][];
@@ -71,10 +72,10 @@ class Bodies {
   readonly outcomes: Promise<unknown>[] = [];
   readonly #begun = new EventEmitter();
 
-  read(req: Parameters<typeof readBody>[0], max: number): Promise<unknown> {
-    const outcome = readBody(req, max, new ArrivingBodies(systemClock)).catch((error: unknown) =>
-      error instanceof Refusal ? error.reason : error,
-    );
+  readonly #reader = new BodyReader({ maxBodySize: MAX, maxBodyMemory: 10 * MAX, maxDepth: 200, clock: systemClock });
+
+  read(req: IncomingMessage): Promise<unknown> {
+    const outcome = this.#reader.read(req).catch((error: unknown) => (error instanceof Refusal ? error.reason : error));
     this.outcomes.push(outcome);
     this.#begun.emit('read');
     return outcome;
@@ -104,7 +105,7 @@ describe('a body on its way', () => {
 
   test('may be cut anywhere, also inside a character (property)', async () => {
     await listen((req, res) => {
-      void bodies.read(req, MAX).then((body) => res.end(JSON.stringify(body)));
+      void bodies.read(req).then((body) => res.end(JSON.stringify(body)));
     });
     await fc.assert(
       fc.asyncProperty(
@@ -122,11 +123,38 @@ describe('a body on its way', () => {
     );
   });
 
+  // Node, readable.setEncoding: chunks are strings from then on. What a listener throws ends the process.
+  test.each<BufferEncoding>(['utf8', 'latin1', 'hex', 'base64'])(
+    'is read in pieces also where earlier middleware has called setEncoding(%j)',
+    async (encoding) => {
+      await listen((req, res) => {
+        req.setEncoding(encoding);
+        void bodies.read(req).then((body) => res.end(JSON.stringify(body)));
+      });
+      const bytes = Buffer.from('{"text":"€uro, 😀"}');
+      for (const cut of bytes.keys()) {
+        const parts = chunked(bytes.subarray(0, cut), bytes.subarray(cut));
+        expect((await socket.exchange('POST', '/', CHUNKED, parts)).body).toBe(bytes.toString());
+      }
+    },
+  );
+
+  test('is refused, and nothing is thrown, when a chunk is what no reader can take', async () => {
+    await listen((req, res) => {
+      void bodies
+        .read(req)
+        .then(String, String)
+        .then((outcome) => res.end(outcome));
+      req.emit('data', null);
+    });
+    expect((await socket.exchange('POST', '/', HEADERS, '{}')).body).toContain('TypeError');
+  });
+
   test('waits for a client that stalls and goes on', async () => {
     const seen = new EventEmitter();
     await listen((req, res) => {
       req.once('data', () => seen.emit('half'));
-      void bodies.read(req, MAX).then((body) => res.end(JSON.stringify(body)));
+      void bodies.read(req).then((body) => res.end(JSON.stringify(body)));
     });
     const bytes = requestBytes('POST', '/', HEADERS, '{"text":"€uro"}');
     const half = once(seen, 'half');
@@ -144,7 +172,7 @@ describe('a body on its way', () => {
     async (_, headers, half) => {
       await listen((req) => {
         req.once('data', () => socket.destroy());
-        void bodies.read(req, MAX);
+        void bodies.read(req);
       });
       await socket.write(Buffer.concat([requestBytes('POST', '/', headers), half]));
       expect(await bodies.next()).toBe('parseError');
@@ -154,11 +182,82 @@ describe('a body on its way', () => {
   test('whose client disconnects while other middleware waits for something is given up', async () => {
     await listen((req) => {
       socket.destroy();
-      req.once('close', () => void bodies.read(req, MAX));
+      req.once('close', () => void bodies.read(req));
       req.once('error', () => undefined);
     });
     await socket.write(Buffer.concat([requestBytes('POST', '/', CHUNKED), Buffer.from('2\r\n{}\r\n')]));
     expect(await bodies.next()).toBe('parseError');
+  });
+});
+
+describe('maxBodyMemory', () => {
+  let harness: Harness;
+  let sockets: RawSocket[];
+  beforeEach(async () => {
+    harness = await start({ maxBodySize: MAX, maxBodyMemory: 2 * MAX });
+    sockets = [];
+  });
+  afterEach(async () => {
+    for (const socket of sockets) socket.destroy();
+    await harness.close();
+  });
+
+  const open = async (): Promise<RawSocket> => {
+    const socket = await RawSocket.open(harness.url.port);
+    sockets.push(socket);
+    return socket;
+  };
+  /** Sends all of an `initialize` but its last byte, which it gives with the socket, once the router has read so far. */
+  const slow = async (): Promise<{ socket: RawSocket; last: Buffer }> => {
+    const socket = await open();
+    const bytes = requestBytes('POST', '/mcp', HEADERS, initializeOf(MAX));
+    const read = new Promise<void>((resolve) => {
+      harness.http.once('request', (req: IncomingMessage) => {
+        let length = 0;
+        req.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+          if (length === MAX - 1) resolve();
+        });
+      });
+    });
+    await socket.write(bytes.subarray(0, -1));
+    await read;
+    return { socket, last: bytes.subarray(-1) };
+  };
+  const inPieces = async (): Promise<RawResponse> => {
+    const body = initializeOf(MAX);
+    return (await open()).exchange('POST', '/mcp', CHUNKED, chunked(body.subarray(0, 5_000), body.subarray(5_000)));
+  };
+
+  test('bounds what bodies that are not whole yet hold together: one more gets 503, and its socket serves on', async () => {
+    await slow();
+    await slow();
+    const socket = await open();
+    const body = initializeOf(MAX);
+    const parts = chunked(body.subarray(0, 5_000), body.subarray(5_000));
+    const refused = await socket.exchange('POST', '/mcp', CHUNKED, parts);
+    expectRow(refused, 'bodiesAtCapacity');
+    expect(refused.headers.get('retry-after')).toBe('5');
+    expect(await socket.exchange('POST', '/mcp', HEADERS, JSON.stringify(initializeBody()))).toMatchObject({
+      status: 200,
+    });
+  });
+
+  test('does not bind a body that comes in one piece: slow ones lock out no other call', async () => {
+    await slow();
+    await slow();
+    for (let n = 0; n < 3; n += 1) expect((await post(harness.url, initializeBody())).status).toBe(200);
+  });
+
+  test.each<[string, (half: Awaited<ReturnType<typeof slow>>) => Promise<unknown>]>([
+    ['comes to its end', async ({ socket, last }) => (await socket.write(last), socket.response())],
+    ['breaks off', ({ socket }) => Promise.resolve(socket.destroy())],
+    ['grows too large', async ({ socket, last }) => socket.write(Buffer.concat([last, last]))],
+  ])('is free again when a body %s', async (_, finish) => {
+    const halves = [await slow(), await slow()];
+    expectRow(await inPieces(), 'bodiesAtCapacity');
+    for (const half of halves) await finish(half);
+    await until('it is free', async () => (await inPieces()).status === 200);
   });
 });
 

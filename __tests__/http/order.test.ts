@@ -26,6 +26,7 @@ const FAULTS: readonly Fault[] = [
   { gets: 'bodyTooLarge', size: 2 * MAX_BODY_SIZE },
   { gets: 'unsupportedMediaType', headers: { 'content-encoding': 'gzip' } },
   { gets: 'parseError', body: '[' },
+  { gets: 'bodyTooDeep', body: `${'['.repeat(201)}1` },
   { gets: 'emptyBatch', body: [] },
   { gets: 'initializeInBatch', body: [initializeBody(1)] },
   { gets: 'invalidRequest', body: { id: 1 } },

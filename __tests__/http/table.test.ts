@@ -8,7 +8,7 @@ import { mcpErrorHandler, type McpRouterOptions } from '../../src/index.js';
 import { memoryEventStore, memoryStore } from '../../src/stores/index.js';
 import { EventView } from '../../src/transport/event-view.js';
 import { initializeBody, JSON_HEADERS, messagesOf } from '../support/harness.js';
-import type { RawResponse } from '../support/raw-http.js';
+import { chunked, type RawResponse } from '../support/raw-http.js';
 import { freePort } from '../support/free-port.js';
 import { until } from '../support/waiting.js';
 import { cancelled, ping, PLAIN, Target, type Mount } from '../support/target.js';
@@ -17,6 +17,8 @@ interface Scenario {
   readonly options?: Partial<McpRouterOptions>;
   /** The ID that the error must bear. */
   readonly id: RequestId | null;
+  /** Whether it needs that the router reads the body, and no parser before it. */
+  readonly readsBody?: boolean;
   provoke(target: Target): Promise<RawResponse>;
 }
 
@@ -51,6 +53,7 @@ async function storedSession(): Promise<string> {
 const SCENARIOS = new Map<ErrorName, Scenario>([
   ['parseError', { id: null, provoke: (target) => target.post('{"jsonrpc":"2.0","id":1,') }],
   ['invalidRequest', { id: 7, provoke: (target) => target.post({ jsonrpc: '1.0', id: 7, method: 'ping' }) }],
+  ['bodyTooDeep', { id: null, provoke: (target) => target.post(`${'['.repeat(201)}${']'.repeat(201)}`) }],
   ['emptyBatch', { id: null, provoke: (target) => target.post([]) }],
   ['batchTooLarge', { id: null, provoke: (target) => target.post(Array.from({ length: 101 }, (_, id) => ping(id))) }],
   [
@@ -135,6 +138,24 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
       },
       id: 1,
       provoke: (target) => target.post(initializeBody(1)),
+    },
+  ],
+  [
+    'bodiesAtCapacity',
+    {
+      options: { maxBodySize: MAX_BODY_SIZE, maxBodyMemory: MAX_BODY_SIZE },
+      id: null,
+      readsBody: true,
+      provoke: async (target) => {
+        await target.begin(JSON_HEADERS, ' '.repeat(MAX_BODY_SIZE - 1));
+        const body = chunked(Buffer.from(JSON.stringify(ping(1)))).toString();
+        let response: RawResponse | undefined;
+        await until('what has come fills the memory', async () => {
+          response = await target.send('POST', { ...JSON_HEADERS, 'transfer-encoding': 'chunked' }, body);
+          return response.status === ERRORS.bodiesAtCapacity.status;
+        });
+        return response!;
+      },
     },
   ],
   [
@@ -272,6 +293,8 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
   ],
 ]);
 
+const BEHIND_PARSER = 'behind express.json(), before mcpErrorHandler()';
+
 const MOUNTS: readonly Mount[] = [
   PLAIN,
   { where: 'at the root', path: '/mcp', mount: (app, router) => app.use(router) },
@@ -282,7 +305,7 @@ const MOUNTS: readonly Mount[] = [
     mount: (app, router) => app.use(router),
   },
   {
-    where: 'behind express.json(), before mcpErrorHandler()',
+    where: BEHIND_PARSER,
     path: '/mcp',
     mount: (app, router) => app.use('/mcp', express.json(), router, mcpErrorHandler()),
   },
@@ -308,7 +331,10 @@ describe.each(MOUNTS)('every row of the error table, as a client gets it from a 
   beforeEach(() => (target = new Target()));
   afterEach(() => target.close());
 
-  test.each(Object.keys(ERRORS) as ErrorName[])('%s', async (name) => {
+  const names = (Object.keys(ERRORS) as ErrorName[]).filter(
+    (name) => mount.where !== BEHIND_PARSER || SCENARIOS.get(name)?.readsBody !== true,
+  );
+  test.each(names)('%s', async (name) => {
     const scenario = SCENARIOS.get(name);
     if (scenario === undefined) throw new Error(`no request is known that provokes ${name}`);
     await target.start(mount, {

@@ -83,6 +83,15 @@ export class Target {
     return { response };
   }
 
+  /** Sends a POST but for the last byte of its body. */
+  async begin(headers: Headers, body: string): Promise<void> {
+    const { port, pathname } = this.#harness!.url;
+    const socket = await RawSocket.open(port);
+    this.#sockets.push(socket);
+    const length: [string, string] = ['content-length', String(body.length + 1)];
+    await socket.write(requestBytes('POST', pathname, [...Object.entries(headers), length], body));
+  }
+
   async stream(session: string): Promise<void> {
     const { port, pathname } = this.#harness!.url;
     const socket = await RawSocket.open(port);

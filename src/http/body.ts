@@ -1,62 +1,125 @@
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import type { Clock } from '../clock.js';
 import { Refusal } from '../errors.js';
+import { isTextDeeperThan, isValueDeeperThan } from '../json-depth.js';
+import type { ResolvedOptions } from '../options.js';
+import { ArrivingBodies } from './arriving-bodies.js';
 
 /** A request whose body other middleware may have parsed already. */
 type ParsedRequest = IncomingMessage & { body?: unknown };
 
-/** How long a body may take that comes when the router is closed already, in ms. */
-const LATE = 1_000;
+const REPLACEMENT_CHARACTER = '\uFFFD';
+const BYTE_ORDER_MARK = 0xfeff;
 
-/** The bodies that are being read: one that never comes would keep its socket, and so its HTTP server, open. */
-export class ArrivingBodies {
-  readonly #clock: Clock;
-  readonly #refusals = new Set<(reason: Refusal) => void>();
-  #closed = false;
-  #lateTimer: unknown;
+/** Reads the bodies of POSTs. One for each router, as all that arrive at once share a memory. */
+export class BodyReader {
+  readonly #maxSize: number;
+  readonly #maxDepth: number;
+  readonly #arriving: ArrivingBodies;
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
+  constructor(options: Pick<ResolvedOptions, 'maxBodySize' | 'maxBodyMemory' | 'maxDepth' | 'clock'>) {
+    this.#maxSize = options.maxBodySize;
+    this.#maxDepth = options.maxDepth;
+    this.#arriving = new ArrivingBodies(options.clock, options.maxBodyMemory);
   }
 
-  /** @param refuse - Called when the router closes before the body is whole. */
-  add(refuse: (reason: Refusal) => void): void {
-    this.#refusals.add(refuse);
-    // A body that is here at once is read, as its ID stands in the refusal.
-    if (this.#closed) this.#lateTimer ??= this.#clock.setTimeout(() => this.#refuseAll(), LATE);
-  }
-
-  delete(refuse: (reason: Refusal) => void): void {
-    this.#refusals.delete(refuse);
-    if (this.#lateTimer === undefined || this.#refusals.size > 0) return;
-    this.#clock.clearTimeout(this.#lateTimer);
-    this.#lateTimer = undefined;
-  }
-
-  /** Refuses every body that is not whole. */
+  /** Refuses every body that is not whole, and soon each that comes later. */
   close(): void {
-    this.#closed = true;
-    this.#refuseAll();
+    this.#arriving.close();
   }
 
-  #refuseAll(): void {
-    for (const refuse of this.#refusals) refuse(new Refusal('draining'));
+  /**
+   * The parsed JSON body of a POST: what `express.json()` left, or else read here.
+   *
+   * @throws Refusal: `unsupportedMediaType`, `bodyTooLarge` (before it is read where its length is declared),
+   * `bodiesAtCapacity`, `parseError`, `bodyTooDeep`; `draining` when the router closes before the body is whole.
+   */
+  async read(req: ParsedRequest): Promise<unknown> {
+    checkMediaType(req);
+    // Whether somebody read the stream is what counts: express.json() 1.x leaves `{}` also where it read nothing. An empty
+    // body is read to its end without any data.
+    if (req.readableDidRead || req.readableEnded) return this.#parsedElsewhere(req.body);
+    if (Number(req.headers['content-length'] ?? 0) > this.#maxSize) throw new Refusal('bodyTooLarge');
+    return this.#parse(await this.#readText(req));
   }
-}
 
-/**
- * The parsed JSON body of a POST: what `express.json()` left, or else read here.
- *
- * @throws Refusal: `unsupportedMediaType`, `bodyTooLarge` (before it is read where its length is declared), `parseError`;
- * `draining` when the router closes before the body is whole.
- */
-export async function readBody(req: ParsedRequest, maxBytes: number, arriving: ArrivingBodies): Promise<unknown> {
-  checkMediaType(req);
-  // Whether somebody read the stream is what counts: express.json() 1.x leaves `{}` also where it read nothing. An empty
-  // body is read to its end without any data.
-  if (req.readableDidRead || req.readableEnded) return parsedElsewhere(req.body);
-  if (Number(req.headers['content-length'] ?? 0) > maxBytes) throw new Refusal('bodyTooLarge');
-  return parse(await readText(req, maxBytes, arriving));
+  #parsedElsewhere(body: unknown): unknown {
+    if (typeof body === 'string') return this.#parse(body);
+    if (Buffer.isBuffer(body)) return this.#parse(decode(body));
+    if (body === undefined) {
+      throw new Refusal('parseError', { cause: new Error('other middleware read the body and left no req.body') });
+    }
+    if (isValueDeeperThan(this.#maxDepth, body)) throw new Refusal('bodyTooDeep');
+    return body;
+  }
+
+  #parse(text: string): unknown {
+    if (isTextDeeperThan(this.#maxDepth, text)) throw new Refusal('bodyTooDeep');
+    try {
+      // RFC 8259, 8.1: a parser may ignore a byte order mark.
+      return JSON.parse(text.charCodeAt(0) === BYTE_ORDER_MARK ? text.slice(1) : text) as unknown;
+    } catch {
+      throw new Refusal('parseError');
+    }
+  }
+
+  #readText(req: IncomingMessage): Promise<string> {
+    const encoding = req.headers['content-encoding'];
+    if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+      return Promise.reject(new Refusal('unsupportedMediaType'));
+    }
+    // Its client left while other middleware ran; there will be no event any more.
+    if (req.destroyed) return Promise.reject(new Refusal('parseError'));
+    return new Promise((resolve, reject) => {
+      const arriving = this.#arriving;
+      const body = new GrowingBuffer();
+      const declared = Number(req.headers['content-length']);
+      let held = 0;
+      const over = (): void => {
+        arriving.delete(refuse);
+        arriving.release(held);
+        held = 0;
+      };
+      const refuse = (reason: Error): void => {
+        over();
+        // What still comes is read and dropped: to close on a client that is writing would cost it our answer.
+        req.off('data', onData).resume();
+        body.clear();
+        reject(reason);
+      };
+      // A listener that throws ends the process: what fails here is the promise's.
+      const attempt = (act: () => void): void => {
+        try {
+          act();
+        } catch (error) {
+          refuse(error instanceof Error ? error : new Error(String(error)));
+        }
+      };
+      const onData = (chunk: Buffer | string): void =>
+        attempt(() => {
+          const bytes = asBytes(chunk, req);
+          if (body.length + bytes.length > this.#maxSize) throw new Refusal('bodyTooLarge');
+          // A body that comes in one piece waits for nothing, so no slow one can have it refused.
+          if (bytes.length !== declared) {
+            if (!arriving.hold(bytes.length)) throw new Refusal('bodiesAtCapacity');
+            held += bytes.length;
+          }
+          body.add(bytes);
+        });
+      req.on('data', onData);
+      req.once('end', () => {
+        over();
+        attempt(() => resolve(body.text()));
+      });
+      // A body that stops half-way: nobody is left to read the answer.
+      const onStop = (): void => {
+        if (!req.readableEnded) refuse(new Refusal('parseError'));
+      };
+      req.once('error', onStop);
+      req.once('close', onStop);
+      arriving.add(refuse);
+    });
+  }
 }
 
 function checkMediaType({ headers }: IncomingMessage): void {
@@ -71,57 +134,23 @@ function checkMediaType({ headers }: IncomingMessage): void {
   }
 }
 
-function parsedElsewhere(body: unknown): unknown {
-  if (typeof body === 'string') return parse(body);
-  if (Buffer.isBuffer(body)) return parse(body.toString());
-  if (body === undefined) {
-    throw new Refusal('parseError', { cause: new Error('other middleware read the body and left no req.body') });
-  }
-  return body;
+/** A chunk is text where earlier middleware has called `setEncoding` (Node, `readable.setEncoding`). */
+function asBytes(chunk: Buffer | string, { readableEncoding }: IncomingMessage): Buffer {
+  return typeof chunk === 'string' ? Buffer.from(chunk, readableEncoding ?? 'utf8') : chunk;
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    throw new Refusal('parseError');
-  }
-}
-
-function readText(req: IncomingMessage, maxBytes: number, arriving: ArrivingBodies): Promise<string> {
-  const encoding = req.headers['content-encoding'];
-  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    return Promise.reject(new Refusal('unsupportedMediaType'));
-  }
-  // Its client left while other middleware ran; there will be no event any more.
-  if (req.destroyed) return Promise.reject(new Refusal('parseError'));
-  return new Promise((resolve, reject) => {
-    const body = new GrowingBuffer();
-    const refuse = (reason: Refusal): void => {
-      arriving.delete(refuse);
-      // What still comes is read and dropped: to close on a client that is writing would cost it our answer.
-      req.off('data', onData).resume();
-      body.clear();
-      reject(reason);
-    };
-    const onData = (chunk: Buffer): void => {
-      if (body.length + chunk.length <= maxBytes) body.add(chunk);
-      else refuse(new Refusal('bodyTooLarge'));
-    };
-    req.on('data', onData);
-    req.once('end', () => {
-      arriving.delete(refuse);
-      resolve(body.toString());
-    });
-    // A body that stops half-way: nobody is left to read the answer.
-    const onStop = (): void => {
-      arriving.delete(refuse);
-      if (!req.readableEnded) reject(new Refusal('parseError'));
-    };
-    req.once('error', onStop);
-    req.once('close', onStop);
-    arriving.add(refuse);
-  });
+/**
+ * Text from UTF-8.
+ *
+ * Node decodes what is no UTF-8 to replacement characters. Bytes are checked only where there is such a character: most
+ * texts have none, and `TextDecoder` with `fatal` takes up to twice as long for a long one.
+ *
+ * @throws Refusal `parseError` when it is not UTF-8.
+ */
+function decode(bytes: Buffer): string {
+  const text = bytes.toString();
+  if (text.includes(REPLACEMENT_CHARACTER) && !isUtf8(bytes)) throw new Refusal('parseError');
+  return text;
 }
 
 /**
@@ -153,8 +182,9 @@ class GrowingBuffer {
     this.#length = 0;
   }
 
-  toString(): string {
-    return this.#bytes.toString('utf8', 0, this.#length);
+  text(): string {
+    const bytes = this.#bytes;
+    return decode(bytes.length === this.#length ? bytes : bytes.subarray(0, this.#length));
   }
 
   #grow(length: number): void {

@@ -11,7 +11,7 @@ import type { Session } from '../sessions/session.js';
 import type { HttpTransport } from '../transport/transport.js';
 import { replyEmpty } from '../transport/reply-empty.js';
 import { createAcceptCheck } from './accept.js';
-import { ArrivingBodies, readBody } from './body.js';
+import type { BodyReader } from './body.js';
 import { checkBatch, classify, idOf, methodOf, type Classified } from './classify.js';
 import type { Endpoint } from './endpoint.js';
 import type { Exchange } from './exchange.js';
@@ -27,8 +27,7 @@ export class StatefulEndpoint implements Endpoint {
   readonly #registry: Registry;
   readonly #elsewhere: Elsewhere | undefined;
   readonly #events: Events<CoreEvents>;
-  readonly #maxBodySize: number;
-  readonly #bodies: ArrivingBodies;
+  readonly #bodies: BodyReader;
   readonly #checkAccept = createAcceptCheck();
   #draining = false;
   /** When a request last came, or it was told to drain, by the router's clock. */
@@ -44,7 +43,7 @@ export class StatefulEndpoint implements Endpoint {
     reissuer: Reissuer | undefined,
     elsewhere: Elsewhere | undefined,
     events: Events<CoreEvents>,
-    maxBodySize: number,
+    bodies: BodyReader,
   ) {
     this.#opener = opener;
     this.#restorer = restorer;
@@ -52,8 +51,7 @@ export class StatefulEndpoint implements Endpoint {
     this.#elsewhere = elsewhere;
     this.#registry = opener.registry;
     this.#events = events;
-    this.#maxBodySize = maxBodySize;
-    this.#bodies = new ArrivingBodies(opener.registry.clock);
+    this.#bodies = bodies;
   }
 
   async handle(exchange: Exchange): Promise<void> {
@@ -111,7 +109,7 @@ export class StatefulEndpoint implements Endpoint {
     // A drain waits for a body that is on its way, and never between that and what is asked.
     underWay.begin();
     try {
-      const body = await readBody(exchange.req, this.#maxBodySize, this.#bodies);
+      const body = await this.#bodies.read(exchange.req);
       exchange.id = idOf(body);
       const classified = classify(body);
       exchange.note({ method: methodOf(classified) });

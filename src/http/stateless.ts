@@ -8,7 +8,7 @@ import { UnderWay } from '../sessions/under-way.js';
 import type { TransportContext, TransportOwner } from '../transport/context.js';
 import { HttpTransport } from '../transport/transport.js';
 import { createAcceptCheck } from './accept.js';
-import { ArrivingBodies, readBody } from './body.js';
+import type { BodyReader } from './body.js';
 import { checkBatch, classify, idOf, methodOf, type Classified } from './classify.js';
 import type { Endpoint } from './endpoint.js';
 import type { Exchange } from './exchange.js';
@@ -20,24 +20,22 @@ export class StatelessEndpoint implements Endpoint {
   readonly methods = ['POST'];
   readonly #builder: ServerBuilder;
   readonly #transports: TransportContext;
-  readonly #maxBodySize: number;
-  readonly #bodies: ArrivingBodies;
+  readonly #bodies: BodyReader;
   readonly #checkAccept = createAcceptCheck();
   readonly #calls = new Set<StatelessCall>();
   readonly #underWay = new UnderWay();
   #draining = false;
 
-  constructor(builder: ServerBuilder, transports: TransportContext, maxBodySize: number) {
+  constructor(builder: ServerBuilder, transports: TransportContext, bodies: BodyReader) {
     this.#builder = builder;
     this.#transports = transports;
-    this.#maxBodySize = maxBodySize;
-    this.#bodies = new ArrivingBodies(transports.clock);
+    this.#bodies = bodies;
   }
 
   async handle(exchange: Exchange): Promise<void> {
     const { req, principal } = exchange;
     this.#checkAccept(req);
-    const body = await readBody(req, this.#maxBodySize, this.#bodies);
+    const body = await this.#bodies.read(req);
     exchange.id = idOf(body);
     const classified = classify(body);
     exchange.note({ method: methodOf(classified) });

@@ -1,0 +1,86 @@
+import express, { type RequestHandler } from 'express';
+import fc from 'fast-check';
+import { isTextDeeperThan, isValueDeeperThan } from '../src/json-depth.js';
+import { initializeBody, post, start } from './support/harness.js';
+import { expectRow } from './support/rows.js';
+
+/** Told here from how the code tells it: by recursion. */
+function depthOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  return 1 + Math.max(0, ...Object.values(value).map(depthOf));
+}
+
+const confusing = fc.string({ unit: fc.constantFrom('[', ']', '{', '}', '"', '\\', ',', 'é', '😀') });
+const { value: nested } = fc.letrec<{ value: unknown }>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 12, withCrossShrink: true },
+    fc.oneof(confusing, fc.integer(), fc.constant(null)),
+    fc.array(tie('value'), { maxLength: 3 }),
+    fc.dictionary(confusing, tie('value'), { maxKeys: 3, noNullPrototype: true }),
+  ),
+}));
+
+describe('the depth of a JSON value (maxDepth)', () => {
+  test('is told from its text as from the value itself, whatever its strings hold (property)', () => {
+    fc.assert(
+      fc.property(nested, fc.nat({ max: 12 }), fc.constantFrom(0, 2), (value, max, space) => {
+        const deeper = depthOf(value) > max;
+        expect(isTextDeeperThan(max, JSON.stringify(value, undefined, space))).toBe(deeper);
+        expect(isValueDeeperThan(max, value)).toBe(deeper);
+      }),
+    );
+  });
+
+  test.each(['', '"', '"\\', '[', '[[', ']]]]', '[[[["', '{"a":[{"b":"\\"[[[[["}]', 'x[[{{'])(
+    'is told of a text that is no JSON too, without an end to it: %j',
+    (text) => {
+      const wanted = /^x?[[{]{3}/.test(text) || text.startsWith('{"a":[{');
+      expect(isTextDeeperThan(2, text)).toBe(wanted);
+    },
+  );
+
+  test('of a value far deeper than the stack is told without recursion', () => {
+    let value: unknown = 1;
+    for (let n = 0; n < 100_000; n += 1) value = n % 2 === 0 ? [value] : { value };
+    expect(isValueDeeperThan(200, value)).toBe(true);
+    expect(isValueDeeperThan(100_000, value)).toBe(false);
+  });
+});
+
+describe.each<[string, RequestHandler[]]>([
+  ['the router', []],
+  ['express.json()', [express.json({ limit: '4mb' })]],
+  ['express.text()', [express.text({ type: '*/*', limit: '4mb' })]],
+])('a body read by %s', (_, parsers) => {
+  const initializeWith = (levels: number): string => {
+    const body = initializeBody(7);
+    const deep = `${'[{"a":'.repeat(levels / 2)}1${'}]'.repeat(levels / 2)}`;
+    return JSON.stringify({ ...body, params: { ...body.params, capabilities: { experimental: { x: {} } } } }).replace(
+      '"x":{}',
+      `"x":{"deep":${deep}}`,
+    );
+  };
+
+  test.each([
+    ['by default', {}, 200],
+    ['as maxDepth says', { maxDepth: 20 }, 20],
+  ])('may be nested so deep and no deeper %s', async (_name, options, max) => {
+    const harness = await start(options, (app, router) => app.use('/mcp', ...parsers, router));
+    // Around it stand the message, its params, capabilities, experimental, and x.
+    expect((await post(harness.url, initializeWith(max - 6))).status).toBe(200);
+    const refused = await post(harness.url, initializeWith(max - 4));
+    expectRow({ status: refused.status, body: await refused.text() }, 'bodyTooDeep');
+    await harness.close();
+  });
+});
+
+test('a body of two million nested arrays is refused before it is parsed', async () => {
+  const harness = await start();
+  const parse = jest.spyOn(JSON, 'parse');
+  const refused = await post(harness.url, '['.repeat(1_900_000) + ']'.repeat(1_900_000));
+  const texts = parse.mock.calls.map(([text]) => text.length);
+  parse.mockRestore();
+  expectRow({ status: refused.status, body: await refused.text() }, 'bodyTooDeep');
+  expect(texts.filter((length) => length > 1_000_000)).toEqual([]);
+  await harness.close();
+});
