@@ -18,4 +18,5 @@ export {
   type TrustedProxyOptions,
 } from './http/identity.js';
 export { createHttpServer, createHttpsServer } from './http/server.js';
+export { principalOf, type AuthSubject, type PrincipalRef } from './sessions/principal-name.js';
 export { memoryEventStore, type MemoryEventStoreOptions } from './stores/memory-event-store.js';

@@ -1,8 +1,9 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
+import type { Request } from 'express';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Clock } from './clock.js';
@@ -64,11 +65,11 @@ export interface ServerContext {
 /** Builds the server of one session (of one request, when stateless). Must return a new one each time. */
 export type ServerFactory = (context: ServerContext) => McpServerLike | Promise<McpServerLike>;
 
-/** A request as the app's middleware left it. */
-export type IdentifiableRequest = IncomingMessage & { auth?: AuthInfo };
+/** A request as the app's middleware left it: Express' own, with what the types of that middleware add to it (`user`, say). */
+export type IdentifiableRequest = Request & { auth?: AuthInfo };
 
-/** Names who is asking: the same name for the same party for as long as a session may live. Undefined: nobody known. */
-export type PrincipalFunction = (req: IdentifiableRequest) => string | undefined;
+/** Names the party that asks: the same name for as long as a session may live. Undefined: the party is not known. */
+export type PrincipalFunction<R = IdentifiableRequest> = (req: R) => string | undefined;
 
 export interface MetricsOptions {
   /** Where to register. Default: a registry of the router's own. */

@@ -24,8 +24,10 @@ import { createMetrics } from './observe/metrics.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
 import { resolveOptions } from './resolve-options.js';
 import { ServerBuilder } from './sessions/build.js';
+import type { Unowned } from './sessions/elsewhere.js';
 import { Keeper } from './sessions/keeper.js';
 import type { Opener } from './sessions/open.js';
+import { createPrincipalNames } from './sessions/principal-name.js';
 import { Records } from './sessions/records.js';
 import { Registry } from './sessions/registry.js';
 import { Reissuer } from './sessions/reissue.js';
@@ -105,21 +107,23 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     ? new StatelessEndpoint(builder, opener.transports, bodies)
     : new StatefulEndpoint(opener, restorer, reissuer, member, events, bodies);
   const lifecycle = createLifecycle(endpoint, member, resolved);
-  const sessions = new Sessions(registry, (id, unowned) => restorer.destroy(id, unowned), member, events);
+  const warn = (message: string): void => logger.warn(message);
+  const principalNames = createPrincipalNames(resolved.principal === undefined, warn);
+  const destroy = (id: string, unowned?: Unowned): Promise<boolean> => restorer.destroy(id, unowned);
+  const sessions = new Sessions(registry, destroy, member, events, principalNames);
   const refuse = createRefuse(events);
   if (member !== undefined && records !== undefined)
     member.start({
       records,
       registry,
       sessions,
-      destroy: (id, unowned) => restorer.destroy(id, unowned),
+      destroy,
       serve: async (request, body, req, res) => {
         const exchange = handedOver(request, body, req, res);
         await endpoint.handle(exchange).catch((error: unknown) => refuse(exchange.res, error, exchange));
       },
     });
 
-  const warn = (message: string): void => logger.warn(message);
   const guard = createGuard(resolved, warn);
   const cors = createCors(resolved.allowedOrigins);
   const identify = createIdentify(resolved, warn);

@@ -115,4 +115,17 @@ describe('sessions.closeByPrincipal (docs/scaling.md: it holds for the whole clu
     expect(await statusOf(theirs, a)).toBe(200);
     expect(await a.router.sessions.closeByPrincipal('alice')).toBe(0);
   });
+
+  test('takes the claims of a token, where they make the name', async () => {
+    const auth = {
+      token: 'secret',
+      clientId: 'agent',
+      scopes: [],
+      extra: { iss: 'https://idp.example', sub: 'alice' },
+    };
+    await start({ principal: undefined, auth });
+    const mine = await Promise.all([a, b].map((node) => AnyNodeSession.open(node.url)));
+    expect(await c.router.sessions.closeByPrincipal({ iss: 'https://idp.example', sub: 'alice' })).toBe(2);
+    expect(await Promise.all(mine.map((session) => statusOf(session, b)))).toEqual([404, 404]);
+  });
 });

@@ -1,8 +1,10 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { BlockList, isIPv4 } from 'node:net';
 import { types } from 'node:util';
 import { Refusal } from '../errors.js';
 import type { IdentifiableRequest, PrincipalFunction, ResolvedOptions } from '../options.js';
+import { principalOf } from '../sessions/principal-name.js';
 
 /** The output of SHA-256: a shorter key weakens the HMAC (RFC 2104, 3). */
 const MIN_KEY_BYTES = 32;
@@ -42,11 +44,7 @@ function checked(principal: PrincipalFunction): PrincipalFunction {
   };
 }
 
-/**
- * The default: what the SDK's bearer middleware, or another, left in `req.auth`; it stays the same when a token is
- * refreshed. The names are JSON, so that no two parties can be spelt alike: `{"iss":"https://idp.example","sub":"alice"}`,
- * or `{"clientId":"agent"}`.
- */
+/** The default: what the SDK's bearer middleware, or another, left in `req.auth`. */
 function authPrincipal(warn: (message: string) => void): PrincipalFunction {
   let warned = false;
   const warnOnce = (message: string) => {
@@ -56,28 +54,17 @@ function authPrincipal(warn: (message: string) => void): PrincipalFunction {
 
   return ({ auth }) => {
     if (!auth) return undefined;
-    const iss = claim('extra.iss', auth.extra?.iss);
-    const sub = claim('extra.sub', auth.extra?.sub);
-    if (sub !== undefined && sub !== '') return JSON.stringify({ iss, sub });
-
-    const clientId = claim('clientId', auth.clientId);
-    if (clientId === undefined || clientId === '') {
+    const name = principalOf(auth);
+    if (name === undefined) {
       warnOnce('req.auth has neither extra.sub nor clientId: requests have no principal; set option principal');
-      return undefined;
+    } else if (typeof auth.extra?.sub !== 'string' || auth.extra.sub === '') {
+      warnOnce(
+        'req.auth has no extra.sub: sessions belong to its clientId, and users of one client are not told apart; ' +
+          'let the token verifier set extra.iss and extra.sub, or set option principal',
+      );
     }
-    warnOnce(
-      'req.auth has no extra.sub: sessions belong to its clientId, and users of one client are not told apart; ' +
-        'let the token verifier set extra.iss and extra.sub, or set option principal',
-    );
-    return JSON.stringify({ clientId });
+    return name;
   };
-}
-
-/** To take a claim of another type for none, or for its text, would give two parties one name. */
-function claim(name: string, value: unknown): string | undefined {
-  if (value === undefined || value === null) return undefined;
-  if (typeof value === 'string') return value;
-  throw new Error(`mcpRouter: req.auth.${name} must be a string; it is of type ${typeof value}`);
 }
 
 /** Options of {@link trustedProxyPrincipal}. */
@@ -107,7 +94,7 @@ export interface TrustedProxyOptions {
  * });
  * ```
  */
-export function trustedProxyPrincipal(options: TrustedProxyOptions): PrincipalFunction {
+export function trustedProxyPrincipal(options: TrustedProxyOptions): PrincipalFunction<IncomingMessage> {
   const header = headerName(options.header ?? 'x-preferred-username');
   const proxies = proxyList(options.trustedProxies);
   return (req) => {
@@ -183,7 +170,7 @@ export interface BearerOptions {
  * mcpRouter({ serverFactory, requirePrincipal: true, principal: bearerPrincipal({ key: readFileSync('principal.key') }) });
  * ```
  */
-export function bearerPrincipal(options: BearerOptions): PrincipalFunction {
+export function bearerPrincipal(options: BearerOptions): PrincipalFunction<IncomingMessage> {
   const key = secretKey(options.key);
   return (req) => {
     // RFC 6750, 2.1; the scheme in any case: RFC 9110, 11.1.

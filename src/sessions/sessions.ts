@@ -2,6 +2,7 @@ import { keepingAlive } from '../clock.js';
 import type { Events, CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
 import type { Registry } from './registry.js';
 import { Overtaken, type Elsewhere, type Unowned } from './elsewhere.js';
+import type { PrincipalRef } from './principal-name.js';
 import type { Session } from './session.js';
 
 /** What an app may see of a router's sessions, and do with them. */
@@ -10,17 +11,22 @@ export class Sessions {
   readonly #destroyStored: (id: string, unowned?: Unowned) => Promise<boolean>;
   readonly #elsewhere: Elsewhere | undefined;
   readonly #events: Events<CoreEvents>;
+  readonly #nameOf: (principal: PrincipalRef) => string;
 
   /**
+   * @internal
    * @param destroyStored - Removes the record of a session that is not here.
    * @param elsewhere - Undefined where there are no other nodes.
+   * @param nameOf - Throws a TypeError for what names no principal.
    */
   constructor(
     registry: Registry,
     destroyStored: (id: string, unowned?: Unowned) => Promise<boolean>,
     elsewhere: Elsewhere | undefined,
     events: Events<CoreEvents>,
+    nameOf: (principal: PrincipalRef) => string,
   ) {
+    this.#nameOf = nameOf;
     this.#registry = registry;
     this.#elsewhere = elsewhere;
     this.#destroyStored = destroyStored;
@@ -58,8 +64,17 @@ export class Sessions {
   /**
    * Ends all sessions of a principal that are here, or on any node of the cluster (its access was withdrawn, say). Resolves to
    * their number. Rejects when the store or a node does not answer, and some sessions are as they were.
+   *
+   * Takes the name that the option `principal` returns. Where that option is not set, also takes the claims: `{ iss, sub }`,
+   * `{ clientId }` or an `AuthInfo`. Rejects with a TypeError for claims that name nobody, and for claims where the option
+   * `principal` is set.
+   *
+   * @example
+   * ```ts
+   * await mcp.sessions.closeByPrincipal({ iss: 'https://idp.example', sub: 'alice' });
+   * ```
    */
-  closeByPrincipal(principal: string): Promise<number> {
+  closeByPrincipal(principal: PrincipalRef): Promise<number> {
     return keepingAlive(this.#closeByPrincipal(principal));
   }
 
@@ -99,9 +114,10 @@ export class Sessions {
     }
   }
 
-  async #closeByPrincipal(principal: string): Promise<number> {
-    const here = this.#registry.ofPrincipal(principal).map(({ id }) => id);
-    const anywhere = (await this.#elsewhere?.principals.sessionsOf(principal)) ?? [];
+  async #closeByPrincipal(principal: PrincipalRef): Promise<number> {
+    const name = this.#nameOf(principal);
+    const here = this.#registry.ofPrincipal(name).map(({ id }) => id);
+    const anywhere = (await this.#elsewhere?.principals.sessionsOf(name)) ?? [];
     const ids = new Set([...here, ...anywhere]);
     const results = await Promise.allSettled([...ids].map((id) => this.#close(id)));
     const failed = results.find((result) => result.status === 'rejected');
