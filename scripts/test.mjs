@@ -21,6 +21,7 @@ const FEWER = {
 /** Takes real time, as it starts processes and ends them, or compiles; would find the same again. */
 const ONCE = [
   'docs-code',
+  'exports',
   'chaos',
   'cluster',
   'example-app/restart',

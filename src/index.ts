@@ -1,14 +1,26 @@
 export { mcpRouter, type McpRouter } from './router.js';
 export type {
+  ClusterOptions,
+  ContextState,
   IdentifiableRequest,
   McpRouterOptions,
   McpServerLike,
   MetricsOptions,
+  OpeningRequest,
   PrincipalFunction,
   ServerContext,
   ServerFactory,
 } from './options.js';
-export type { CloseReason, OrphanCause, SessionEvents, SessionInfo, SessionState, SessionStats } from './events.js';
+export type {
+  CloseReason,
+  OrphanCause,
+  RejectReason,
+  SessionEvents,
+  SessionInfo,
+  SessionState,
+  SessionStats,
+} from './events.js';
+export type { Sessions } from './sessions/sessions.js';
 export type { Clock } from './clock.js';
 export { mcpErrorHandler } from './http/error-handler.js';
 export {
@@ -19,4 +31,7 @@ export {
 } from './http/identity.js';
 export { createHttpServer, createHttpsServer } from './http/server.js';
 export { principalOf, type AuthSubject, type PrincipalRef } from './sessions/principal-name.js';
-export { memoryEventStore, type MemoryEventStoreOptions } from './stores/memory-event-store.js';
+export { memoryEventStore, type MemoryEventStore, type MemoryEventStoreOptions } from './stores/memory-event-store.js';
+export type { NodeRedisClient, RedisAccess, RedisOptions, SendCommand } from './stores/redis-client.js';
+export type { SessionEventStore } from './stores/session-event-store.js';
+export type { SessionStore, StoredRecord } from './stores/session-store.js';

@@ -5,7 +5,20 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import express from 'express';
-import { createHttpServer, mcpRouter, type McpRouterOptions } from 'express-mcp-router';
+import {
+  createHttpServer,
+  mcpRouter,
+  principalOf,
+  type ClusterOptions,
+  type ContextState,
+  type McpRouter,
+  type McpRouterOptions,
+  type OpeningRequest,
+  type RedisOptions,
+  type RejectReason,
+  type SessionStore as Store,
+  type Sessions,
+} from 'express-mcp-router';
 import {
   keyvStore,
   memoryEventStore,
@@ -78,9 +91,34 @@ async function checkStores(): Promise<void> {
   assert.equal(await events.storeEvent('a', { jsonrpc: '2.0', method: 'x' }).then(() => events.purge('a')), undefined);
 }
 
+declare global {
+  // eslint-disable-next-line @typescript-eslint/no-namespace -- as passport's types do it
+  namespace Express {
+    interface Request {
+      user?: { id: string };
+    }
+  }
+}
+
+/** Types of the package that an app names when it splits its own set-up into functions. */
+export interface Parts {
+  readonly cluster: ClusterOptions;
+  readonly redis: RedisOptions;
+  readonly state: ContextState;
+  readonly opening: OpeningRequest;
+  readonly reason: RejectReason;
+  readonly store: Store;
+}
+
+const sessionsOf = (router: McpRouter): Sessions => router.sessions;
+
 async function main(): Promise<void> {
   await checkStores();
-  const options: McpRouterOptions = { serverFactory: buildServer, logger: false };
+  const options: McpRouterOptions = {
+    serverFactory: buildServer,
+    logger: false,
+    principal: (req) => req.user?.id ?? req.get('x-user') ?? (req.auth && principalOf(req.auth)),
+  };
   const mcp = mcpRouter(options);
   const app = express();
   app.use('/mcp', mcp);
@@ -98,7 +136,7 @@ async function main(): Promise<void> {
   const metrics = await (await fetch(`${url}/metrics`)).text();
   assert.match(metrics, /^mcp_sessions_active 1$/m);
   await transport.terminateSession();
-  assert.equal(mcp.sessions.list().length, 0);
+  assert.equal(sessionsOf(mcp).list().length, 0);
 
   await client.close();
   await mcp.close();

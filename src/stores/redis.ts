@@ -2,3 +2,5 @@
 export type { NodeRedisClient, RedisAccess, RedisOptions, SendCommand } from './redis-client.js';
 export { redisEventStore, type RedisEventStoreOptions } from './redis-event-store.js';
 export { redisStore, type RedisStoreOptions } from './redis-store.js';
+export type { SessionEventStore } from './session-event-store.js';
+export type { SessionStore, StoredRecord } from './session-store.js';
