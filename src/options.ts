@@ -141,7 +141,7 @@ export interface McpRouterOptions {
   openTimeout?: number | undefined;
   /**
    * Open sessions, pending opens counted, also those whose client hung up. At the cap the longest orphaned is evicted, else 503.
-   * Default: 10,000; in a heap below 1.3 GiB one for each 128 KiB of what is above 64 MiB, and at least 100.
+   * Default: 10,000; with `--max-old-space-size` below 1,266 MiB one for each 128 KiB above 16 MiB, and at least 100.
    */
   maxSessions?: number | undefined;
   /** The same within one named principal. Default: none. */

@@ -100,20 +100,29 @@ function origins(value: unknown): string | undefined {
     : wanted;
 }
 
+const MIB = 1024 * 1024;
+
 /** The default of `maxSessions` in a heap of Node's usual size. */
 const MOST_SESSIONS = 10_000;
 
 /** The default in a heap that has no room for more. */
 const FEWEST_SESSIONS = 100;
 
-/** Bytes of heap that the default leaves to the app and to V8's young generation (48 MiB on 64-bit machines). */
-const HEAP_OF_APP = 64 * 1024 * 1024;
+/** Bytes of heap that the default leaves to the app itself. */
+const HEAP_OF_APP = 16 * MIB;
+
+/**
+ * Bytes of V8's young generation, where no session stays. `heap_size_limit` includes it, and V8 does not say its size: three
+ * semi-spaces of 16 MiB up to Node 22, and 192 MiB in Node 24 (measured with `--max-old-space-size`).
+ */
+const YOUNG_GENERATION = Number.parseInt(process.versions.node, 10) > 22 ? 192 * MIB : 48 * MIB;
 
 /** Bytes of heap for each session of the default: one with 20 tools takes two thirds of it (docs/operations.md). */
-const HEAP_PER_SESSION = 128 * 1024;
+const HEAP_PER_SESSION = MIB / 8;
 
 function sessionsThatFit(): number {
-  const fit = Math.floor((getHeapStatistics().heap_size_limit - HEAP_OF_APP) / HEAP_PER_SESSION);
+  const heap = getHeapStatistics().heap_size_limit - YOUNG_GENERATION - HEAP_OF_APP;
+  const fit = Math.floor(heap / HEAP_PER_SESSION);
   return Math.min(MOST_SESSIONS, Math.max(FEWEST_SESSIONS, fit));
 }
 
