@@ -206,12 +206,13 @@ function createKeeper(
   records: Records | undefined,
   member: Member | undefined,
 ): Keeper {
-  const { eventStore, clock, hibernateAfter } = options;
+  const { eventStore, clock, hibernateAfter, maxLifetime } = options;
   return new Keeper({
     records,
     principals: member?.principals,
     eventStore,
     hibernates: hibernateAfter !== undefined,
+    keepsAge: maxLifetime !== undefined,
     touchInterval: touchInterval(options),
     clock,
     events,

@@ -47,6 +47,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
       records: undefined,
       eventStore: undefined,
       hibernates: false,
+      keepsAge: false,
       touchInterval: TTL,
       clock,
       events,

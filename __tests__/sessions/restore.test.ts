@@ -2,6 +2,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
+import type { Clock } from '../../src/clock.js';
 import type { McpRouterOptions, ServerFactory } from '../../src/index.js';
 import { echoCall, echoServer, initializeBody, openSession, post } from '../support/harness.js';
 import { memoryEventStore } from '../../src/stores/index.js';
@@ -196,6 +197,7 @@ describe('a session after a restart (its record is in the store)', () => {
       initialize: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'raw', version: '1' } },
       protocolVersion: '2025-11-25',
       openedAt: endpoint.clock.wallTime(),
+      age: 0,
     });
   });
 
@@ -244,6 +246,7 @@ describe('a record that can never be restored is 404, removed, logged and counte
     ['subscriptions that are none', change({ subscriptions: 'all' })],
     ['state that is none', change({ state: [] })],
     ['no time of opening', change({ openedAt: undefined })],
+    ['an age that is none', change({ age: -1 })],
     // As text: `JSON.stringify` cannot write it, which is the fault.
     ['state nested 20,000 deep', (data) => data.replace(/\}$/, `,"state":{"a":${nested(20_000)}}}`)],
     ['initialize nested 20,000 deep', (data) => data.replace('"capabilities":{', `$&"a":${nested(20_000)},`)],
@@ -493,6 +496,64 @@ describe('the end of a session is final', () => {
     endpoint.crash();
     expect((await ping(second)).status).toBe(404);
     expect(await endpoint.store.get(second)).toBeUndefined();
+  });
+});
+
+describe('maxLifetime compares no wall clocks (docs/restart.md, "The end is final")', () => {
+  /** A node whose wall clock is off by so much. */
+  const off = (ms: number): Clock => {
+    const { clock } = endpoint;
+    return {
+      now: () => clock.now(),
+      setTimeout: (callback, delay) => clock.setTimeout(callback, delay),
+      clearTimeout: (timer) => clock.clearTimeout(timer),
+      wallTime: () => clock.wallTime() + ms,
+    };
+  };
+  const limits = { maxLifetime: 90 * MINUTE, ttl: 40 * MINUTE };
+  const statusAfter = async (ms: number, id: string): Promise<number> => {
+    endpoint.clock.advance(ms);
+    return (await ping(id)).status;
+  };
+  /** Used often enough to live for an hour. */
+  const anHour = async (): Promise<string> => {
+    const id = await openSession(endpoint.url);
+    for (let n = 0; n < 2; n += 1) expect(await statusAfter(30 * MINUTE, id)).toBe(200);
+    return id;
+  };
+
+  test.each([120, -120])(
+    'a session of an hour is as old on a node whose clock is off by %i minutes',
+    async (minutes) => {
+      await begin(limits);
+      const id = await anHour();
+      endpoint.crash({ clock: off(minutes * MINUTE) });
+      expect((await ping(id)).status).toBe(200);
+      expect(endpoint.router.sessions.get(id)?.ageMs).toBe(60 * MINUTE);
+      expect(await statusAfter(29 * MINUTE, id)).toBe(200);
+      expect(await statusAfter(MINUTE, id)).toBe(404);
+    },
+  );
+
+  test('with a store that cannot tell how long a record was left alone, it is as old as at its last use', async () => {
+    await begin(limits);
+    Object.assign(endpoint.store, { remaining: undefined });
+    const id = await anHour();
+    endpoint.clock.advance(25 * MINUTE);
+    endpoint.crash();
+    expect((await ping(id)).status).toBe(200);
+    expect(endpoint.router.sessions.get(id)?.ageMs).toBe(60 * MINUTE);
+    expect(await statusAfter(30 * MINUTE, id)).toBe(404);
+  });
+
+  test('the record of an earlier version, which holds no age, counts from when it was last touched', async () => {
+    await begin(limits);
+    const id = await openSession(endpoint.url);
+    const { data, epoch } = (await endpoint.store.get(id))!;
+    endpoint.crash({ clock: off(120 * MINUTE) });
+    await endpoint.store.update(id, epoch, data.replace(/,"age":\d+/, ''), 50 * MINUTE);
+    expect(await statusAfter(10 * MINUTE, id)).toBe(200);
+    expect(endpoint.router.sessions.get(id)?.ageMs).toBe(10 * MINUTE);
   });
 });
 

@@ -13,6 +13,7 @@ const RECORD = {
   logLevel: undefined,
   subscriptions: [],
   openedAt: 0,
+  age: 0,
 };
 
 describe('context.state', () => {

@@ -38,6 +38,7 @@ export class StopStore implements Required<SessionStore> {
   claim = this.#through('claim');
   touch = this.#through('touch');
   release = this.#through('release');
+  remaining = this.#through('remaining');
 
   /** Keeps every call waiting until `letGo`, in order. */
   hold(): void {

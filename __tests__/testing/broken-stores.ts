@@ -19,6 +19,7 @@ export const but =
     claim: (...args) => right.claim(...args),
     touch: (...args) => right.touch(...args),
     release: (...args) => right.release(...args),
+    remaining: (id) => right.remaining(id),
     ...wrong(right, clock),
   });
 
@@ -42,6 +43,7 @@ const keyedBy = (key: (id: string) => string) =>
     claim: (id, ...args) => right.claim(key(id), ...args),
     touch: (id, ...args) => right.touch(key(id), ...args),
     release: (id, ...args) => right.release(key(id), ...args),
+    remaining: (id) => right.remaining(key(id)),
   }));
 
 /** A store that gives back what `change` makes of the data. */
@@ -404,6 +406,31 @@ export const BROKEN: [what: string, found: string, open: (right: Store, clock: F
     'update never shortens the time',
     'counts the time anew with an update',
     but((right) => ({ update: (id, epoch, data, ttl) => right.update(id, epoch, data, Math.max(ttl, 1_000)) })),
+  ],
+  [
+    'remaining tells of what is not there',
+    'has no record of an ID that was never created',
+    but((right) => ({ remaining: async (id) => (await right.remaining(id)) ?? 0 })),
+  ],
+  [
+    'remaining tells when the time is over, in place of how much there is',
+    'tells how long a record lives on, which changes nothing',
+    but((right, clock) => ({
+      remaining: async (id) => {
+        const ms = await right.remaining(id);
+        return ms && ms + clock.now() + TTL;
+      },
+    })),
+  ],
+  [
+    'remaining tells seconds',
+    'tells how long a record lives on, which changes nothing',
+    but((right) => ({
+      remaining: async (id) => {
+        const ms = await right.remaining(id);
+        return ms && ms / 1_000;
+      },
+    })),
   ],
   [
     'touch does nothing',

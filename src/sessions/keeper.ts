@@ -29,6 +29,8 @@ export interface KeeperInit {
   readonly principals?: Principals | undefined;
   readonly eventStore: FencedEventStore | undefined;
   readonly hibernates: boolean;
+  /** Whether a session's age must outlive this process, as it may not grow beyond `maxLifetime`. */
+  readonly keepsAge: boolean;
   /** How long a record may go without being touched while its session is attached, in ms. */
   readonly touchInterval: number;
   readonly clock: Clock;
@@ -41,6 +43,7 @@ export class Keeper {
   /** Called when a session's record is gone, or another node's. */
   onLost: (session: Session, reason: 'deleted' | 'moved') => void = () => undefined;
   readonly #hibernates: boolean;
+  readonly #keepsAge: boolean;
   readonly #principals: Principals | undefined;
   readonly #eventStore: KeeperInit['eventStore'];
   readonly #events: Events<CoreEvents>;
@@ -50,9 +53,10 @@ export class Keeper {
   /** Sessions of whose records it is being looked whose they are now. */
   readonly #losing = new Map<Session, Promise<void>>();
 
-  constructor({ records, principals, eventStore, hibernates, touchInterval, clock, events }: KeeperInit) {
+  constructor({ records, principals, eventStore, hibernates, keepsAge, touchInterval, clock, events }: KeeperInit) {
     this.records = records;
     this.#hibernates = hibernates;
+    this.#keepsAge = keepsAge;
     this.#principals = principals;
     this.#events = events;
     this.#clock = clock;
@@ -81,7 +85,7 @@ export class Keeper {
   /** Gives the session a record from here on; undefined when nobody would ever read it. */
   begin(session: Session, init: LiveRecordInit, epoch: number): LiveRecord | undefined {
     if (!this.#keeps) return undefined;
-    session.record = new LiveRecord(init, epoch, this.records, () => void this.#lost(session));
+    session.record = new LiveRecord(init, session, epoch, this.records, () => void this.#lost(session));
     return session.record;
   }
 
@@ -202,7 +206,10 @@ export class Keeper {
     session.touchDue ??= new Due(session);
     this.#touched.add(session.touchDue);
     this.enlist(session);
-    session.record?.touch().catch((error: unknown) => {
+    const { record } = session;
+    // With a touch alone nothing would tell how old the session was at that time.
+    const touched = this.#keepsAge ? record?.save() : record?.touch();
+    touched?.catch((error: unknown) => {
       // One that was lost is closed for it.
       if (!session.stored || session.touchDue === undefined) return;
       this.#events.emit('failure', 'a session record could not be touched', error, session.id);

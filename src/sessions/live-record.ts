@@ -18,7 +18,13 @@ const MAX_FLUSH_WRITES = 3;
 const ignore = (): void => undefined;
 
 /** What a live record is made with: a session's first facts, or what was read of it. */
-export type LiveRecordInit = Omit<SessionRecord, 'state'> & { readonly state: State };
+export type LiveRecordInit = Omit<SessionRecord, 'state' | 'age'> & { readonly state: State };
+
+/** The session that a record is of. */
+interface Aging {
+  /** Milliseconds since it was opened. */
+  readonly age: number;
+}
 
 /** A session's record while the session has a server: kept up to date, and saved where there is a store. */
 export class LiveRecord {
@@ -29,6 +35,7 @@ export class LiveRecord {
   readonly #openedAt: number;
   readonly #subscriptions: Set<string>;
   readonly #state: State;
+  readonly #session: Aging;
   readonly #epoch: number;
   readonly #records: Records | undefined;
   readonly #onLost: () => void;
@@ -40,7 +47,7 @@ export class LiveRecord {
   #nextWrite: Promise<void> | undefined;
 
   /** @param onLost - Called when the record is gone, or another node's: the session must not live on here. */
-  constructor(init: LiveRecordInit, epoch: number, records: Records | undefined, onLost: () => void) {
+  constructor(init: LiveRecordInit, session: Aging, epoch: number, records: Records | undefined, onLost: () => void) {
     this.#id = init.id;
     this.#principal = init.principal;
     this.#initialize = init.initialize;
@@ -49,6 +56,7 @@ export class LiveRecord {
     this.#logLevel = init.logLevel;
     this.#subscriptions = new Set(init.subscriptions);
     this.#state = init.state;
+    this.#session = session;
     this.#epoch = epoch;
     this.#records = records;
     this.#onLost = onLost;
@@ -131,6 +139,7 @@ export class LiveRecord {
         logLevel: this.#logLevel,
         subscriptions: [...this.#subscriptions],
         openedAt: this.#openedAt,
+        age: Math.floor(this.#session.age),
       },
       this.#state.toString(),
     );

@@ -22,8 +22,10 @@ export interface SessionRecord {
   readonly subscriptions: readonly string[];
   /** The application's own. */
   readonly state: Readonly<Record<string, unknown>>;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970. For people: the clocks of two nodes may differ by hours. */
   readonly openedAt: number;
+  /** Milliseconds since it was opened, when this was written. Undefined in what earlier versions wrote. */
+  readonly age: number | undefined;
 }
 
 /** What is kept stands in a record below its name, and `state` below a key of its own. */
@@ -63,7 +65,7 @@ export function decodeRecord(text: string, id: string): SessionRecord {
   const read = parsed(text);
   if (typeof read.v === 'number' && read.v > FORMAT) throw new NewerRecord(`the record is of format ${read.v}`);
   if (read.v !== FORMAT) throw new UnreadableRecord(`the record is of no known format: ${String(read.v)}`);
-  const { principal, protocolVersion, openedAt, subscriptions = [], state = {} } = read;
+  const { principal, protocolVersion, openedAt, age, subscriptions = [], state = {} } = read;
   const logLevel = LoggingLevelSchema.optional().safeParse(read.logLevel);
   if (
     read.id !== id ||
@@ -72,6 +74,7 @@ export function decodeRecord(text: string, id: string): SessionRecord {
     (principal !== undefined && typeof principal !== 'string') ||
     typeof protocolVersion !== 'string' ||
     typeof openedAt !== 'number' ||
+    (age !== undefined && !(typeof age === 'number' && age >= 0)) ||
     !isStrings(subscriptions) ||
     !isObject(state)
   ) {
@@ -90,6 +93,7 @@ export function decodeRecord(text: string, id: string): SessionRecord {
     subscriptions,
     state,
     openedAt,
+    age,
   };
 }
 

@@ -58,6 +58,12 @@ export class Records {
     );
   }
 
+  /** Milliseconds since the record was last touched or written, by the store's clock; 0 where the store cannot tell. */
+  async idleTime(id: string): Promise<number> {
+    const remaining = await this.#ask('remaining', async (store) => store.remaining?.(id));
+    return remaining === undefined ? 0 : Math.max(0, this.#lifetime - remaining);
+  }
+
   /** Leaves the session to whoever asks for it next. */
   async release(id: string, epoch: number): Promise<void> {
     await this.#ask('release', async (store) => store.release?.(id, this.#owner(), epoch));

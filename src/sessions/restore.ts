@@ -137,8 +137,7 @@ export class Restorer {
     const { registry } = this.#opener;
     const context = contextOf(record, stored.epoch + 1, caller);
     const session = registry.admit(context);
-    const age = wallTime(registry.clock) - record.openedAt;
-    session.openedAt = registry.clock.now() - Math.max(0, age);
+    session.openedAt = registry.clock.now() - (record.age ?? 0);
     const build = async (): Promise<boolean> => {
       try {
         const claimed = await records.claim(session.id, stored);
@@ -218,7 +217,8 @@ export class Restorer {
   async #read(records: Records, id: string, stored: StoredRecord): Promise<SessionRecord | undefined> {
     try {
       const record = decodeRecord(stored.data, id);
-      if (wallTime(this.#opener.registry.clock) - record.openedAt < this.#maxLifetime) return record;
+      const age = await this.#ageOf(records, record);
+      if (age < this.#maxLifetime) return { ...record, age };
       await records.destroy(id, stored.epoch);
     } catch (error) {
       if (error instanceof NewerRecord) throw new Refusal('restoreFailed', { cause: error });
@@ -227,6 +227,16 @@ export class Restorer {
       await records.destroy(id, stored.epoch);
     }
     return undefined;
+  }
+
+  /**
+   * A session ends for its age only by clocks that one process reads: those of the nodes that had it, and the store's. Where
+   * these do not tell (a record of an earlier version, a store without `remaining`), it is taken for younger.
+   */
+  async #ageOf(records: Records, { id, openedAt, age = 0 }: SessionRecord): Promise<number> {
+    if (this.#maxLifetime < Infinity) return age + (await records.idleTime(id));
+    // It only is shown.
+    return Math.max(0, wallTime(this.#opener.registry.clock) - openedAt);
   }
 
   /** What a request is told for which a session could not be restored. */

@@ -186,6 +186,11 @@ export class Session implements TransportOwner {
     return this.record?.remember(request);
   }
 
+  /** Milliseconds since it was opened. */
+  get age(): number {
+    return this.#home.clock.now() - this.openedAt;
+  }
+
   info(): SessionInfo {
     const now = this.#home.clock.now();
     return {

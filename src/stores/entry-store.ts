@@ -52,6 +52,11 @@ export class EntryStore implements Required<SessionStore> {
     return this.#changes(id, (entry) => (entry?.epoch === epoch ? { ...entry, dueAt: this.#now() + ttl } : entry));
   }
 
+  async remaining(id: string): Promise<number | undefined> {
+    const entry = await this.#change(id, (each) => this.#live(each));
+    return entry && entry.dueAt - this.#now();
+  }
+
   release(id: string, owner: string, epoch: number): Promise<boolean> {
     return this.#changes(id, (entry) =>
       entry?.epoch === epoch && entry.owner === owner ? { ...entry, owner: undefined } : entry,

@@ -102,6 +102,14 @@ class RedisStore implements Required<SessionStore> {
     return this.#run(TOUCH, id, epoch, ttl, owner);
   }
 
+  async remaining(id: string): Promise<number | undefined> {
+    const reply = await this.#send('PTTL', this.#key(id));
+    const ms = typeof reply === 'string' ? Number(reply) : reply;
+    if (typeof ms !== 'number' || !Number.isInteger(ms)) throw notAReply(reply);
+    // -2: no such key; -1: a key without an end, which no record is.
+    return ms < 0 ? undefined : ms;
+  }
+
   release(id: string, owner: string, epoch: number): Promise<boolean> {
     return this.#run(RELEASE, id, epoch, owner);
   }

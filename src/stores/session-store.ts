@@ -41,6 +41,12 @@ export interface SessionStore {
    */
   touch?(id: string, epoch: number, ttl: number, owner?: string): Promise<boolean>;
   /**
+   * Optional. Milliseconds for which the record lives on if it is not touched; undefined when there is none. By the store's clock:
+   * those of two processes may differ by hours. Default: time for which no process writes a record does not count towards
+   * `maxLifetime`.
+   */
+  remaining?(id: string): Promise<number | undefined>;
+  /**
    * Optional. Gives the session up, if it is held by that owner in that epoch: its owner is undefined then. False when it is
    * not. Default: the record goes on to name a node that is gone.
    */

@@ -237,6 +237,22 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.equal(await store.get(`${id}-shorter`), undefined);
   });
 
+  it('tells how long a record lives on, which changes nothing', async (store, id) => {
+    if (store.remaining === undefined) return;
+    const isWithin = async (most: number, least: number): Promise<void> => {
+      const ms = await store.remaining?.(id);
+      assert.ok(ms !== undefined && ms <= most && ms > least, `${ms} is not from ${least} to ${most}`);
+    };
+    await store.create(id, OLD, 'a', TTL);
+    await isWithin(TTL, TTL / 2);
+    await store.update(id, 0, OLD, 8 * resolution);
+    await isWithin(8 * resolution, 0);
+    await pass(2 * resolution);
+    await isWithin(6 * resolution, 0);
+    await pass(8 * resolution);
+    assert.equal(await store.remaining(id), undefined);
+  });
+
   it('touches in the epoch of the record only', async (store, id) => {
     if (store.touch === undefined) return;
     await store.create(id, OLD, 'a', 4 * resolution);
@@ -268,6 +284,7 @@ async function assertAbsent(store: SessionStore, id: string, was: Pick<StoredRec
   assert.equal(await store.update(id, was.epoch, NEW, TTL), false, 'update');
   assert.equal(await store.claim(id, was, 'z'), false, 'claim');
   if (store.touch !== undefined) assert.equal(await store.touch(id, was.epoch, TTL), false, 'touch');
+  if (store.remaining !== undefined) assert.equal(await store.remaining(id), undefined, 'remaining');
   if (store.release !== undefined) assert.equal(await store.release(id, was.owner ?? 'z', was.epoch), false, 'release');
   assert.equal(await store.destroy(id, was.epoch), false, 'destroy');
   assert.equal(await store.destroy(id), false, 'destroy');
