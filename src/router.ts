@@ -35,6 +35,7 @@ import { Restorer } from './sessions/restore.js';
 import { sessionIdCheck } from './sessions/session-ids.js';
 import { Sessions } from './sessions/sessions.js';
 import type { TransportContext } from './transport/context.js';
+import { completeHttp2 } from './transport/http2.js';
 
 /** What {@link mcpRouter} returns: an Express router, and what an app needs to watch and to stop it. */
 export interface McpRouter extends Router {
@@ -130,6 +131,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const watchQueue = createQueueWatch();
 
   const serve = async (req: Request, res: Response): Promise<void> => {
+    completeHttp2(req, res);
     shareHiddenClasses(req, res);
     watchQueue(req, res);
     logRequest(req, res);

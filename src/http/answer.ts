@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
+import { streamOf } from '../transport/http2.js';
 import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName } from '../errors.js';
 
 const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
@@ -7,9 +8,11 @@ const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
   [503, { 'Retry-After': String(RETRY_AFTER_SECONDS) }],
 ]);
 
-/** Has the connection end with the reply (RFC 9112, 9.6). */
+/** Has the connection end with the reply (RFC 9112, 9.6), or in HTTP/2 the stream (RFC 9113, 8.1). */
 export function closeAfter(res: ServerResponse): void {
-  if (!res.headersSent) res.setHeader('Connection', 'close');
+  const stream = streamOf(res);
+  if (stream !== undefined) stream.once('finish', () => stream.close());
+  else if (!res.headersSent) res.setHeader('Connection', 'close');
 }
 
 /** Sends a JSON body, unless nobody can be told any more. */

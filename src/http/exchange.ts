@@ -4,6 +4,7 @@ import { SUPPORTED_PROTOCOL_VERSIONS, type MessageExtraInfo, type RequestId } fr
 import type { Request, Response } from 'express';
 import { Refusal } from '../errors.js';
 import type { Caller } from '../sessions/open.js';
+import { hostOf } from './guard.js';
 import { shortId } from '../sessions/short-id.js';
 
 /** One HTTP request with its reply, on its way through the router. */
@@ -69,16 +70,18 @@ export class Exchange {
 /** The SDK's `RequestInfo`; its URL is parsed only for who asks, which few do. */
 class RequestInfo {
   readonly headers: IncomingHttpHeaders;
+  readonly #host: string | undefined;
   readonly #target: string;
 
   constructor(req: Request) {
     this.headers = req.headers;
+    this.#host = hostOf(req);
     this.#target = req.originalUrl;
   }
 
   get url(): URL {
     // The Host is the client's word; what is not one leaves the path at least.
-    const base = `http://${this.headers.host ?? 'localhost'}`;
+    const base = `http://${this.#host ?? 'localhost'}`;
     return new URL(this.#target, URL.canParse(base) ? base : 'http://localhost');
   }
 }

@@ -42,6 +42,12 @@ function withoutDefault(port: string, scheme: string): string {
   return port === DEFAULT_PORTS.get(scheme) ? '' : port;
 }
 
+/** In HTTP/2 `:authority` takes the place of Host, and goes before one that is sent with it (RFC 9113, 8.3.1). */
+export function hostOf({ httpVersionMajor, headers }: IncomingMessage): string | undefined {
+  const authority = httpVersionMajor < 2 ? undefined : headers[':authority'];
+  return typeof authority === 'string' ? authority : headers.host;
+}
+
 function joined({ name, port }: Authority): string {
   return port === '' ? name : `${name}:${port}`;
 }
@@ -152,7 +158,8 @@ export function createGuard(
   });
 
   return (req) => {
-    const { host, origin } = req.headers;
+    const host = hostOf(req);
+    const { origin } = req.headers;
     const loopback = isLoopback(req);
     if (loopback || hosts !== undefined) {
       const passes = loopback ? passesOnLoopback : passesElsewhere;

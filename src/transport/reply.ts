@@ -3,6 +3,7 @@ import { Due } from '../due-queue.js';
 import { errorResponse, ERRORS, RETRY_AFTER_SECONDS } from '../errors.js';
 import type { StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './context.js';
+import { isCutOff } from './http2.js';
 
 /** Told when the HTTP reply is over, whoever ended it. `complete`: the server ended it, and all of it went out. */
 export interface ReplyListener {
@@ -279,8 +280,7 @@ export class Reply {
   };
 
   readonly #onClose = (): void => {
-    // Of a destroyed socket, too, Node says that all was written (`writableFinished`): its buffer is empty then.
-    const complete = this.#ended && !this.#res.req.socket.destroyed;
+    const complete = this.#ended && !isCutOff(this.#res);
     this.#ended = true;
     this.#quiet.cancel();
     this.#drained();
