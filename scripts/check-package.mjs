@@ -3,9 +3,19 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { checkQuickStart } from './quick-start.mjs';
+import { brokenLinks } from './tarball-links.mjs';
 
-const DOCUMENTS = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md'];
-const CONSUMER_TIMEOUT_MS = 60_000;
+const REQUIRED = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/esm/index.js', 'dist/cjs/index.js'];
+const ALLOWED = [
+  /^dist\/(esm|cjs)\/[\w/-]+\.(js|d\.ts)$/,
+  /^dist\/cjs\/package\.json$/,
+  // What the README links to, and what that links to.
+  /^(CONTRIBUTING|docs\/[\w-]+|example-app\/README|bench\/([\w-]+\/)?RESULTS)\.md$/,
+  /^bench\/([\w-]+\/)?plots\/[\w-]+\.svg$/,
+  /^example-app\/src\/[\w-]+\.ts$/,
+];
+const CONSUMER_TIMEOUT_MS = 120_000;
 /** A consumer is outside of this repository, so that nothing resolves from here by accident. */
 const root = mkdtempSync(join(tmpdir(), 'express-mcp-router-'));
 
@@ -26,15 +36,23 @@ function pack() {
 }
 
 function checkContents(files) {
-  const strangers = files.filter(
-    (path) =>
-      !/^(dist\/(esm|cjs)\/[\w/-]+\.(js|d\.ts)|dist\/cjs\/package\.json)$/.test(path) && !DOCUMENTS.includes(path),
-  );
-  const missing = [...DOCUMENTS, 'dist/esm/index.js', 'dist/cjs/index.js'].filter((path) => !files.includes(path));
+  const isAllowed = (path) => REQUIRED.includes(path) || ALLOWED.some((pattern) => pattern.test(path));
+  const strangers = files.filter((path) => !isAllowed(path));
+  const missing = REQUIRED.filter((path) => !files.includes(path));
   if (strangers.length + missing.length > 0)
     throw new Error(
       `the tarball holds ${strangers.join(', ') || 'nothing else'}, and lacks ${missing.join(', ') || 'nothing'}`,
     );
+}
+
+/** Follows each relative link and picture of the packed documents, in the tarball as it was written. */
+function checkLinks(tarball, files) {
+  const dir = join(root, 'unpacked');
+  mkdirSync(dir);
+  exec(dir, 'tar', '-xzf', tarball, '--strip-components=1');
+  const broken = brokenLinks(files, (path) => readFileSync(join(dir, path), 'utf8'));
+  if (broken.length > 0) throw new Error(`links that lead nowhere in the tarball: ${broken.join(', ')}`);
+  console.log(`links of ${files.filter((path) => path.endsWith('.md')).length} packed documents: all lead somewhere`);
 }
 
 /** Installs the tarball into a new project of one module type, compiles the consumer there and runs it. */
@@ -64,12 +82,14 @@ function checkConsumer(type, tarball, peers) {
 try {
   const { tarball, files } = pack();
   checkContents(files);
+  checkLinks(tarball, files);
   bin('publint', 'run', tarball, '--strict');
   bin('attw', tarball, '--no-definitely-typed', '--no-emoji');
   const { peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
   const lowest = Object.entries(peerDependencies).map(([name, range]) => `${name}@${/\d+\.\d+\.\d+/.exec(range)[0]}`);
   checkConsumer('module', tarball, ['express', '@modelcontextprotocol/sdk', '@types/express'].map(installed));
   checkConsumer('commonjs', tarball, [...lowest, '@types/express@4']);
+  await checkQuickStart(exec, root, tarball);
 } catch (error) {
   console.error(error.stdout ?? '', error.message);
   process.exitCode = 1;

@@ -1,0 +1,86 @@
+// The README's quick start, in an empty folder, as it stands: its install lines (with the tarball in the place of the published
+// package), its file under the name that it says, started and used by a real client, and compiled as TypeScript.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+
+const START_TIMEOUT_MS = 60_000;
+
+/** The section's commands, the name of its file, and the file. */
+function readSection() {
+  const readme = readFileSync('README.md', 'utf8');
+  const [section] = readme.slice(readme.indexOf('## Quick start')).split(/\n## (?!Quick start)/);
+  const commands = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, text]) => text.trim().split('\n'));
+  const [, file, code] = /Save this as `([^`]+)`:\n\n```ts\n([\s\S]*?)```/.exec(section);
+  return { commands, file, code };
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  return port;
+}
+
+async function connect(app, url) {
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    assert.equal(app.exitCode, null, 'the quick start ended by itself');
+    const client = new Client({ name: 'newcomer', version: '1.0.0' });
+    const transport = new StreamableHTTPClientTransport(new URL(url));
+    const connected = await client.connect(transport).then(
+      () => true,
+      () => false,
+    );
+    if (connected) return { client, transport };
+    await sleep(100);
+  }
+  throw new Error(`the quick start did not serve ${url} within ${START_TIMEOUT_MS} ms`);
+}
+
+async function useIt(app, port) {
+  const url = `http://127.0.0.1:${port}/mcp`;
+  const { client, transport } = await connect(app, url);
+  const { content } = await client.callTool({ name: 'add', arguments: { a: 1, b: 2 } });
+  assert.deepEqual(content, [{ type: 'text', text: '3' }]);
+  assert.match(await (await fetch(`${url}/metrics`)).text(), /^mcp_sessions_active 1$/m);
+  await transport.terminateSession();
+  await client.close();
+}
+
+/**
+ * @param exec - Runs a command in a folder to its end.
+ * @param root - An empty folder outside of this repository.
+ */
+export async function checkQuickStart(exec, root, tarball) {
+  const { commands, file, code } = readSection();
+  const installs = commands.filter((command) => command.startsWith('npm install '));
+  assert.ok(commands.includes(`node ${file}`), `the quick start says how ${file} is started`);
+  const dir = join(root, 'quick-start');
+  mkdirSync(dir);
+  writeFileSync(join(dir, file), code);
+
+  const [install, ...more] = installs.map((command) => command.replace(/ express-mcp-router(?= |$)/, ` ${tarball}`));
+  exec(dir, 'sh', '-c', install);
+  const port = await freePort();
+  const app = spawn('node', [file], { cwd: dir, env: { ...process.env, PORT: String(port) }, stdio: 'ignore' });
+  try {
+    await useIt(app, port);
+  } finally {
+    app.kill('SIGKILL');
+  }
+  console.log(`quick start: installed by its own line, started as ${file}, used by a client`);
+
+  for (const command of more) exec(dir, 'sh', '-c', command);
+  writeFileSync(join(dir, 'server.mts'), code);
+  const strict = ['--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext', '--noEmit', '--types', 'node'];
+  exec(dir, 'npx', '--no-install', 'tsc', ...strict, 'server.mts');
+  console.log('quick start: compiled as TypeScript, with the types that it names');
+}
