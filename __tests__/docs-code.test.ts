@@ -16,6 +16,8 @@ const pages = documents.map((name): Page => ({ name, blocks: blocksOf(read(name)
 /** The names that an example in a comment may use: the package's, and those of the reader's own app. */
 const GIVEN_TO_EXAMPLES = `
   import { readFileSync } from 'node:fs';
+  import { requireBearerAuth } from '@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js';
+  import type { OAuthTokenVerifier } from '@modelcontextprotocol/sdk/server/auth/provider.js';
   import express, { type Express } from 'express';
   import type { Redis } from 'ioredis';
   import { Keyv, type KeyvStoreAdapter } from 'keyv';
@@ -31,7 +33,7 @@ const GIVEN_TO_EXAMPLES = `
   const { sessionStoreContract } = testing;
 
   declare const app: Express, mcp: main.McpRouter, serverFactory: main.ServerFactory;
-  declare const client: ReturnType<typeof createClient>, redis: Redis, url: string;
+  declare const client: ReturnType<typeof createClient>, redis: Redis, url: string, verifier: OAuthTokenVerifier;
   declare const adapter: KeyvStoreAdapter, myStore: stores.SessionStore;
   declare function buildServer(principal?: string): main.McpServerLike;
   declare function audit(principal: string | undefined, reason: main.CloseReason): void;

@@ -121,6 +121,7 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   requirePrincipal: flag,
   allowedHosts: each(() => true, 'mcp.example.com', 'localhost:3000', '', 7, null, ['nested']),
   allowedOrigins: each((origin) => origin === 'null' || /^[a-z]+:\/\/[\w.:-]+$/.test(origin), ...ORIGINS),
+  allowCredentials: flag,
   maxBodySize: count,
   // Alone it contradicts the default of `maxBodySize` when it is smaller.
   maxBodyMemory: {

@@ -119,6 +119,7 @@ describe('the defaults', () => {
       requirePrincipal: false,
       allowedHosts: undefined,
       allowedOrigins: [],
+      allowCredentials: false,
       maxBodySize: 4 * 1024 * 1024,
       maxBodyMemory: expect.any(Number),
       maxDepth: 200,

@@ -169,6 +169,11 @@ export interface McpRouterOptions {
   allowedHosts?: readonly string[] | undefined;
   /** Origins to accept beside the endpoint's own; CORS is answered for them. Default: none. */
   allowedOrigins?: readonly string[] | undefined;
+  /**
+   * Whether pages of `allowedOrigins` may send cookies and other credentials of the browser
+   * (`Access-Control-Allow-Credentials`). A bearer token that a page sets itself needs none of this. Default: false.
+   */
+  allowCredentials?: boolean | undefined;
   /** Bytes of one POST body. Default: 4,194,304 (4 MiB). */
   maxBodySize?: number | undefined;
   /**
@@ -244,6 +249,7 @@ export interface ResolvedOptions {
   readonly requirePrincipal: boolean;
   readonly allowedHosts: readonly string[] | undefined;
   readonly allowedOrigins: readonly string[];
+  readonly allowCredentials: boolean;
   readonly maxBodySize: number;
   readonly maxBodyMemory: number;
   readonly maxDepth: number;

@@ -49,6 +49,7 @@ const CHECKS = new Map<string, Check>([
   ['requirePrincipal', flag],
   ['allowedHosts', strings],
   ['allowedOrigins', origins],
+  ['allowCredentials', flag],
   ['maxBodySize', count],
   ['maxBodyMemory', count],
   ['maxDepth', count],
@@ -175,6 +176,12 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     if (value > most) refuse(`option ${share} must be at most maxSessions (${most}); got ${value}`);
   }
 
+  if (options.allowCredentials === true && options.allowedOrigins?.includes('null') === true) {
+    refuse(
+      "option allowCredentials must not be true with 'null' in allowedOrigins, which is the origin of any site's sandboxed frame",
+    );
+  }
+
   if (options.store !== undefined && options.cluster !== undefined) {
     refuse('option store has no meaning with cluster, which keeps the records in its Redis; leave out one of them');
   }
@@ -206,6 +213,7 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     requirePrincipal: options.requirePrincipal ?? false,
     allowedHosts: options.allowedHosts && Object.freeze([...options.allowedHosts]),
     allowedOrigins: Object.freeze([...(options.allowedOrigins ?? [])]),
+    allowCredentials: options.allowCredentials ?? false,
     maxBodySize,
     maxBodyMemory: options.maxBodyMemory ?? defaultBodyMemory(maxBodySize),
     maxDepth: options.maxDepth ?? 200,

@@ -8,9 +8,10 @@ import { DueQueue } from './due-queue.js';
 import { Refusal } from './errors.js';
 import { Events, type CoreEvents } from './events.js';
 import { BodyReader } from './http/body.js';
+import { createCors } from './http/cors.js';
 import type { Endpoint } from './http/endpoint.js';
 import { Exchange } from './http/exchange.js';
-import { createCors, createGuard } from './http/guard.js';
+import { createGuard } from './http/guard.js';
 import { handedOver } from './http/handed-over.js';
 import { shareHiddenClasses } from './http/hidden-class.js';
 import { createIdentify } from './http/identity.js';
@@ -39,6 +40,17 @@ import { completeHttp2 } from './transport/http2.js';
 
 /** What {@link mcpRouter} returns: an Express router, and what an app needs to watch and to stop it. */
 export interface McpRouter extends Router {
+  /**
+   * Mounted before the authentication, as browsers send no token with a preflight: answers CORS preflights of `allowedOrigins`,
+   * and puts the CORS headers on every answer that follows, so that pages can read a refusal by the authentication. Refuses a
+   * Host or Origin as the router does. Requests that are not for the endpoint pass.
+   *
+   * @example
+   * ```ts
+   * app.use('/mcp', mcp.preflight, requireBearerAuth({ verifier }), mcp);
+   * ```
+   */
+  readonly preflight: RequestHandler;
   /** Prometheus text format; 404 with `metrics: false`. */
   readonly metrics: RequestHandler;
   /** 200 as long as the process answers. */
@@ -126,7 +138,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     });
 
   const guard = createGuard(resolved, warn);
-  const cors = createCors(resolved.allowedOrigins);
+  const cors = createCors(resolved);
   const identify = createIdentify(resolved, warn);
   const watchQueue = createQueueWatch();
 
@@ -151,18 +163,30 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     }
   };
 
+  const isEndpoint = (req: Request): boolean =>
+    withoutTrailingSlash(req.path) === (resolved.path ?? (req.baseUrl === '' ? '/mcp' : '/'));
+  const preflight: RequestHandler = (req, res, next) => {
+    if (!isEndpoint(req)) return next();
+    try {
+      guard(req);
+      if (cors(req, res)) return;
+    } catch (error) {
+      return refuse(res, error, undefined);
+    }
+    next();
+  };
   const notFound: RequestHandler = (_req, _res, next) => next();
   const serveMetrics = metrics?.handler ?? notFound;
   const metricsPath = resolved.metrics !== false && resolved.metrics.route !== false ? '/metrics' : undefined;
   const router = Router();
   router.use((req: Request, res: Response, next: NextFunction) => {
-    const path = withoutTrailingSlash(req.path);
-    if (path === (resolved.path ?? (req.baseUrl === '' ? '/mcp' : '/'))) void serve(req, res);
-    else if (path === metricsPath) void serveMetrics(req, res, next);
+    if (isEndpoint(req)) void serve(req, res);
+    else if (withoutTrailingSlash(req.path) === metricsPath) void serveMetrics(req, res, next);
     else next();
   });
 
   return Object.assign(router, {
+    preflight,
     metrics: serveMetrics,
     health: createHealth(),
     ready: createReady(() => {

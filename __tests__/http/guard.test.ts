@@ -3,7 +3,7 @@ import http, { type IncomingMessage } from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { Refusal } from '../../src/errors.js';
-import { createCors, createGuard } from '../../src/http/guard.js';
+import { createGuard } from '../../src/http/guard.js';
 
 type Guard = ReturnType<typeof createGuard>;
 type GuardOptions = Parameters<typeof createGuard>[0];
@@ -420,90 +420,5 @@ describe('the hint for the log says what to do', () => {
       /"https:\/\/app\.example".*"a\.example".*allowedOrigins/,
     );
     expect(hintFor({}, facts)).toContain('for want of a Host');
-  });
-});
-
-describe('CORS (Fetch standard, "CORS protocol")', () => {
-  async function ask(allowedOrigins: string[], method: string, headers: Record<string, string>) {
-    const applyCors = createCors(allowedOrigins);
-    const server = http.createServer((req, res) => {
-      res.setHeader('Vary', 'Accept-Encoding');
-      if (applyCors(req, res)) return;
-      res.writeHead(299).end('the router');
-    });
-    const req = http.request({ port: await listen(server), method, headers, agent: false }).end();
-    const [res] = (await once(req, 'response')) as [IncomingMessage];
-    res.resume();
-    await once(res, 'end');
-    return { status: res.statusCode, headers: res.headers };
-  }
-
-  const list = (value: string | undefined) => (value ?? '').split(/, ?/).sort();
-  const preflight = (origin: string) => ({ Origin: origin, 'Access-Control-Request-Method': 'POST' });
-  const corsHeaders = (headers: http.IncomingHttpHeaders) =>
-    Object.keys(headers).filter((name) => name.startsWith('access-control-'));
-
-  test('without allowedOrigins nothing is set and nothing answered, not even a preflight', async () => {
-    for (const method of ['GET', 'POST', 'OPTIONS']) {
-      const answer = await ask([], method, preflight('https://app.example'));
-      expect(answer.status).toBe(299);
-      expect(corsHeaders(answer.headers)).toEqual([]);
-      expect(answer.headers.vary).toBe('Accept-Encoding');
-    }
-  });
-
-  test('a preflight of a listed origin is answered with 204 and all that an MCP client sends', async () => {
-    const { status, headers } = await ask(['https://app.example'], 'OPTIONS', preflight('https://app.example'));
-    expect(status).toBe(204);
-    expect(headers['access-control-allow-origin']).toBe('https://app.example');
-    expect(headers.vary).toBe('Accept-Encoding, Origin');
-    expect(list(headers['access-control-allow-methods'])).toEqual(['DELETE', 'GET', 'POST']);
-    expect(list(headers['access-control-allow-headers'])).toEqual([
-      'Accept',
-      'Authorization',
-      'Content-Type',
-      'Last-Event-ID',
-      'MCP-Protocol-Version',
-      'Mcp-Session-Id',
-    ]);
-    expect(headers['access-control-allow-credentials']).toBeUndefined();
-  });
-
-  test.each(['POST', 'GET', 'DELETE'])(
-    '%s of a listed origin goes on, and its page may read what it needs',
-    async (method) => {
-      const { status, headers } = await ask(['https://app.example'], method, { Origin: 'https://app.example' });
-      expect(status).toBe(299);
-      expect(headers['access-control-allow-origin']).toBe('https://app.example');
-      expect(headers.vary).toBe('Accept-Encoding, Origin');
-      expect(list(headers['access-control-expose-headers'])).toEqual([
-        'MCP-Protocol-Version',
-        'Mcp-Session-Id',
-        'Retry-After',
-        'WWW-Authenticate',
-      ]);
-    },
-  );
-
-  test('each of several origins gets its own, never a list or a star', async () => {
-    for (const origin of ['https://a.example', 'https://b.example:8443', 'null']) {
-      const answer = await ask(['https://a.example:443', 'https://B.example:8443', 'null'], 'POST', { Origin: origin });
-      expect(answer.headers['access-control-allow-origin']).toBe(origin);
-    }
-  });
-
-  test('an origin that is not listed is not allowed, with or without preflight; caches are told that it matters', async () => {
-    for (const origin of ['https://evil.example', 'https://app.example.evil.example', 'null', 'http://app.example']) {
-      for (const method of ['OPTIONS', 'POST']) {
-        const { headers } = await ask(['https://app.example'], method, preflight(origin));
-        expect(headers['access-control-allow-origin']).toBeUndefined();
-        expect(headers.vary).toBe('Accept-Encoding, Origin');
-      }
-    }
-  });
-
-  test('OPTIONS that is no preflight is left to the router, which has 405 for it', async () => {
-    const answer = await ask(['https://app.example'], 'OPTIONS', { Origin: 'https://app.example' });
-    expect(answer.status).toBe(299);
   });
 });

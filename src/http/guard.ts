@@ -1,6 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { isIPv4 } from 'node:net';
-import cors from 'cors';
 import { Refusal } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 
@@ -53,7 +52,7 @@ function joined({ name, port }: Authority): string {
 }
 
 /** As browsers spell it, so that entries match what they send; `null` and what is not parsed stay as they are. */
-function canonicalOrigin(text: string): string {
+export function canonicalOrigin(text: string): string {
   const origin = parseOrigin(text);
   return origin === undefined ? text : `${origin.scheme}://${joined(origin)}`;
 }
@@ -174,37 +173,5 @@ export function createGuard(
     if (parsed !== undefined && isOwnOrigin(parsed, host)) return;
     onRefused(originHint(origin, host));
     throw new Refusal('originNotAllowed');
-  };
-}
-
-/**
- * CORS for `allowedOrigins`: lets their pages send what an MCP client sends, and read what it must read.
- *
- * @returns A function that sets the headers, and tells whether it has answered the request: a preflight, with 204.
- */
-export function createCors(allowedOrigins: readonly string[]): (req: IncomingMessage, res: ServerResponse) => boolean {
-  if (allowedOrigins.length === 0) return () => false;
-  const setHeaders = cors<IncomingMessage>({
-    origin: allowedOrigins.map(canonicalOrigin),
-    methods: ['GET', 'POST', 'DELETE'],
-    allowedHeaders: [
-      'Content-Type',
-      'Accept',
-      'Authorization',
-      'Mcp-Session-Id',
-      'MCP-Protocol-Version',
-      'Last-Event-ID',
-    ],
-    // The most that Chromium keeps: without it, every few seconds another preflight.
-    maxAge: 7200,
-    exposedHeaders: ['Mcp-Session-Id', 'MCP-Protocol-Version', 'WWW-Authenticate', 'Retry-After'],
-  });
-
-  return (req, res) => {
-    const preflight = req.method === 'OPTIONS' && req.headers['access-control-request-method'] !== undefined;
-    // The package takes every OPTIONS for a preflight, and ends it. Pages never send another: their preflight forbids it.
-    if (req.method === 'OPTIONS' && !preflight) return false;
-    setHeaders(req, res, () => undefined);
-    return preflight;
   };
 }
