@@ -137,7 +137,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
       },
     });
 
-  const guard = createGuard(resolved, warn);
+  const guard = createGuard(resolved, warn, warn);
   const cors = createCors(resolved);
   const identify = createIdentify(resolved, warn);
   const watchQueue = createQueueWatch();

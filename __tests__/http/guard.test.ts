@@ -422,3 +422,46 @@ describe('the hint for the log says what to do', () => {
     expect(hintFor({}, facts)).toContain('for want of a Host');
   });
 });
+
+describe('beyond loopback without allowedHosts (docs/identity.md, "Behind a container or on a private network")', () => {
+  const warnings = (options: Partial<GuardOptions>, ...facts: Facts[]): string[] => {
+    const told: string[] = [];
+    const guard = createGuard(
+      { ...OPEN, ...options },
+      () => undefined,
+      (warning) => told.push(warning),
+    );
+    for (const fact of facts) verdict(guard, request(fact));
+    return told;
+  };
+
+  test.each(['172.17.0.2', '10.0.0.7', '192.168.1.2', 'fd00::7', '::ffff:10.0.0.7', PUBLIC_ADDRESS])(
+    'the first request on %s is told of, and no later one',
+    (localAddress) => {
+      const facts = { host: 'evil.example', localAddress };
+      const [warning, ...more] = warnings({}, { host: 'localhost' }, facts, facts, {
+        ...facts,
+        localAddress: '10.9.9.9',
+      });
+      expect(warning).toContain(localAddress);
+      expect(warning).toContain('allowedHosts');
+      expect(more).toEqual([]);
+    },
+  );
+
+  test('nothing is told on a loopback address, of a socket without address, or where allowedHosts is set', () => {
+    const exposed = { host: 'a.example', localAddress: PUBLIC_ADDRESS };
+    expect(warnings({}, { host: 'localhost' }, { host: 'evil.example' })).toEqual([]);
+    expect(warnings({ allowedHosts: ['a.example'] }, exposed)).toEqual([]);
+    expect(warnings({ allowedHosts: [] }, exposed)).toEqual([]);
+    const bare = request({ host: 'a.example' });
+    const told: string[] = [];
+    Object.assign(bare.socket, { localAddress: undefined });
+    createGuard(
+      OPEN,
+      () => undefined,
+      (warning) => told.push(warning),
+    )(bare);
+    expect(told).toEqual([]);
+  });
+});

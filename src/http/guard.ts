@@ -119,6 +119,14 @@ function hostHint(host: string | undefined, listed: boolean): string {
   );
 }
 
+function exposure(address: string): string {
+  return (
+    `the server listens beyond loopback, here on ${address}, and option allowedHosts is not set: any Host passes there, ` +
+    'so a web page whose name is rebound to that address reaches the endpoint (DNS rebinding), also in a container whose port is ' +
+    "published on localhost only; set allowedHosts to the names that clients use, such as ['localhost', 'mcp.example.com']"
+  );
+}
+
 function originHint(origin: string, host: string | undefined): string {
   const own = host === undefined ? 'none, for want of a Host header' : `Host ${shown(host)}`;
   return (
@@ -136,12 +144,14 @@ function originHint(origin: string, host: string | undefined): string {
  * endpoint's own or one of `allowedOrigins`.
  *
  * @param onRefused - Told, for the log, what was refused and which option would let it pass.
+ * @param onExposed - Told once, for the log, when a request comes in on an address where any Host passes.
  * @returns A function that throws a `Refusal`, `hostNotAllowed` or `originNotAllowed`, where it refuses.
  * @throws TypeError when an entry of `allowedHosts` is not a host, with or without port.
  */
 export function createGuard(
   options: Pick<ResolvedOptions, 'allowedHosts' | 'allowedOrigins'>,
   onRefused: (hint: string) => void,
+  onExposed: (warning: string) => void = () => undefined,
 ): (req: IncomingMessage) => void {
   const hosts = options.allowedHosts && new Set(options.allowedHosts.map(hostEntry));
   const origins = new Set(options.allowedOrigins.map(canonicalOrigin));
@@ -156,6 +166,14 @@ export function createGuard(
     return host !== undefined && isListedHost(host);
   });
 
+  let exposed = false;
+  const noteExposure = ({ localAddress }: IncomingMessage['socket']): void => {
+    // A Unix domain socket has no address, and no page can be rebound to it.
+    if (exposed || localAddress === undefined) return;
+    exposed = true;
+    onExposed(exposure(localAddress));
+  };
+
   return (req) => {
     const host = hostOf(req);
     const { origin } = req.headers;
@@ -166,7 +184,7 @@ export function createGuard(
         onRefused(hostHint(host, hosts !== undefined));
         throw new Refusal('hostNotAllowed');
       }
-    }
+    } else noteExposure(req.socket);
 
     if (origin === undefined || origins.has(canonicalOrigin(origin))) return;
     const parsed = parseOrigin(origin);
