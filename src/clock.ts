@@ -35,11 +35,26 @@ export async function keepingAlive<T>(promise: Promise<T>): Promise<T> {
   }
 }
 
-/** What the promise comes to, or a rejection with what `late` gives when that takes longer than `ms`. */
-export async function inTime<T>(clock: Clock, ms: number, promise: Promise<T>, late: () => Error): Promise<T> {
+/**
+ * What the promise comes to, or a rejection with what `late` gives when that takes longer than `ms`.
+ *
+ * @param left - Milliseconds that are left when `ms` have passed, where the time does not always run. Default: 0.
+ */
+export async function inTime<T>(
+  clock: Clock,
+  ms: number,
+  promise: Promise<T>,
+  late: () => Error,
+  left: () => number = () => 0,
+): Promise<T> {
   let timer: unknown;
   const over = new Promise<never>((_, reject) => {
-    timer = clock.setTimeout(() => reject(late()), ms);
+    const look = (): void => {
+      const more = left();
+      if (more <= 0) reject(late());
+      else timer = clock.setTimeout(look, more);
+    };
+    timer = clock.setTimeout(look, ms);
   });
   try {
     return await Promise.race([promise, over]);

@@ -214,6 +214,11 @@ describe('why a session counts as orphaned', () => {
 describe('a client that resumes and does not read', () => {
   const MISSED = 200;
   const TEXT = 'x'.repeat(100_000);
+  /** Until the kernel has taken all that it takes for a reader. */
+  const untilHeldUp = async ({ res }: StalledReader): Promise<void> => {
+    let looks = 0;
+    await until('it is held up', () => (looks = res.writableNeedDrain ? looks + 1 : 0) > 50);
+  };
   const bigStore = () => memoryEventStore({ maxBytes: 256 * MIB });
 
   test('does not hold up a notification that is awaited, nor so a broadcast, and loses nothing by it', async () => {
@@ -223,7 +228,7 @@ describe('a client that resumes and does not read', () => {
     const lastEventId = await harness.openAndLose(session);
     for (let n = 0; n < MISSED; n += 1) await say(TEXT);
     const reader = await StalledReader.open(harness.http, session, undefined, lastEventId);
-    await until('it is held up', () => reader.res.writableNeedDrain);
+    await untilHeldUp(reader);
 
     for (const server of harness.servers) await soon('it is sent', say('to all', server));
     expect(await soon('the other has it', other.message())).toMatchObject({ params: { data: 'to all' } });
@@ -250,7 +255,7 @@ describe('a client that resumes and does not read', () => {
       await sendNotification({ method: 'notifications/message', params: { level: 'info', data: TEXT } });
     }
     const reader = await StalledReader.open(harness.http, session, undefined, id);
-    await until('it is held up', () => reader.res.writableNeedDrain);
+    await untilHeldUp(reader);
     await session.cancel(1);
     reader.readAll();
     await until('the reply has ended', () => reader.tail.endsWith('0\r\n\r\n'));

@@ -1,7 +1,7 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
-import { EventView } from '../../src/transport/event-view.js';
+import { EventView, type StoredEvent } from '../../src/transport/event-view.js';
 import { storeWith } from '../support/event-stores.js';
 import { FakeClock } from '../support/fake-clock.js';
 
@@ -14,6 +14,15 @@ const viewOf = (store: EventStore, sessionId: string, epoch = 0) =>
   new EventView(store, sessionId, epoch, new FakeClock(), (what, error) => {
     throw new Error(what, { cause: error });
   });
+
+const skip = () => Promise.resolve();
+
+/** What a view replays; undefined when the event is unknown. */
+async function eventsAfter(view: EventView, eventId: string, streamId: string): Promise<StoredEvent[] | undefined> {
+  const events: StoredEvent[] = [];
+  const known = await view.replay(eventId, streamId, { take: async (event) => void events.push(event) });
+  return known ? events : undefined;
+}
 
 describe('a session’s view of a store that many sessions share', () => {
   test('knows its own events, and gives what came after each of them; those of others it does not know', async () => {
@@ -33,27 +42,48 @@ describe('a session’s view of a store that many sessions share', () => {
         for (const [at, { session, streamId, id }] of stored.entries()) {
           const later = stored.slice(at + 1).filter((event) => event.streamId === streamId);
           for (const [other, view] of views.entries()) {
-            expect(await view.streamOf(id)).toBe(other === session ? streamId : undefined);
+            expect(await view.streamOf(id, { skip })).toBe(other === session ? streamId : undefined);
           }
-          const replayed = await views[session]!.eventsAfter(id, streamId);
-          expect(replayed).toEqual(later.map((event) => ({ id: event.id, json: JSON.stringify(message(event.data)) })));
+          expect(await eventsAfter(views[session]!, id, streamId)).toEqual(
+            later.map((event) => ({ id: event.id, key: event.id, json: JSON.stringify(message(event.data)) })),
+          );
         }
       }),
       { numRuns: 50 },
     );
   });
 
-  test('gives nothing that the store read from another stream than it was asked for', async () => {
-    const store = storeWith((inner) => ({
+  test('knows no event for which the store reads another stream than it was asked for', async () => {
+    const store = storeWith(() => ({ replayEventsAfter: () => Promise.resolve('another') }));
+    const view = viewOf(store, 'session');
+    const id = await view.store(view.standaloneId, message('mine'));
+    expect(await view.streamOf(id!, { skip })).toBe(view.standaloneId);
+    expect(await eventsAfter(view, id!, view.standaloneId)).toBeUndefined();
+  });
+
+  test('fails where the store says so only after it has handed over events', async () => {
+    const store = storeWith(() => ({
       replayEventsAfter: async (_lastEventId, { send }) => {
         await send('1', message('another one’s'));
-        return `${(await inner.getStreamIdForEventId('1')) ?? ''}another`;
+        return 'another';
       },
     }));
     const view = viewOf(store, 'session');
     const id = await view.store(view.standaloneId, message('mine'));
-    expect(await view.streamOf(id!)).toBe(view.standaloneId);
-    expect(await view.eventsAfter(id!, view.standaloneId)).toBeUndefined();
+    await expect(eventsAfter(view, id!, view.standaloneId)).rejects.toThrow('read another stream');
+  });
+
+  test('hands over nothing that a store without getStreamIdForEventId reads before it has said which stream that is', async () => {
+    const store = storeWith(() => ({}));
+    delete store.getStreamIdForEventId;
+    const [mine, theirs] = [viewOf(store, 'mine'), viewOf(store, 'theirs')];
+    const first = await theirs.store(theirs.standaloneId, message('one'));
+    for (const data of ['two', 'three']) await theirs.store(theirs.standaloneId, message(data));
+    let skipped = 0;
+    const sink = { skip: async () => void (skipped += 1) };
+    expect(await mine.streamOf(first!, sink)).toBeUndefined();
+    expect(skipped).toBe(2);
+    expect(await theirs.streamOf(first!, sink)).toBe(theirs.standaloneId);
   });
 
   test.each([undefined, null, 5, {}, ''])(
@@ -64,7 +94,7 @@ describe('a session’s view of a store that many sessions share', () => {
         storeWith(() => ({ getStreamIdForEventId })),
         'session',
       );
-      expect(await view.streamOf('1')).toBeUndefined();
+      expect(await view.streamOf('1', { skip })).toBeUndefined();
     },
   );
 
@@ -76,7 +106,9 @@ describe('a session’s view of a store that many sessions share', () => {
     const first = await view.store(view.standaloneId);
     await view.store(view.standaloneId, message('one'));
     await view.store(view.standaloneId);
-    expect(await view.eventsAfter(first!, view.standaloneId)).toMatchObject([{ json: JSON.stringify(message('one')) }]);
+    expect(await eventsAfter(view, first!, view.standaloneId)).toMatchObject([
+      { json: JSON.stringify(message('one')) },
+    ]);
   });
 
   test('names the streams of no two lives of a session alike, but for the standalone one, which goes on', () => {
@@ -115,6 +147,31 @@ describe('a store that hangs', () => {
     expect(asked).toHaveLength(2);
     clock.advance(10_000);
     expect(await again).toBeUndefined();
+  });
+
+  test('has its time while it reads, and not while what it has read is taken', async () => {
+    const store: EventStore = {
+      storeEvent: () => Promise.resolve('1'),
+      replayEventsAfter: async (_lastEventId, { send }) => {
+        await send('2', message('x'));
+        return new Promise(() => undefined);
+      },
+    };
+    const patient = new EventView(store, 'session', 0, clock, () => undefined);
+    let take = (): void => undefined;
+    const replaying = patient.replay('1', patient.standaloneId, {
+      take: () => new Promise((resolve) => (take = resolve)),
+    });
+    clock.advance(3_600_000);
+    take();
+    await new Promise(setImmediate);
+    let over = false;
+    const failed = replaying.catch((error: unknown) => ((over = true), String(error)));
+    for (let second = 0; second < 9; second += 1) clock.advance(1_000);
+    await new Promise(setImmediate);
+    expect(over).toBe(false);
+    for (let second = 0; second < 11; second += 1) clock.advance(1_000);
+    expect(await failed).toContain('did not answer in time');
   });
 
   test('is trusted again as soon as it has answered', async () => {

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
-import { storeWith } from '../support/event-stores.js';
+import { replay, storeWith } from '../support/event-stores.js';
 import { EventStream, type WireMessage } from '../support/event-stream.js';
 import type { RawSession } from '../support/raw-session.js';
 import { startScripted, type Extra, type Method, type Scripted } from '../support/scripted.js';
@@ -23,7 +23,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** How many turns of the event loop the store takes for each answer; the list is used again from its start. */
 const delays = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 7 });
 
-function slowStore(turns: readonly number[]) {
+/** What kind of store it is, and whether a few events fill the buffer of a stream. */
+const kinds = fc.record({ snapshot: fc.boolean(), lookup: fc.boolean(), smallBuffer: fc.boolean() });
+type Kind = typeof kinds extends fc.Arbitrary<infer T> ? T : never;
+
+/** @param kind - `snapshot`: a replay gives what was stored when it began. `lookup`: it has `getStreamIdForEventId`. */
+function slowStore(turns: readonly number[], { snapshot, lookup }: Kind) {
   let asked = 0;
   /** Before it does its work, and before it tells: the world may change in either. */
   const slowly = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -36,11 +41,22 @@ function slowStore(turns: readonly number[]) {
     const count = turns[asked++ % turns.length]!;
     for (let turn = 0; turn < count; turn += 1) await setImmediate();
   };
-  return storeWith((inner) => ({
+  const store = storeWith((inner) => ({
     storeEvent: (streamId, message) => slowly(() => inner.storeEvent(streamId, message)),
     getStreamIdForEventId: (eventId) => slowly(() => inner.getStreamIdForEventId(eventId)),
-    replayEventsAfter: (eventId, to) => slowly(() => inner.replayEventsAfter(eventId, to)),
+    replayEventsAfter: (eventId, to) =>
+      slowly(async () => {
+        if (!snapshot) return inner.replayEventsAfter(eventId, to);
+        const { streamId, events } = await replay(inner, eventId);
+        for (const { id, message } of events) {
+          await wait();
+          await to.send(id, message);
+        }
+        return streamId;
+      }),
   }));
+  if (!lookup) delete store.getStreamIdForEventId;
+  return store;
 }
 
 /** A client that reads a stream as the test says, and knows what it has seen. */
@@ -127,18 +143,24 @@ describe('what a client sees of a stream is each message once, in order', () => 
   afterEach(() => harness.close());
 
   /** A router whose `work` says what the test wants, until it wants the answer. */
-  const startWork = async (turns: readonly number[]) => {
+  const startWork = async (turns: readonly number[], kind: Kind) => {
     const started = new Deferred<Extra>();
     const answer = new Deferred<object>();
     const work: Method = (_params, extra) => (started.resolve(extra), answer.promise);
-    harness = await startScripted({ work }, { eventStore: slowStore(turns) });
+    harness = await startScripted(
+      { work },
+      {
+        eventStore: slowStore(turns, kind),
+        ...(kind.smallBuffer && { maxStreamBuffer: 300 }),
+      },
+    );
     return { session: await harness.session(), started, answer };
   };
 
   test('on the stream of a request, to its answer', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 25 }), delays, async (steps, turns) => {
-        const { session, started, answer } = await startWork(turns);
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), delays, kinds, async (steps, turns, kind) => {
+        const { session, started, answer } = await startWork(turns, kind);
         const reader = new Reader(session);
         await reader.begin((signal) => session.request(1, 'work', {}, signal));
         const extra = await started.promise;
@@ -158,8 +180,8 @@ describe('what a client sees of a stream is each message once, in order', () => 
 
   test('on the standalone stream', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 25 }), delays, async (steps, turns) => {
-        const { session, started } = await startWork(turns);
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), delays, kinds, async (steps, turns, kind) => {
+        const { session, started } = await startWork(turns, kind);
         const working = session.request(1, 'work').then((response) => response.text());
         const { closeStandaloneSSEStream } = await started.promise;
         const reader = new Reader(session);

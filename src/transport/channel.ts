@@ -1,6 +1,7 @@
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal } from '../errors.js';
 import type { EventView } from './event-view.js';
+import type { Replay } from './replay.js';
 import type { Reply } from './reply.js';
 
 const ignore = (): void => undefined;
@@ -8,8 +9,8 @@ const ignore = (): void => undefined;
 /**
  * A stream of events as the specification means it: it outlives the HTTP replies that carry it one after the other.
  *
- * With an event store, everything on a channel happens one after the other: an event is stored, then sent; a resume reads,
- * sends what was missed and takes over, and no event falls between. Without one, all is synchronous.
+ * With an event store, events are stored and sent one after the other. A resume reads beside them, at its reader's speed, and
+ * takes over between two of them, so that no event falls between. Without a store, all is synchronous.
  */
 export class Channel {
   /** The reply that carries the stream now. */
@@ -18,7 +19,8 @@ export class Channel {
   readonly #view: EventView | undefined;
   #lastEventId: string | undefined;
   #finished = false;
-  #replaying = false;
+  /** The resume that is under way. */
+  #replay: Replay | undefined;
   #last: Promise<void> | undefined;
 
   constructor(view: EventView | undefined, streamId: string) {
@@ -50,31 +52,67 @@ export class Channel {
     return this.#lastEventId === eventId;
   }
 
-  /** Lets a new reply take over from the one before it, after what the client missed. */
-  resume(reply: Reply, lastEventId: string, view: EventView): Promise<void> {
-    return this.#inTurn(async () => {
-      const kept = await view.eventsAfter(lastEventId, this.streamId);
-      const missed = kept ?? (this.endsWith(lastEventId) ? [] : undefined);
-      if (missed === undefined) throw new Refusal('unknownEventId');
-      // Its client went away meanwhile; the reply that it had may still be open.
-      if (!reply.live) return;
+  /** Has a fresh reply carry the stream from now on. */
+  carryOn(reply: Reply): void {
+    this.#replay?.destroy();
+    this.reply?.end();
+    this.reply = reply;
+  }
+
+  /**
+   * Lets a new reply take over from the one before it, after what the client missed.
+   *
+   * @param makeReply - Called when there is something to send, or nothing was missed; until then the reply before stays.
+   * @throws Refusal when the event is not kept; whatever the store does; ReplayStopped.
+   */
+  async resume(replay: Replay, lastEventId: string, view: EventView, makeReply: () => Reply): Promise<void> {
+    replay.open = () => {
       this.reply?.end();
-      this.reply = reply;
-      this.#replaying = true;
-      reply.begin();
-      for (const { id, json } of missed) {
-        reply.event(json, id);
-        await reply.drained();
+      this.reply = makeReply();
+      this.reply.begin();
+      return this.reply;
+    };
+    this.#replay = replay;
+    try {
+      while (this.#replay === replay && !replay.stopped) {
+        const from = replay.lastKey ?? lastEventId;
+        const quiet = this.endsWith(from);
+        replay.collect();
+        const known = await view.replay(from, this.streamId, replay);
+        if (!known && !quiet) throw new Refusal('unknownEventId');
+        // No event is being stored then: what is published later goes to the reply itself.
+        await this.#inTurn(() => {
+          if (replay.stopped || replay.catchUp()) this.#settled(replay);
+        });
       }
-      this.#replaying = false;
-      if (this.#finished) reply.end();
-    });
+    } finally {
+      this.#settled(replay);
+    }
+  }
+
+  /**
+   * Sends an event on the reply; while that is catching up, after what its client missed.
+   *
+   * @param follows - Whether it also goes to a reply that is still to take over.
+   */
+  event(json: string, eventId: string | undefined, follows = eventId !== undefined): void {
+    const replay = this.#replay;
+    const catchingUp = this.#catchingUp;
+    if (catchingUp || follows) replay?.follow(json, eventId);
+    if (!catchingUp) this.reply?.event(json, eventId);
+  }
+
+  /** Sends the last event. */
+  lastEvent(json: string, eventId: string | undefined): void {
+    if (this.#replay === undefined) this.reply?.lastEvent(json, eventId);
+    else this.event(json, eventId, true);
+    this.finish();
   }
 
   /** Nothing more will come: ends the reply, and a resume that is under way once it has sent what was missed. */
   finish(): void {
     this.#finished = true;
-    if (!this.#replaying) this.reply?.end();
+    if (!this.#catchingUp) this.reply?.end();
   }
 
   /** The session is at its end: nothing is waited for. */
@@ -90,13 +128,24 @@ export class Channel {
     return true;
   }
 
+  /** Whether the reply that carries the stream has not sent yet what its client missed. */
+  get #catchingUp(): boolean {
+    return this.#replay?.reply !== undefined && this.#replay.reply === this.reply;
+  }
+
+  #settled(replay: Replay): void {
+    if (this.#replay !== replay) return;
+    this.#replay = undefined;
+    if (this.#finished && replay.reply === this.reply) this.reply?.end();
+  }
+
   async #store(view: EventView, message?: JSONRPCMessage): Promise<string | undefined> {
     const eventId = await view.store(this.streamId, message);
     this.#lastEventId = eventId ?? this.#lastEventId;
     return eventId;
   }
 
-  #inTurn(job: () => Promise<void>): Promise<void> {
+  #inTurn(job: () => Promise<void> | void): Promise<void> {
     const done = (this.#last ?? Promise.resolve()).then(job);
     this.#last = done.catch(ignore);
     return done;

@@ -6,9 +6,18 @@ import { sessionHash } from '../stores/stream-session.js';
 /** An event as it was sent, or would have been. */
 export interface StoredEvent {
   readonly id: string | undefined;
+  /** As the store calls it, be it fit to be sent or not. */
+  readonly key: string;
   readonly json: string;
   /** The request that it answers. */
   readonly answers: RequestId | undefined;
+}
+
+/** Takes the events of a stream one after the other. To reject is to have the store read no more. */
+export interface EventSink {
+  take(event: StoredEvent): Promise<void>;
+  /** Called instead for each event that is read only to learn which stream it is on. */
+  skip(): Promise<void>;
 }
 
 /** A priming event has no message; the SDK's transport stores the same for it, so stores know it. */
@@ -112,45 +121,66 @@ export class EventView {
   /**
    * The stream of this session that the event belongs to; undefined when it is not this session's, or not known.
    *
-   * @throws whatever the store does: then nothing is known of the event.
+   * @param sink - Asked to skip what a store without `getStreamIdForEventId` reads before it says which stream that was.
+   * @throws whatever the store or the sink does: then nothing is known of the event.
    */
-  async streamOf(eventId: string): Promise<string | undefined> {
+  async streamOf(eventId: string, sink: Pick<EventSink, 'skip'>): Promise<string | undefined> {
     const store = this.#store;
-    const streamId = await this.#inTime(() =>
+    const streamId =
       store.getStreamIdForEventId === undefined
-        ? store.replayEventsAfter(eventId, { send: () => Promise.resolve() })
-        : store.getStreamIdForEventId(eventId),
-    );
+        ? await this.#read(eventId, () => sink.skip())
+        : await this.#inTime(() => store.getStreamIdForEventId?.(eventId) ?? Promise.resolve(undefined));
     return this.#owns(streamId) ? streamId : undefined;
   }
 
   /**
-   * What came after the event on the given stream. Held back until the store has said which stream it read, as only then
-   * is it proved to be this session's.
+   * Hands over what came after the event on the given stream, one event after the other. False when the store does not know
+   * the event.
    *
-   * @throws whatever the store does.
+   * @param streamId - What {@link streamOf} gave: only then is it proved to be this session's.
+   * @throws whatever the store or the sink does, and when the store has read another stream.
    */
-  async eventsAfter(eventId: string, streamId: string): Promise<readonly StoredEvent[] | undefined> {
-    const events: StoredEvent[] = [];
-    const send = (id: string, message: JSONRPCMessage): Promise<void> => {
-      if ('jsonrpc' in message) {
-        const answers = 'method' in message ? undefined : message.id;
-        events.push({ id: isSendable(id) ? id : undefined, json: JSON.stringify(message), answers });
-      }
-      return Promise.resolve();
-    };
-    const replayed = await this.#inTime(() => this.#store.replayEventsAfter(eventId, { send }));
-    return replayed === streamId ? events : undefined;
+  async replay(eventId: string, streamId: string, sink: Pick<EventSink, 'take'>): Promise<boolean> {
+    const seen = { any: false };
+    const replayed = await this.#read(eventId, async (key, message) => {
+      if (!('jsonrpc' in message)) return;
+      seen.any = true;
+      const answers = 'method' in message ? undefined : message.id;
+      await sink.take({ id: isSendable(key) ? key : undefined, key, json: JSON.stringify(message), answers });
+    });
+    if (replayed === streamId) return true;
+    if (seen.any) throw new Error('the event store read another stream than that of the event');
+    return false;
   }
 
-  #inTime<T>(ask: () => Promise<T>): Promise<T> {
+  /** Has the store read what came after an event. Its time runs while it reads, not while what it has read is taken. */
+  async #read(eventId: string, take: (key: string, message: JSONRPCMessage) => Promise<void>): Promise<string> {
+    const clock = this.#clock;
+    let reading: number | undefined = clock.now();
+    let over = false;
+    const send = async (key: string, message: JSONRPCMessage): Promise<void> => {
+      if (over) throw new Error('the event store did not answer in time');
+      reading = undefined;
+      await take(key, message);
+      reading = clock.now();
+    };
+    try {
+      const left = (): number => STORE_TIMEOUT - (reading === undefined ? 0 : clock.now() - reading);
+      return await this.#inTime(() => this.#store.replayEventsAfter(eventId, { send }), left);
+    } finally {
+      over = true;
+    }
+  }
+
+  #inTime<T>(ask: () => Promise<T>, left?: () => number): Promise<T> {
     const asked = ask();
-    return inTime(this.#clock, STORE_TIMEOUT, asked, () => {
+    const late = (): Error => {
       this.#pausedUntil = this.#clock.now() + STORE_PAUSE;
       const answered = (): void => void (this.#pausedUntil = 0);
       asked.then(answered, answered);
       return new Error('the event store did not answer in time');
-    });
+    };
+    return inTime(this.#clock, STORE_TIMEOUT, asked, late, left);
   }
 
   #owns(streamId: string | undefined): streamId is string {

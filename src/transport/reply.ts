@@ -42,6 +42,8 @@ function frame(json: string, eventId: string | undefined): string {
  * from the keep-alive.
  */
 export class Reply {
+  /** Whether what is sent is read from a store, at the reader's speed: one that stops reading can come for it again. */
+  catchingUp = false;
   readonly #res: ServerResponse;
   readonly #kind: StreamKind;
   readonly #side: TransportSide;
@@ -124,6 +126,11 @@ export class Reply {
     this.#res.destroy();
   }
 
+  /** Whether the reader is slower than the writer now. */
+  get congested(): boolean {
+    return this.live && this.#res.writableNeedDrain;
+  }
+
   /** A promise while the reader is slower than the writer; to await it is to be held up no longer than `keepAlive`. */
   drained(): Promise<void> | undefined {
     if (!this.live || this.#stalled || !this.#res.writableNeedDrain) return undefined;
@@ -147,7 +154,7 @@ export class Reply {
     this.#stalled = waiting > 0;
     this.#drained();
     if (this.live && waiting === 0 && (this.#streaming || !this.#jsonFirst)) this.#write(': keep-alive\n\n');
-    else if (this.#ended || waiting > this.#context.maxStreamBuffer) this.#watch();
+    else if (this.#ended || (this.catchingUp && waiting > 0) || waiting > this.#context.maxStreamBuffer) this.#watch();
     else this.#context.quiet.add(this.#quiet);
   }
 

@@ -43,7 +43,7 @@ export class RequestStream implements ReplyListener {
     if ('id' in message && !this.#resumable && this.channel.reply?.live !== true) {
       throw new Error('The client has gone: its reply was closed, and without an event store it cannot be resumed');
     }
-    await this.channel.publish(message, (eventId) => this.channel.reply?.event(json, eventId));
+    await this.channel.publish(message, (eventId) => this.channel.event(json, eventId, true));
     await this.channel.reply?.drained();
   }
 
@@ -87,9 +87,9 @@ export class RequestStream implements ReplyListener {
       if (this.settled) reply?.json(this.#batch ? `[${this.#answers.join(',')}]` : (this.#answers[0] ?? ''));
       return;
     }
-    if (answer !== undefined && this.settled) reply?.lastEvent(answer, eventId);
-    else if (answer !== undefined) reply?.event(answer, eventId);
-    if (this.settled) this.channel.finish();
+    if (answer !== undefined && this.settled) this.channel.lastEvent(answer, eventId);
+    else if (answer !== undefined) this.channel.event(answer, eventId, true);
+    else if (this.settled) this.channel.finish();
   }
 
   /** From here on the reply is SSE. */

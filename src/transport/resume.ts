@@ -2,8 +2,9 @@ import type { ServerResponse } from 'node:http';
 import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse, Refusal } from '../errors.js';
 import type { TransportSide } from './context.js';
-import type { EventView, StoredEvent } from './event-view.js';
+import type { EventView } from './event-view.js';
 import type { PendingRequests } from './pending.js';
+import { Replay, ReplayStopped, type Replays } from './replay.js';
 import { replyEmpty } from './reply-empty.js';
 import { Reply } from './reply.js';
 import type { StandaloneStream } from './standalone-stream.js';
@@ -14,6 +15,7 @@ export interface ResumableStreams {
   readonly view: EventView;
   readonly standalone: StandaloneStream;
   readonly pending: PendingRequests;
+  readonly replays: Replays;
   readonly isClosed: () => boolean;
   /** Whether a stream begins with an event that has no data. */
   readonly primed: boolean;
@@ -23,21 +25,60 @@ export interface ResumableStreams {
  * Answers a GET with Last-Event-ID: what the client missed on that stream, then the stream itself if it goes on
  * (spec 2025-11-25, basic/transports, "Resumability and Redelivery").
  *
+ * The newest resume of a stream ends the one before it: its client has lost that one, or it would not ask again.
+ *
  * @throws Refusal: the event is not this session's, or not kept; the store does not answer; the session was closed meanwhile.
  */
 export async function resume(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
-  const { side, view, standalone, pending } = streams;
+  const { side, view, replays } = streams;
+  // A burst that is written at once may fill the reader's buffer, and no more.
+  const replay = new Replay(res, side.context.maxStreamBuffer / 2);
+  // No stream ID begins so. Until its stream is known, a resume goes by its event.
+  let key = `?${lastEventId}`;
   try {
-    const streamId = (await view.streamOf(lastEventId)) ?? quietStream(lastEventId, streams);
+    replays.begin(key, replay);
+    const streamId = (await view.streamOf(lastEventId, replay)) ?? quietStream(lastEventId, streams);
+    replays.end(key, replay);
     if (streams.isClosed()) throw new Refusal('sessionNotFound');
-    if (streamId === undefined) return await beginAgain(res, lastEventId, streams);
-    if (streamId === view.standaloneId) return await standalone.resume(res, lastEventId, view);
-    const stream = pending.stream(streamId);
-    if (stream === undefined) return await replayFinished(res, lastEventId, streamId, streams);
-    await stream.channel.resume(new Reply(res, 'request', side, stream), lastEventId, view);
+    if (streamId === undefined) {
+      if (!replay.stopped) await beginAgain(res, lastEventId, streams);
+      return;
+    }
+    replays.begin((key = streamId), replay);
+    await replayStream(res, replay, lastEventId, streamId, streams);
+    if (replay.stopped) fail(new ReplayStopped(), res, replay, streams);
   } catch (error) {
+    fail(error, res, replay, streams);
+  } finally {
+    replays.end(key, replay);
+    replay.release();
+  }
+}
+
+async function replayStream(
+  res: ServerResponse,
+  replay: Replay,
+  lastEventId: string,
+  streamId: string,
+  streams: ResumableStreams,
+): Promise<void> {
+  const { side, view, standalone, pending } = streams;
+  if (streamId === view.standaloneId) return standalone.resume(res, replay, lastEventId, view);
+  const stream = pending.stream(streamId);
+  if (stream === undefined) return replayFinished(res, replay, lastEventId, streamId, streams);
+  return stream.channel.resume(replay, lastEventId, view, () => new Reply(res, 'request', side, stream));
+}
+
+/** @throws Refusal where the client can still be answered, and waits for it. */
+function fail(error: unknown, res: ServerResponse, replay: Replay, { side, isClosed }: ResumableStreams): void {
+  if (replay.reply === undefined && !res.headersSent && isClosed()) throw new Refusal('sessionNotFound');
+  if (replay.stopped) return;
+  if (replay.reply === undefined) {
     throw error instanceof Refusal ? error : new Refusal('storeUnavailable', { cause: error });
   }
+  // Broken off and not ended: the client is to come again for what is missing.
+  side.context.events.emit('failure', 'a replay could not go on', error, side.sessionId);
+  replay.destroy();
 }
 
 /** The stream that has been so quiet that the store let go even of the event that it ends with. */
@@ -57,7 +98,7 @@ async function beginAgain(res: ServerResponse, lastEventId: string, streams: Res
   if (streamId === view.standaloneId) return standalone.start(res, primed, true);
   const lost = streamId === undefined ? [] : view.lostRequests(streamId);
   if (lost.length === 0) throw new Refusal('unknownEventId');
-  await replyWith(res, side, [], lost);
+  endWith(finishedReply(res, side), lost);
 }
 
 /**
@@ -67,29 +108,30 @@ async function beginAgain(res: ServerResponse, lastEventId: string, streams: Res
  */
 async function replayFinished(
   res: ServerResponse,
+  replay: Replay,
   lastEventId: string,
   streamId: string,
   { side, view }: ResumableStreams,
 ): Promise<void> {
-  const missed = await view.eventsAfter(lastEventId, streamId);
-  if (missed === undefined) throw new Refusal('unknownEventId');
-  const answered = new Set(missed.map(({ answers }) => answers));
+  replay.open = () => finishedReply(res, side);
+  const answered = new Set<RequestId | undefined>();
+  const known = await view.replay(lastEventId, streamId, {
+    take(event) {
+      answered.add(event.answers);
+      return replay.take(event);
+    },
+  });
+  if (!known) throw new Refusal('unknownEventId');
+  if (replay.stopped) return;
   const lost = view.lostRequests(streamId).filter((id) => !answered.has(id));
-  if (missed.length === 0 && lost.length === 0) return replyEmpty(res, 204, side.owner);
-  await replyWith(res, side, missed, lost);
+  if (replay.reply === undefined && lost.length === 0) return replyEmpty(res, 204, side.owner);
+  endWith(replay.begin(), lost);
 }
 
-async function replyWith(
-  res: ServerResponse,
-  side: TransportSide,
-  missed: readonly StoredEvent[],
-  lost: readonly RequestId[],
-): Promise<void> {
-  const reply = new Reply(res, 'request', side, { replyClosed: () => undefined });
-  for (const { id, json } of missed) {
-    reply.event(json, id);
-    await reply.drained();
-  }
+const finishedReply = (res: ServerResponse, side: TransportSide): Reply =>
+  new Reply(res, 'request', side, { replyClosed: () => undefined });
+
+function endWith(reply: Reply, lost: readonly RequestId[]): void {
   for (const id of lost) reply.event(JSON.stringify(errorResponse('outcomeUnknown', id)));
   reply.end();
 }

@@ -6,6 +6,7 @@ import { Refusal, type ErrorName } from '../errors.js';
 import { Channel } from './channel.js';
 import type { TransportSide } from './context.js';
 import type { EventView } from './event-view.js';
+import type { Replay } from './replay.js';
 import { Reply, type ReplyListener } from './reply.js';
 
 /** Requests that wait for a stream to go out on; more than a server sends before its client has opened one. */
@@ -48,9 +49,8 @@ export class StandaloneStream implements ReplyListener {
   async start(res: ServerResponse, primed: boolean, replace = false): Promise<void> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
     if (this.open && !replace) throw new Refusal('streamConflict');
-    this.channel.reply?.end();
     const reply = new Reply(res, 'standalone', this.#side, this);
-    this.channel.reply = reply;
+    this.channel.carryOn(reply);
     this.#opened();
     // What is held has IDs of its own; they are older than that of a priming event would be.
     if (primed && (this.#held?.size ?? 0) === 0) await this.channel.prime();
@@ -63,13 +63,14 @@ export class StandaloneStream implements ReplyListener {
    *
    * @throws Refusal when it was stopped; what the channel throws.
    */
-  async resume(res: ServerResponse, lastEventId: string, view: EventView): Promise<void> {
+  async resume(res: ServerResponse, replay: Replay, lastEventId: string, view: EventView): Promise<void> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
-    const reply = new Reply(res, 'standalone', this.#side, this);
-    await this.channel.resume(reply, lastEventId, view);
-    if (this.channel.reply !== reply) return;
-    this.#opened();
-    this.#sendHeld(reply, true);
+    await this.channel.resume(replay, lastEventId, view, () => {
+      const reply = new Reply(res, 'standalone', this.#side, this);
+      this.#opened();
+      return reply;
+    });
+    if (replay.reply !== undefined) this.#sendHeld(replay.reply, true);
   }
 
   /** Ends the stream for good. */
@@ -82,8 +83,10 @@ export class StandaloneStream implements ReplyListener {
   send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
     const id = 'id' in message ? message.id : undefined;
     const published = this.channel.publish(message, (eventId) => {
-      if (this.open) this.channel.reply?.event(json, eventId);
-      else if (id !== undefined) this.#hold(id, { json, eventId });
+      const { open } = this;
+      this.channel.event(json, eventId);
+      if (open) return;
+      if (id !== undefined) this.#hold(id, { json, eventId });
       else this.#withdraw(message);
     });
     if (id !== undefined) return published;

@@ -15,6 +15,7 @@ import { OwnRequests } from './own-requests.js';
 import { isResponse } from './jsonrpc.js';
 import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending.js';
 import { RequestStream } from './request-stream.js';
+import { Replays } from './replay.js';
 import { replyEmpty } from './reply-empty.js';
 import { resume } from './resume.js';
 import { StandaloneStream } from './standalone-stream.js';
@@ -42,6 +43,8 @@ export class HttpTransport implements Transport, TransportSide {
   readonly #standalone: StandaloneStream;
   readonly #view: EventView | undefined;
   readonly #ids: EpochIds;
+  /** Undefined until a client resumes. */
+  #replays: Replays | undefined;
   /** Undefined once the session is open: there are thousands of those. */
   #own: OwnRequests | undefined;
   #started = false;
@@ -147,6 +150,7 @@ export class HttpTransport implements Transport, TransportSide {
         view: this.#view,
         standalone: this.#standalone,
         pending: this.#pending,
+        replays: (this.#replays ??= new Replays()),
         isClosed: () => this.#closed,
         primed,
       });
@@ -182,6 +186,7 @@ export class HttpTransport implements Transport, TransportSide {
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
     this.#standalone.channel.close();
+    this.#replays?.close();
     try {
       this.onclose?.();
     } catch (error) {

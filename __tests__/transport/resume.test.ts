@@ -1,0 +1,265 @@
+import { once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
+import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import { memoryEventStore, type McpRouterOptions } from '../../src/index.js';
+import { storeWith } from '../support/event-stores.js';
+import { EventStream } from '../support/event-stream.js';
+import type { RawSession } from '../support/raw-session.js';
+import { startScripted, type Extra, type Scripted } from '../support/scripted.js';
+import { StalledReader } from '../support/stalled-reader.js';
+import { Deferred, soon, until } from '../support/waiting.js';
+
+// Spec 2025-11-25, basic/transports, "Resumability and Redelivery". docs/transport.md, "Resumability": a resume goes at its
+// reader's speed, and the newest of a stream ends the one before it.
+
+const KIB = 1024;
+const DATA = 'x'.repeat(64 * KIB);
+/** More than the kernel takes for a reader on loopback, a few MiB. */
+const EVENTS = 320;
+
+let harness: Scripted;
+afterEach(() => harness.close());
+
+const say = ({ sendNotification }: Pick<Extra, 'sendNotification'>, data: string) =>
+  sendNotification({ method: 'notifications/message', params: { level: 'info', data } });
+
+/** Counts the events that the store has handed over in replays. */
+function countingStore(inner: EventStore = memoryEventStore()): { eventStore: EventStore; read: () => number } {
+  let read = 0;
+  const eventStore = storeWith(() => ({
+    storeEvent: (streamId, message) => inner.storeEvent(streamId, message),
+    getStreamIdForEventId: (eventId) => inner.getStreamIdForEventId!(eventId),
+    replayEventsAfter: (eventId, { send }) =>
+      inner.replayEventsAfter(eventId, { send: (id, message) => ((read += 1), send(id, message)) }),
+  }));
+  return { eventStore, read: () => read };
+}
+
+const numberOf = ({ params }: { params: { data: string } }): number => Number(params.data.split(':')[0]);
+
+/** A stream of each kind on which much was missed. Gives the ID to resume it from, and how it goes on. */
+const STREAMS: [
+  kind: string,
+  begin: (options: Partial<McpRouterOptions>) => Promise<{ session: RawSession; lastEventId: string }>,
+][] = [
+  [
+    'a finished stream',
+    async (options) => {
+      const fill = async (_params: unknown, extra: Extra) => {
+        for (let n = 0; n < EVENTS; n += 1) await say(extra, `${n}:${DATA}`);
+        return { done: true };
+      };
+      harness = await startScripted({ fill }, options);
+      const session = await harness.session();
+      const blocks = await new EventStream(await session.request(1, 'fill')).blocks();
+      return { session, lastEventId: blocks[0]!.id! };
+    },
+  ],
+  [
+    'the stream of a request that runs',
+    async (options) => {
+      const filled = new Deferred();
+      const fill = async (_params: unknown, extra: Extra) => {
+        extra.closeSSEStream?.();
+        for (let n = 0; n < EVENTS; n += 1) await say(extra, `${n}:${DATA}`);
+        filled.resolve();
+        return new Promise(() => undefined);
+      };
+      harness = await startScripted({ fill }, options);
+      const session = await harness.session();
+      const [first] = await new EventStream(await session.request(1, 'fill')).blocks();
+      await filled.promise;
+      return { session, lastEventId: first!.id! };
+    },
+  ],
+  [
+    'the standalone stream',
+    async (options) => {
+      harness = await startScripted({}, options);
+      const session = await harness.session();
+      const lastEventId = await harness.openAndLose(session);
+      for (let n = 0; n < EVENTS; n += 1) {
+        await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: `${n}:${DATA}` });
+        await setImmediate();
+      }
+      return { session, lastEventId: lastEventId! };
+    },
+  ],
+];
+
+/** Waits until the store is not read any further. */
+async function untilStalled(read: () => number): Promise<number> {
+  let before = -1;
+  await until('the replay stands still', async () => {
+    const same = read() > 0 && read() === before;
+    before = read();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return same && read() === before;
+  });
+  return before;
+}
+
+describe.each(STREAMS)('a resume of %s', (_kind, begin) => {
+  test('reads from the store what its reader takes, and waits with no more than an event', async () => {
+    const { eventStore, read } = countingStore();
+    const { session, lastEventId } = await begin({ eventStore });
+    const { res } = await StalledReader.open(harness.http, session, undefined, lastEventId);
+    expect(await untilStalled(read)).toBeLessThan(EVENTS);
+    expect(res.writableLength).toBeLessThan(DATA.length + 64 * KIB);
+    expect(res.closed).toBe(false);
+  });
+
+  test('is served at once while one before it stalls, which ends as the newer one arrives', async () => {
+    const { eventStore, read } = countingStore();
+    const { session, lastEventId } = await begin({ eventStore });
+    const { res } = await StalledReader.open(harness.http, session, undefined, lastEventId);
+    await untilStalled(read);
+    const second = await soon('the second', session.stream(lastEventId));
+    expect(res.destroyed).toBe(true);
+    for (let n = 0; n < EVENTS; n += 1) expect(numberOf(await second.message())).toBe(n);
+  });
+
+  test('that is given up stops reading from the store', async () => {
+    const { eventStore, read } = countingStore();
+    const { session, lastEventId } = await begin({ eventStore });
+    const reader = await StalledReader.open(harness.http, session, undefined, lastEventId);
+    const stalled = await untilStalled(read);
+    reader.destroy();
+    await once(reader.res, 'close');
+    for (let turn = 0; turn < 20; turn += 1) await setImmediate();
+    expect(read()).toBe(stalled);
+  });
+
+  test('that stalls for two keep-alive intervals is broken off; the next one loses nothing', async () => {
+    const { eventStore, read } = countingStore();
+    // Node's own timer tells whether the reader takes anything of what was written.
+    const { session, lastEventId } = await begin({ eventStore, keepAlive: 1_000 });
+    const { res } = await StalledReader.open(harness.http, session, undefined, lastEventId);
+    await untilStalled(read);
+    await until('it is broken off', () => {
+      harness.clock.advance(100);
+      return res.closed;
+    });
+    const next = await session.stream(lastEventId);
+    for (let n = 0; n < EVENTS; n += 1) expect(numberOf(await next.message())).toBe(n);
+  });
+
+  test('ends with the session', async () => {
+    const { eventStore, read } = countingStore();
+    const { session, lastEventId } = await begin({ eventStore });
+    const { res } = await StalledReader.open(harness.http, session, undefined, lastEventId);
+    const stalled = await untilStalled(read);
+    expect((await session.terminate()).status).toBe(200);
+    await until('it is ended', () => res.writableEnded || res.destroyed);
+    expect(read()).toBe(stalled);
+  });
+});
+
+test('many streams that are resumed and never read cost an event each', async () => {
+  const fill = async ({ n }: Readonly<Record<string, string>>, extra: Extra) => {
+    for (let event = 0; event < EVENTS / 4; event += 1) await say(extra, `${n}:${DATA}`);
+    return {};
+  };
+  const { eventStore, read } = countingStore(memoryEventStore({ maxBytes: 1024 * 1024 * KIB }));
+  harness = await startScripted({ fill }, { eventStore });
+  const sessions = await Promise.all(Array.from({ length: 8 }, () => harness.session()));
+  const readers: StalledReader[] = [];
+  for (const session of sessions) {
+    const [first] = await new EventStream(await session.request(1, 'fill')).blocks();
+    readers.push(await StalledReader.open(harness.http, session, undefined, first!.id));
+  }
+  await untilStalled(read);
+  for (const { res } of readers) expect(res.writableLength).toBeLessThan(DATA.length + 64 * KIB);
+});
+
+test('the event loop turns while much is replayed to a reader that keeps up', async () => {
+  const count = 20_000;
+  const fill = async (_params: unknown, extra: Extra) => {
+    extra.closeSSEStream?.();
+    for (let n = 0; n < count; n += 1) await say(extra, `${n}:`);
+    return {};
+  };
+  const { eventStore, read } = countingStore(memoryEventStore({ maxEventsPerStream: count + 1 }));
+  harness = await startScripted({ fill }, { eventStore });
+  const session = await harness.session();
+  const [first] = await new EventStream(await session.request(1, 'fill')).blocks();
+  await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
+  let most = 0;
+  const done = new AbortController();
+  const look = (async () => {
+    for (let before = 0; !done.signal.aborted; before = read()) {
+      await setImmediate();
+      most = Math.max(most, read() - before);
+    }
+  })();
+  const messages = await (await session.stream(first!.id)).messages();
+  done.abort();
+  await look;
+  expect(messages).toHaveLength(count + 1);
+  expect(most).toBeLessThan(count / 50);
+});
+
+describe('while a resume of the stream of a request stalls', () => {
+  /** A call on whose stream much was missed, and which then does what the test wants. */
+  const startCall = async () => {
+    const { eventStore, read } = countingStore();
+    const running = new Deferred<Extra>();
+    const answer = new Deferred<object>();
+    const fill = async (_params: unknown, extra: Extra) => {
+      extra.closeSSEStream?.();
+      for (let n = 0; n < EVENTS; n += 1) await say(extra, `${n}:${DATA}`);
+      running.resolve(extra);
+      return answer.promise;
+    };
+    harness = await startScripted({ fill }, { eventStore, maxStreamBuffer: 256 * KIB });
+    const session = await harness.session();
+    const [first] = await new EventStream(await session.request(1, 'fill')).blocks();
+    const extra = await running.promise;
+    const reader = await StalledReader.open(harness.http, session, undefined, first!.id);
+    await untilStalled(read);
+    return { session, reader, extra, answer, lastEventId: first!.id! };
+  };
+
+  test('its answer is kept and its ID free; the reader gets all of it, in order, when it reads on', async () => {
+    const { session, reader, answer } = await startCall();
+    answer.resolve({ done: true });
+    await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
+    reader.readAll();
+    await until('all has arrived', () => reader.tail.endsWith('0\r\n\r\n'));
+    expect(reader.notifications).toBe(EVENTS);
+  });
+
+  test('what is said takes no memory beyond maxStreamBuffer: it is read from the store again', async () => {
+    const { session, reader, extra, answer, lastEventId } = await startCall();
+    const said = 100;
+    for (let n = EVENTS; n < EVENTS + said; n += 1) void say(extra, `${n}:${DATA}`);
+    answer.resolve({ done: true });
+    await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
+    expect(reader.res.writableLength).toBeLessThan(DATA.length + 64 * KIB);
+    reader.readAll();
+    await until('all has arrived', () => reader.tail.endsWith('0\r\n\r\n'));
+    expect(reader.notifications).toBe(EVENTS + said);
+    const again = await (await session.stream(lastEventId)).messages();
+    expect(again.slice(0, -1).map(numberOf)).toEqual([...Array(EVENTS + said).keys()]);
+  });
+});
+
+test('of many resumes of one event at a store without getStreamIdForEventId, only the newest goes on reading', async () => {
+  const { eventStore, read } = countingStore();
+  delete eventStore.getStreamIdForEventId;
+  const fill = async (_params: unknown, extra: Extra) => {
+    extra.closeSSEStream?.();
+    for (let n = 0; n < 900; n += 1) await say(extra, `${n}:`);
+    return {};
+  };
+  harness = await startScripted({ fill }, { eventStore });
+  const session = await harness.session();
+  const [first] = await new EventStream(await session.request(1, 'fill')).blocks();
+  await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
+  const resumes = Array.from({ length: 20 }, () => session.stream(first!.id).then((stream) => stream.messages()));
+  const ends = await Promise.allSettled(resumes);
+  const whole = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+  expect(whole).toHaveLength(1);
+  expect(whole[0]).toHaveLength(901);
+  expect(read()).toBeLessThan((20 * 901) / 2);
+});
