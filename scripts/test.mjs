@@ -23,6 +23,7 @@ const ONCE = [
   'docs-code',
   'exports',
   'chaos',
+  'clients/browsers',
   'cluster',
   'example-app/restart',
   'example-app/redis',

@@ -14,6 +14,8 @@ const TOOLS = {
   prometheus: { path: 'usr/bin/prometheus', version: '--version' },
   'redis-server': { path: 'usr/bin/redis-server', version: '--version' },
   haproxy: { path: 'usr/sbin/haproxy', version: '-v' },
+  // Not the script in /usr/bin, which looks for the program where an installed package has it.
+  chromium: { path: 'usr/lib/chromium/chromium', version: '--version' },
 } as const;
 
 export type DebianTool = keyof typeof TOOLS;

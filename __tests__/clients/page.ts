@@ -1,0 +1,69 @@
+// What a web page does with the SDK's own clients. Bundled and run in Chromium by browsers.test.ts, never by jest.
+import * as v2 from '@modelcontextprotocol/client';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
+
+export type ClientKind = 'v1' | 'v2' | 'v2 auto';
+
+export type Outcome =
+  | { readonly echoed: string; readonly announced: string; readonly ended: boolean }
+  | { readonly failed: string; readonly message: string };
+
+export interface PageApi {
+  /** Connects, calls tools, hears a notification on the standalone stream, and ends the session. */
+  use(kind: ClientKind, url: string, headers: Record<string, string>): Promise<Outcome>;
+}
+
+const textOf = (result: unknown): string => (result as { content: { text: string }[] }).content[0]?.text ?? '';
+const echo = { name: 'echo', arguments: { text: 'from a page' } };
+const announce = { name: 'announce', arguments: { text: 'to a page' } };
+
+/** What is announced while no stream is open yet is lost: it is announced until it is heard. */
+async function said(heard: Promise<string>, announce: () => Promise<unknown>): Promise<string> {
+  for (;;) {
+    await announce();
+    const waited = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 50));
+    const text = await Promise.race([heard, waited]);
+    if (text !== undefined) return text;
+  }
+}
+
+async function useV1(url: URL, headers: Record<string, string>): Promise<Outcome> {
+  const client = new Client({ name: 'page', version: '1' });
+  const transport = new StreamableHTTPClientTransport(url, { requestInit: { headers } });
+  const heard = new Promise<string>((resolve) =>
+    client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => resolve(String(params.data))),
+  );
+  await client.connect(transport);
+  const echoed = textOf(await client.callTool(echo));
+  const announced = await said(heard, () => client.callTool(announce));
+  await transport.terminateSession();
+  return { echoed, announced, ended: transport.sessionId === undefined };
+}
+
+async function useV2(url: URL, headers: Record<string, string>, mode?: 'auto'): Promise<Outcome> {
+  const client = new v2.Client({ name: 'page', version: '1' }, { ...(mode && { versionNegotiation: { mode } }) });
+  const transport = new v2.StreamableHTTPClientTransport(url, { requestInit: { headers } });
+  const heard = new Promise<string>((resolve) =>
+    client.setNotificationHandler('notifications/message', ({ params }) => resolve(String(params.data))),
+  );
+  await client.connect(transport);
+  const echoed = textOf(await client.callTool(echo));
+  const announced = await said(heard, () => client.callTool(announce));
+  await transport.terminateSession();
+  return { echoed, announced, ended: transport.sessionId === undefined };
+}
+
+const api: PageApi = {
+  async use(kind, address, headers) {
+    const url = new URL(address);
+    try {
+      return await (kind === 'v1' ? useV1(url, headers) : useV2(url, headers, kind === 'v2' ? undefined : 'auto'));
+    } catch (error) {
+      const { name, message } = error as Error;
+      return { failed: name, message };
+    }
+  },
+};
+Object.assign(globalThis, { api });
