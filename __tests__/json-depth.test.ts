@@ -1,7 +1,7 @@
 import express, { type RequestHandler } from 'express';
 import fc from 'fast-check';
 import { isTextDeeperThan, isValueDeeperThan } from '../src/json-depth.js';
-import { initializeBody, post, start } from './support/harness.js';
+import { initializeBody, post, start, type Harness } from './support/harness.js';
 import { expectRow } from './support/rows.js';
 
 /** Told here from how the code tells it: by recursion. */
@@ -47,6 +47,12 @@ describe('the depth of a JSON value (maxDepth)', () => {
   });
 });
 
+let harness: Harness | undefined;
+afterEach(async () => {
+  await harness?.close();
+  harness = undefined;
+});
+
 describe.each<[string, RequestHandler[]]>([
   ['the router', []],
   ['express.json()', [express.json({ limit: '4mb' })]],
@@ -65,22 +71,20 @@ describe.each<[string, RequestHandler[]]>([
     ['by default', {}, 200],
     ['as maxDepth says', { maxDepth: 20 }, 20],
   ])('may be nested so deep and no deeper %s', async (_name, options, max) => {
-    const harness = await start(options, (app, router) => app.use('/mcp', ...parsers, router));
+    harness = await start(options, (app, router) => app.use('/mcp', ...parsers, router));
     // Around it stand the message, its params, capabilities, experimental, and x.
     expect((await post(harness.url, initializeWith(max - 6))).status).toBe(200);
     const refused = await post(harness.url, initializeWith(max - 4));
     expectRow({ status: refused.status, body: await refused.text() }, 'bodyTooDeep');
-    await harness.close();
   });
 });
 
 test('a body of two million nested arrays is refused before it is parsed', async () => {
-  const harness = await start();
+  harness = await start();
   const parse = jest.spyOn(JSON, 'parse');
   const refused = await post(harness.url, '['.repeat(1_900_000) + ']'.repeat(1_900_000));
   const texts = parse.mock.calls.map(([text]) => text.length);
   parse.mockRestore();
   expectRow({ status: refused.status, body: await refused.text() }, 'bodyTooDeep');
   expect(texts.filter((length) => length > 1_000_000)).toEqual([]);
-  await harness.close();
 });

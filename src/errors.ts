@@ -52,7 +52,7 @@ export const ERRORS = {
   notAcceptable: {
     status: 406,
     code: -32000,
-    message: 'Not Acceptable: POST needs Accept: application/json, text/event-stream; GET needs text/event-stream',
+    message: 'Not Acceptable: POST needs Accept: application/json or text/event-stream; GET needs text/event-stream',
   },
   streamConflict: { status: 409, code: -32000, message: 'Conflict: this session has a standalone SSE stream already' },
   bodyTooLarge: { status: 413, code: -32000, message: 'Payload Too Large' },

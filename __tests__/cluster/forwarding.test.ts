@@ -105,6 +105,19 @@ describe('a session is served at every node by the one that owns it (docs/scalin
     expect(nodes.flatMap(({ contexts }) => contexts)).toHaveLength(1);
   });
 
+  test('a client that takes JSON only, or SSE only, gets that at every node', async () => {
+    const nodes = await cluster.nodes(2);
+    const session = await AnyNodeSession.open(nodes[0]!.url);
+    const body = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: {} } };
+    for (const { url } of nodes) {
+      for (const type of ['application/json', 'text/event-stream']) {
+        const response = await post(url, body, { 'mcp-session-id': session.id, accept: type });
+        expect([response.status, response.headers.get('content-type')]).toEqual([200, type]);
+        expect(await response.text()).toContain('"result"');
+      }
+    }
+  });
+
   test('progress comes through a hop as it is sent, before the call is answered', async () => {
     const nodes = await cluster.nodes(2, { tools });
     const { call } = await roundRobin(nodes);

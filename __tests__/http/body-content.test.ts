@@ -92,45 +92,51 @@ const inString = (bytes: readonly number[]): Buffer =>
 /** An `initialize` with something before it. */
 const afterMark = (text = JSON.stringify(initializeBody())): Buffer => Buffer.from(`\ufeff${text}`);
 
-describe('a body with a byte order mark (RFC 8259, 8.1: a parser may ignore it)', () => {
-  test.each<[string, RequestHandler[]]>([
-    ['the router', []],
-    ['express.json()', [express.json()]],
-    ['express.text()', [express.text({ type: '*/*', defaultCharset: 'utf-8' })]],
-    ['express.raw()', [express.raw({ type: '*/*' })]],
-  ])('is served, read by %s', async (_, parsers) => {
-    const harness = await start({}, (app, router) => app.use('/mcp', ...parsers, router));
-    const socket = await RawSocket.open(harness.url.port);
-    const body = afterMark();
-    expect(await socket.exchange('POST', '/mcp', HEADERS, body)).toMatchObject({ status: 200 });
-    const parts = chunked(body.subarray(0, 1), body.subarray(1, 2), body.subarray(2));
-    expect(await socket.exchange('POST', '/mcp', CHUNKED, parts)).toMatchObject({ status: 200 });
+describe('text', () => {
+  let harness: Harness;
+  let socket: RawSocket;
+  const begin = async (mount?: Parameters<typeof start>[1]): Promise<void> => {
+    harness = await start({}, mount);
+    socket = await RawSocket.open(harness.url.port);
+  };
+  afterEach(async () => {
     socket.destroy();
     await harness.close();
   });
 
-  test('that was read as a string by other middleware is served', async () => {
-    const keep: RequestHandler = (req, _res, next) => {
-      const chunks: string[] = [];
-      req.setEncoding('utf8').on('data', (chunk: string) => chunks.push(chunk));
-      req.once('end', () => {
-        req.body = chunks.join('');
-        next();
-      });
-    };
-    const harness = await start({}, (app, router) => app.use('/mcp', keep, router));
-    const socket = await RawSocket.open(harness.url.port);
-    expect(await socket.exchange('POST', '/mcp', HEADERS, afterMark())).toMatchObject({ status: 200 });
-    socket.destroy();
-    await harness.close();
-  });
-});
+  describe('with a byte order mark (RFC 8259, 8.1: a parser may ignore it)', () => {
+    test.each<[string, RequestHandler[]]>([
+      ['the router', []],
+      ['express.json()', [express.json()]],
+      ['express.text()', [express.text({ type: '*/*', defaultCharset: 'utf-8' })]],
+      ['express.raw()', [express.raw({ type: '*/*' })]],
+    ])('is served, read by %s', async (_, parsers) => {
+      await begin((app, router) => app.use('/mcp', ...parsers, router));
+      const body = afterMark();
+      expect(await socket.exchange('POST', '/mcp', HEADERS, body)).toMatchObject({ status: 200 });
+      const parts = chunked(body.subarray(0, 1), body.subarray(1, 2), body.subarray(2));
+      expect(await socket.exchange('POST', '/mcp', CHUNKED, parts)).toMatchObject({ status: 200 });
+    });
 
-test('a replacement character that the client sent itself is served (U+FFFD is valid UTF-8)', async () => {
-  const harness = await start();
-  const response = await post(harness.url, initializeBody('\ufffd'));
-  expect(messagesOf(await response.text())).toMatchObject([{ id: '\ufffd', result: {} }]);
-  await harness.close();
+    test('that was read as a string by other middleware is served', async () => {
+      const keep: RequestHandler = (req, _res, next) => {
+        const chunks: string[] = [];
+        req.setEncoding('utf8').on('data', (chunk: string) => chunks.push(chunk));
+        req.once('end', () => {
+          req.body = chunks.join('');
+          next();
+        });
+      };
+      await begin((app, router) => app.use('/mcp', keep, router));
+      expect(await socket.exchange('POST', '/mcp', HEADERS, afterMark())).toMatchObject({ status: 200 });
+    });
+  });
+
+  test('a replacement character that the client sent itself is served (U+FFFD is valid UTF-8)', async () => {
+    await begin();
+    const response = await post(harness.url, initializeBody('\ufffd'));
+    expect(messagesOf(await response.text())).toMatchObject([{ id: '\ufffd', result: {} }]);
+  });
 });
 
 describe('a body that is none', () => {

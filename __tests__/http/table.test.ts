@@ -107,7 +107,7 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
   ['originNotAllowed', { id: null, provoke: (target) => target.post(ping(1), { origin: 'https://evil.example' }) }],
   ['sessionNotFound', { id: 1, provoke: (target) => target.post(ping(1), { 'mcp-session-id': 'unknown' }) }],
   ['methodNotAllowed', { id: null, provoke: (target) => target.send('PUT', JSON_HEADERS, ping(1)) }],
-  ['notAcceptable', { id: null, provoke: (target) => target.post(ping(1), { accept: 'application/json' }) }],
+  ['notAcceptable', { id: null, provoke: (target) => target.post(ping(1), { accept: 'text/html' }) }],
   [
     'streamConflict',
     {

@@ -179,7 +179,7 @@ describe('session IDs (spec 2025-11-25, basic/transports: visible ASCII, unique)
 
 describe('an open that fails leaves nothing: no server, no session, no timer, no gauge (DESIGN 4)', () => {
   test.each([
-    ['Accept has no SSE', 406, { accept: 'application/json' }, initializeBody()],
+    ['Accept has neither JSON nor SSE', 406, { accept: 'text/html' }, initializeBody()],
     ['Content-Type is not JSON', 415, { 'content-type': 'text/plain' }, initializeBody()],
     ['the body is not JSON', 400, {}, '{"jsonrpc":'],
     ['the params are none of initialize', 400, {}, { jsonrpc: '2.0', id: 0, method: 'initialize', params: {} }],

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { memoryEventStore } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
-import { initializeBody, post } from '../support/harness.js';
+import { initializeBody, messagesOf, post } from '../support/harness.js';
 import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { answerOf } from '../support/raw-session.js';
 import { REPLIES, startScripted, type Method, type Scripted } from '../support/scripted.js';
@@ -229,6 +229,24 @@ test('a stream is valid to the byte (HTML, 9.2.6), whatever a message holds', as
   const session = await harness.session();
   const messages = await new EventStream(await session.request(1, 'work')).messages();
   expect(messages).toMatchObject([{ params: { data: nasty } }, { result: { nasty } }]);
+});
+
+test('what some clients take for line breaks is escaped in a stream (U+0085, U+2028, U+2029: python-sdk#1356)', async () => {
+  const data = 'a\u0085b\u2028c\u2029d\\u2028\u0086\u2030é';
+  const work: Method = async (_params, { sendNotification }) => {
+    await sendNotification({ method: 'notifications/message', params: { level: 'info', data } });
+    return { [data]: data };
+  };
+  harness = await startScripted({ work }, { eventStore: memoryEventStore() });
+  const session = await harness.session();
+  const text = await (await session.request(1, 'work')).text();
+  expect(text).not.toMatch(/[\u0085\u2028\u2029]/);
+  expect(messagesOf(text)).toMatchObject([{ params: { data } }, { result: { [data]: data } }]);
+  // What is replayed comes from the store, as it was before.
+  const [primed] = /(?<=id: )\S+/.exec(text) ?? [];
+  const replayed = await (await session.get(primed)).text();
+  expect(replayed).not.toMatch(/[\u0085\u2028\u2029]/);
+  expect(messagesOf(replayed)).toEqual(messagesOf(text));
 });
 
 test('a client of HTTP/1.0 gets its reply too: without chunks, to the end of the socket', async () => {

@@ -1,12 +1,19 @@
 import type { ServerResponse } from 'node:http';
 import { errorResponse } from '../errors.js';
 import type { HandedRequest } from '../sessions/elsewhere.js';
+import { replyFormOf } from '../transport/reply-form.js';
+import { frame, SSE_HEADERS } from '../transport/sse.js';
 
 /** What a client is told whose request was taken by a node that has died: it may have been carried out, or not. */
-export function replyLost(res: ServerResponse, { requestIds, body }: HandedRequest): void {
+export function replyLost(res: ServerResponse, { requestIds, body, headers }: HandedRequest): void {
   if (res.destroyed || res.headersSent) return;
   const answers = requestIds.map((id) => errorResponse('outcomeUnknown', id));
   if (answers.length === 0) return accept(res);
+  if (replyFormOf(headers.accept) === 'sse') {
+    res.writeHead(200, SSE_HEADERS);
+    res.end(answers.map((answer) => frame(JSON.stringify(answer))).join(''));
+    return;
+  }
   res.writeHead(200, { 'Content-Type': 'application/json' });
   res.end(JSON.stringify(Array.isArray(body) ? answers : answers[0]));
 }

@@ -1,28 +1,34 @@
-import type { Request } from 'express';
+import type { IncomingMessage } from 'node:http';
 import { Refusal } from '../errors.js';
-
-const WANTED = new Map<string | undefined, readonly string[]>([
-  ['POST', ['application/json', 'text/event-stream']],
-  ['GET', ['text/event-stream']],
-]);
+import { accepts, replyFormOf, SSE_TYPE, type ReplyForm } from '../transport/reply-form.js';
 
 /** Verdicts kept; clients send few different Accept headers, but an attacker any number. */
 const MAX_KEPT = 100;
 
+/** What a client takes; throws the Refusal `notAcceptable` when it takes nothing that its method is answered with. */
+export type AcceptCheck = (req: IncomingMessage) => ReplyForm;
+
 /**
- * Checks that the client takes what its method may be answered with (spec 2025-11-25, basic/transports: POST must accept
- * both JSON and SSE, GET SSE). Remembers headers that it has seen, as each client sends the same one with every request.
+ * Tells from the Accept header in which form a request is to be answered. Remembers headers that it has seen, as each client
+ * sends the same one with every request.
  */
-export function createAcceptCheck(): (req: Request) => void {
-  const kept = new Map<string, boolean>();
-  return (req) => {
-    const key = `${req.method} ${req.headers.accept ?? '*/*'}`;
-    let acceptable = kept.get(key);
-    if (acceptable === undefined) {
-      acceptable = (WANTED.get(req.method) ?? []).every((type) => req.accepts(type) !== false);
+export function createAcceptCheck(): AcceptCheck {
+  const kept = new Map<string, ReplyForm | undefined>();
+  return ({ method, headers: { accept } }) => {
+    if (accept === undefined) return 'any';
+    const key = `${method} ${accept}`;
+    let form = kept.get(key);
+    if (form === undefined && !kept.has(key)) {
+      form = method === 'GET' ? streamFormOf(accept) : replyFormOf(accept);
       if (kept.size >= MAX_KEPT) kept.clear();
-      kept.set(key, acceptable);
+      kept.set(key, form);
     }
-    if (!acceptable) throw new Refusal('notAcceptable');
+    if (form === undefined) throw new Refusal('notAcceptable');
+    return form;
   };
+}
+
+/** A GET is answered with a stream, whatever else the client takes (spec 2025-11-25, "Listening for Messages from the Server"). */
+function streamFormOf(accept: string): ReplyForm | undefined {
+  return accepts(accept, SSE_TYPE) ? 'sse' : undefined;
 }

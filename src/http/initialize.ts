@@ -1,7 +1,8 @@
 import { rejectReason, type CoreEvents, type Events } from '../events.js';
 import { openSession, type Opened, type Opener } from '../sessions/open.js';
+import { isJson, type ReplyForm } from '../transport/reply-form.js';
 import { Reply } from '../transport/reply.js';
-import { sendJson } from './answer.js';
+import { sendEvent, sendJson } from './answer.js';
 import type { Classified } from './classify.js';
 import type { Exchange } from './exchange.js';
 
@@ -13,11 +14,13 @@ export async function initialize(
   events: Events<CoreEvents>,
   exchange: Exchange,
   call: Initialize,
+  form: ReplyForm,
 ): Promise<void> {
   const { res } = exchange;
   const opened = await open(opener, events, exchange, call);
   const { session, answer } = opened;
-  if (session === undefined) return sendJson(res, 200, answer);
+  const json = isJson(form, opener.transports.enableJsonResponse);
+  if (session === undefined) return json || form === 'any' ? sendJson(res, 200, answer) : sendEvent(res, answer);
   exchange.note({ session: session.id });
   const reply = new Reply(res, 'request', opened.transport, {
     // A client that did not get its session ID can never come back for the session.
@@ -25,7 +28,7 @@ export async function initialize(
       if (!complete) void opener.registry.close(session, 'failed');
     },
   });
-  if (opener.transports.enableJsonResponse) reply.json(JSON.stringify(answer));
+  if (json) reply.json(JSON.stringify(answer));
   else reply.lastEvent(JSON.stringify(answer));
 }
 

@@ -10,6 +10,7 @@ import type { Restorer } from '../sessions/restore.js';
 import type { Session } from '../sessions/session.js';
 import type { HttpTransport } from '../transport/transport.js';
 import { replyEmpty } from '../transport/reply-empty.js';
+import type { ReplyForm } from '../transport/reply-form.js';
 import { createAcceptCheck } from './accept.js';
 import type { BodyReader } from './body.js';
 import { checkBatch, classify, idOf, methodOf, type Classified } from './classify.js';
@@ -102,8 +103,7 @@ export class StatefulEndpoint implements Endpoint {
   }
 
   async #post(exchange: Exchange): Promise<void> {
-    // It is Express that tells what a client accepts; the node that handed it over has asked.
-    if (!exchange.forwarded) this.#checkAccept(exchange.req);
+    const form = this.#checkAccept(exchange.req);
     let initialize: { call: Initialize; body: unknown };
     const { underWay } = this.#registry;
     // A drain waits for a body that is on its way, and never between that and what is asked.
@@ -113,15 +113,15 @@ export class StatefulEndpoint implements Endpoint {
       exchange.id = idOf(body);
       const classified = classify(body);
       exchange.note({ method: methodOf(classified) });
-      if (classified.kind === 'messages') return await this.#messages(exchange, classified, body);
+      if (classified.kind === 'messages') return await this.#messages(exchange, classified, body, form);
       initialize = { call: classified, body };
     } finally {
       underWay.end();
     }
-    await this.#initialize(exchange, initialize.call, initialize.body);
+    await this.#initialize(exchange, initialize.call, initialize.body, form);
   }
 
-  async #messages(exchange: Exchange, classified: Messages, body: unknown): Promise<void> {
+  async #messages(exchange: Exchange, classified: Messages, body: unknown, form: ReplyForm): Promise<void> {
     const { messages } = classified;
     const asks = messages.some((message) => 'method' in message && 'id' in message);
     await this.#within(exchange, { body, messages }, (transport, session) => {
@@ -130,12 +130,13 @@ export class StatefulEndpoint implements Endpoint {
       return transport.post(exchange.res, messages, {
         batch: classified.batch,
         extra: exchange.extra,
+        form,
       });
     });
   }
 
   async #get(exchange: Exchange): Promise<void> {
-    if (!exchange.forwarded) this.#checkAccept(exchange.req);
+    this.#checkAccept(exchange.req);
     const { lastEventId } = exchange;
     await this.#within(exchange, NOTHING, (transport) => {
       // What was begun may be heard to its end; a new stream would hold up the end that it is for.
@@ -286,12 +287,12 @@ export class StatefulEndpoint implements Endpoint {
     transport?.stopStandalone('draining');
   }
 
-  async #initialize(exchange: Exchange, call: Initialize, body: unknown): Promise<void> {
+  async #initialize(exchange: Exchange, call: Initialize, body: unknown, form: ReplyForm): Promise<void> {
     const { sessionId } = exchange;
     if (sessionId !== undefined && (await this.#isOpen(exchange, sessionId))) throw new Refusal('alreadyInitialized');
     const found = await this.#handOver(exchange, undefined, { body, messages: [call.message] });
     if (found === 'answered') return;
-    await initialize(this.#opener, this.#events, exchange, call);
+    await initialize(this.#opener, this.#events, exchange, call, form);
   }
 }
 

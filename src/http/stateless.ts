@@ -5,7 +5,7 @@ import type { ServerBuilder } from '../sessions/build.js';
 import { FactoryContext } from '../sessions/context.js';
 import { State } from '../sessions/state.js';
 import { UnderWay } from '../sessions/under-way.js';
-import type { TransportContext, TransportOwner } from '../transport/context.js';
+import type { PostInit, TransportContext, TransportOwner } from '../transport/context.js';
 import { HttpTransport } from '../transport/transport.js';
 import { createAcceptCheck } from './accept.js';
 import type { BodyReader } from './body.js';
@@ -34,7 +34,7 @@ export class StatelessEndpoint implements Endpoint {
 
   async handle(exchange: Exchange): Promise<void> {
     const { req, principal } = exchange;
-    this.#checkAccept(req);
+    const form = this.#checkAccept(req);
     const body = await this.#bodies.read(req);
     exchange.id = idOf(body);
     const classified = classify(body);
@@ -55,7 +55,7 @@ export class StatelessEndpoint implements Endpoint {
       epoch: 0,
       state: new State(),
     });
-    await this.#call(exchange, classified, context, version);
+    await this.#call(exchange, classified, context, { version, form });
   }
 
   drain(): void {
@@ -78,7 +78,12 @@ export class StatelessEndpoint implements Endpoint {
     await idle;
   }
 
-  async #call(exchange: Exchange, classified: Classified, context: FactoryContext, version: string): Promise<void> {
+  async #call(
+    exchange: Exchange,
+    classified: Classified,
+    context: FactoryContext,
+    init: Pick<PostInit, 'version' | 'form'>,
+  ): Promise<void> {
     const call = new StatelessCall(context, this.#transports, this.#builder, () => this.#ended(call));
     this.#calls.add(call);
     this.#underWay.begin();
@@ -89,7 +94,7 @@ export class StatelessEndpoint implements Endpoint {
       await call.open();
       // Abandoned too late to stop its opening.
       if (call.abandonedFor !== undefined) throw call.abandonedFor;
-      await call.transport.post(exchange.res, messages, { batch, extra: exchange.extra, version });
+      await call.transport.post(exchange.res, messages, { ...init, batch, extra: exchange.extra });
     } finally {
       call.release();
     }

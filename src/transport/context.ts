@@ -3,6 +3,7 @@ import type { Clock } from '../clock.js';
 import type { DueQueue } from '../due-queue.js';
 import type { CoreEvents, Events, StreamKind } from '../events.js';
 import type { EventFence, FencedEventStore } from '../stores/session-event-store.js';
+import type { ReplyForm } from './reply-form.js';
 
 /** What all transports of a router share: settings, and one queue for each kind of deadline. */
 export interface TransportContext {
@@ -64,6 +65,8 @@ export interface PostInit {
   readonly extra: MessageExtraInfo;
   /** The protocol version that the reply is made for. Default: the session's. */
   readonly version?: string;
+  /** What the client takes as the reply. Default: `any`. */
+  readonly form?: ReplyForm;
 }
 
 /** A transport, as its replies and streams see it. */

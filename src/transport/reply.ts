@@ -4,12 +4,13 @@ import { errorResponse, ERRORS, RETRY_AFTER_SECONDS } from '../errors.js';
 import type { StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './context.js';
 import { isCutOff } from './http2.js';
+import { frame, SSE_HEADERS } from './sse.js';
 
 /** Told when the HTTP reply is over, whoever ended it. `complete`: the server ended it, and all of it went out. */
 export interface ReplyListener {
   replyClosed(reply: Reply, complete: boolean): void;
   /** What to answer where nothing is known of what was asked any more; undefined where nothing was asked. */
-  lastWords?(): string | undefined;
+  lastWords?(asEvents: boolean): string | undefined;
 }
 
 /** Characters from which on text is written at once, and a whole body encoded before it is handed to Node. */
@@ -25,12 +26,6 @@ function encode(text: string): Buffer {
   const bytes = Buffer.allocUnsafeSlow(text.length);
   const { read, written } = new TextEncoder().encodeInto(text, bytes);
   return read === text.length ? bytes : Buffer.concat([bytes.subarray(0, written), Buffer.from(text.slice(read))]);
-}
-
-function frame(json: string, eventId: string | undefined): string {
-  return eventId === undefined
-    ? `event: message\ndata: ${json}\n\n`
-    : `event: message\nid: ${eventId}\ndata: ${json}\n\n`;
 }
 
 /**
@@ -51,7 +46,7 @@ export class Reply {
   readonly #listener: ReplyListener;
   readonly #jsonFirst: boolean;
   readonly #quiet = new Due<{ keepAlive(): void }>(this);
-  #contentType = 'text/event-stream';
+  #json = false;
   /** What was not written yet. */
   #text = '';
   #flushing = false;
@@ -96,7 +91,7 @@ export class Reply {
 
   /** Sends the whole reply as one JSON body. */
   json(text: string): void {
-    this.#contentType = 'application/json';
+    this.#json = true;
     this.#last(text);
   }
 
@@ -237,7 +232,7 @@ export class Reply {
   /** Of the session nothing may be said any more. Where nothing was, its client can be told at least to come again. */
   #refuse(): void {
     const res = this.#res;
-    const words = this.#listener.lastWords?.();
+    const words = this.#listener.lastWords?.(!this.#jsonFirst);
     if (res.headersSent || (words !== undefined && this.#side.owner.speechless)) {
       res.destroy();
       return;
@@ -247,7 +242,7 @@ export class Reply {
       res.writeHead(ERRORS.storeUnavailable.status, { ...JSON_TYPE, 'Retry-After': String(RETRY_AFTER_SECONDS) });
       res.end(JSON.stringify(errorResponse('storeUnavailable')));
     } else {
-      res.writeHead(200, JSON_TYPE);
+      res.writeHead(200, this.#jsonFirst ? JSON_TYPE : SSE_HEADERS);
       res.end(words);
     }
   }
@@ -267,13 +262,8 @@ export class Reply {
 
   #sendHead(length?: number): void {
     this.#headSent = true;
-    const headers: Record<string, string | number> = { 'Content-Type': this.#contentType };
+    const headers: Record<string, string | number> = this.#json ? { ...JSON_TYPE } : { ...SSE_HEADERS };
     if (length !== undefined) headers['Content-Length'] = length;
-    if (this.#contentType === 'text/event-stream') {
-      // no-transform: compressing middleware and proxies would hold events back.
-      headers['Cache-Control'] = 'no-cache, no-transform';
-      headers['X-Accel-Buffering'] = 'no';
-    }
     if (this.#side.sessionId !== undefined) headers['Mcp-Session-Id'] = this.#side.sessionId;
     this.#res.writeHead(200, headers);
   }

@@ -2,13 +2,17 @@ import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage, JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse } from '../errors.js';
 import { Channel } from './channel.js';
-import type { TransportSide } from './context.js';
+import type { PostInit, TransportSide } from './context.js';
 import type { EventView } from './event-view.js';
+import { isJson } from './reply-form.js';
 import { Reply, type ReplyListener } from './reply.js';
+import { frame } from './sse.js';
 
 /** What a POST asked for, until all its requests are settled and its reply is over. */
 export class RequestStream implements ReplyListener {
   readonly channel: Channel;
+  /** Whether the client takes one JSON body, and no event before the answer. */
+  readonly jsonOnly: boolean;
   readonly #side: TransportSide;
   readonly #resumable: boolean;
   readonly #batch: boolean;
@@ -22,10 +26,11 @@ export class RequestStream implements ReplyListener {
     res: ServerResponse,
     side: TransportSide,
     requests: readonly JSONRPCRequest[],
-    batch: boolean,
+    { batch, form = 'any' }: Pick<PostInit, 'batch' | 'form'>,
     view: EventView | undefined,
   ) {
-    const json = side.context.enableJsonResponse;
+    const json = isJson(form, side.context.enableJsonResponse);
+    this.jsonOnly = form === 'json';
     this.#side = side;
     this.#unsettled = requests.length;
     this.#batch = batch;
@@ -71,8 +76,9 @@ export class RequestStream implements ReplyListener {
     return this.#answers !== undefined;
   }
 
-  lastWords(): string {
+  lastWords(asEvents: boolean): string {
     const words = this.#ids.map((id) => JSON.stringify(errorResponse('outcomeUnknown', id)));
+    if (asEvents) return words.map((json) => frame(json)).join('');
     return this.#batch ? `[${words.join(',')}]` : (words[0] ?? '');
   }
 

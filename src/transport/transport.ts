@@ -111,11 +111,8 @@ export class HttpTransport implements Transport, TransportSide {
    *
    * @throws Refusal when a request has the ID of another that is in flight; then none of the messages was taken.
    */
-  async post(
-    res: ServerResponse,
-    messages: readonly JSONRPCMessage[],
-    { batch, extra, version = this.protocolVersion ?? '' }: PostInit,
-  ): Promise<void> {
+  async post(res: ServerResponse, messages: readonly JSONRPCMessage[], init: PostInit): Promise<void> {
+    const { extra, version = this.protocolVersion ?? '' } = init;
     if (this.#closed) {
       throw new Refusal('internalError', { cause: new Error('The server closed itself while it was being connected') });
     }
@@ -126,7 +123,7 @@ export class HttpTransport implements Transport, TransportSide {
     }
 
     this.#pending.refuseDuplicates(requests);
-    const stream = new RequestStream(res, this, requests, batch, this.#view);
+    const stream = new RequestStream(res, this, requests, init, this.#view);
     const resumable = this.#view !== undefined;
     for (const { id, method } of requests) {
       this.#pending.add(new PendingRequest(id, method, this.context.clock.now(), stream, this), resumable);
@@ -171,11 +168,24 @@ export class HttpTransport implements Transport, TransportSide {
     const pending = related === undefined ? undefined : this.#pending.get(related);
     if (pending !== undefined) {
       this.#pending.touch(pending);
-      return pending.stream.send(marked, json);
+      if (!pending.stream.jsonOnly) return pending.stream.send(marked, json);
+      return this.#sendBeside(message, marked, json);
     }
     // Progress must stop with the answer (spec 2025-11-25, basic/utilities/progress); anything else still has its worth.
     if (related !== undefined && message.method === 'notifications/progress') return;
     if (this.sessionId !== undefined) return this.#standalone.send(marked, json);
+  }
+
+  /**
+   * Sends what belongs to a request whose client takes a JSON body only. A question goes to the standalone stream, as in the
+   * SDK's JSON mode, and is not held for one that may never be opened: its handler would hang. Notifications are dropped.
+   */
+  #sendBeside(message: JSONRPCMessage, marked: JSONRPCMessage, json: string): Promise<void> | undefined {
+    if ('id' in message && !this.#standalone.open) {
+      throw new Error('The client takes its answer as JSON only, and has no SSE stream open to be asked on');
+    }
+    const cancels = 'method' in message && message.method === 'notifications/cancelled';
+    return 'id' in message || cancels ? this.#standalone.send(marked, json) : undefined;
   }
 
   close(): Promise<void> {
