@@ -18,6 +18,87 @@ export const systemClock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
 };
 
+/**
+ * The clock as the router uses it: what a timer's callback throws is reported, where Node would end the process for it; and
+ * where a user's clock throws, time stands still, or Node's timers take its place.
+ *
+ * @param onFailure - Told of each callback that threw, and once of a clock that did.
+ */
+export function guardClock(clock: Clock, onFailure: (what: string, error: unknown) => void): Clock {
+  const guarded = (callback: () => void) => (): void => {
+    try {
+      callback();
+    } catch (error) {
+      onFailure('a timer', error);
+    }
+  };
+  if (clock !== systemClock) return new UserClock(clock, guarded, onFailure);
+  return { ...systemClock, setTimeout: (callback, ms) => systemClock.setTimeout(guarded(callback), ms) };
+}
+
+/** A timer of Node's, where the user's clock could not set one. */
+class SystemTimer {
+  constructor(readonly timer: unknown) {}
+}
+
+class UserClock implements Clock {
+  readonly #clock: Clock;
+  readonly #guarded: (callback: () => void) => () => void;
+  readonly #onFailure: (what: string, error: unknown) => void;
+  #last = 0;
+  #failed = false;
+
+  constructor(
+    clock: Clock,
+    guarded: (callback: () => void) => () => void,
+    onFailure: (what: string, error: unknown) => void,
+  ) {
+    this.#clock = clock;
+    this.#guarded = guarded;
+    this.#onFailure = onFailure;
+  }
+
+  now(): number {
+    const now = this.#or(
+      () => this.#clock.now(),
+      () => this.#last,
+    );
+    this.#last = now;
+    return now;
+  }
+
+  setTimeout(callback: () => void, ms: number): unknown {
+    const guarded = this.#guarded(callback);
+    return this.#or(
+      () => this.#clock.setTimeout(guarded, ms),
+      () => new SystemTimer(systemClock.setTimeout(guarded, ms)),
+    );
+  }
+
+  clearTimeout(timer: unknown): void {
+    if (timer instanceof SystemTimer) systemClock.clearTimeout(timer.timer);
+    else
+      this.#or(
+        () => this.#clock.clearTimeout(timer),
+        () => undefined,
+      );
+  }
+
+  wallTime(): number {
+    return this.#or(() => this.#clock.wallTime?.() ?? Date.now(), Date.now);
+  }
+
+  #or<T>(ask: () => T, instead: () => T): T {
+    try {
+      return ask();
+    } catch (error) {
+      if (!this.#failed) this.#onFailure('option clock', error);
+      this.#failed = true;
+      return instead();
+    }
+  }
+}
+
 export const wallTime = (clock: Clock): number => clock.wallTime?.() ?? Date.now();
 
 /**

@@ -1,4 +1,5 @@
 import { Refusal, type ErrorName } from './errors.js';
+import { onRejection } from './user-code.js';
 
 // Each set is closed, and fit for the labels of a metric.
 
@@ -42,6 +43,10 @@ export type ForwardOutcome = (typeof FORWARD_OUTCOMES)[number];
 export const STREAM_KINDS = ['request', 'standalone'] as const;
 /** The two kinds of SSE stream: the reply of a POST, and the one a GET opens. */
 export type StreamKind = (typeof STREAM_KINDS)[number];
+
+export const LOG_LOSSES = ['threw', 'unwritten'] as const;
+/** Why a log line is lost: the logger threw, or its destination did not take the line. */
+export type LogLoss = (typeof LOG_LOSSES)[number];
 
 export type SessionState = 'initializing' | 'active' | 'orphaned' | 'hibernated' | 'closing' | 'closed';
 
@@ -104,6 +109,8 @@ export interface CoreEvents extends SessionEvents {
   settled: [method: string, outcome: Outcome, durationMs: number];
   /** Something failed that no client is told of. `sessionId` where one is concerned. */
   failure: [what: string, error: unknown, sessionId?: string];
+  /** A log line is lost. */
+  logLost: [why: LogLoss];
 }
 
 type Listener<Args extends unknown[]> = (...args: Args) => unknown;
@@ -145,7 +152,7 @@ export class Events<EventMap extends { [K in keyof EventMap]: unknown[] }> {
       if (registration.once && !this.#remove(name, registration)) continue;
       try {
         const result = (registration.listener as Listener<EventMap[K]>)(...args);
-        if (result instanceof Promise) result.catch((error: unknown) => this.#onFailure(String(name), error));
+        onRejection(result, (error) => this.#onFailure(String(name), error));
       } catch (error) {
         this.#onFailure(String(name), error);
       }

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setImmediate as endOfTurn } from 'node:timers/promises';
+import type { Logger } from 'pino';
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { MAX_TIMER } from './checks.js';
+import { guardClock } from './clock.js';
 import { Member } from './cluster/member.js';
 import { keepingAlive } from './clock.js';
 import { DueQueue } from './due-queue.js';
@@ -19,7 +21,10 @@ import { createQueueWatch } from './http/pipelining.js';
 import { createRefuse } from './http/refuse.js';
 import { StatefulEndpoint } from './http/stateful.js';
 import { StatelessEndpoint } from './http/stateless.js';
+import { errorLine } from './observe/error-line.js';
 import { createHealth, createReady } from './observe/health.js';
+import { stdoutDestination } from './observe/log-destination.js';
+import { guardLogger } from './observe/logger-guard.js';
 import { createLogger, createRequestLog, logSessions } from './observe/logging.js';
 import { createMetrics } from './observe/metrics.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
@@ -87,15 +92,15 @@ export interface McpRouter extends Router {
  * ```
  */
 export function mcpRouter(options: McpRouterOptions): McpRouter {
-  const resolved = resolveOptions(options);
   const events = createEvents();
-  const logger = createLogger(resolved.logger);
+  const reportFailure = (what: string, error: unknown): void => events.emit('failure', what, error);
+  const checked = resolveOptions(options);
+  const resolved = { ...checked, clock: guardClock(checked.clock, reportFailure) };
+  const logger = createGuardedLogger(resolved, events);
   logSessions(events, logger);
   const logRequest = createRequestLog(logger);
 
-  const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, (what, error) =>
-    events.emit('failure', what, error),
-  );
+  const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, reportFailure);
   const member = resolved.cluster && new Member(resolved.cluster, resolved, recordLifetime(resolved), events);
   const leaseAge = member && ((): number => member.leaseAge);
   const metrics = resolved.metrics === false ? undefined : createMetrics(events, resolved.metrics, leaseAge);
@@ -140,13 +145,22 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const guard = createGuard(resolved, warn, warn);
   const cors = createCors(resolved);
   const identify = createIdentify(resolved, warn);
-  const watchQueue = createQueueWatch();
+  const watchQueue = createQueueWatch((error) => reportFailure('a listener of a response', error));
 
+  const observe = (req: Request, res: Response): void => {
+    try {
+      completeHttp2(req, res);
+      shareHiddenClasses(req, res);
+      watchQueue(req, res);
+      logRequest(req, res);
+    } catch (error) {
+      reportFailure('a request could not be logged', error);
+    }
+  };
+
+  /** Never rejects: nothing awaits it. */
   const serve = async (req: Request, res: Response): Promise<void> => {
-    completeHttp2(req, res);
-    shareHiddenClasses(req, res);
-    watchQueue(req, res);
-    logRequest(req, res);
+    observe(req, res);
     let exchange: Exchange | undefined;
     try {
       guard(req);
@@ -159,7 +173,11 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
       exchange = new Exchange(req, res, identify(req));
       await endpoint.handle(exchange);
     } catch (error) {
-      refuse(res, error, exchange);
+      try {
+        refuse(res, error, exchange);
+      } catch {
+        res.destroy();
+      }
     }
   };
 
@@ -206,10 +224,23 @@ function withoutTrailingSlash(path: string): string {
 
 function createEvents(): Events<CoreEvents> {
   const events: Events<CoreEvents> = new Events((name, error) => {
-    // A listener of failures that fails has nobody left to tell.
-    if (name !== 'failure') events.emit('failure', `a listener of ${name}`, error);
+    // The only listener of failures writes them to the log; the only one of that counts them, and has nothing left to tell.
+    if (name === 'failure') events.emit('logLost', 'threw');
+    else if (name !== 'logLost') events.emit('failure', `a listener of ${name}`, error);
   });
   return events;
+}
+
+function createGuardedLogger({ logger, clock }: ResolvedOptions, events: Events<CoreEvents>): Logger {
+  const unwritten = (): void => events.emit('logLost', 'unwritten');
+  const destination = logger === undefined ? stdoutDestination(clock, unwritten) : undefined;
+  let warned = false;
+  return guardLogger(createLogger(logger, destination), (error) => {
+    events.emit('logLost', 'threw');
+    if (!warned)
+      process.emitWarning(`mcpRouter: the logger throws, and its lines are lost: ${errorLine(error).message}`);
+    warned = true;
+  });
 }
 
 function createRecords(options: ResolvedOptions, member: Member | undefined): Records | undefined {

@@ -62,6 +62,7 @@ describe('before the first event', () => {
       'mcp_server_session_duration_seconds',
       'mcp_streams_open',
       'mcp_server_operation_duration_seconds',
+      'mcp_log_lines_lost_total',
     ]);
   });
 

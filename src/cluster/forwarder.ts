@@ -111,10 +111,23 @@ export class Forwarder {
     for (const [name, value] of Object.entries(response.headers)) if (!HOP_BY_HOP.has(name)) headers[name] = value;
     // It goes out with the first of the body: a client that has nothing but the head, and so no event to resume from, when this
     // process dies, would wait for the rest.
-    res.writeHead(response.statusCode ?? 502, headers);
+    // The app's middleware may have wrapped the response: what it throws breaks this reply off, and nothing else.
+    const say = (write: () => void): void => {
+      try {
+        write();
+      } catch {
+        res.destroy();
+      }
+    };
+    say(() => res.writeHead(response.statusCode ?? 502, headers));
+    const pass = (chunk: Buffer): void =>
+      say(() => {
+        if (!res.write(chunk)) response.pause();
+      });
+    const finish = (): void => say(() => res.end());
     const end = (): void => {
-      response.unpipe(res);
-      res.end();
+      response.off('data', pass);
+      finish();
       response.destroy();
     };
     if (isStream) this.#streams.add(end);
@@ -125,7 +138,10 @@ export class Forwarder {
     response.once('close', () => {
       if (!response.readableEnded && !res.writableEnded) res.destroy();
     });
-    response.on('error', stop).pipe(res);
+    // Nor `pipe`, out of which comes what a wrapped `write` throws.
+    if (response.readableEnded) finish();
+    else response.on('error', stop).once('end', finish).on('data', pass).resume();
+    res.on('drain', () => response.resume()).on('error', stop);
     await new Promise<void>((resolve) => {
       if (res.closed) resolve();
       else res.once('close', resolve);

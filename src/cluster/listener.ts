@@ -34,7 +34,9 @@ export class Listener {
 
   constructor(init: ListenerInit) {
     this.#init = init;
-    this.#server = createServer((req, res) => void this.#serve(req, res));
+    this.#server = createServer((req, res) => {
+      this.#serve(req, res).catch(() => res.destroy());
+    });
     // Without a listener, one that comes later (no file descriptors left, say) would end the process.
     this.#server.on('error', () => undefined);
     // Other nodes keep their connections; one that is closed just when it is used again would fail a request.

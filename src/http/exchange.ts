@@ -56,9 +56,13 @@ export class Exchange {
 
   /** Leaves a fact for whoever logs the request, where Express keeps such things. */
   note(fact: { session: string } | { method: string }): void {
-    const facts = (this.res.locals.mcp ??= {}) as { session?: string; method?: string };
-    if ('session' in fact) facts.session = shortId(fact.session);
-    else facts.method = fact.method;
+    try {
+      const facts = (this.res.locals.mcp ??= {}) as { session?: string; method?: string };
+      if ('session' in fact) facts.session = shortId(fact.session);
+      else facts.method = fact.method;
+    } catch {
+      // Other middleware has `true` or a frozen object there, or has taken `locals` away. The log line goes without the fact.
+    }
   }
 
   #header(name: string): string | undefined {

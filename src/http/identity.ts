@@ -5,6 +5,7 @@ import { types } from 'node:util';
 import { Refusal } from '../errors.js';
 import type { IdentifiableRequest, PrincipalFunction, ResolvedOptions } from '../options.js';
 import { principalOf } from '../sessions/principal-name.js';
+import { onRejection } from '../user-code.js';
 
 /** The output of SHA-256: a shorter key weakens the HMAC (RFC 2104, 3). */
 const MIN_KEY_BYTES = 32;
@@ -35,11 +36,10 @@ function checked(principal: PrincipalFunction): PrincipalFunction {
     const name: unknown = principal(req);
     if (name === undefined || typeof name === 'string') return name;
     const wanted = 'mcpRouter: option principal must return a string or undefined';
+    onRejection(name, () => undefined);
     if (!types.isPromise(name)) {
       throw new Error(`${wanted}; it returned ${name === null ? 'null' : `a value of type ${typeof name}`}`);
     }
-    // Nobody awaits it: should it reject, that must not end the process.
-    name.catch(() => undefined);
     throw new Error(`${wanted}; it returned a promise: do in a middleware before the router what has to be awaited`);
   };
 }

@@ -120,7 +120,8 @@ function requestLevel(res: Response, error: Error | undefined): LevelWithSilent 
 /** pino-http makes up an error for a 5xx that has none; its stack says nothing. */
 function causeOf(req: Request, res: Response, error: Error): ErrorLine | undefined {
   if (res.err === undefined && res.statusCode >= 500) return undefined;
-  return errorLine(error, req.get('mcp-session-id'));
+  const session = req.headers['mcp-session-id'];
+  return errorLine(error, typeof session === 'string' ? session : undefined);
 }
 
 function ending(res: Response): string {
@@ -128,6 +129,14 @@ function ending(res: Response): string {
 }
 
 function facts(res: Response): RequestFacts {
-  const { session, method } = (res.locals.mcp ?? {}) as RequestFacts;
-  return { ...(session !== undefined && { session }), ...(method !== undefined && { method: bounded(method) }) };
+  try {
+    const { session, method } = (res.locals.mcp ?? {}) as Partial<Record<keyof RequestFacts, unknown>>;
+    return {
+      ...(typeof session === 'string' && { session: bounded(session) }),
+      ...(typeof method === 'string' && { method: bounded(method) }),
+    };
+  } catch {
+    // Other middleware has taken `locals` away, or made it throw. Out of here, that would end the process.
+    return {};
+  }
 }

@@ -1,8 +1,9 @@
-import type { RequestHandler, Response } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { MetricsOptions } from '../options.js';
 import {
   CLOSE_REASONS,
+  LOG_LOSSES,
   ORPHAN_CAUSES,
   OUTCOMES,
   REJECT_REASONS,
@@ -63,6 +64,7 @@ export function createMetrics(events: Events<CoreEvents>, options: MetricsOption
   countSessions(events, metrics);
   countStreams(events, metrics);
   timeOperations(events, metrics);
+  countLogLosses(events, metrics);
   if (leaseAge !== undefined) countCluster(events, metrics, leaseAge);
   return { registry, handler: metricsHandler(registry, (error) => events.emit('failure', 'metrics', error)) };
 }
@@ -192,18 +194,35 @@ function timeOperations(events: Events<CoreEvents>, metrics: SharedMetrics): voi
   });
 }
 
+function countLogLosses(events: Events<CoreEvents>, metrics: SharedMetrics): void {
+  const lost = metrics.share(
+    Counter,
+    { name: 'mcp_log_lines_lost_total', help: 'Log lines that could not be written.', labelNames: ['reason'] },
+    (counter) => each(LOG_LOSSES, (reason) => atZero(counter.labels({ reason }))),
+  );
+  events.on('logLost', (why) => lost[why].inc());
+}
+
 function metricsHandler(registry: Registry, onError: (error: unknown) => void): RequestHandler {
-  return async (req, res) => {
+  const answer = async (req: Request, res: Response): Promise<void> => {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       res.setHeader('Allow', 'GET, HEAD');
       return send(res, 405, PLAIN_TEXT, 'Method Not Allowed\n');
     }
+    const text = await registry.metrics();
+    send(res, 200, registry.contentType, text);
+  };
+  // Never rejects: Express 4 awaits no handler, and a collector of the app's metrics may throw.
+  return async (req, res) => {
     try {
-      const text = await registry.metrics();
-      send(res, 200, registry.contentType, text);
+      await answer(req, res);
     } catch (error) {
       onError(error);
-      send(res, 500, PLAIN_TEXT, 'Internal Server Error\n');
+      try {
+        send(res, 500, PLAIN_TEXT, 'Internal Server Error\n');
+      } catch {
+        res.destroy();
+      }
     }
   };
 }

@@ -13,6 +13,7 @@ import { isVisibleAscii } from './session-ids.js';
 import { SessionIndex } from './session-index.js';
 import { Session, type SessionHome } from './session.js';
 import { UnderWay } from './under-way.js';
+import { onRejection } from '../user-code.js';
 
 type Limits = Delays &
   Pick<ResolvedOptions, 'maxSessions' | 'maxSessionsPerPrincipal' | 'maxAnonymousSessions' | 'clock'>;
@@ -90,6 +91,7 @@ export class Registry implements SessionHome, ReaperActions {
   admit(context: FactoryContext): Session {
     const id = context.sessionId;
     if (typeof id !== 'string' || !isVisibleAscii(id)) {
+      onRejection(id, () => undefined);
       throw new TypeError('sessionIdGenerator must return a non-empty string of visible ASCII');
     }
     if (this.#sessions.has(id)) throw new TypeError('sessionIdGenerator returned the ID of a session that is open');

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { callable, checkOptions, type Check } from '../checks.js';
+import { asPromise } from '../user-code.js';
 
 /**
  * Sends one command and resolves with Redis' reply as it came, strings and numbers; rejects where Redis answers with an
@@ -71,8 +72,12 @@ export function openRedis(
 ): { send: SendCommand; prefix: string } {
   checkOptions(name, options, new Map([...CHECKS, ...checks]));
   const { client, sendCommand, prefix = 'mcp:' }: Given = options;
-  if (sendCommand === undefined && client !== undefined) return { send: (...args) => client.sendCommand(args), prefix };
-  if (sendCommand !== undefined && client === undefined) return { send: sendCommand, prefix };
+  if (sendCommand === undefined && client !== undefined) {
+    return { send: (...args) => asPromise(() => client.sendCommand(args)), prefix };
+  }
+  if (sendCommand !== undefined && client === undefined) {
+    return { send: (...args) => asPromise(() => sendCommand(...args)), prefix };
+  }
   const got = client === undefined ? 'neither' : 'both';
   throw new TypeError(`${name}: exactly one of the options client and sendCommand is needed; got ${got}`);
 }

@@ -1,6 +1,7 @@
 import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { inTime, type Clock } from '../clock.js';
 import { Fenced, type EventFence, type FencedEventStore } from '../stores/session-event-store.js';
+import { asPromise } from '../user-code.js';
 import { sessionHash } from '../stores/stream-session.js';
 
 /** An event as it was sent, or would have been. */
@@ -173,7 +174,7 @@ export class EventView {
   }
 
   #inTime<T>(ask: () => Promise<T>, left?: () => number): Promise<T> {
-    const asked = ask();
+    const asked = asPromise(ask);
     const late = (): Error => {
       this.#pausedUntil = this.#clock.now() + STORE_PAUSE;
       const answered = (): void => void (this.#pausedUntil = 0);

@@ -1,4 +1,5 @@
 import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import { onRejection } from '../user-code.js';
 import { keyOf, type Answer } from './pending.js';
 
 interface Waiting {
@@ -11,11 +12,11 @@ export class OwnRequests {
   readonly #waiting = new Map<RequestId, Waiting>();
 
   /** @param deliver - Hands the request to the server, under the ID that its answer will have. */
-  async ask(request: JSONRPCRequest, deliver: (request: JSONRPCRequest) => void): Promise<Answer> {
+  async ask(request: JSONRPCRequest, deliver: (request: JSONRPCRequest) => unknown): Promise<Answer> {
     const key = keyOf(request.id);
     const answer = await new Promise<Answer>((resolve, reject) => {
       this.#waiting.set(key, { resolve, reject });
-      deliver({ ...request, id: key });
+      onRejection(deliver({ ...request, id: key }), reject);
     });
     return { ...answer, id: request.id };
   }

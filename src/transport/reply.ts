@@ -219,9 +219,9 @@ export class Reply {
     this.#text = '';
     const res = this.#res;
     if (res.destroyed || res.writableEnded || (res.headersSent && !this.#headSent)) return;
-    if (this.#side.owner.silenced) return this.#refuse();
     try {
-      if (this.#ended) this.#end(text);
+      if (this.#side.owner.silenced) this.#refuse();
+      else if (this.#ended) this.#end(text);
       else if (text !== '') this.#writeNow(text);
     } catch (error) {
       this.#context.events.emit('failure', 'a reply could not be written', error, this.#side.sessionId);

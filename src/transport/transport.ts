@@ -8,6 +8,7 @@ import type {
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
+import { onRejection } from '../user-code.js';
 import type { PostInit, TransportContext, TransportInit, TransportOwner, TransportSide } from './context.js';
 import { EpochIds } from './epoch-ids.js';
 import { EventView } from './event-view.js';
@@ -92,7 +93,7 @@ export class HttpTransport implements Transport, TransportSide {
   /** Has the server answer a request of the router's, before the session is open. */
   ask(message: JSONRPCRequest, extra: MessageExtraInfo): Promise<Answer> {
     this.#own ??= new OwnRequests();
-    return this.#own.ask(message, (request) => this.onmessage?.(request, extra));
+    return this.#own.ask(message, (request): unknown => this.onmessage?.(request, extra));
   }
 
   /** Hands the server a notification of the router's. */
@@ -198,7 +199,8 @@ export class HttpTransport implements Transport, TransportSide {
     this.#standalone.channel.close();
     this.#replays?.close();
     try {
-      this.onclose?.();
+      const closed: unknown = this.onclose?.();
+      onRejection(closed, (error) => this.#report('the server threw on close', error));
     } catch (error) {
       this.#report('the server threw on close', error);
     }
@@ -239,10 +241,10 @@ export class HttpTransport implements Transport, TransportSide {
     if (pending === undefined || (stream !== undefined && pending.stream !== stream)) return;
     if (CHANGES_SESSION.has(message.method)) pending.message = message;
     try {
-      this.onmessage?.(key === message.id ? message : { ...message, id: key }, extra);
+      const taken: unknown = this.onmessage?.(key === message.id ? message : { ...message, id: key }, extra);
+      if (taken !== undefined) onRejection(taken, (error) => this.#failOn(pending, error));
     } catch (error) {
-      this.#report('the server threw on a message', error);
-      this.#pending.fail(pending, 'error', 'internalError');
+      this.#failOn(pending, error);
     }
   }
 
@@ -264,9 +266,15 @@ export class HttpTransport implements Transport, TransportSide {
     this.#pending.settle(pending, 'cancelled', answer);
   }
 
+  #failOn(pending: PendingRequest, error: unknown): void {
+    this.#report('the server threw on a message', error);
+    this.#pending.fail(pending, 'error', 'internalError');
+  }
+
   #handOver(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
     try {
-      this.onmessage?.(message, extra);
+      const taken: unknown = this.onmessage?.(message, extra);
+      if (taken !== undefined) onRejection(taken, (error) => this.#report('the server threw on a message', error));
     } catch (error) {
       this.#report('the server threw on a message', error);
     }
@@ -306,10 +314,13 @@ export class HttpTransport implements Transport, TransportSide {
 
   #report(what: string, error: unknown): void {
     this.context.events.emit('failure', what, error, this.sessionId);
-    try {
-      this.onerror?.(error instanceof Error ? error : new Error(String(error)));
-    } catch (thrown) {
+    const failed = (thrown: unknown): void =>
       this.context.events.emit('failure', 'the onerror of a server threw', thrown, this.sessionId);
+    try {
+      const told: unknown = this.onerror?.(error instanceof Error ? error : new Error(String(error)));
+      onRejection(told, failed);
+    } catch (thrown) {
+      failed(thrown);
     }
   }
 }
