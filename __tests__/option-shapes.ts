@@ -115,6 +115,7 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   maxSessions: count,
   maxSessionsPerPrincipal: whole(10_000),
   maxAnonymousSessions: whole(10_000),
+  maxRequestsPerSession: count,
   stateless: flag,
   enableJsonResponse: flag,
   principal: callable,

@@ -113,6 +113,7 @@ describe('the defaults', () => {
       maxSessions: 10_000,
       maxSessionsPerPrincipal: undefined,
       maxAnonymousSessions: 10_000,
+      maxRequestsPerSession: 1_000,
       stateless: false,
       enableJsonResponse: false,
       principal: undefined,

@@ -61,6 +61,11 @@ export const ERRORS = {
     code: -32000,
     message: 'Unsupported Media Type: Content-Type must be application/json, in UTF-8, without Content-Encoding',
   },
+  tooManyRequests: {
+    status: 429,
+    code: -32000,
+    message: 'Too Many Requests: this session has too many requests in flight',
+  },
   internalError: { status: 500, code: -32603, message: 'Internal error' },
   bodiesAtCapacity: {
     status: 503,
@@ -95,7 +100,7 @@ export const ERRORS = {
 /** The name of a row in {@link ERRORS}: a closed set, fit for a metrics label. */
 export type ErrorName = keyof typeof ERRORS;
 
-/** What every 503 asks a client to wait, in seconds. */
+/** What every 429 and 503 asks a client to wait, in seconds. */
 export const RETRY_AFTER_SECONDS = 5;
 
 /** The JSON-RPC error response for a row; `id` is null where the request's own could not be read (JSON-RPC 2.0, 5). */

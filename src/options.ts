@@ -151,6 +151,8 @@ export interface McpRouterOptions {
    * sessions, else they get 503. Default: `maxSessions`.
    */
   maxAnonymousSessions?: number | undefined;
+  /** Requests of one session that may be unsettled at once; one more gets 429. Default: 1,000. */
+  maxRequestsPerSession?: number | undefined;
   /** A fresh server and transport for each request, no session ID; GET and DELETE get 405. Default: false. */
   stateless?: boolean | undefined;
   /** Answer with JSON unless something is streamed before the result. A JSON reply cannot be resumed. Default: false. */
@@ -243,6 +245,7 @@ export interface ResolvedOptions {
   readonly maxSessions: number;
   readonly maxSessionsPerPrincipal: number | undefined;
   readonly maxAnonymousSessions: number;
+  readonly maxRequestsPerSession: number;
   readonly stateless: boolean;
   readonly enableJsonResponse: boolean;
   readonly principal: PrincipalFunction | undefined;

@@ -285,6 +285,7 @@ function createTransportContext(options: ResolvedOptions, events: Events<CoreEve
     keepAlive: options.keepAlive,
     retryInterval: options.retryInterval,
     maxStreamBuffer: options.maxStreamBuffer,
+    maxRequestsPerSession: options.maxRequestsPerSession,
     quiet: new DueQueue(clock, options.keepAlive, (reply) => reply.keepAlive()),
     unanswered: new DueQueue(clock, options.requestTimeout, (request) => request.timeOut()),
     pings: pingInterval === undefined ? undefined : new DueQueue(clock, pingInterval, (stream) => stream.ping()),

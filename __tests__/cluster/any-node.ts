@@ -28,6 +28,15 @@ export class AnyNodeSession {
     return fetch(url, { headers: own, ...(signal && { signal }) });
   }
 
+  /** The answer to another GET while the client of the stream, which is open, is there and answers its ping. */
+  async getBeside(url: URL, stream: EventStream): Promise<Response> {
+    const second = this.get(url);
+    const { id, method } = await stream.message();
+    if (method !== 'ping') throw new Error(`a ping was to come, and ${method} came`);
+    await this.post(url, { jsonrpc: '2.0', id, result: {} });
+    return second;
+  }
+
   delete(url: URL, headers: Record<string, string> = {}): Promise<Response> {
     return fetch(url, { method: 'DELETE', headers: { ...this.headers, ...headers } });
   }

@@ -7,6 +7,7 @@ import {
 } from '@modelcontextprotocol/sdk/types.js';
 import { redisEventStore } from '../../src/stores/redis.js';
 import { initializeBody, post } from '../support/harness.js';
+import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { RawSession } from '../support/raw-session.js';
 import { expectRow } from '../support/rows.js';
 import { StalledReader } from '../support/stalled-reader.js';
@@ -149,7 +150,21 @@ describe('a session is served at every node by the one that owns it (docs/scalin
     await session.call(a!.url, 'notify', { data: 'one' });
     await session.call(b!.url, 'notify', { data: 'two' });
     expect([(await stream.message()).params.data, (await stream.message()).params.data]).toEqual(['one', 'two']);
-    expect((await session.get(a!.url)).status).toBe(409);
+    expect((await session.getBeside(a!.url, stream)).status).toBe(409);
+  });
+
+  test('a GET stream at a node that is dead for its client gives way to one at another node', async () => {
+    const [a, b, c] = await cluster.nodes(3, { tools });
+    const session = await AnyNodeSession.open(a!.url);
+    // What stands before that node reads nothing more, and closes nothing.
+    const dead = await RawSocket.open(b!.url.port);
+    const headers = Object.entries({ ...session.headers, accept: 'text/event-stream' });
+    await dead.write(requestBytes('GET', '/mcp', headers));
+    await dead.head();
+    const stream = new EventStream(await soon('the stream is back', session.get(c!.url)));
+    await session.call(a!.url, 'notify', { data: 'heard' });
+    expect((await stream.message()).params.data).toBe('heard');
+    await until('the first is broken off', () => dead.ended);
   });
 
   test('the SDK’s own GET stream hears it, too', async () => {

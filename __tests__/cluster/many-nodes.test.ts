@@ -95,7 +95,7 @@ test('a second GET is 409 at whichever node while one is open; one with Last-Eve
     const stream = new EventStream(await session.get(opened, {}, hangUp.signal));
     const { id } = (await stream.block())!;
     for (const asked of urls) {
-      const second = await session.get(asked);
+      const second = await session.getBeside(asked, stream);
       await second.body?.cancel();
       expect(second.status).toBe(409);
     }

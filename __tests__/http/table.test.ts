@@ -114,8 +114,10 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
       id: null,
       provoke: async (target) => {
         const session = await target.open();
-        await target.stream(session);
-        return target.get({ 'mcp-session-id': session });
+        const answered = await target.stream(session);
+        const second = target.get({ 'mcp-session-id': session });
+        await answered();
+        return second;
       },
     },
   ],
@@ -125,6 +127,21 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
       options: { maxBodySize: MAX_BODY_SIZE },
       id: null,
       provoke: (target) => target.post(JSON.stringify(ping(1)).padEnd(2 * MAX_BODY_SIZE)),
+    },
+  ],
+  [
+    'tooManyRequests',
+    {
+      options: { maxRequestsPerSession: 1 },
+      id: 6,
+      provoke: async (target) => {
+        const session = await target.open();
+        const { response } = await target.waiting(5, session);
+        const refused = await target.post(ping(6), { 'mcp-session-id': session });
+        target.happened.emit('release');
+        expect(messagesOf((await response).body)).toMatchObject([{ id: 5, result: {} }]);
+        return refused;
+      },
     },
   ],
   ['unsupportedMediaType', { id: null, provoke: (target) => target.post(ping(1), { 'content-type': 'text/plain' }) }],
@@ -314,6 +331,7 @@ const MOUNTS: readonly Mount[] = [
 const HEADERS_OF = new Map<number, readonly [string, string]>([
   [401, ['www-authenticate', 'Bearer']],
   [405, ['allow', 'GET, POST, DELETE']],
+  [429, ['retry-after', '5']],
   [503, ['retry-after', '5']],
 ]);
 
@@ -354,7 +372,8 @@ describe.each(MOUNTS)('every row of the error table, as a client gets it from a 
     expect(errorIn(response)).toEqual({ jsonrpc: '2.0', error: { code, message }, id: scenario.id });
     if (status !== 200) expect(response.headers.get('content-type')).toBe('application/json');
     for (const [of, [header, value]] of HEADERS_OF) {
-      expect(response.headers.get(header)).toBe(status === of ? value : undefined);
+      const expected = status === of || HEADERS_OF.get(status)?.[0] === header ? value : undefined;
+      expect(response.headers.get(header)).toBe(expected);
     }
     expect(response.body).not.toMatch(/<|SECRET|\.[jt]s:|\n\s+at /);
   });

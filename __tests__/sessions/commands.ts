@@ -204,6 +204,11 @@ const hangUpCall = onCall(
 const stream = onSession('stream', open, async (session, model, world) => {
   const exchange = world.send('GET', { 'mcp-session-id': session.id, ...as(session.user) });
   const refused = session.retiring ? 404 : model.draining ? 503 : session.stream !== undefined ? 409 : undefined;
+  if (refused === 409) {
+    const id = await world.exchanges[session.stream!]!.ping();
+    const headers = { 'mcp-session-id': session.id, ...as(session.user) };
+    await world.send('POST', headers, { jsonrpc: '2.0', id, result: {} }).reply();
+  }
   expect(await exchange.status()).toBe(refused ?? 200);
   if (refused === undefined) return model.stream(session, exchange.number);
   await exchange.over();

@@ -38,6 +38,8 @@ export class Exchange {
   readonly #request: http.ClientRequest;
   readonly #response: Promise<http.IncomingMessage>;
   readonly #reply: Promise<ReplyText>;
+  #text = '';
+  #pings = 0;
 
   constructor(
     readonly number: number,
@@ -47,9 +49,8 @@ export class Exchange {
     this.#response = new Promise((resolve, reject) => request.on('response', resolve).on('error', reject));
     this.#reply = this.#response.then(async (response) => {
       response.setEncoding('utf8');
-      let text = '';
-      for await (const chunk of response) text += chunk as string;
-      return { status: response.statusCode!, headers: response.headers, text };
+      for await (const chunk of response) this.#text += chunk as string;
+      return { status: response.statusCode!, headers: response.headers, text: this.#text };
     });
     // A client that hung up does not care.
     this.#reply.catch(() => undefined);
@@ -63,6 +64,14 @@ export class Exchange {
   /** The status, as soon as the head of the reply is here. */
   async status(): Promise<number> {
     return (await soon('the head of a reply', this.#response)).statusCode!;
+  }
+
+  /** The ID of the next ping that comes on it. */
+  async ping(): Promise<string> {
+    const pings = (): RegExpExecArray[] => [...this.#text.matchAll(/"id":"([^"]+)","method":"ping"/g)];
+    await until('a ping has come', () => pings().length > this.#pings);
+    this.#pings += 1;
+    return pings()[this.#pings - 1]![1]!;
   }
 
   /** All of the reply, when the server's end is over too. */

@@ -80,6 +80,11 @@ export class RawSocket {
     return this.#ended;
   }
 
+  /** What has come and belongs to no response that was read. */
+  get unread(): string {
+    return this.#received.toString();
+  }
+
   /** Resolves when the kernel has the bytes, or when nobody takes them any more. */
   write(bytes: Buffer | string): Promise<void> {
     return new Promise((resolve) => {

@@ -77,6 +77,15 @@ export class RawSession {
     return new EventStream(await this.get(lastEventId, signal));
   }
 
+  /** The answer to another GET while the client of the stream, which is open, is there and answers its ping. */
+  async getBeside(stream: EventStream): Promise<Response> {
+    const second = this.get();
+    const ping = await stream.message();
+    if (ping.method !== 'ping') throw new Error(`a ping was to come, and ${ping.method} came`);
+    await this.answer(ping.id, {});
+    return second;
+  }
+
   terminate(): Promise<Response> {
     return fetch(this.url, { method: 'DELETE', headers: this.headers });
   }

@@ -6,6 +6,7 @@ import type { McpRouter, McpRouterOptions } from '../../src/index.js';
 import { FakeClock } from './fake-clock.js';
 import { echoServer, JSON_HEADERS, openSession, start, type Harness } from './harness.js';
 import { RawSocket, requestBytes, type RawResponse } from './raw-http.js';
+import { until } from './waiting.js';
 
 /** The request that every server answers. */
 export const ping = (id: RequestId) => ({ jsonrpc: '2.0', id, method: 'ping' });
@@ -16,6 +17,8 @@ export const cancelled = (requestId: RequestId) => ({
   method: 'notifications/cancelled',
   params: { requestId },
 });
+
+const PING = /"id":"([^"]+)","method":"ping"/;
 
 export type Headers = Readonly<Record<string, string>>;
 
@@ -92,7 +95,8 @@ export class Target {
     await socket.write(requestBytes('POST', pathname, [...Object.entries(headers), length], body));
   }
 
-  async stream(session: string): Promise<void> {
+  /** Opens the standalone stream; the function waits for a ping on it, and answers that. */
+  async stream(session: string): Promise<() => Promise<void>> {
     const { port, pathname } = this.#harness!.url;
     const socket = await RawSocket.open(port);
     this.#sockets.push(socket);
@@ -103,6 +107,11 @@ export class Target {
       ]),
     );
     expect(await socket.head()).toMatchObject({ status: 200 });
+    return async () => {
+      await until('there is a ping', () => PING.test(socket.unread));
+      const [, id] = PING.exec(socket.unread) ?? [];
+      await this.post({ jsonrpc: '2.0', id, result: {} }, { 'mcp-session-id': session });
+    };
   }
 
   async close(): Promise<void> {

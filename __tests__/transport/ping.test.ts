@@ -27,7 +27,7 @@ test('a standalone stream is pinged after pingInterval, and again after each ans
   // The answers were ours: the server, which did not ask, was not bothered with them.
   expect(harness.log.all).toEqual([]);
   harness.clock.advance(9_999);
-  expect((await session.get()).status).toBe(409);
+  expect((await session.getBeside(stream)).status).toBe(409);
 });
 
 test('a ping that stays unanswered for as long ends the stream, and the session counts as having lost it', async () => {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { memoryEventStore } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
+import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { startScripted, type Extra, type Scripted } from '../support/scripted.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 
@@ -30,7 +31,7 @@ describe.each(STORES)('the standalone stream (%s)', (_, options) => {
     harness = await startScripted({}, options());
     const session = await harness.session();
     const stream = await session.stream();
-    const second = await session.get();
+    const second = await session.getBeside(stream);
     expect(second.status).toBe(409);
     expect(await second.json()).toMatchObject({ id: null, error: { code: -32000 } });
     await say('still here');
@@ -117,7 +118,7 @@ describe('the standalone stream with an event store', () => {
     expect(await soon('the first has ended', first.blocks())).toEqual([]);
     await say('to the second');
     expect(await second.message()).toEqual(said('to the second'));
-    expect((await session.get()).status).toBe(409);
+    expect((await session.getBeside(second)).status).toBe(409);
   });
 
   test('is taken over by the last of many that want it', async () => {
@@ -143,4 +144,140 @@ describe('the standalone stream with an event store', () => {
     await say('still here');
     expect(await standalone.message()).toEqual(said('still here'));
   });
+});
+
+// A proxy may hold the connection of a client that is gone; to the router the stream is open then.
+describe.each(STORES)('a second GET while a stream is open that its client has lost (%s)', (_, options) => {
+  /** The ping that a GET has the router send on the stream that is open. */
+  const pinged = async (stream: EventStream): Promise<string | number> => {
+    const ping = await soon('a ping', stream.message());
+    expect(ping).toMatchObject({ method: 'ping', id: expect.any(String) });
+    return ping.id;
+  };
+  const broken = (stream: EventStream): Promise<void> =>
+    expect(soon('the first is broken off', stream.block())).rejects.toThrow('terminated');
+
+  test('takes its place after 2 s without an answer, and the first is broken off, not ended', async () => {
+    harness = await startScripted({}, options());
+    const session = await harness.session();
+    const first = await session.stream();
+    const second = session.stream();
+    await pinged(first);
+    harness.clock.advance(1_999);
+    await say('to the first');
+    expect(await first.message()).toEqual(said('to the first'));
+    harness.clock.advance(1);
+    const opened = await soon('the second is open', second);
+    await broken(first);
+    await say('to the second');
+    expect(await opened.message()).toEqual(said('to the second'));
+    expect((await session.getBeside(opened)).status).toBe(409);
+  });
+
+  test('shares its ping with all that come meanwhile: the newest of those whose clients wait still wins', async () => {
+    harness = await startScripted({}, options());
+    const session = await harness.session();
+    const first = await session.stream();
+    let asked = 0;
+    harness.http.on('request', () => (asked += 1));
+    const hangUp = new AbortController();
+    const others = [session.get(), session.get()];
+    await until('they wait', () => asked === 2);
+    const newest = session.get();
+    await until('it waits, too', () => asked === 3);
+    const gone = session.get(undefined, hangUp.signal).catch(() => undefined);
+    await until('the one that hangs up waits', () => asked === 4);
+    await pinged(first);
+    const lost = harness.socketsGone();
+    hangUp.abort();
+    await gone;
+    await until('the router knows', () => harness.socketsGone() > lost);
+    harness.clock.advance(2_000);
+    expect((await Promise.all(others)).map(({ status }) => status)).toEqual([409, 409]);
+    const opened = new EventStream(await newest);
+    await broken(first);
+    await say('to the newest');
+    expect(await opened.message()).toEqual(said('to the newest'));
+  });
+
+  test('gets the place at once when the first closes meanwhile, and 404 when the session ends', async () => {
+    harness = await startScripted({}, options());
+    const session = await harness.session();
+    const hangUp = new AbortController();
+    const first = await session.stream(undefined, hangUp.signal);
+    const second = session.stream();
+    await pinged(first);
+    hangUp.abort();
+    const opened = await soon('the second is open', second);
+    const third = session.get();
+    await pinged(opened);
+    await session.terminate();
+    expect((await soon('the third', third)).status).toBe(404);
+  });
+
+  test('never has its ping stored, nor its late answer given to the server', async () => {
+    harness = await startScripted({}, options());
+    const session = await harness.session();
+    const first = await session.stream();
+    const second = session.stream();
+    const id = await pinged(first);
+    harness.clock.advance(2_000);
+    const opened = await second;
+    await session.answer(id, {});
+    await say('the first that comes');
+    expect(await opened.message()).toEqual(said('the first that comes'));
+    expect(harness.log.all).toEqual([]);
+  });
+});
+
+describe('a probe and pingInterval', () => {
+  test('each take their own answers only', async () => {
+    harness = await startScripted({}, { pingInterval: 10_000, keepAlive: 1_000_000, ttl: 2_000_000 });
+    const session = await harness.session();
+    const stream = await session.stream();
+    harness.clock.advance(10_000);
+    const regular = await stream.message();
+    const second = session.get();
+    const probe = await stream.message();
+    expect(probe.id).not.toBe(regular.id);
+    // The answer to the regular ping was sent before the probe, and proves nothing of it.
+    await session.answer(regular.id, {});
+    harness.clock.advance(1_999);
+    await session.answer(probe.id, {});
+    expect((await second).status).toBe(409);
+    harness.clock.advance(8_001);
+    expect(await soon('the next regular ping', stream.message())).toMatchObject({ method: 'ping' });
+    harness.clock.advance(10_000);
+    await expect(soon('it is broken off, as that has no answer', stream.block())).rejects.toThrow('terminated');
+  });
+
+  test('a stream whose regular ping has no answer is ended by that, and the GET that waits takes the place', async () => {
+    harness = await startScripted({}, { pingInterval: 1_000, keepAlive: 1_000_000, ttl: 2_000_000 });
+    const session = await harness.session();
+    const stream = await session.stream();
+    harness.clock.advance(1_000);
+    await stream.message();
+    const second = session.stream();
+    await stream.message();
+    harness.clock.advance(1_000);
+    const opened = await soon('the second', second);
+    await say('to the second');
+    expect(await opened.message()).toEqual(said('to the second'));
+  });
+});
+
+test('a client whose stream a proxy still holds has it back', async () => {
+  harness = await startScripted({});
+  const session = await harness.session();
+  // The proxy: it reads nothing more, and closes nothing.
+  const dead = await RawSocket.open(harness.url.port);
+  await dead.write(requestBytes('GET', '/mcp', Object.entries({ ...session.headers, accept: 'text/event-stream' })));
+  expect((await dead.head()).status).toBe(200);
+  const back = session.stream();
+  await until('it is asked for', () => dead.unread.includes('"ping"'));
+  harness.clock.advance(2_000);
+  const stream = await soon('it is back', back);
+  await say('heard');
+  expect(await stream.message()).toEqual(said('heard'));
+  dead.destroy();
 });

@@ -29,6 +29,7 @@ class FourthLife {
       enableJsonResponse: false,
       retryInterval: 1_000,
       maxStreamBuffer: 1_000_000,
+      maxRequestsPerSession: 1_000,
       keepAlive: 15_000,
       quiet: new DueQueue(clock, 15_000, () => undefined),
       unanswered: new DueQueue(clock, 15_000, () => undefined),

@@ -6,6 +6,7 @@ import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName } from '../e
 
 const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
   [401, { 'WWW-Authenticate': 'Bearer' }],
+  [429, { 'Retry-After': String(RETRY_AFTER_SECONDS) }],
   [503, { 'Retry-After': String(RETRY_AFTER_SECONDS) }],
 ]);
 

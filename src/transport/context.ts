@@ -12,6 +12,8 @@ export interface TransportContext {
   readonly enableJsonResponse: boolean;
   /** Milliseconds, for the SSE `retry` field. */
   readonly retryInterval: number;
+  /** Requests of one session that may be unsettled at once. */
+  readonly maxRequestsPerSession: number;
   /** Bytes. */
   readonly maxStreamBuffer: number;
   /** Milliseconds without a byte after which a stream gets a comment. */

@@ -6,6 +6,7 @@ import { Refusal, type ErrorName } from '../errors.js';
 import { Channel } from './channel.js';
 import type { TransportSide } from './context.js';
 import type { EventView } from './event-view.js';
+import { Probe } from './probe.js';
 import type { Replay } from './replay.js';
 import { Reply, type ReplyListener } from './reply.js';
 
@@ -28,6 +29,10 @@ export class StandaloneStream implements ReplyListener {
   #held: Map<RequestId, Held> | undefined;
   #pingDue: Due<{ ping(): void }> | undefined;
   #unansweredPing: string | undefined;
+  /** Whether the stream has a reader is being found out. */
+  #probe: Probe | undefined;
+  /** The ID of the last probe: its answer is never the server's, however late. */
+  #probeId: string | undefined;
   /** Why it may not be opened again. */
   #stopped: ErrorName | undefined;
 
@@ -44,11 +49,11 @@ export class StandaloneStream implements ReplyListener {
    * Opens the stream on a fresh reply.
    *
    * @param replace - Ends one that is open already: whoever asks has lost it.
-   * @throws Refusal when one is open already, or it was stopped.
+   * @throws Refusal when one is open already whose client answers a ping, or it was stopped.
    */
   async start(res: ServerResponse, primed: boolean, replace = false): Promise<void> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
-    if (this.open && !replace) throw new Refusal('streamConflict');
+    if (this.open && !replace) await this.#takeOver(res);
     const reply = new Reply(res, 'standalone', this.#side, this);
     this.channel.carryOn(reply);
     this.#opened();
@@ -76,7 +81,15 @@ export class StandaloneStream implements ReplyListener {
   /** Ends the stream for good. */
   stop(reason: ErrorName): void {
     this.#stopped = reason;
+    this.#probe?.settle(true);
     this.channel.finish();
+  }
+
+  /** The session is at its end. */
+  close(): void {
+    this.#stopped ??= 'sessionNotFound';
+    this.#probe?.settle(true);
+    this.channel.close();
   }
 
   /** Sends a request or notification; one that finds no stream waits if it is a request, and is gone if it is not. */
@@ -111,6 +124,10 @@ export class StandaloneStream implements ReplyListener {
 
   /** Whether the answer is one to our own ping. */
   takesAnswer(id: RequestId | undefined): boolean {
+    if (id !== undefined && id === this.#probeId) {
+      this.#probe?.settle(true);
+      return true;
+    }
     if (id === undefined || id !== this.#unansweredPing) return false;
     this.#unansweredPing = undefined;
     return true;
@@ -118,11 +135,36 @@ export class StandaloneStream implements ReplyListener {
 
   replyClosed(reply: Reply, complete: boolean): void {
     if (!this.channel.detach(reply)) return;
+    this.#probe?.settle(false);
     this.#pingDue?.cancel();
     if (!complete) this.#side.owner.streamLost();
   }
 
+  /**
+   * Ends a stream that its client has lost without the router's noticing. All GETs that come meanwhile share one ping.
+   *
+   * @throws Refusal when the client answers, another GET came later or took the stream meanwhile, or the stream was stopped.
+   */
+  async #takeOver(res: ServerResponse): Promise<void> {
+    const { reply } = this.channel;
+    if (reply === undefined) return;
+    const probe = (this.#probe ??= this.#ask(reply));
+    probe.wait(res);
+    const lives = await probe.lives;
+    if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
+    if (lives || !probe.isNewest(res)) throw new Refusal('streamConflict');
+    // Not ended: nobody reads its rest, and a proxy would hold the connection for as long as it waits.
+    probe.reply.destroy();
+  }
+
+  #ask(reply: Reply): Probe {
+    const probe = new Probe(this.#side.context.clock, reply, () => (this.#probe = undefined));
+    this.#probeId = probe.id;
+    return probe;
+  }
+
   #opened(): void {
+    this.#probe?.settle(true);
     this.#unansweredPing = undefined;
     this.#side.owner.streamOpened();
     this.#pingLater();

@@ -110,7 +110,8 @@ export class HttpTransport implements Transport, TransportSide {
   /**
    * Takes the messages of one POST.
    *
-   * @throws Refusal when a request has the ID of another that is in flight; then none of the messages was taken.
+   * @throws Refusal when a request has the ID of another that is in flight, or too many are; then none of the messages was
+   * taken.
    */
   async post(res: ServerResponse, messages: readonly JSONRPCMessage[], init: PostInit): Promise<void> {
     const { extra, version = this.protocolVersion ?? '' } = init;
@@ -124,6 +125,9 @@ export class HttpTransport implements Transport, TransportSide {
     }
 
     this.#pending.refuseDuplicates(requests);
+    if (this.#pending.size + requests.length > this.context.maxRequestsPerSession) {
+      throw new Refusal('tooManyRequests');
+    }
     const stream = new RequestStream(res, this, requests, init, this.#view);
     const resumable = this.#view !== undefined;
     for (const { id, method } of requests) {
@@ -196,7 +200,7 @@ export class HttpTransport implements Transport, TransportSide {
     for (const pending of this.#pending.all()) {
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
-    this.#standalone.channel.close();
+    this.#standalone.close();
     this.#replays?.close();
     try {
       const closed: unknown = this.onclose?.();

@@ -1,0 +1,49 @@
+import { randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { Clock } from '../clock.js';
+import type { Reply } from './reply.js';
+
+/** How long the client may take to answer, in ms. */
+const PROBE_TIMEOUT = 2_000;
+
+/**
+ * Asks by a ping whether a stream still has a reader: a proxy may hold the connection of a client that is gone (spec 2025-11-25,
+ * basic/utilities/ping). The ping is never stored, so that no later stream repeats it.
+ */
+export class Probe {
+  readonly id = randomUUID();
+  /** Resolves to whether the stream is its client's still. */
+  readonly lives: Promise<boolean>;
+  readonly #clock: Clock;
+  readonly #timer: unknown;
+  /** The GETs that want the stream, oldest first. */
+  readonly #waiting: ServerResponse[] = [];
+  #resolve: (lives: boolean) => void = () => undefined;
+
+  /** @param onSettled - Called before the promise resolves. */
+  constructor(
+    clock: Clock,
+    readonly reply: Reply,
+    readonly onSettled: () => void,
+  ) {
+    this.#clock = clock;
+    this.lives = new Promise((resolve) => (this.#resolve = resolve));
+    this.#timer = clock.setTimeout(() => this.settle(false), PROBE_TIMEOUT);
+    reply.event(JSON.stringify({ jsonrpc: '2.0', id: this.id, method: 'ping' }));
+  }
+
+  wait(res: ServerResponse): void {
+    this.#waiting.push(res);
+  }
+
+  /** Of the GETs whose clients are still there, the newest takes the stream. */
+  isNewest(res: ServerResponse): boolean {
+    return this.#waiting.findLast((each) => !each.destroyed) === res;
+  }
+
+  settle(lives: boolean): void {
+    this.#clock.clearTimeout(this.#timer);
+    this.onSettled();
+    this.#resolve(lives);
+  }
+}
