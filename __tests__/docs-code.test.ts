@@ -27,7 +27,7 @@ const GIVEN_TO_EXAMPLES = `
   import * as stores from 'express-mcp-router/stores';
   import * as testing from 'express-mcp-router/testing';
 
-  const { bearerPrincipal, createHttpServer, createHttpsServer, mcpErrorHandler, mcpRouter, principalOf, trustedProxyPrincipal } = main;
+  const { bearerPrincipal, createHttpServer, createHttpsServer, mcpErrorHandler, mcpRouter, principalOf, stop, trustedProxyPrincipal } = main;
   const { redisEventStore, redisStore } = redisStores;
   const { keyvStore, memoryEventStore, memoryStore } = stores;
   const { sessionStoreContract } = testing;

@@ -18,6 +18,7 @@ describe('the configuration from the environment', () => {
       host: '127.0.0.1',
       logLevel: 'info',
       drainTimeoutMs: 10_000,
+      keepAliveTimeoutMs: 65_000,
       place: undefined,
       resumable: true,
       warnings: [],

@@ -21,6 +21,7 @@ export interface Config {
   readonly host: string;
   readonly logLevel: string;
   readonly drainTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
   /** Undefined for nowhere. */
   readonly place: Place | undefined;
   /** Whether recent events are kept. */
@@ -73,6 +74,7 @@ export function loadConfig(env: Environment): Config {
     host: own(APP.host),
     logLevel: own(APP.logLevel),
     drainTimeoutMs: own(APP.drainTimeoutMs),
+    keepAliveTimeoutMs: own(APP.keepAliveTimeoutMs),
     place,
     // Only what was asked for by name may contradict MCP_STATELESS.
     resumable: given(APP.resumable) ?? (APP.resumable.fallback && options.stateless !== true),

@@ -86,6 +86,7 @@ async function main(): Promise<void> {
 async function serve(config: Config, stores: Stores, logger: Logger): Promise<void> {
   const { app, router } = createApp(config, stores, logger);
   const server = createHttpServer(app);
+  server.keepAliveTimeout = config.keepAliveTimeoutMs;
   const url = await listen(server, config).catch(async (error: unknown) => {
     // A node of a cluster would be waited for until its lease is over.
     await router.close();

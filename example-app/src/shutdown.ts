@@ -1,14 +1,11 @@
 import { constants } from 'node:os';
 import type { Server } from 'node:http';
-import type { McpRouter } from 'express-mcp-router';
+import { stop, type McpRouter } from 'express-mcp-router';
 import type { Logger } from 'pino';
 import type { Stores } from './stores.js';
 
 /** A Ctrl-C under `npm start` arrives twice, from the terminal and from npm; that is one wish, not two. */
 const SAME_WISH_MS = 500;
-
-/** How long replies outside the MCP endpoint may take to end once it is closed. */
-const CLOSE_WITHIN_MS = 2_000;
 
 interface Running {
   readonly server: Server;
@@ -25,7 +22,7 @@ export function stopOnSignals(running: Running): void {
     if (stoppingSince === undefined) {
       stoppingSince = performance.now();
       running.logger.info({ signal }, 'stopping');
-      stop(running).then(
+      stopAll(running).then(
         () => process.exit(0),
         (error: unknown) => {
           running.logger.error({ err: error }, 'could not stop in order');
@@ -41,12 +38,8 @@ export function stopOnSignals(running: Running): void {
 }
 
 /** The port stays open while the router drains: clients with a session may still use it, and `/readyz` says 503. */
-async function stop({ server, router, stores, logger, drainTimeoutMs }: Running): Promise<void> {
-  await router.drain(drainTimeoutMs);
-  await router.close();
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  setTimeout(() => server.closeAllConnections(), CLOSE_WITHIN_MS).unref();
-  await closed;
+async function stopAll({ server, router, stores, logger, drainTimeoutMs }: Running): Promise<void> {
+  await stop(server, router, { timeoutMs: Math.max(1, drainTimeoutMs) });
   // Last, as the router leaves its sessions in them.
   await stores.close();
   logger.info('stopped');

@@ -104,7 +104,13 @@ export const APP = {
     'MCP_DRAIN_TIMEOUT_MS',
     whole(`a whole number of milliseconds from 0 to ${MAX_TIMER}`, MAX_TIMER),
     10_000,
-    'How long requests may take to finish after SIGTERM or SIGINT.',
+    'How long stopping may take after SIGTERM or SIGINT; requests may finish within the first four fifths of it.',
+  ),
+  keepAliveTimeoutMs: own(
+    'MCP_HTTP_KEEP_ALIVE_MS',
+    whole(`a whole number of milliseconds from 1 to ${MAX_TIMER}`, MAX_TIMER),
+    65_000,
+    'How long an idle connection stays open; longer than the balancer in front keeps it, or its next request meets a reset.',
   ),
   resumable: own(
     'MCP_RESUMABLE',
