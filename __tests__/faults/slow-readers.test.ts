@@ -28,7 +28,7 @@ describe('a reader that stalls', () => {
   const MESSAGE = 'x'.repeat(64 * KIB);
   const STORES: [string, Partial<McpRouterOptions>][] = [
     ['without an event store', {}],
-    ['with an event store', { eventStore: memoryEventStore({ maxBytes: 512 * MIB }) }],
+    ['with an event store', { eventStore: memoryEventStore({ maxBytes: 512 * MIB, maxBytesPerSession: 512 * MIB }) }],
   ];
 
   test.each(STORES)(
@@ -53,7 +53,10 @@ describe('a reader that stalls', () => {
   );
 
   test('can resume, and has lost nothing', async () => {
-    harness = await startScripted({}, { maxStreamBuffer: 256 * KIB, eventStore: memoryEventStore() });
+    harness = await startScripted(
+      {},
+      { maxStreamBuffer: 256 * KIB, eventStore: memoryEventStore({ maxBytesPerSession: 64 * MIB }) },
+    );
     const session = await harness.session();
     const first = await session.stream();
     const { id } = (await first.block())!;

@@ -219,7 +219,7 @@ describe('a client that resumes and does not read', () => {
     let looks = 0;
     await until('it is held up', () => (looks = res.writableNeedDrain ? looks + 1 : 0) > 50);
   };
-  const bigStore = () => memoryEventStore({ maxBytes: 256 * MIB });
+  const bigStore = () => memoryEventStore({ maxBytes: 256 * MIB, maxBytesPerSession: 256 * MIB });
 
   test('does not hold up a notification that is awaited, nor so a broadcast, and loses nothing by it', async () => {
     harness = await startScripted({}, { eventStore: bigStore() });

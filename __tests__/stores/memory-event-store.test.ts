@@ -5,11 +5,12 @@ import {
   type MemoryEventStore,
   type MemoryEventStoreOptions,
 } from '../../src/stores/memory-event-store.js';
+import { sessionOf } from '../../src/stores/stream-session.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { notification, replay } from '../support/event-stores.js';
 
 /** What `maxBytes` counts for an event beside its JSON text. */
-const OVERHEAD = 544;
+const OVERHEAD = 656;
 
 const bytesOf = (message: JSONRPCMessage): number => Buffer.byteLength(JSON.stringify(message)) + OVERHEAD;
 
@@ -44,6 +45,10 @@ describe('against a model that never forgets', () => {
       return this.all.filter((event) => event.held && (streamId === undefined || event.streamId === streamId));
     }
 
+    ofSession(streamId: string): Stored[] {
+      return this.held().filter((event) => sessionOf(event.streamId) === sessionOf(streamId));
+    }
+
     drop(event: Stored): void {
       event.held = false;
       if (this.held(event.streamId).length === 0) this.forget(event.streamId);
@@ -62,10 +67,12 @@ describe('against a model that never forgets', () => {
     }
   }
 
+  const sum = (events: readonly Stored[]): number => events.reduce((bytes, event) => bytes + event.bytes, 0);
+
   interface Real {
     readonly store: MemoryEventStore;
     readonly clock: FakeClock;
-    readonly options: Readonly<Record<'maxEventsPerStream' | 'maxBytes' | 'maxAge', number>>;
+    readonly options: Readonly<Record<'maxEventsPerStream' | 'maxBytesPerSession' | 'maxBytes' | 'maxAge', number>>;
   }
 
   type Command = fc.AsyncCommand<Model, Real>;
@@ -106,10 +113,12 @@ describe('against a model that never forgets', () => {
       params.text = 'changed by the app later';
 
       const event = { id, streamId, json, bytes, dueAt: clock.now() + options.maxAge, life: model.life(streamId) };
-      model.all.push({ ...event, held: bytes <= options.maxBytes });
-      if (bytes > options.maxBytes) model.forget(streamId);
+      const most = Math.min(options.maxBytes, options.maxBytesPerSession);
+      model.all.push({ ...event, held: bytes <= most });
+      if (bytes > most) model.forget(streamId);
       if (model.held(streamId).length > options.maxEventsPerStream) model.drop(model.held(streamId)[0]!);
-      while (model.held().reduce((sum, each) => sum + each.bytes, 0) > options.maxBytes) model.drop(model.held()[0]!);
+      while (sum(model.ofSession(streamId)) > most) model.drop(model.ofSession(streamId)[0]!);
+      while (sum(model.held()) > options.maxBytes) model.drop(model.held()[0]!);
       await check(model, real);
     }
 
@@ -208,6 +217,7 @@ describe('against a model that never forgets', () => {
   const options = fc.record({
     maxEventsPerStream: fc.integer({ min: 1, max: 6 }),
     maxBytes: fc.integer({ min: OVERHEAD, max: 8_000 }),
+    maxBytesPerSession: fc.integer({ min: OVERHEAD, max: 12_000 }),
     maxAge: fc.integer({ min: 1, max: 40 }),
   });
 
@@ -555,10 +565,20 @@ describe('options', () => {
     expect(store.size).toBe(0);
   });
 
+  test('default to 8 MiB a session, which costs no other session its events', async () => {
+    const store = memoryEventStore({ clock: new FakeClock() });
+    const other = await store.storeEvent('b-1', notification('x'));
+    const message = notification('x'.repeat(1024 * 1024 - 1_000));
+    for (let count = 0; count < 100; count += 1) await store.storeEvent(`a-${count % 3}`, message);
+    expect(store.bytes).toBe(8 * bytesOf(message) + bytesOf(notification('x')));
+    expect(store.bytes + bytesOf(message)).toBeGreaterThan(8 * 1024 * 1024);
+    expect(await store.getStreamIdForEventId(other)).toBe('b-1');
+  });
+
   test('default to 64 MiB', async () => {
     const store = memoryEventStore({ clock: new FakeClock() });
     const message = notification('x'.repeat(4 * 1024 * 1024 - 1_000));
-    for (let count = 0; count < 20; count += 1) await store.storeEvent('a', message);
+    for (let count = 0; count < 20; count += 1) await store.storeEvent(`${count}-1`, message);
     expect(store.bytes).toBe(16 * bytesOf(message));
     expect(store.bytes + bytesOf(message)).toBeGreaterThan(64 * 1024 * 1024);
   });
@@ -570,11 +590,17 @@ describe('options', () => {
   });
 
   test.each<[options: unknown, message: string]>([
-    [null, 'memoryEventStore: options must be an object of maxEventsPerStream, maxBytes, maxAge, clock; got null'],
-    ['x', 'memoryEventStore: options must be an object of maxEventsPerStream, maxBytes, maxAge, clock; got "x"'],
+    [
+      null,
+      'memoryEventStore: options must be an object of maxEventsPerStream, maxBytes, maxBytesPerSession, maxAge, clock; got null',
+    ],
+    [
+      'x',
+      'memoryEventStore: options must be an object of maxEventsPerStream, maxBytes, maxBytesPerSession, maxAge, clock; got "x"',
+    ],
     [
       { maxEvents: 1 },
-      'memoryEventStore: unknown option maxEvents; known are maxEventsPerStream, maxBytes, maxAge, clock',
+      'memoryEventStore: unknown option maxEvents; known are maxEventsPerStream, maxBytes, maxBytesPerSession, maxAge, clock',
     ],
     [
       { maxEventsPerStream: 0 },

@@ -24,7 +24,10 @@ const say = ({ sendNotification }: Pick<Extra, 'sendNotification'>, data: string
   sendNotification({ method: 'notifications/message', params: { level: 'info', data } });
 
 /** Counts the events that the store has handed over in replays. */
-function countingStore(inner: EventStore = memoryEventStore()): { eventStore: EventStore; read: () => number } {
+function countingStore(inner: EventStore = memoryEventStore({ maxBytesPerSession: 64 * 1024 * KIB })): {
+  eventStore: EventStore;
+  read: () => number;
+} {
   let read = 0;
   const eventStore = storeWith(() => ({
     storeEvent: (streamId, message) => inner.storeEvent(streamId, message),
@@ -160,7 +163,9 @@ test('many streams that are resumed and never read cost an event each', async ()
     for (let event = 0; event < EVENTS / 4; event += 1) await say(extra, `${n}:${DATA}`);
     return {};
   };
-  const { eventStore, read } = countingStore(memoryEventStore({ maxBytes: 1024 * 1024 * KIB }));
+  const { eventStore, read } = countingStore(
+    memoryEventStore({ maxBytes: 1024 * 1024 * KIB, maxBytesPerSession: 64 * 1024 * KIB }),
+  );
   harness = await startScripted({ fill }, { eventStore });
   const sessions = await Promise.all(Array.from({ length: 8 }, () => harness.session()));
   const readers: StalledReader[] = [];

@@ -26,7 +26,10 @@ app.use((req, _res, next) => {
   if (req.headers['last-event-id'] !== undefined) resumes += 1;
   next();
 });
-app.use('/mcp', mcpRouter({ serverFactory, logger: false, eventStore: memoryEventStore() }));
+app.use(
+  '/mcp',
+  mcpRouter({ serverFactory, logger: false, eventStore: memoryEventStore({ maxBytesPerSession: 64 * 1024 * 1024 }) }),
+);
 const http = app.listen(0, '127.0.0.1', () => {
   const address = http.address();
   if (typeof address === 'object' && address !== null) process.send?.({ port: address.port });
