@@ -94,6 +94,11 @@ export const ERRORS = {
     code: -32000,
     message: 'The server was restarted while the request ran: its outcome is unknown',
   },
+  answerNotStored: {
+    status: 200,
+    code: -32000,
+    message: 'The answer could not be stored while its client was away: the outcome of the request is unknown',
+  },
   sessionClosed: { status: 200, code: -32000, message: 'Session closed' },
 } as const satisfies Record<string, ErrorRow>;
 

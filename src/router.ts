@@ -40,6 +40,7 @@ import { Reissuer } from './sessions/reissue.js';
 import { Restorer } from './sessions/restore.js';
 import { sessionIdCheck } from './sessions/session-ids.js';
 import { Sessions } from './sessions/sessions.js';
+import { MemoryEvents } from './stores/memory-event-store.js';
 import type { TransportContext } from './transport/context.js';
 import { completeHttp2 } from './transport/http2.js';
 
@@ -105,13 +106,14 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const leaseAge = member && ((): number => member.leaseAge);
   const metrics = resolved.metrics === false ? undefined : createMetrics(events, resolved.metrics, leaseAge);
   const records = createRecords(resolved, member);
-  const keeper = createKeeper(resolved, events, records, member);
+  const transports = createTransportContext(resolved, events);
+  const keeper = createKeeper(resolved, events, records, member, transports.refusedAnswers);
   const registry = new Registry(resolved, events, builder, keeper, () => member?.tenure);
   const opener: Opener = {
     registry,
     builder,
     keeper,
-    transports: createTransportContext(resolved, events),
+    transports,
     eventStore: resolved.eventStore,
     recordKey: member?.recordKey,
     sessionIdGenerator: resolved.sessionIdGenerator,
@@ -262,12 +264,14 @@ function createKeeper(
   events: Events<CoreEvents>,
   records: Records | undefined,
   member: Member | undefined,
+  refusedAnswers: MemoryEvents | undefined,
 ): Keeper {
   const { eventStore, clock, hibernateAfter, maxLifetime } = options;
   return new Keeper({
     records,
     principals: member?.principals,
     eventStore,
+    refusedAnswers,
     hibernates: hibernateAfter !== undefined,
     keepsAge: maxLifetime !== undefined,
     touchInterval: touchInterval(options),
@@ -276,8 +280,11 @@ function createKeeper(
   });
 }
 
+/** Bounds of the answers that are kept while the event store refuses them; their age is that of a memory event store. */
+const REFUSED_ANSWERS = { maxBytes: 32 * 1024 * 1024, maxBytesPerSession: 4 * 1024 * 1024 };
+
 function createTransportContext(options: ResolvedOptions, events: Events<CoreEvents>): TransportContext {
-  const { clock, pingInterval } = options;
+  const { clock, pingInterval, eventStore } = options;
   return {
     clock,
     events,
@@ -286,6 +293,7 @@ function createTransportContext(options: ResolvedOptions, events: Events<CoreEve
     retryInterval: options.retryInterval,
     maxStreamBuffer: options.maxStreamBuffer,
     maxRequestsPerSession: options.maxRequestsPerSession,
+    refusedAnswers: eventStore && new MemoryEvents({ clock, ...REFUSED_ANSWERS }),
     quiet: new DueQueue(clock, options.keepAlive, (reply) => reply.keepAlive()),
     unanswered: new DueQueue(clock, options.requestTimeout, (request) => request.timeOut()),
     pings: pingInterval === undefined ? undefined : new DueQueue(clock, pingInterval, (stream) => stream.ping()),

@@ -1,4 +1,6 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import { EmptyResultSchema } from '@modelcontextprotocol/sdk/types.js';
+import { ERRORS } from '../../src/errors.js';
 import { storeWith } from '../support/event-stores.js';
 import { EventStream } from '../support/event-stream.js';
 import { startScripted, type Extra, type Scripted } from '../support/scripted.js';
@@ -169,5 +171,163 @@ describe('an event store that cannot replay', () => {
     expect((await session.get(id)).status).toBe(503);
     await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'still here' });
     expect(await standalone.message()).toMatchObject({ params: { data: 'still here' } });
+  });
+});
+
+describe('an event store that refuses an answer while its client is away (docs/transport.md, "Resumability")', () => {
+  const isAnswer = (message: object): boolean => 'result' in message || 'error' in message;
+  const REFUSES: [how: string, storeEvent: (inner: EventStore['storeEvent']) => EventStore['storeEvent']][] = [
+    [
+      'rejects',
+      (inner) => (id, message) => (isAnswer(message) ? Promise.reject(new Error('full')) : inner(id, message)),
+    ],
+    ['throws', (inner) => (id, message) => (isAnswer(message) ? fail() : inner(id, message))],
+    ['gives no ID for', (inner) => (id, message) => (isAnswer(message) ? Promise.resolve('') : inner(id, message))],
+  ];
+  const refusing = (storeEvent = REFUSES[0]![1]) =>
+    storeWith((inner) => ({ storeEvent: storeEvent((id, message) => inner.storeEvent(id, message)) }));
+
+  /** Calls `work`, which says something and waits for its answer, and hangs up. */
+  const callAndLose = async (options: Parameters<typeof startScripted>[1], id: string | number = 1) => {
+    const answer = new Deferred<object>();
+    const work = async (_params: unknown, extra: Extra) => (await log(extra, 'begun'), answer.promise);
+    harness = await startScripted({ work, talk }, options);
+    const session = await harness.session();
+    const gone = harness.socketsGone();
+    const hangUp = new AbortController();
+    const { id: lastEventId } = (await new EventStream(await session.request(id, 'work', {}, hangUp.signal)).block())!;
+    hangUp.abort();
+    await until('the router knows', () => harness.socketsGone() > gone);
+    const settle = async (result: object): Promise<void> => {
+      answer.resolve(result);
+      await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
+    };
+    return { session, lastEventId: lastEventId!, settle };
+  };
+  const NOT_STORED = { error: { code: ERRORS.answerNotStored.code, message: ERRORS.answerNotStored.message } };
+
+  test.each(REFUSES)('and %s it: the resume gets it all the same, whenever it is asked', async (_how, storeEvent) => {
+    const { session, lastEventId, settle } = await callAndLose({ eventStore: refusing(storeEvent) });
+    await settle({ done: true });
+    for (let time = 0; time < 2; time += 1) {
+      expect(await (await session.stream(lastEventId)).messages()).toMatchObject([
+        { params: { data: 'begun' } },
+        { id: 1, result: { done: true } },
+      ]);
+    }
+  });
+
+  test('as it hangs: so does the resume get the answer once the store is there again', async () => {
+    const hanging = { now: false };
+    const eventStore = storeWith((inner) => ({
+      storeEvent: (id, message) => (hanging.now ? never() : inner.storeEvent(id, message)),
+    }));
+    const { session, lastEventId, settle } = await callAndLose({ eventStore });
+    hanging.now = true;
+    const settled = settle({ done: true });
+    await until('it is settled', () => {
+      harness.clock.advance(1_000);
+      return harness.router.sessions.get(session.id)?.requests === 0;
+    });
+    await settled;
+    expect((await (await session.stream(lastEventId)).messages()).at(-1)).toMatchObject({ result: { done: true } });
+  });
+
+  test('gets it when the session has hibernated meanwhile', async () => {
+    const { session, lastEventId, settle } = await callAndLose({ eventStore: refusing(), hibernateAfter: 60_000 });
+    await settle({ done: true });
+    await harness.unattached(session);
+    harness.clock.advance(120_000);
+    await until('it hibernates', () => harness.router.sessions.get(session.id)?.state === 'hibernated');
+    expect((await (await session.stream(lastEventId)).messages()).at(-1)).toMatchObject({ result: { done: true } });
+  });
+
+  test.each<[why: string, result: object, wait: number]>([
+    ['is older than five minutes', { done: true }, 300_000],
+    ['is larger than what may be kept of a session', { text: 'x'.repeat(5 * 1024 * 1024) }, 0],
+  ])('gets -32000 where the answer %s: that its outcome is unknown', async (_why, result, wait) => {
+    const { session, lastEventId, settle } = await callAndLose({ eventStore: refusing() });
+    await settle(result);
+    harness.clock.advance(wait);
+    expect(await (await session.stream(lastEventId)).messages()).toMatchObject([
+      { params: { data: 'begun' } },
+      { id: 1, ...NOT_STORED },
+    ]);
+  });
+
+  test('gets 400 where not even the ID of the request is known, and never 204', async () => {
+    const { session, lastEventId, settle } = await callAndLose({ eventStore: refusing() }, 'x'.repeat(1_000));
+    await settle({ text: 'x'.repeat(5 * 1024 * 1024) });
+    const stream = await session.stream(lastEventId);
+    const { id } = await stream.event();
+    expect((await session.get(id)).status).toBe(400);
+  });
+
+  test('gets the answer too when the store has forgotten the event that it names', async () => {
+    const known = new Set<string>();
+    const eventStore = storeWith((inner) => ({
+      storeEvent: async (id, message) => (isAnswer(message) ? fail() : inner.storeEvent(id, message)),
+      getStreamIdForEventId: (id) =>
+        known.has('forgotten') ? Promise.resolve(undefined) : inner.getStreamIdForEventId(id),
+    }));
+    const { session, lastEventId, settle } = await callAndLose({ eventStore });
+    await settle({ done: true });
+    known.add('forgotten');
+    expect(await (await session.stream(lastEventId)).messages()).toMatchObject([{ id: 1, result: { done: true } }]);
+  });
+
+  test('in a batch that still runs: the resume gets it, and what comes later', async () => {
+    const gates = new Map(['a', 'b'].map((id) => [id, new Deferred<object>()]));
+    const work = async (_params: unknown, extra: Extra) => {
+      await log(extra, 'begun');
+      return gates.get(String(extra.requestId))!.promise;
+    };
+    harness = await startScripted({ work }, { eventStore: refusing() });
+    const session = await harness.session({ version: '2025-03-26' });
+    const gone = harness.socketsGone();
+    const hangUp = new AbortController();
+    const batch = [...gates.keys()].map((id) => ({ jsonrpc: '2.0', id, method: 'work' }));
+    const stream = new EventStream(await session.post(batch, hangUp.signal));
+    await stream.event();
+    const { id: lastEventId } = await stream.event();
+    hangUp.abort();
+    await until('the router knows', () => harness.socketsGone() > gone);
+    gates.get('a')!.resolve({ first: true });
+    await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 1);
+    const resumed = await session.stream(lastEventId);
+    expect(await resumed.message()).toMatchObject({ id: 'a', result: { first: true } });
+    gates.get('b')!.resolve({ second: true });
+    expect(await resumed.messages()).toMatchObject([{ id: 'b', result: { second: true } }]);
+  });
+
+  test('keeps it no longer than the session lives', async () => {
+    const { session, settle } = await callAndLose({ eventStore: refusing() });
+    await settle({ done: true });
+    await session.terminate();
+    await harness.router.close();
+    expect(harness.clock.pending).toBe(0);
+  });
+
+  test('tells a handler at once that its question reached neither the client nor the store', async () => {
+    const told = new Deferred<unknown>();
+    const release = new Deferred();
+    const eventStore = storeWith((inner) => ({
+      storeEvent: async (id, message) =>
+        'method' in message && 'id' in message ? fail() : inner.storeEvent(id, message),
+    }));
+    const ask = async (_params: unknown, extra: Extra) => {
+      await release.promise;
+      await extra.sendRequest({ method: 'ping' }, EmptyResultSchema).catch((error: unknown) => told.resolve(error));
+      return {};
+    };
+    harness = await startScripted({ ask }, { eventStore });
+    const session = await harness.session();
+    const gone = harness.socketsGone();
+    const hangUp = new AbortController();
+    await new EventStream(await session.request(1, 'ask', {}, hangUp.signal)).block();
+    hangUp.abort();
+    await until('the router knows', () => harness.socketsGone() > gone);
+    release.resolve();
+    expect(String(await soon('it is told', told.promise))).toContain('The client has gone');
   });
 });

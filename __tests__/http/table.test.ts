@@ -272,6 +272,26 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
     },
   ],
   [
+    'answerNotStored',
+    {
+      options: {
+        eventStore: {
+          storeEvent: (stream, message) =>
+            'result' in message ? Promise.reject(BROKEN) : eventStore.storeEvent(stream, message),
+          replayEventsAfter: (id, to) => eventStore.replayEventsAfter(id, to),
+        },
+      },
+      id: 8,
+      provoke: async (target) => {
+        const session = await target.open();
+        const { body } = await target.post(ping(8), { 'mcp-session-id': session });
+        const [, primed] = /^id: (.*)$/m.exec(body)!;
+        target.clock.advance(300_000);
+        return target.get({ 'mcp-session-id': session, 'last-event-id': primed! });
+      },
+    },
+  ],
+  [
     'requestTimedOut',
     {
       options: { requestTimeout: 60_000 },

@@ -46,6 +46,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
     const keeper = new Keeper({
       records: undefined,
       eventStore: undefined,
+      refusedAnswers: undefined,
       hibernates: false,
       keepsAge: false,
       touchInterval: TTL,

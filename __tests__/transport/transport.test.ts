@@ -34,11 +34,13 @@ class FourthLife {
       quiet: new DueQueue(clock, 15_000, () => undefined),
       unanswered: new DueQueue(clock, 15_000, () => undefined),
       pings: undefined,
+      refusedAnswers: undefined,
     };
     const nothing = (): void => undefined;
     const owner: TransportOwner = {
       silenced: false,
       speechless: false,
+      answersRefused: false,
       fenced: () => undefined,
       hold: nothing,
       release: nothing,

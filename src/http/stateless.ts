@@ -110,6 +110,7 @@ export class StatelessEndpoint implements Endpoint {
 class StatelessCall implements TransportOwner {
   readonly silenced = false;
   readonly speechless = false;
+  answersRefused = false;
   readonly transport: HttpTransport;
   /** Set when the router closes. */
   abandonedFor: Error | undefined;

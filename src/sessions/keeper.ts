@@ -3,6 +3,7 @@ import { inTime, type Clock } from '../clock.js';
 import { Due, DueQueue } from '../due-queue.js';
 import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents, Events } from '../events.js';
+import type { MemoryEvents } from '../stores/memory-event-store.js';
 import type { FencedEventStore } from '../stores/session-event-store.js';
 import { sessionHash } from '../stores/stream-session.js';
 import { Overtaken } from './elsewhere.js';
@@ -28,6 +29,8 @@ export interface KeeperInit {
   /** Undefined without a cluster. */
   readonly principals?: Principals | undefined;
   readonly eventStore: FencedEventStore | undefined;
+  /** Answers that the event store has refused. */
+  readonly refusedAnswers: MemoryEvents | undefined;
   readonly hibernates: boolean;
   /** Whether a session's age must outlive this process, as it may not grow beyond `maxLifetime`. */
   readonly keepsAge: boolean;
@@ -46,6 +49,7 @@ export class Keeper {
   readonly #keepsAge: boolean;
   readonly #principals: Principals | undefined;
   readonly #eventStore: KeeperInit['eventStore'];
+  readonly #refusedAnswers: KeeperInit['refusedAnswers'];
   readonly #events: Events<CoreEvents>;
   readonly #clock: Clock;
   readonly #touched: DueQueue<Session>;
@@ -53,7 +57,17 @@ export class Keeper {
   /** Sessions of whose records it is being looked whose they are now. */
   readonly #losing = new Map<Session, Promise<void>>();
 
-  constructor({ records, principals, eventStore, hibernates, keepsAge, touchInterval, clock, events }: KeeperInit) {
+  constructor({
+    records,
+    principals,
+    eventStore,
+    refusedAnswers,
+    hibernates,
+    keepsAge,
+    touchInterval,
+    clock,
+    events,
+  }: KeeperInit) {
     this.records = records;
     this.#hibernates = hibernates;
     this.#keepsAge = keepsAge;
@@ -61,6 +75,7 @@ export class Keeper {
     this.#events = events;
     this.#clock = clock;
     this.#eventStore = eventStore;
+    this.#refusedAnswers = refusedAnswers;
     this.#touched = new DueQueue(clock, touchInterval, (session) => {
       if (session.attached || session.record?.dirty === true) this.#touch(session);
     });
@@ -192,6 +207,7 @@ export class Keeper {
   }
 
   async #purge(id: string): Promise<void> {
+    await this.#refusedAnswers?.purge(sessionHash(id));
     const purged = this.#eventStore?.purge?.(sessionHash(id));
     if (purged === undefined) return;
     const late = (): Error => new Error('the event store did not answer purge in time');

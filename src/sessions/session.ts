@@ -76,6 +76,7 @@ export class Session implements TransportOwner {
   /** The end of its `maxLifetime`. */
   lifetimeDue: Due<Session> | undefined;
   readonly #home: SessionHome;
+  answersRefused = false;
   #transport: HttpTransport | undefined;
   #leases = 0;
   #requests = 0;

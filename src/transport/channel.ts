@@ -73,6 +73,8 @@ export class Channel {
       return this.reply;
     };
     this.#replay = replay;
+    // What the store refuses from now on is published while the replay is under way.
+    replay.refused = view.refusedAnswers(this.streamId);
     try {
       while (this.#replay === replay && !replay.stopped) {
         const from = replay.lastKey ?? lastEventId;
@@ -88,6 +90,11 @@ export class Channel {
     } finally {
       this.#settled(replay);
     }
+  }
+
+  /** Whether what is sent now reaches a client, or a resume that is under way. */
+  get reaches(): boolean {
+    return this.#replay !== undefined || this.reply?.live === true;
   }
 
   /**

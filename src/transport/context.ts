@@ -2,6 +2,7 @@ import type { JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk
 import type { Clock } from '../clock.js';
 import type { DueQueue } from '../due-queue.js';
 import type { CoreEvents, Events, StreamKind } from '../events.js';
+import type { MemoryEvents } from '../stores/memory-event-store.js';
 import type { EventFence, FencedEventStore } from '../stores/session-event-store.js';
 import type { ReplyForm } from './reply-form.js';
 
@@ -18,6 +19,8 @@ export interface TransportContext {
   readonly maxStreamBuffer: number;
   /** Milliseconds without a byte after which a stream gets a comment. */
   readonly keepAlive: number;
+  /** Answers that the event store refused, of all sessions; undefined where no stream can be resumed. */
+  readonly refusedAnswers: MemoryEvents | undefined;
   /** Replies that have been quiet for `keepAlive`. */
   readonly quiet: DueQueue<{ keepAlive(): void }>;
   /** Requests, due when they went without answer or progress for `requestTimeout`. */
@@ -32,6 +35,8 @@ export interface TransportOwner {
   readonly silenced: boolean;
   /** Whether not even that may be said. */
   readonly speechless: boolean;
+  /** Whether the event store has refused an answer, ever. */
+  answersRefused: boolean;
   /** @param kind - `standalone` for what is no work: a stream that is only open. */
   hold(kind?: StreamKind): void;
   release(kind?: StreamKind): void;

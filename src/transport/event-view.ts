@@ -1,5 +1,7 @@
 import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { inTime, type Clock } from '../clock.js';
+import type { ErrorName } from '../errors.js';
+import type { MemoryEvents } from '../stores/memory-event-store.js';
 import { Fenced, type EventFence, type FencedEventStore } from '../stores/session-event-store.js';
 import { asPromise } from '../user-code.js';
 import { sessionHash } from '../stores/stream-session.js';
@@ -36,6 +38,21 @@ export interface Fencing {
   readonly onFenced: () => void;
 }
 
+/** Where answers are kept that the store refuses: a request is answered once, and its client may be away just then. */
+export interface RefusedAnswers {
+  /** Bounded by size and age. */
+  readonly kept: MemoryEvents;
+  /** Whose session it is: what it knows outlives the session's server. */
+  readonly owner: { answersRefused: boolean };
+}
+
+/** What a client is told of the requests of a stream for which no answer is found. */
+export interface Loss {
+  /** Empty where their IDs are not known. */
+  readonly requests: readonly RequestId[];
+  readonly reason: ErrorName;
+}
+
 /** Characters that the requests' IDs may take in a stream's ID, which is part of what many a store gives as event ID. */
 const MAX_REQUESTS = 1024;
 
@@ -56,6 +73,7 @@ export class EventView {
   readonly #firstEpoch: number;
   readonly #clock: Clock;
   readonly #onFailure: (what: string, error: unknown) => void;
+  readonly #refused: RefusedAnswers | undefined;
   #streams = 0;
   /** The store is given no events until then, by the router's clock. */
   #pausedUntil = 0;
@@ -69,12 +87,14 @@ export class EventView {
     onFailure: (what: string, error: unknown) => void,
     firstEpoch = epoch,
     fencing?: Fencing,
+    refused?: RefusedAnswers,
   ) {
     this.#store = store;
     this.#prefix = sessionHash(sessionId);
     this.#epoch = epoch;
     this.#firstEpoch = firstEpoch;
     this.#fencing = fencing;
+    this.#refused = refused;
     this.#clock = clock;
     this.#onFailure = onFailure;
     this.standaloneId = `${this.#prefix}-get`;
@@ -87,11 +107,23 @@ export class EventView {
     return `${this.#prefix}-${this.#epoch}.${this.#streams}-${ids.length > MAX_REQUESTS ? '' : ids}`;
   }
 
-  /** The requests of a stream that was begun in a process before this one, which died with all that ran in it. */
-  lostRequests(streamId: string): readonly RequestId[] {
-    const [, epoch, ids] = /^(\d+)\.\d+-([0-9a-f]+)$/.exec(streamId.slice(this.#prefix.length + 1)) ?? [];
-    if (ids === undefined || Number(epoch) >= this.#firstEpoch) return [];
-    return requestIds(Buffer.from(ids, 'hex').toString());
+  /**
+   * What may have become of the answers of a stream whose requests are all settled; undefined where all were stored. Those of
+   * a process before this one died with it.
+   */
+  lossOf(streamId: string): Loss | undefined {
+    const [, epoch, ids = ''] = /^(\d+)\.\d+-([0-9a-f]*)$/.exec(streamId.slice(this.#prefix.length + 1)) ?? [];
+    const died = Number(epoch) < this.#firstEpoch;
+    if (epoch === undefined || (!died && this.#refused?.owner.answersRefused !== true)) return undefined;
+    return {
+      requests: requestIds(Buffer.from(ids, 'hex').toString()),
+      reason: died ? 'outcomeUnknown' : 'answerNotStored',
+    };
+  }
+
+  /** The answers on a stream that the store has refused, as JSON text. */
+  refusedAnswers(streamId: string): readonly string[] {
+    return this.#refused?.kept.textsOf(streamId) ?? [];
   }
 
   /**
@@ -99,15 +131,19 @@ export class EventView {
    * ID begins with that of its stream, as in most stores.
    */
   lostStreamOf(eventId: string): string | undefined {
-    if (this.#firstEpoch === 0 || !this.#owns(eventId)) return undefined;
+    if (!this.#owns(eventId)) return undefined;
     const [rest] = /^(get|\d+\.\d+-[0-9a-f]*)/.exec(eventId.slice(this.#prefix.length + 1)) ?? [];
-    return rest === undefined ? undefined : `${this.#prefix}-${rest}`;
+    if (rest === undefined || (rest === 'get' && this.#firstEpoch === 0)) return undefined;
+    return `${this.#prefix}-${rest}`;
   }
 
   /** The ID under which the message can be replayed; undefined when it could not be stored, which must not stop its delivery. */
   async store(streamId: string, message: JSONRPCMessage = PRIMING): Promise<string | undefined> {
     // To wait for each of a call's events in turn would hold up its answer for minutes.
-    if (this.#clock.now() < this.#pausedUntil) return undefined;
+    if (this.#clock.now() < this.#pausedUntil) {
+      this.#keepAnswer(streamId, message);
+      return undefined;
+    }
     try {
       const id = await this.#inTime(() => this.#store.storeEvent(streamId, message, this.#fencing?.fence));
       if (isSendable(id)) return id;
@@ -115,6 +151,7 @@ export class EventView {
     } catch (error) {
       this.#onFailure('event store: storeEvent', error);
       if (error instanceof Fenced) this.#fencing?.onFenced();
+      else this.#keepAnswer(streamId, message);
       return undefined;
     }
   }
@@ -152,6 +189,14 @@ export class EventView {
     if (replayed === streamId) return true;
     if (seen.any) throw new Error('the event store read another stream than that of the event');
     return false;
+  }
+
+  /** Whether its reply is open is not asked: a client may be gone for long before its connection tells. */
+  #keepAnswer(streamId: string, message: JSONRPCMessage): void {
+    const refused = this.#refused;
+    if (refused === undefined || !('id' in message) || 'method' in message) return;
+    refused.owner.answersRefused = true;
+    void refused.kept.storeEvent(streamId, message);
   }
 
   /** Has the store read what came after an event. Its time runs while it reads, not while what it has read is taken. */

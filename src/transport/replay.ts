@@ -25,6 +25,8 @@ interface Followed {
 export class Replay implements EventSink {
   /** Begins the reply. */
   open!: () => Reply;
+  /** Answers, as JSON text, that the store has refused. */
+  refused: readonly string[] = [];
   readonly #res: ServerResponse;
   readonly #maxFollowing: number;
   #reply: Reply | undefined;
@@ -107,6 +109,7 @@ export class Replay implements EventSink {
   catchUp(): boolean {
     if (this.#overflown) return false;
     const reply = this.begin();
+    for (const json of this.refused) reply.event(json);
     const read = this.#following.findIndex(({ eventId }) => eventId !== undefined && eventId === this.#lastKey);
     for (const [at, { json, eventId }] of this.#following.entries()) {
       if (at > read || eventId === undefined) reply.event(json, eventId);

@@ -8,6 +8,8 @@ import { isJson } from './reply-form.js';
 import { Reply, type ReplyListener } from './reply.js';
 import { frame } from './sse.js';
 
+const GONE = 'The client has gone: its reply was closed, and what is said now cannot be resumed';
+
 /** What a POST asked for, until all its requests are settled and its reply is over. */
 export class RequestStream implements ReplyListener {
   readonly channel: Channel;
@@ -46,9 +48,13 @@ export class RequestStream implements ReplyListener {
   async send(message: JSONRPCMessage, json: string): Promise<void> {
     this.#stream();
     if ('id' in message && !this.#resumable && this.channel.reply?.live !== true) {
-      throw new Error('The client has gone: its reply was closed, and without an event store it cannot be resumed');
+      throw new Error(GONE);
     }
-    await this.channel.publish(message, (eventId) => this.channel.event(json, eventId, true));
+    await this.channel.publish(message, (eventId) => {
+      // A question that was neither stored nor sent is never answered.
+      if ('id' in message && eventId === undefined && !this.channel.reaches) throw new Error(GONE);
+      this.channel.event(json, eventId, true);
+    });
     await this.channel.reply?.drained();
   }
 

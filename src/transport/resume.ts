@@ -3,7 +3,7 @@ import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse, Refusal } from '../errors.js';
 import type { TransportSide } from './context.js';
 import type { EventView } from './event-view.js';
-import type { PendingRequests } from './pending.js';
+import type { Answer, PendingRequests } from './pending.js';
 import { Replay, ReplayStopped, type Replays } from './replay.js';
 import { replyEmpty } from './reply-empty.js';
 import { Reply } from './reply.js';
@@ -88,23 +88,25 @@ function quietStream(lastEventId: string, { standalone, pending }: ResumableStre
 }
 
 /**
- * A stream whose events were lost with an earlier life of the session. Refused, the SDK's client would never open another.
+ * A stream whose events are no longer kept. Where they were lost with an earlier life of the session, the standalone stream is
+ * opened anew: refused, the SDK's client would never open another.
  *
- * @throws Refusal when it was none of this session's.
+ * @throws Refusal when it was none of this session's, or no answer can have been lost with its events.
  */
 async function beginAgain(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
-  const { side, view, standalone, primed } = streams;
+  const { side, view, standalone, pending, primed } = streams;
   const streamId = view.lostStreamOf(lastEventId);
+  if (streamId === undefined || pending.stream(streamId) !== undefined) throw new Refusal('unknownEventId');
   if (streamId === view.standaloneId) return standalone.start(res, primed, true);
-  const lost = streamId === undefined ? [] : view.lostRequests(streamId);
-  if (lost.length === 0) throw new Refusal('unknownEventId');
-  endWith(finishedReply(res, side), lost);
+  const { answers, errors } = unstored(view, streamId, new Set());
+  if (answers.length + errors.length === 0) throw new Refusal('unknownEventId');
+  endWith(finishedReply(res, side), [...answers, ...errors]);
 }
 
 /**
- * A stream whose requests are all settled: what the client missed, then the end. Requests that an earlier life of the session
- * did not live to answer get an error, or their client would wait for its time-out. Where nothing is left, 204 is how an
- * event source is told to stop reconnecting (HTML, 9.2.3); a client that polls would do so for ever.
+ * A stream whose requests are all settled: what the client missed, then the end. Requests whose answers were not stored get
+ * an error, or their client would wait for its time-out. Where nothing is left, 204 is how an event source is told to stop
+ * reconnecting (HTML, 9.2.3); a client that polls would do so for ever.
  */
 async function replayFinished(
   res: ServerResponse,
@@ -123,15 +125,36 @@ async function replayFinished(
   });
   if (!known) throw new Refusal('unknownEventId');
   if (replay.stopped) return;
-  const lost = view.lostRequests(streamId).filter((id) => !answered.has(id));
-  if (replay.reply === undefined && lost.length === 0) return replyEmpty(res, 204, side.owner);
-  endWith(replay.begin(), lost);
+  const { answers, errors } = unstored(view, streamId, answered);
+  const rest = [...answers, ...errors];
+  if (replay.reply !== undefined || rest.length > 0) return endWith(replay.begin(), rest);
+  // Some answer was lost, and nothing tells for which requests: 204 would say that all is well.
+  if (view.lossOf(streamId)?.requests.length === 0) throw new Refusal('unknownEventId');
+  await replyEmpty(res, 204, side.owner);
+}
+
+interface Unstored {
+  readonly answers: readonly string[];
+  readonly errors: readonly string[];
+}
+
+/** What is still to be said of requests whose answers the store does not have: answers that are kept elsewhere, and errors. */
+function unstored(view: EventView, streamId: string, answered: Set<RequestId | undefined>): Unstored {
+  const answers = view.refusedAnswers(streamId).filter((json) => {
+    const { id } = JSON.parse(json) as Answer;
+    const isNew = !answered.has(id);
+    answered.add(id);
+    return isNew;
+  });
+  const { requests, reason } = view.lossOf(streamId) ?? { requests: [], reason: 'outcomeUnknown' };
+  const lost = requests.filter((id) => !answered.has(id));
+  return { answers, errors: lost.map((id) => JSON.stringify(errorResponse(reason, id))) };
 }
 
 const finishedReply = (res: ServerResponse, side: TransportSide): Reply =>
   new Reply(res, 'request', side, { replyClosed: () => undefined });
 
-function endWith(reply: Reply, lost: readonly RequestId[]): void {
-  for (const id of lost) reply.event(JSON.stringify(errorResponse('outcomeUnknown', id)));
+function endWith(reply: Reply, messages: readonly string[]): void {
+  for (const json of messages) reply.event(json);
   reply.end();
 }

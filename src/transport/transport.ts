@@ -60,7 +60,9 @@ export class HttpTransport implements Transport, TransportSide {
     if (eventStore !== undefined && sessionId !== undefined) {
       const onFailure = (what: string, error: unknown): void => context.events.emit('failure', what, error, sessionId);
       const fencing = fence && { fence, onFenced: () => owner.fenced() };
-      this.#view = new EventView(eventStore, sessionId, epoch, context.clock, onFailure, firstEpoch, fencing);
+      const kept = context.refusedAnswers;
+      const refused = kept && { kept, owner };
+      this.#view = new EventView(eventStore, sessionId, epoch, context.clock, onFailure, firstEpoch, fencing, refused);
     }
     this.#standalone = new StandaloneStream(this, this.#view);
   }

@@ -1,0 +1,232 @@
+import type { Clock } from '../clock.js';
+import { notAReply, type SendCommand } from './redis-client.js';
+
+/** How long what has changed may wait until the index is told, in ms, and how many bytes of events. */
+const UPDATE_AFTER = { ms: 1_000, bytes: 256 * 1024 };
+
+/** Sessions that are looked at in a round, and bytes that one of them gives up in it. */
+const ROUND = { sessions: 20, bytes: 1024 * 1024 };
+
+/** Rounds in a sweep. With the sizes above, they free more than any sensible bound. */
+const MAX_ROUNDS = 1_000;
+
+/** The share of `maxBytes` that a sweep leaves, so that not each event begins another. */
+const LEFT = 0.9;
+
+/**
+ * Takes note of what sessions hold, then tells the total, the sessions with the oldest events, and some at random: of each
+ * its name, what it holds as far as is known here, and the key of its record. A hash of sizes, a sorted set by
+ * age, and the sum.
+ */
+const UPDATE = `
+local total = tonumber(redis.call('GET', KEYS[3]) or 0)
+for i = 2, #ARGV, 4 do
+  local session, bytes = ARGV[i], tonumber(ARGV[i + 1])
+  total = total + bytes - tonumber(string.match(redis.call('HGET', KEYS[1], session) or '0', '%d+'))
+  if bytes > 0 then
+    redis.call('HSET', KEYS[1], session, ARGV[i + 1] .. ' ' .. ARGV[i + 3])
+    redis.call('ZADD', KEYS[2], ARGV[i + 2], session)
+  else
+    redis.call('HDEL', KEYS[1], session)
+    redis.call('ZREM', KEYS[2], session)
+  end
+end
+if #ARGV > 1 then redis.call('SET', KEYS[3], string.format('%.0f', total)) end
+local told = { string.format('%.0f', total) }
+local function tell(sessions)
+  local list = {}
+  for _, session in ipairs(sessions) do
+    list[#list + 1] = session
+    list[#list + 1] = redis.call('HGET', KEYS[1], session) or '0 '
+  end
+  told[#told + 1] = list
+end
+tell(redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1))
+tell(redis.call('ZRANDMEMBER', KEYS[2], ARGV[1]))
+return told`;
+
+/**
+ * Drops a session's oldest events: as many bytes as are wanted, all that are too old, and all of them if its record is gone.
+ * Answers what is held then, the time of the oldest, and what was dropped.
+ */
+const TRIM = `
+local ended = KEYS[3] and redis.call('EXISTS', KEYS[3]) == 0
+local last = redis.call('LINDEX', KEYS[2], -1)
+local finish = last and tonumber(string.match(last, '%d+$')) or 0
+local time = redis.call('TIME')
+local young = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[2]
+local dropped = 0
+while true do
+  local first = redis.call('LINDEX', KEYS[2], 0)
+  if not first then
+    redis.call('UNLINK', KEYS[1])
+    return { '0', '0', string.format('%.0f', dropped) }
+  end
+  local id, ms, start, stop = string.match(first, '^((%d+)%S+) (%d+) (%d+)$')
+  if not ended and dropped >= tonumber(ARGV[1]) and tonumber(ms) >= young then
+    if dropped > 0 then redis.call('XTRIM', KEYS[1], 'MINID', id) end
+    return { string.format('%.0f', finish - start), ms, string.format('%.0f', dropped) }
+  end
+  redis.call('LPOP', KEYS[2])
+  dropped = dropped + stop - start
+end`;
+
+/** What one session holds. */
+export interface Held {
+  readonly bytes: number;
+  /** When its oldest event was stored, in ms since 1970 by Redis' clock. */
+  readonly since: number;
+  /** The key of its record, where that is known. */
+  readonly record: string;
+}
+
+interface Candidate {
+  readonly session: string;
+  readonly bytes: number;
+  readonly record: string;
+}
+
+/** The keys of a session's events, all in one slot of a Redis Cluster. */
+export type KeysOfSession = readonly [events: string, sizes: string];
+
+interface IndexInit {
+  readonly maxBytes: number;
+  readonly maxAge: number;
+  readonly clock: Clock;
+}
+
+const GONE: Held = { bytes: 0, since: 0, record: '' };
+
+/**
+ * Knows, for all nodes that share a prefix, how much each session's events take, and keeps the sum within a bound: the oldest
+ * go first. It is told late, and so it bounds approximately. It also drops the events of sessions that have ended and whose
+ * node could not do so.
+ */
+export class RedisEventIndex {
+  readonly #send: SendCommand;
+  readonly #keys: readonly [sizes: string, ages: string, sum: string];
+  readonly #keysOf: (session: string) => KeysOfSession;
+  readonly #maxBytes: number;
+  readonly #maxAge: number;
+  readonly #clock: Clock;
+  readonly #changed = new Map<string, Held>();
+  #bytesChanged = 0;
+  #timer: unknown;
+  #sweeping: Promise<void> | undefined;
+
+  constructor(
+    send: SendCommand,
+    prefix: string,
+    keysOf: (session: string) => KeysOfSession,
+    { maxBytes, maxAge, clock }: IndexInit,
+  ) {
+    this.#send = send;
+    // Never a session's: those have hashes of one length.
+    this.#keys = [`${prefix}{events}:held`, `${prefix}{events}:since`, `${prefix}{events}:sum`];
+    this.#keysOf = keysOf;
+    this.#maxBytes = maxBytes;
+    this.#maxAge = maxAge;
+    this.#clock = clock;
+  }
+
+  /** @param added - Bytes that were stored just now. */
+  note(session: string, held: Held, added: number): void {
+    this.#changed.set(session, held);
+    this.#bytesChanged += added;
+    if (this.#bytesChanged >= UPDATE_AFTER.bytes) void this.#begin(0);
+    else this.#later();
+  }
+
+  forget(session: string): void {
+    this.#changed.set(session, GONE);
+    this.#later();
+  }
+
+  /** Frees so many bytes, where there are so many. Never rejects. */
+  async relieve(bytes: number): Promise<void> {
+    while (this.#sweeping !== undefined) await this.#sweeping;
+    await this.#begin(bytes);
+  }
+
+  /** What fails is done with the next event. */
+  #begin(bytes: number): Promise<void> {
+    this.#sweeping ??= this.#sweep(bytes)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#sweeping = undefined;
+        if (this.#changed.size > 0) this.#later();
+      });
+    return this.#sweeping;
+  }
+
+  #later(): void {
+    this.#timer ??= this.#clock.setTimeout(() => {
+      this.#timer = undefined;
+      void this.#begin(0);
+    }, UPDATE_AFTER.ms);
+  }
+
+  async #sweep(wanted: number): Promise<void> {
+    this.#clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      const { total, oldest, some } = await this.#update();
+      const excess = Math.max(wanted, total > this.#maxBytes ? total - LEFT * this.#maxBytes : 0);
+      if (excess <= 0 && round > 0) return;
+      const progress = await this.#trim(excess > 0 ? oldest : some, excess);
+      if (progress === 0) return;
+      wanted -= progress;
+    }
+  }
+
+  /** @throws what Redis does; then what has changed is told the next time. */
+  async #update(): Promise<{ total: number; oldest: Candidate[]; some: Candidate[] }> {
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    this.#bytesChanged = 0;
+    const words = changed.flatMap(([session, { bytes, since, record }]) => [
+      session,
+      String(bytes),
+      String(since),
+      record,
+    ]);
+    try {
+      const reply = await this.#send('EVAL', UPDATE, '3', ...this.#keys, String(ROUND.sessions), ...words);
+      if (!Array.isArray(reply) || reply.length !== 3) throw notAReply(reply);
+      const [total, oldest, some] = reply as [string, string[], string[]];
+      return { total: Number(total), oldest: candidates(oldest), some: candidates(some) };
+    } catch (error) {
+      for (const [session, held] of changed) if (!this.#changed.has(session)) this.#changed.set(session, held);
+      throw error;
+    }
+  }
+
+  /** Gives the bytes by which the total has become less. */
+  async #trim(sessions: readonly Candidate[], excess: number): Promise<number> {
+    let progress = 0;
+    for (const { session, bytes, record } of sessions) {
+      if (excess > 0 && progress >= excess) break;
+      const wanted = Math.min(Math.max(0, excess - progress), ROUND.bytes);
+      const keys = record === '' ? this.#keysOf(session) : [...this.#keysOf(session), record];
+      const words = [String(keys.length), ...keys, String(Math.ceil(wanted)), String(this.#maxAge)];
+      const reply = await this.#send('EVAL', TRIM, ...words);
+      if (!Array.isArray(reply) || reply.length !== 3) throw notAReply(reply);
+      const [held, since] = (reply as string[]).map(Number) as [number, number];
+      if (held === bytes) continue;
+      progress += Math.max(0, bytes - held);
+      if (!this.#changed.has(session)) this.#changed.set(session, { bytes: held, since, record });
+    }
+    return progress;
+  }
+}
+
+/** By turns a session, and its size and the key of its record. */
+function candidates(words: readonly string[]): Candidate[] {
+  const found: Candidate[] = [];
+  for (let at = 0; at + 1 < words.length; at += 2) {
+    const held = words[at + 1] ?? '';
+    const space = held.indexOf(' ');
+    found.push({ session: words[at] ?? '', bytes: Number(held.slice(0, space)), record: held.slice(space + 1) });
+  }
+  return found;
+}
