@@ -184,7 +184,9 @@ test('the event loop turns while much is replayed to a reader that keeps up', as
     for (let n = 0; n < count; n += 1) await say(extra, `${n}:`);
     return {};
   };
-  const { eventStore, read } = countingStore(memoryEventStore({ maxEventsPerStream: count + 1 }));
+  const { eventStore, read } = countingStore(
+    memoryEventStore({ maxEventsPerStream: count + 1, maxBytesPerSession: 64 * 1024 * KIB }),
+  );
   harness = await startScripted({ fill }, { eventStore });
   const session = await harness.session();
   const [first] = await new EventStream(await session.request(1, 'fill')).blocks();
@@ -197,8 +199,10 @@ test('the event loop turns while much is replayed to a reader that keeps up', as
       most = Math.max(most, read() - before);
     }
   })();
-  const messages = await (await session.stream(first!.id)).messages();
-  done.abort();
+  const messages = await session
+    .stream(first!.id)
+    .then((stream) => stream.messages())
+    .finally(() => done.abort());
   await look;
   expect(messages).toHaveLength(count + 1);
   expect(most).toBeLessThan(count / 50);
