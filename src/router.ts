@@ -17,6 +17,7 @@ import { createGuard } from './http/guard.js';
 import { handedOver } from './http/handed-over.js';
 import { shareHiddenClasses } from './http/hidden-class.js';
 import { createIdentify } from './http/identity.js';
+import { createEndpointCheck, withoutTrailingSlash } from './http/mount.js';
 import { createQueueWatch } from './http/pipelining.js';
 import { createRefuse } from './http/refuse.js';
 import { StatefulEndpoint } from './http/stateful.js';
@@ -183,10 +184,9 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     }
   };
 
-  const isEndpoint = (req: Request): boolean =>
-    withoutTrailingSlash(req.path) === (resolved.path ?? (req.baseUrl === '' ? '/mcp' : '/'));
+  const isEndpoint = createEndpointCheck(resolved.path);
   const preflight: RequestHandler = (req, res, next) => {
-    if (!isEndpoint(req)) return next();
+    if (!isEndpoint(req, preflight)) return next();
     try {
       guard(req);
       if (cors(req, res)) return;
@@ -200,7 +200,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const metricsPath = resolved.metrics !== false && resolved.metrics.route !== false ? '/metrics' : undefined;
   const router = Router();
   router.use((req: Request, res: Response, next: NextFunction) => {
-    if (isEndpoint(req)) void serve(req, res);
+    if (isEndpoint(req, router)) void serve(req, res);
     else if (withoutTrailingSlash(req.path) === metricsPath) void serveMetrics(req, res, next);
     else next();
   });
@@ -218,10 +218,6 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     drain: lifecycle.drain,
     close: lifecycle.close,
   });
-}
-
-function withoutTrailingSlash(path: string): string {
-  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
 function createEvents(): Events<CoreEvents> {

@@ -94,6 +94,53 @@ const PLACES: readonly Place[] = [
     theApps: ['/', '/metrics', '/mcp/metrics'],
   },
   {
+    how: "app.all('/route', router)",
+    mount: (app, router) => app.all('/route', router),
+    endpoint: '/route',
+    metrics: '/route?',
+    theApps: ['/', '/mcp', '/metrics', '/route/metrics', '/route/mcp'],
+  },
+  {
+    how: "a route for each method: app.post('/a/route', router)",
+    mount: (app, router) => app.post('/a/route', router).get('/a/route', router).delete('/a/route', router),
+    endpoint: '/a/route',
+    metrics: '/a/route?',
+    theApps: ['/', '/a', '/mcp', '/route'],
+  },
+  {
+    how: 'a route with parameters, behind a handler of its own, in a router',
+    mount: (app, router) =>
+      app.use(
+        '/api',
+        express.Router().all('/tenants/:tenant', (_req, _res, next) => next(), router),
+      ),
+    endpoint: '/api/tenants/acme',
+    metrics: '/api/tenants/acme?',
+    theApps: ['/', '/api', '/api/mcp', '/tenants/acme'],
+  },
+  {
+    how: 'app.use(router) behind a route that has passed the request on',
+    mount: (app, router) => app.all(/.*/, (_req, _res, next) => next()).use(router),
+    endpoint: '/mcp',
+    metrics: '/metrics',
+    theApps: ['/', '/x'],
+  },
+  {
+    how: 'a route whose path can be any',
+    mount: (app, router) => app.all(/.*/, router),
+    endpoint: '/mcp',
+    metrics: '/metrics',
+    theApps: ['/', '/x'],
+  },
+  {
+    how: "app.all('/route', router) with path: '/rpc'",
+    mount: (app, router) => app.all('/route', router).all('/rpc', router),
+    path: '/rpc',
+    endpoint: '/rpc',
+    metrics: '/rpc?',
+    theApps: ['/', '/route', '/mcp'],
+  },
+  {
     how: "app.use(router) with path: '/rpc'",
     mount: (app, router) => app.use(router),
     path: '/rpc',
