@@ -217,7 +217,8 @@ test('a batch whose node had to let go of its session is told of each request th
   redisAway = true;
   const response = await soon('the node is fenced', running);
   const unknown = expect.stringContaining('outcome is unknown') as string;
-  expect(await response.json()).toMatchObject([
+  const events = (await response.text()).matchAll(/^data: (.+)$/gm);
+  expect([...events].map(([, data]) => JSON.parse(data!) as unknown)).toMatchObject([
     { id: 1, error: { message: unknown } },
     { id: 2, error: { message: unknown } },
   ]);
