@@ -35,7 +35,8 @@ const config: Config = {
   maxWorkers: '100%',
   collectCoverageFrom: ['src/**/*.ts'],
   coverageThreshold: { global: { branches: 95 } },
-  testTimeout: 60_000,
+  // Longer than a test waits for any one thing (`__tests__/support/waiting.ts`), which says what did not come.
+  testTimeout: 120_000,
 };
 
 export default config;

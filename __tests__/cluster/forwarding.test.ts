@@ -257,9 +257,7 @@ describe('the two sides of a hop (docs/scaling.md: back-pressure and abort in bo
     const signal = await begun.promise;
     hangUp.abort();
     await call;
-    const from = performance.now();
-    await b!.router.drain(30_000);
-    expect(performance.now() - from).toBeLessThan(5_000);
+    await soon('it is drained, though the time for it is not over', b!.router.drain(90_000));
     expect([signal.aborted, a!.router.sessions.get(session.id)!.requests]).toEqual([false, 1]);
   });
 

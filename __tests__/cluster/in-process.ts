@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import { mcpRouter, type McpRouterOptions, type ServerContext } from '../../src/index.js';
 import type { ClusterOptions } from '../../src/options.js';
 import type { SendCommand } from '../../src/stores/redis.js';
+import { KEEP_ALIVE } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
 import { connectRedis, type Connect, type ConnectedRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
@@ -90,7 +91,7 @@ export class InProcessNode {
     app.get('/ready', this.router.ready);
     app.get('/metrics', this.router.metrics);
     app.use('/mcp', this.router);
-    this.http = createServer(app).listen(0, '127.0.0.1');
+    this.http = createServer({ keepAliveTimeout: KEEP_ALIVE }, app).listen(0, '127.0.0.1');
   }
 
   static async start(url: string, prefix: string, init: InProcessNodeInit = {}): Promise<InProcessNode> {

@@ -85,7 +85,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     gate.resolve();
     await waiting;
     expect(await session.call(b.url, 'add')).toMatchObject({ count: 1 });
-  }, 20_000);
+  });
 
   test('an answer to what the server asked reaches the call that waits for it, whichever node it was given to', async () => {
     const session = await AnyNodeSession.open(a.url);

@@ -5,7 +5,7 @@ import { ClusterWorld } from './model-world.js';
 const RUNS = Number(process.env.CLUSTER_MODEL_RUNS ?? 400);
 
 /** One that takes as long, in ms, has come to a standstill; most take a hundredth of a second, or some of them in a busy worker. */
-const STANDSTILL = 20_000;
+const STANDSTILL = 60_000;
 
 interface Step {
   readonly act: (world: ClusterWorld) => void;
@@ -106,5 +106,5 @@ test(
     for (const answer of ['served', 'gone', 'refused']) expect(answers.get(answer)).toBeGreaterThan(0);
   },
   // Not what tells a standstill, which says its seed.
-  60_000 + RUNS * 1_000,
+  120_000 + RUNS * 1_000,
 );

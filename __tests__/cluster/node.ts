@@ -135,7 +135,7 @@ async function end(): Promise<void> {
   refusals ??= 0;
   // A balancer must stop sending before a node stops taking (Kubernetes waits in `preStop` for that): it asks the second time
   // when it has acted on the first answer. Nobody may ask, though.
-  for (const until = performance.now() + 2_000; refusals < 2 && performance.now() < until;) await sleep(10);
+  for (const until = performance.now() + 15_000; refusals < 2 && performance.now() < until;) await sleep(10);
   await router.drain(DRAIN_MS);
   http.close();
   http.closeIdleConnections();

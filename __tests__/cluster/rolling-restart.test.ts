@@ -69,5 +69,5 @@ test(
     expect(troubles).toEqual({ errors: {}, wrong: {}, complaints: {} });
     expect(passed.length).toBeGreaterThan(0);
   },
-  60_000 + ROUNDS * 60_000,
+  60_000 + ROUNDS * 240_000,
 );

@@ -126,8 +126,8 @@ it('notes, log level, subscriptions and the GET stream are there whichever node 
   await app.exited;
   const since = performance.now();
   expect(await client.call('list_notes')).toBe(NOTES);
-  // That its process is gone can be seen on this machine; nobody waits for the end of its lease.
-  expect(performance.now() - since).toBeLessThan(2_000);
+  // That its process is gone can be seen on this machine: less than what is left of its lease, which is not waited for.
+  expect(performance.now() - since).toBeLessThan(3_400);
   await expectAllThere();
   expect(await sum('mcp_cluster_claimed_total')).toBe(1);
 });

@@ -157,7 +157,7 @@ describe('SIGTERM and SIGINT', () => {
     });
     await expect(call).rejects.toThrow();
     expect(await exited).toMatchObject({ code: 0 });
-    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(performance.now() - started).toBeLessThan(25_000);
     await client.close();
   });
 

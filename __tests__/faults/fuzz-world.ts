@@ -179,7 +179,6 @@ export class World {
       app.use(mcpErrorHandler());
       app.use((_req, res) => void res.status(299).send(THE_APP));
     });
-    this.#harness.http.keepAliveTimeout = 60_000;
     this.#impatient = http.createServer(
       { headersTimeout: this.#impatience, requestTimeout: this.#impatience, connectionsCheckingInterval: 20 },
       this.#harness.app,

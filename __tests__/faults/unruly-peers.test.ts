@@ -1,13 +1,8 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-import type { Socket } from 'node:net';
-import { setImmediate } from 'node:timers/promises';
 import { EmptyResultSchema } from '@modelcontextprotocol/sdk/types.js';
 import { pino } from 'pino';
 import { memoryEventStore, type McpServerLike } from '../../src/index.js';
-import { initializeBody, JSON_HEADERS, messagesOf, post } from '../support/harness.js';
+import { initializeBody, messagesOf, post } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
-import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { answerOf } from '../support/raw-session.js';
 import { REPLIES, scriptedServer, startScripted, type Method, type Scripted } from '../support/scripted.js';
 import { Deferred, soon, until } from '../support/waiting.js';
@@ -15,32 +10,7 @@ import { Deferred, soon, until } from '../support/waiting.js';
 let harness: Scripted;
 afterEach(() => harness.close());
 
-const KIB = 1024;
-
 describe('a client', () => {
-  test('that sends its body byte by byte costs what the body is long, not a buffer for each byte', async () => {
-    const maxBodySize = 256 * KIB;
-    harness = await startScripted({}, { stateless: true, maxBodySize });
-    let served: Socket | undefined;
-    harness.http.once('connection', (socket: Socket) => (served = socket));
-    const client = await RawSocket.open(harness.url.port);
-    const head = requestBytes('POST', '/mcp', [...Object.entries(JSON_HEADERS), ['transfer-encoding', 'chunked']]);
-    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' }).padEnd(maxBodySize - 1);
-    const chunks = Buffer.from(body.replaceAll(/[^]/g, '1\r\n$&\r\n'));
-
-    const before = memoryInUse();
-    await client.write(Buffer.concat([head, chunks]));
-    await until('all of it has come', () => served?.bytesRead === head.length + chunks.length);
-    await setImmediate();
-    // A Buffer is some 100 bytes of heap, and keeps the 64 KiB alive that it was read into.
-    expect(memoryInUse() - before).toBeLessThan(8 * 1024 * KIB);
-
-    void client.write('0\r\n\r\n');
-    const response = await soon('the response', client.response());
-    client.destroy();
-    expect(messagesOf(response.body)).toEqual([{ jsonrpc: '2.0', id: 1, result: {} }]);
-  });
-
   describe.each(REPLIES)('(%s)', (_, options) => {
     // Spec 2025-11-25, schema.ts, CancelledNotification: `reason` is an optional string.
     test.each([5, { because: 'I can' }, null, ['x']])(
@@ -184,12 +154,3 @@ describe('an app that closes a session while it is being opened', () => {
     expect(harness.router.sessions.list()).toEqual([]);
   });
 });
-
-/** Bytes that are in use after a garbage collection. */
-function memoryInUse(): number {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  collect();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}

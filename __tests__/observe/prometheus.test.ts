@@ -114,7 +114,7 @@ describe('Prometheus itself (the package of Debian)', () => {
       ACTIVE + STREAM_LOST + IDLE,
     );
     expect(await ask('mcp_sessions_closed_total{reason="expired"}')).toBe(0);
-  }, 60_000);
+  });
 });
 
 /** Starts a Prometheus that keeps everything in the folder, which holds its `prometheus.yml`. */

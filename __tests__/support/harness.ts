@@ -18,6 +18,12 @@ export interface Harness {
   close(): Promise<void>;
 }
 
+/**
+ * In ms. By default Node closes a socket that is idle for 5 s, which meets the next request over it when a test takes longer
+ * between two of them.
+ */
+export const KEEP_ALIVE = 120_000;
+
 const echoInput = z.object({ text: z.string() });
 
 /** A server with one tool, `echo`; what most tests need. */
@@ -40,6 +46,7 @@ export async function start(
   const http = await new Promise<HttpServer>((resolve) => {
     const listening = app.listen(0, '127.0.0.1', () => resolve(listening));
   });
+  http.keepAliveTimeout = KEEP_ALIVE;
   const url = new URL(`http://127.0.0.1:${(http.address() as AddressInfo).port}/mcp`);
   const clients: Client[] = [];
   return {

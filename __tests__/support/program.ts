@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 100_000;
 const run = promisify(execFile);
 
 /** Runs a program in a fresh process of this Node, and resolves to what it printed. Rejects when it fails. */

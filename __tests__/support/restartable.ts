@@ -11,6 +11,7 @@ import {
 } from '../../src/index.js';
 import { memoryStore, type SessionStore } from '../../src/stores/index.js';
 import { FakeClock } from './fake-clock.js';
+import { KEEP_ALIVE } from './harness.js';
 import { LogLines } from './log-lines.js';
 import { never } from './waiting.js';
 
@@ -104,6 +105,7 @@ export class Restartable {
     const http = await new Promise<HttpServer>((resolve) => {
       const listening = app.listen(0, '127.0.0.1', () => resolve(listening));
     });
+    http.keepAliveTimeout = KEEP_ALIVE;
     const made = new Restartable(http, factory, options);
     app.use('/mcp', (req, res, next) => {
       made.#replies.add(res);

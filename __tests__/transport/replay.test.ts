@@ -176,7 +176,7 @@ describe('what a client sees of a stream is each message once, in order', () => 
       }),
       { numRuns: 40, plugins: [fc.afterEach(() => harness.close())] },
     );
-  }, 60_000);
+  });
 
   test('on the standalone stream', async () => {
     await fc.assert(
@@ -199,5 +199,5 @@ describe('what a client sees of a stream is each message once, in order', () => 
       }),
       { numRuns: 40, plugins: [fc.afterEach(() => harness.close())] },
     );
-  }, 60_000);
+  });
 });
