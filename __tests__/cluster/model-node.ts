@@ -85,7 +85,7 @@ export class ModelNode {
       onFenced: () => this.sessions.clear(),
     });
     this.#records = new Records(redisStore({ sendCommand: send }), surroundings, () => this.node.tenure.id, TTL);
-    this.#events = redisEventStore({ sendCommand: send });
+    this.#events = redisEventStore({ sendCommand: send, clock: surroundings });
     this.#cluster = new Cluster({
       node: this.node,
       peers: new Peers(send, PREFIX, surroundings, TIMING.renewInterval, undefined),

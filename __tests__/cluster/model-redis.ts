@@ -18,6 +18,7 @@ type Run = (redis: ModelRedis, keys: string[], args: string[]) => unknown;
 /** The scripts of `src/stores`, told apart by what only each of them has, and what each does. */
 const SCRIPTS: readonly [RegExp, Run][] = [
   [/XADD/, (redis, keys, args) => redis.append(keys, args)],
+  [/ZRANDMEMBER/, () => ['0', [], []]],
   [/'HINCRBY'/, (redis, [key], [epoch, owner, next]) => redis.claim(key!, epoch!, owner!, next!)],
   [/'o', ''\)/, (redis, [key], [epoch, owner]) => redis.release(key!, epoch!, owner!)],
   [/'d', ARGV\[1\], 'e', '0'/, (redis, [key], [data, owner, ttl]) => redis.create(key!, data!, owner!, ttl!)],
@@ -100,7 +101,8 @@ export class ModelRedis {
   }
 
   /** Of its bounds there is nothing here: what the model is for is who may append. */
-  append([key, record]: string[], [, , first, rest, json, owner, epoch]: string[]): string {
+  append([key, , record]: string[], args: string[]): [id: string, held: string, oldest: string] {
+    const [, , first, rest, json, , , bytes, owner, epoch] = args;
     const hash = record === undefined ? undefined : this.#get<Hash>(record);
     if (record !== undefined && hash === undefined) throw new Error('NORECORD the session has no record here');
     if (hash !== undefined && (hash.o !== owner || hash.e !== epoch))
@@ -108,7 +110,7 @@ export class ModelRedis {
     const entries = this.#get<StreamEntry[]>(key!) ?? [];
     const id = `${this.#now()}-${Number(first) + entries.length}`;
     this.#held.set(key!, { value: [...entries, [id, ['s', rest!, 'm', json!]]], dueAt: Infinity });
-    return id;
+    return [id, bytes!, id];
   }
 
   // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as who asks knows what a key holds

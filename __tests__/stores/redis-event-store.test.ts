@@ -6,8 +6,9 @@ import {
   type RedisOptions,
   type SendCommand,
 } from '../../src/stores/redis.js';
-import type { SessionEventStore } from '../../src/stores/session-event-store.js';
+import type { FencedEventStore, SessionEventStore } from '../../src/stores/session-event-store.js';
 import { REDIS_CLIENTS, connectCluster, connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
+import { FakeClock } from '../support/fake-clock.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
 import { notification, replay } from '../support/event-stores.js';
@@ -31,6 +32,9 @@ afterAll(async () => {
   other.close();
   await server.stop();
 });
+
+/** What the bounds count for an event. */
+const bytesOf = (message: JSONRPCMessage): number => Buffer.byteLength(JSON.stringify(message)) + 200;
 
 let prefixes = 0;
 /** Data of the test's own. */
@@ -60,7 +64,10 @@ describe('against a model that never forgets', () => {
     readonly message: JSONRPCMessage;
   }
 
-  const text = fc.string({ unit: 'binary', maxLength: 20 });
+  const text = fc.oneof(
+    { arbitrary: fc.string({ unit: 'binary', maxLength: 20 }), weight: 3 },
+    fc.nat(500).map((length) => 'é'.repeat(length)),
+  );
   const deed: fc.Arbitrary<Deed> = fc.oneof(
     {
       arbitrary: fc.record({ deed: fc.constant('append' as const), streamId: fc.constantFrom(...STREAMS), text }),
@@ -85,9 +92,10 @@ describe('against a model that never forgets', () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 12 }),
+        fc.integer({ min: 300, max: 4_000 }),
         fc.array(deed, { minLength: 10, maxLength: 60, size: 'max' }),
-        async (maxEvents, deeds) => {
-          const options = { prefix: ownPrefix(), maxEvents };
+        async (maxEvents, maxBytesPerSession, deeds) => {
+          const options = { prefix: ownPrefix(), maxEvents, maxBytesPerSession };
           const stores = [
             redisEventStore({ ...options, ...redis.access }),
             redisEventStore({ ...options, ...other.access }),
@@ -107,9 +115,17 @@ describe('against a model that never forgets', () => {
             const message: JSONRPCMessage = { jsonrpc: '2.0', method: 'notifications/message', params };
             const storing = store.storeEvent(streamId, message);
             params.text = 'changed by the app later';
-            const event = { id: await storing, streamId, message: notification(each.text) };
+            const stored = notification(each.text);
+            if (bytesOf(stored) > maxBytesPerSession) {
+              await expect(storing).rejects.toThrow('more than a session may hold');
+              continue;
+            }
+            const event = { id: await storing, streamId, message: stored };
             all.push(event);
-            held.set(sessionOf(streamId), [...(held.get(sessionOf(streamId)) ?? []), event].slice(-maxEvents));
+            const ofSession = [...(held.get(sessionOf(streamId)) ?? []), event].slice(-maxEvents);
+            while (ofSession.reduce((sum, { message: one }) => sum + bytesOf(one), 0) > maxBytesPerSession)
+              ofSession.shift();
+            held.set(sessionOf(streamId), ofSession);
           }
 
           expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
@@ -334,6 +350,147 @@ describe('the bounds', () => {
   });
 });
 
+describe('the bound in bytes for all sessions of a prefix', () => {
+  const KIB = 1024;
+  const large = notification('x'.repeat(100 * KIB));
+
+  /** What Redis holds of the sessions, in events. */
+  const held = (prefix: string, sessions: readonly string[]): Promise<number[]> =>
+    Promise.all(sessions.map(async (session) => Number(await redis.ask('XLEN', `${prefix}{${session}}:events`))));
+
+  test('lets the oldest go first, whichever node stored them, and keeps the youngest', async () => {
+    const prefix = ownPrefix();
+    const bounds = { prefix, maxBytes: 2_000 * KIB };
+    const stores = [redisEventStore({ ...bounds, ...redis.access }), redisEventStore({ ...bounds, ...other.access })];
+    const sessions = ['a', 'b', 'c', 'd', 'e', 'f'];
+    for (const [n, session] of sessions.entries()) {
+      for (let count = 0; count < 8; count += 1) await stores[n % 2]!.storeEvent(`${session}-1`, large);
+    }
+    await until('the bound holds', async () => {
+      const sum = (await held(prefix, sessions)).reduce((all, count) => all + count, 0);
+      return sum * 100 * KIB <= bounds.maxBytes;
+    });
+    const [oldest, ...later] = await held(prefix, sessions);
+    expect(oldest).toBe(0);
+    expect(later.at(-1)).toBe(8);
+    expect(later.reduce((all, count) => all + count, 0)).toBeGreaterThan(10);
+  });
+
+  test('holds where one session has nothing but the events of others before it', async () => {
+    const prefix = ownPrefix();
+    const clock = new FakeClock();
+    const store = redisEventStore({ prefix, maxBytes: 3 * bytesOf(notification('x')), clock, ...redis.access });
+    for (let n = 0; n < 50; n += 1) await store.storeEvent(`${n}-1`, notification('x'));
+    const sessions = Array.from({ length: 50 }, (_, n) => String(n));
+    clock.advance(1_000);
+    await until('the bound holds', async () => {
+      const counts = await held(prefix, sessions);
+      return counts.reduce((all, count) => all + count, 0) <= 3;
+    });
+    expect((await held(prefix, sessions)).at(-1)).toBe(1);
+  });
+
+  test('counts nothing twice, and nothing that is purged, trimmed or too old', async () => {
+    const prefix = ownPrefix();
+    const clock = new FakeClock();
+    const store = redisEventStore({ prefix, maxEvents: 3, maxAge: 60_000, clock, ...redis.access });
+    const small = bytesOf(notification('x'));
+    const sum = async () => Number(await redis.ask('GET', `${prefix}{events}:sum`));
+    for (let n = 0; n < 5; n += 1) await store.storeEvent('a-1', notification('x'));
+    await store.storeEvent('b-1', notification('x'));
+    clock.advance(1_000);
+    await until('it is counted', async () => (await sum()) === 4 * small);
+    await store.purge('a');
+    await until('it is counted', async () => (clock.advance(1_000), (await sum()) === small));
+    // As if its time were over.
+    await redis.ask('DEL', `${prefix}{b}:events`, `${prefix}{b}:events:sizes`);
+    await store.purge('c');
+    await until('it is counted', async () => (clock.advance(1_000), (await sum()) === 0));
+    expect(await redis.ask('EXISTS', `${prefix}{events}:held`, `${prefix}{events}:since`)).toBe(0);
+  });
+
+  test('drops the events of sessions whose record is gone, also when the node that had them does nothing more', async () => {
+    const prefix = ownPrefix();
+    const clock = new FakeClock();
+    const gone: FencedEventStore = redisEventStore({ prefix, clock, ...other.access });
+    const record = `${prefix}{a}:session`;
+    await redis.ask('HSET', record, 'd', '{}', 'e', '0', 'o', 'gone');
+    await gone.storeEvent('a-1', notification('x'), { key: record, owner: 'gone', epoch: 0 });
+    clock.advance(1_000);
+    await until('it is known to all', async () => (await redis.ask('EXISTS', `${prefix}{events}:held`)) === 1);
+    const store = redisEventStore({ prefix, clock: new FakeClock(), ...redis.access });
+    const own = new FakeClock();
+    const living = redisEventStore({ prefix, clock: own, ...redis.access });
+    await living.storeEvent('b-1', notification('x'));
+    own.advance(1_000);
+    await until('it is known to all', async () => (await redis.ask('HLEN', `${prefix}{events}:held`)) === 2);
+    expect(await held(prefix, ['a', 'b'])).toEqual([1, 1]);
+    await redis.ask('DEL', record);
+    await store.purge('c');
+    await living.purge('c');
+    own.advance(1_000);
+    await until('they are gone', async () => (await held(prefix, ['a']))[0] === 0);
+    expect(await held(prefix, ['a', 'b'])).toEqual([0, 1]);
+  });
+});
+
+describe('where Redis has a maxmemory and is nearly full', () => {
+  const MIB = 1024 * 1024;
+  let small: RedisServer;
+  let full: ConnectedRedis;
+  beforeAll(async () => {
+    small = await RedisServer.start();
+    full = await connectRedis(small.url);
+    await full.ask('CONFIG', 'SET', 'maxmemory', '32mb', 'maxmemory-policy', 'noeviction');
+  });
+  afterAll(async () => {
+    full.close();
+    await small.stop();
+  });
+  const used = async () => Number(/used_memory:(\d+)/.exec((await full.ask('INFO', 'memory')) as string)![1]);
+
+  test('the oldest go, no event is stored for a second, and there is always room for others', async () => {
+    const clock = new FakeClock();
+    const store = redisEventStore({ clock, ...full.access });
+    const large = notification('x'.repeat(MIB / 2));
+    let refused = 0;
+    for (let n = 0; n < 100; n += 1) {
+      await store.storeEvent(`${n % 10}-1`, large).catch(async (error: unknown) => {
+        expect(String(error)).toMatch(/FULL|is full/);
+        refused += 1;
+        await until('it has room', async () => (await used()) < 0.85 * 32 * MIB);
+        clock.advance(1_000);
+        await new Promise(setImmediate);
+      });
+      expect(await used()).toBeLessThan(0.95 * 32 * MIB);
+      expect(await full.ask('SET', 'lease', 'x')).toBe('OK');
+    }
+    expect(refused).toBeGreaterThan(0);
+    expect(refused).toBeLessThan(30);
+    await until('it stores again', async () => {
+      clock.advance(1_000);
+      return store.storeEvent('a-1', large).then(
+        () => true,
+        () => false,
+      );
+    });
+  });
+
+  test('so it is when others have filled it to the last byte', async () => {
+    await full.ask('FLUSHALL');
+    const clock = new FakeClock();
+    const store = redisEventStore({ clock, prefix: 'other:', ...full.access });
+    const id = await store.storeEvent('a-1', notification('x'.repeat(MIB)));
+    const fill = 'x'.repeat(MIB);
+    for (let n = 0; ; n += 1) {
+      if ((await full.ask('SET', `fill:${n}`, fill).catch(() => 'OOM')) === 'OOM') break;
+    }
+    await expect(store.storeEvent('a-1', notification(fill))).rejects.toThrow('FULL');
+    await until('its own have made room', async () => (await store.getStreamIdForEventId(id)) === undefined);
+    expect(await full.ask('SET', 'lease', 'x')).toBe('OK');
+  });
+});
+
 describe('a replay', () => {
   /** A store whose commands are noted. */
   function noting(options: { maxEvents?: number } = {}): { store: Store; commands: string[][] } {
@@ -477,9 +634,15 @@ describe('options', () => {
       { sendCommand, maxAge: 0.5 },
       'redisEventStore: option maxAge must be a whole number of milliseconds from 1 to 2147483647; got 0.5',
     ],
+    [{ sendCommand, maxBytes: 0 }, 'redisEventStore: option maxBytes must be a whole number of 1 or more; got 0'],
     [
-      { sendCommand, maxBytes: 1 },
-      'redisEventStore: unknown option maxBytes; known are client, sendCommand, prefix, maxEvents, maxAge',
+      { sendCommand, maxBytesPerSession: '8' },
+      'redisEventStore: option maxBytesPerSession must be a whole number of 1 or more; got "8"',
+    ],
+    [
+      { sendCommand, maxEventsPerStream: 1 },
+      'redisEventStore: unknown option maxEventsPerStream; known are client, sendCommand, prefix, maxEvents, ' +
+        'maxBytesPerSession, maxBytes, maxAge, clock',
     ],
   ])('%j throws a TypeError that says which, what it got and what it wants', (options, message) => {
     expect(() => redisEventStore(options as RedisEventStoreOptions)).toThrow(new TypeError(message));

@@ -1,6 +1,8 @@
 import { randomInt } from 'node:crypto';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
-import { count, timer } from '../checks.js';
+import { clock, count, timer } from '../checks.js';
+import { systemClock, type Clock } from '../clock.js';
+import { RedisEventIndex, type KeysOfSession } from './redis-event-index.js';
 import { notAReply, openRedis, type RedisOptions, type SendCommand } from './redis-client.js';
 import { Fenced, type EventFence, type SessionEventStore } from './session-event-store.js';
 import { sessionOf } from './stream-session.js';
@@ -10,10 +12,22 @@ export type RedisEventStoreOptions = RedisOptions & {
   /** Events kept of one session; past it, the session's oldest goes. Default: 1,000. */
   maxEvents?: number | undefined;
   /**
+   * Bytes kept of one session: the JSON text of the messages, and 200 an event for what surrounds it. Past it, the session's
+   * oldest event goes. A larger event is not stored. Default: 8,388,608 (8 MiB).
+   */
+  maxBytesPerSession?: number | undefined;
+  /**
+   * Bytes kept in all, under this prefix, counted in the same way; past it, the oldest go. Approximate: what the nodes have
+   * stored within the last second may come on top. Default: 268,435,456 (256 MiB).
+   */
+  maxBytes?: number | undefined;
+  /**
    * Milliseconds that an event is kept; older ones go with the session's next event, and all of them so long after its last.
    * Default: 300,000 (5 min).
    */
   maxAge?: number | undefined;
+  /** Time and timers. Default: Node's. For tests. */
+  clock?: Clock | undefined;
 };
 
 /** One entry of a session's Redis Stream. */
@@ -32,27 +46,73 @@ interface Place {
   readonly entryId: string;
 }
 
+/** What an event takes beside its text: its entry, the name of its stream, and its place in the list of sizes. */
+const EVENT_OVERHEAD = 200;
+
+/** The part of Redis' `maxmemory` past which no event is stored: leases and records must always find room. */
+const FULL_AT = 0.9;
+
+/** Down to which part of `maxmemory` events are dropped then. */
+const RELIEVED_AT = 0.8;
+
+/** After so many bytes Redis is asked how much memory it has left; it costs about as much as to store an event. */
+const LOOK_AFTER = 256 * 1024;
+
+/** How long no event is stored when Redis is full and nothing more can be dropped, in ms. */
+const FULL_PAUSE = 1_000;
+
 /**
- * Returns the ID of the entry, which in a stream that begins here has its count begin anywhere: entries of the same millisecond
- * from before a purge must not be taken for this one. Out go the oldest, past the number and the age by Redis' clock; exactly
- * those, as bounds are to mean what they say. The age counts from the new entry's ID: Redis 7.0 reads its clock anew for each command
+ * Returns the ID of the entry, what the session holds then, and the ID of the oldest. In a stream that begins here, the entry's
+ * ID has its count begin anywhere: entries of the same millisecond from before a purge must not be taken for this one.
+ *
+ * Out go the oldest, past number, bytes and age by Redis' clock; exactly those, as bounds are to mean what they say. A list
+ * beside the stream has the ID of each entry, and where it begins and ends in all that was ever stored: to learn the size of an
+ * entry from the stream is to read it. The age counts from the new entry's ID: Redis 7.0 reads its clock anew for each command
  * of a script.
  *
- * With a second key, the record of the session, only who owns it by that record may append.
+ * With a third key, the record of the session, only who owns it by that record may append.
  */
 const APPEND = `
-if KEYS[2] then
-  local held = redis.call('HMGET', KEYS[2], 'o', 'e')
+if KEYS[3] then
+  local held = redis.call('HMGET', KEYS[3], 'o', 'e')
   if not held[2] then return redis.error_reply('NORECORD the session has no record here') end
-  if held[1] ~= ARGV[6] or held[2] ~= ARGV[7] then return redis.error_reply('FENCED the session is owned by another') end
+  if held[1] ~= ARGV[9] or held[2] ~= ARGV[10] then return redis.error_reply('FENCED the session is owned by another') end
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local id = redis.call('EXISTS', KEYS[1]) == 1 and '*' or string.format('%d-%d', now, ARGV[3])
-id = redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[1], id, 's', ARGV[4], 'm', ARGV[5])
-redis.call('XTRIM', KEYS[1], 'MINID', string.format('%d', string.match(id, '%d+') - ARGV[2]))
+if ARGV[7] ~= '0' then
+  local info = redis.pcall('INFO', 'memory')
+  if type(info) == 'string' then
+    local used = tonumber(string.match(info, '\\nused_memory:(%d+)') or 0)
+    local most = tonumber(string.match(info, '\\nmaxmemory:(%d+)') or 0)
+    if most > 0 and used + ARGV[8] > most * ARGV[7] then
+      return redis.error_reply('FULL ' .. string.format('%.0f of %.0f', used, most))
+    end
+  end
+end
+local last = redis.call('LINDEX', KEYS[2], -1)
+local id = '*'
+if not last and redis.call('EXISTS', KEYS[1]) == 0 then
+  local time = redis.call('TIME')
+  id = string.format('%d-%d', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[3])
+end
+id = redis.call('XADD', KEYS[1], id, 's', ARGV[4], 'm', ARGV[5])
+local start = last and tonumber(string.match(last, '%d+$')) or 0
+local stop = start + ARGV[8]
+local count = redis.call('RPUSH', KEYS[2], string.format('%s %.0f %.0f', id, start, stop))
+local young = string.match(id, '%d+') - ARGV[2]
+local trimmed = false
+local oldest, from
+while true do
+  local ms
+  oldest, ms, from = string.match(redis.call('LINDEX', KEYS[2], 0), '^((%d+)%S+) (%d+)')
+  if count <= tonumber(ARGV[1]) and stop - from <= tonumber(ARGV[6]) and tonumber(ms) >= young then break end
+  redis.call('LPOP', KEYS[2])
+  count = count - 1
+  trimmed = true
+end
+if trimmed then redis.call('XTRIM', KEYS[1], 'MINID', oldest) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return id`;
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return { id, string.format('%.0f', stop - from), oldest }`;
 
 /** Greedy, as a stream ID may hold any character. Redis refuses an entry ID of 2^64 or more; no real one has 16 digits. */
 const EVENT_ID = /^(?<streamId>.*)_(?<entryId>(?:0|[1-9]\d{0,14})-(?:0|[1-9]\d{0,14}))$/s;
@@ -60,11 +120,18 @@ const EVENT_ID = /^(?<streamId>.*)_(?<entryId>(?:0|[1-9]\d{0,14})-(?:0|[1-9]\d{0
 /** Entries read at a time, so that neither Redis nor this process holds all of a long stream at once. */
 const PAGE = 500;
 
+const MIB = 1024 * 1024;
+
+const isText = (value: unknown): value is string => typeof value === 'string';
+
 /**
  * Keeps the events of streams in Redis 6.2 or later, or Valkey, so that clients can resume on any node: one Redis Stream for
- * each session, bounded by number and age. What precedes the first `-` of a stream ID is its session, as the router makes them.
+ * each session, bounded by number, bytes and age, and by the bytes of all. What precedes the first `-` of a stream ID is its session, as the router makes them.
  *
  * A stream is replayed without a hole or not at all: an event that is no longer held is unknown.
+ *
+ * Where Redis has a `maxmemory`, no event is stored past 90 % of it, and the oldest are dropped down to 80 %: leases and
+ * records, which share that memory, must find room. `storeEvent` rejects meanwhile.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, and for both or neither of `client` and
  * `sendCommand`.
@@ -78,39 +145,62 @@ const PAGE = 500;
 export function redisEventStore(options: RedisEventStoreOptions): Required<SessionEventStore> {
   const { send, prefix } = openRedis('redisEventStore', options, [
     ['maxEvents', count],
+    ['maxBytesPerSession', count],
+    ['maxBytes', count],
     ['maxAge', timer],
+    ['clock', clock],
   ]);
-  return new RedisEventStore(send, prefix, options.maxEvents ?? 1_000, options.maxAge ?? 5 * 60_000);
+  return new RedisEventStore(send, prefix, options);
 }
 
 class RedisEventStore implements Required<SessionEventStore> {
   readonly #send: SendCommand;
   readonly #prefix: string;
-  readonly #bounds: readonly [maxEvents: string, maxAge: string];
+  readonly #maxEvents: number;
+  readonly #maxBytesPerSession: number;
+  readonly #maxAge: number;
+  readonly #clock: Clock;
+  readonly #index: RedisEventIndex;
+  #notLooked = LOOK_AFTER;
+  #relieving: Promise<void> | undefined;
 
-  constructor(send: SendCommand, prefix: string, maxEvents: number, maxAge: number) {
+  constructor(send: SendCommand, prefix: string, options: RedisEventStoreOptions) {
+    const { maxEvents = 1_000, maxBytesPerSession = 8 * MIB, maxBytes = 256 * MIB, maxAge = 5 * 60_000 } = options;
     this.#send = send;
     this.#prefix = prefix;
-    this.#bounds = [String(maxEvents), String(maxAge)];
+    this.#maxEvents = maxEvents;
+    this.#maxBytesPerSession = maxBytesPerSession;
+    this.#maxAge = maxAge;
+    this.#clock = options.clock ?? systemClock;
+    const keysOf = (session: string): KeysOfSession => this.#keys(session);
+    this.#index = new RedisEventIndex(send, prefix, keysOf, { maxBytes, maxAge, clock: this.#clock });
   }
 
   /** Sent when the call returns, so that events have the order of the calls. */
   async storeEvent(streamId: string, message: JSONRPCMessage, fence?: EventFence): Promise<string> {
     const session = sessionOf(streamId);
-    const first = String(randomInt(2 ** 30));
-    const args = [...this.#bounds, first, streamId.slice(session.length), JSON.stringify(message)];
+    const json = JSON.stringify(message);
+    const bytes = Buffer.byteLength(json) + EVENT_OVERHEAD;
+    if (bytes > this.#maxBytesPerSession)
+      throw new Error(`redisEventStore: ${bytes} bytes are more than a session may hold`);
+    if (this.#relieving !== undefined)
+      throw new Error('redisEventStore: Redis is full, and no event is stored for a while');
+    const keys = fence === undefined ? this.#keys(session) : [...this.#keys(session), fence.key];
+    const args = [
+      ...[String(this.#maxEvents), String(this.#maxAge), String(randomInt(2 ** 30))],
+      ...[streamId.slice(session.length), json, String(this.#maxBytesPerSession)],
+      ...[this.#looks(bytes) ? String(FULL_AT) : '0', String(bytes)],
+      ...(fence === undefined ? [] : [fence.owner, String(fence.epoch)]),
+    ];
     // Not by the script's hash: where Redis has forgotten it and another process brings it back, the first of two appends
     // would be refused and the second not, and they would change places.
-    const entryId = await (
-      fence === undefined
-        ? this.#send('EVAL', APPEND, '1', this.#key(session), ...args)
-        : this.#send('EVAL', APPEND, '2', this.#key(session), fence.key, ...args, fence.owner, String(fence.epoch))
-    ).catch((error: unknown) => {
-      throw String(error).includes('FENCED')
-        ? new Fenced('the session is owned by another node', { cause: error })
-        : error;
-    });
-    if (typeof entryId !== 'string' || !EVENT_ID.test(`_${entryId}`)) throw notAReply(entryId);
+    const reply = await this.#send('EVAL', APPEND, String(keys.length), ...keys, ...args).catch((error: unknown) =>
+      this.#refused(error),
+    );
+    if (!Array.isArray(reply) || !reply.every(isText)) throw notAReply(reply);
+    const [entryId = '', held = '', oldest = ''] = reply;
+    if (!EVENT_ID.test(`_${entryId}`)) throw notAReply(reply);
+    this.#index.note(session, { bytes: Number(held), since: parseInt(oldest, 10), record: fence?.key ?? '' }, bytes);
     return `${streamId}_${entryId}`;
   }
 
@@ -142,14 +232,42 @@ class RedisEventStore implements Required<SessionEventStore> {
   }
 
   async purge(session: string): Promise<void> {
-    await this.#send('UNLINK', this.#key(session));
+    await this.#send('UNLINK', ...this.#keys(session));
+    this.#index.forget(session);
+  }
+
+  #looks(bytes: number): boolean {
+    this.#notLooked += bytes;
+    if (this.#notLooked < LOOK_AFTER) return false;
+    this.#notLooked = 0;
+    return true;
+  }
+
+  /** @throws Fenced, or the error itself; when Redis is full, it is given room first, and asked the next time again. */
+  #refused(error: unknown): never {
+    const text = String(error);
+    if (text.includes('FENCED')) throw new Fenced('the session is owned by another node', { cause: error });
+    const [, used, most] = /FULL (\d+) of (\d+)/.exec(text) ?? [];
+    if (used !== undefined || text.includes('OOM')) {
+      this.#notLooked = LOOK_AFTER;
+      this.#relieving ??= this.#relieve(Number(used) - RELIEVED_AT * Number(most)).finally(
+        () => (this.#relieving = undefined),
+      );
+    }
+    throw error;
+  }
+
+  /** @param bytes - To be freed; NaN where Redis has not told how full it is. */
+  async #relieve(bytes: number): Promise<void> {
+    await this.#index.relieve(Number.isNaN(bytes) ? this.#maxBytesPerSession : bytes);
+    await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, FULL_PAUSE));
   }
 
   #place(eventId: string): Place | undefined {
     const { streamId, entryId } = EVENT_ID.exec(eventId)?.groups ?? {};
     if (streamId === undefined || entryId === undefined) return undefined;
     const session = sessionOf(streamId);
-    return { key: this.#key(session), streamId, rest: streamId.slice(session.length), entryId };
+    return { key: this.#keys(session)[0], streamId, rest: streamId.slice(session.length), entryId };
   }
 
   async #holds({ key, rest, entryId }: Place): Promise<boolean> {
@@ -170,7 +288,8 @@ class RedisEventStore implements Required<SessionEventStore> {
     return reply.map(([id, [, rest, , json]]: [string, [string, string, string, string]]) => ({ id, rest, json }));
   }
 
-  #key(session: string): string {
-    return `${this.#prefix}{${session}}:events`;
+  #keys(session: string): KeysOfSession {
+    const events = `${this.#prefix}{${session}}:events`;
+    return [events, `${events}:sizes`];
   }
 }

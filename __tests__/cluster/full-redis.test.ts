@@ -1,0 +1,75 @@
+import { redisEventStore, type SendCommand } from '../../src/stores/redis.js';
+import { EventStream } from '../support/event-stream.js';
+import { until } from '../support/waiting.js';
+import { AnyNodeSession } from './any-node.js';
+import { InProcessCluster, type Tool } from './in-process.js';
+
+const MIB = 1024 * 1024;
+const MAX_MEMORY = 64 * MIB;
+/** Each holds 8 MiB at most, and all of them together more than Redis may. */
+const SESSIONS = 12;
+const KIB = 1024;
+/** Bytes of the results, one after the other: what is too small for a large one is filled by smaller ones. */
+const SIZES = [
+  [7, MIB - KIB],
+  [2, 200 * KIB],
+  [4, 50 * KIB],
+  [10, 8 * KIB],
+  [20, KIB],
+].flatMap(([times, bytes]) => Array<number>(times!).fill(bytes!));
+
+let cluster: InProcessCluster;
+beforeAll(async () => {
+  cluster = await InProcessCluster.start();
+  await cluster.ask('CONFIG', 'SET', 'maxmemory', String(MAX_MEMORY), 'maxmemory-policy', 'noeviction');
+}, 300_000);
+afterAll(() => cluster.stop());
+
+/** Long: what costs a lease here is to be a full Redis, and not a busy machine. */
+const times = { lease: 20_000, renewInterval: 250, fenceAfter: 15_000, claimTimeout: 30_000 };
+
+const tools: Readonly<Record<string, Tool>> = { fill: ({ args }) => ({ text: 'x'.repeat(Number(args.bytes)) }) };
+
+test('clients that fill Redis with events cost no node its lease, no client its answer, and nothing of the records (docs/scaling.md)', async () => {
+  let renewals = 0;
+  const tap =
+    (send: SendCommand): SendCommand =>
+    async (...command) => {
+      const reply = await send(...command);
+      if (command[0] === 'SET' && command.at(-1) === 'XX' && reply === 'OK') renewals += 1;
+      return reply;
+    };
+  const eventStore = () => redisEventStore({ sendCommand: cluster.ask, prefix: cluster.prefix });
+  const nodes = [
+    await cluster.node({ name: 'a', tools, times, tap, eventStore: eventStore() }),
+    await cluster.node({ name: 'b', tools, times, tap, eventStore: eventStore() }),
+  ];
+  const sessions = await Promise.all(
+    Array.from({ length: SESSIONS }, (_, n) => AnyNodeSession.open(nodes[n % 2]!.url)),
+  );
+  const used = async () => Number(/used_memory:(\d+)/.exec((await cluster.ask('INFO', 'memory')) as string)![1]);
+  let most = 0;
+  let refused = 0;
+  for (const bytes of SIZES) {
+    const replies = sessions.map(async (session, n) => {
+      const events = await new EventStream(await session.request(nodes[n % 2]!.url, 'fill', { bytes })).blocks();
+      // One that the store refused has no ID, and arrives all the same.
+      if (events.at(-1)!.id === undefined) refused += 1;
+      expect(events.at(-1)!.data.length).toBeGreaterThan(bytes);
+    });
+    await Promise.all(replies);
+    most = Math.max(most, await used());
+  }
+  expect(refused).toBeGreaterThan(0);
+  expect(most).toBeLessThan(MAX_MEMORY);
+  const before = renewals;
+  await until('each lease has been renewed again', () => renewals > before + 4);
+  for (const [n, session] of sessions.entries()) {
+    // State is saved with each of these calls.
+    expect(await session.call(nodes[(n + 1) % 2]!.url, 'add')).toMatchObject({ epoch: 0, count: 1 });
+  }
+  for (const node of nodes) {
+    expect(node.lines('cluster node fenced: its sessions are let go of')).toEqual([]);
+    expect(await node.ready()).toBe(200);
+  }
+}, 60_000);
