@@ -442,6 +442,20 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     expect(prototypes).toMatch(/true$/);
   });
 
+  test('an app on Bun gets the classes of Node, as Bun makes messages in another way', async () => {
+    const { versions } = process;
+    Object.defineProperty(process, 'versions', { value: { ...versions, bun: '1.4.5' }, configurable: true });
+    try {
+      const server = await listen(createHttpServer(express()));
+      server.removeAllListeners('request').on('request', (req, res) => {
+        res.end(String(Object.getPrototypeOf(req) === IncomingMessage.prototype && !('app' in res)));
+      });
+      expect(await send(server, text('GET /', ['Connection: close']))).toMatch(/true$/);
+    } finally {
+      Object.defineProperty(process, 'versions', { value: versions, configurable: true });
+    }
+  });
+
   test('a function and a router answer as ever', async () => {
     const router = express.Router();
     router.get('/routed', (_req, res) => void res.end('routed'));

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
 import type { OpeningRequest, ServerContext } from '../options.js';
 import type { State } from './state.js';
@@ -17,7 +18,11 @@ export class Life {
   #saves: (() => void | Promise<void>)[] | undefined;
 
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      // Each call that passes it on listens to it: with a limit, Node warns of a leak at the eleventh at a time.
+      setMaxListeners(0, this.#controller.signal);
+    }
     if (this.#ended) this.#controller.abort();
     return this.#controller.signal;
   }
