@@ -212,7 +212,9 @@ export interface McpRouterOptions {
   hibernateAfter?: number | undefined;
   /**
    * What a POST with the ID of a session that is gone gets: `reject`, a 404; `reissue`, a 404 that carries the ID of a new
-   * session, ready for use, for clients that adopt it (the SDK's does). What the old session knew is lost. Default: `reject`.
+   * session, ready for use. It helps clients on the SDK's version 1 (`@modelcontextprotocol/sdk`), which adopt that ID. It does nothing for
+   * those on version 2 (`@modelcontextprotocol/client`, and so `@openai/agents` and `@mastra/mcp`), which keep the old one. What the old
+   * session knew is lost. Default: `reject`.
    */
   staleSessions?: 'reject' | 'reissue' | undefined;
   /** Prometheus metrics, or `false`. Default: on, in a registry of the router's own. */
