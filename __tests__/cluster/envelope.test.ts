@@ -18,6 +18,7 @@ const order: fc.Arbitrary<Order> = fc.record({
   method: fc.constantFrom('GET', 'POST', 'DELETE'),
   path: text,
   headers,
+  protocol: fc.constantFrom('http', 'https'),
   principal: fc.option(text, { nil: undefined }),
   auth: fc.constant(undefined),
   sessionId: fc.option(text, { nil: undefined }),

@@ -234,8 +234,8 @@ export class Cluster {
     asked: boolean,
   ): Promise<Tried> {
     const { forwarder, events } = this.#init;
-    const { body, method, path, headers, principal, auth, sessionId } = request;
-    const order = { kind: 'request', method, path, headers, principal, auth, sessionId } as const;
+    const { body, method, path, headers, protocol, principal, auth, sessionId } = request;
+    const order = { kind: 'request', method, path, headers, protocol, principal, auth, sessionId } as const;
     const text = body === undefined ? undefined : JSON.stringify(body);
     const sent = await this.#send(owner, order, left, text, res);
     // Its client has hung up, and nobody is to be told.

@@ -1,11 +1,10 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import { SUPPORTED_PROTOCOL_VERSIONS, type MessageExtraInfo, type RequestId } from '@modelcontextprotocol/sdk/types.js';
 import type { Request, Response } from 'express';
 import { Refusal } from '../errors.js';
 import type { Caller } from '../sessions/open.js';
-import { hostOf } from './guard.js';
 import { shortId } from '../sessions/short-id.js';
+import { lazyRequest, RequestInfo, toldOf } from './request-info.js';
 
 /** One HTTP request with its reply, on its way through the router. */
 export class Exchange {
@@ -44,8 +43,10 @@ export class Exchange {
   /** What a server's handlers are told of the request that a message came in. */
   get extra(): MessageExtraInfo {
     const { auth } = this.req;
-    const requestInfo = new RequestInfo(this.req);
-    return auth === undefined ? { requestInfo } : { requestInfo, authInfo: auth };
+    const told = toldOf(this.req);
+    // For servers of either version of the SDK.
+    const extra = { requestInfo: new RequestInfo(told), request: lazyRequest(told) };
+    return auth === undefined ? extra : { ...extra, authInfo: auth };
   }
 
   /** Who asks, as sessions see it. */
@@ -68,24 +69,5 @@ export class Exchange {
   #header(name: string): string | undefined {
     const value = this.req.headers[name];
     return typeof value === 'string' && value !== '' ? value : undefined;
-  }
-}
-
-/** The SDK's `RequestInfo`; its URL is parsed only for who asks, which few do. */
-class RequestInfo {
-  readonly headers: IncomingHttpHeaders;
-  readonly #host: string | undefined;
-  readonly #target: string;
-
-  constructor(req: Request) {
-    this.headers = req.headers;
-    this.#host = hostOf(req);
-    this.#target = req.originalUrl;
-  }
-
-  get url(): URL {
-    // The Host is the client's word; what is not one leaves the path at least.
-    const base = `http://${this.#host ?? 'localhost'}`;
-    return new URL(this.#target, URL.canParse(base) ? base : 'http://localhost');
   }
 }

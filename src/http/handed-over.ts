@@ -10,12 +10,12 @@ import { Exchange } from './exchange.js';
  * comes before: the guards, CORS, who asks. Of Express there is only what an {@link Exchange} takes.
  */
 export function handedOver(
-  { method, path, headers, principal, auth }: Omit<HandedRequest, 'body' | 'requestIds' | 'forwarded'>,
+  { method, path, headers, protocol, principal, auth }: Omit<HandedRequest, 'body' | 'requestIds' | 'forwarded'>,
   body: Buffer,
   req: IncomingMessage,
   res: ServerResponse,
 ): Exchange {
-  const request = Object.assign(req, { method, url: path, originalUrl: path, headers, auth, body });
+  const request = Object.assign(req, { method, url: path, originalUrl: path, headers, protocol, auth, body });
   const response = Object.assign(res, { locals: {} });
   return new Exchange(request as unknown as Request, response as unknown as Response, principal, true);
 }
@@ -45,6 +45,7 @@ export function handingOver(
     method: req.method,
     path: req.originalUrl,
     headers: req.headers,
+    protocol: req.protocol,
     principal,
     auth: req.auth,
     sessionId,

@@ -21,6 +21,8 @@ export interface HandedRequest {
   /** With the query, as the client sent it. */
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
+  /** By which the client reached the node that was asked first: `http` or `https`. */
+  readonly protocol: string;
   readonly principal: string | undefined;
   readonly auth: AuthInfo | undefined;
   /** Undefined for an `initialize`. */
