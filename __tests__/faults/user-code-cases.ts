@@ -175,6 +175,14 @@ for (const [name, logger] of Object.entries(loggers)) CASES.set(`logger: ${name}
 for (const [name, before] of Object.entries(locals)) {
   CASES.set(name, { before, options: { logger: pino({}, sink) } });
 }
+CASES.set('context.signal, passed on by 20 calls at a time', {
+  options: {
+    serverFactory: ({ signal }) => {
+      for (let call = 0; call < 20; call += 1) signal.addEventListener('abort', () => undefined);
+      return echoServer();
+    },
+  },
+});
 CASES.set('metrics: counters that throw', { options: { metrics: { registry: brokenRegistry(), route: true } } });
 CASES.set('metrics: counters and logger that throw', {
   options: { metrics: { registry: brokenRegistry() }, logger: loggers['a mixin that throws'] },

@@ -16,7 +16,9 @@ const PATIENCE = 1_000;
 const uncaught: string[] = [];
 process.on('uncaughtException', (error) => void uncaught.push(`uncaughtException: ${String(error.stack)}`));
 process.on('unhandledRejection', (reason) => void uncaught.push(`unhandledRejection: ${String(reason)}`));
-process.on('warning', () => undefined);
+process.on('warning', ({ name }) => {
+  if (name === 'MaxListenersExceededWarning') uncaught.push(name);
+});
 
 async function run({ options, before, prepare, until }: Case): Promise<Flow> {
   const app = express();
