@@ -116,6 +116,7 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   maxSessionsPerPrincipal: whole(10_000),
   maxAnonymousSessions: whole(10_000),
   maxRequestsPerSession: count,
+  maxSubscriptions: count,
   stateless: flag,
   enableJsonResponse: flag,
   principal: callable,

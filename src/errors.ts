@@ -87,6 +87,7 @@ export const ERRORS = {
     message: 'Service Unavailable: the node that holds the session cannot be reached',
   },
   storeUnavailable: { status: 503, code: -32000, message: 'Service Unavailable: the store does not answer' },
+  tooManySubscriptions: { status: 200, code: -32000, message: 'Too many subscriptions in this session' },
   requestTimedOut: { status: 200, code: -32001, message: 'Request timed out' },
   requestCancelled: { status: 200, code: -32000, message: 'Request cancelled' },
   outcomeUnknown: {

@@ -153,6 +153,11 @@ export interface McpRouterOptions {
   maxAnonymousSessions?: number | undefined;
   /** Requests of one session that may be unsettled at once; one more gets 429. Default: 1,000. */
   maxRequestsPerSession?: number | undefined;
+  /**
+   * Resources that one session may be subscribed to, with URIs of 128 bytes on average; a request for more is answered with an error.
+   * Only where sessions outlive their servers (`store`, `cluster`, `hibernateAfter`): each restore repeats all. Default: 1,000.
+   */
+  maxSubscriptions?: number | undefined;
   /** A fresh server and transport for each request, no session ID; GET and DELETE get 405. Default: false. */
   stateless?: boolean | undefined;
   /** Answer with JSON unless something is streamed before the result. A JSON reply cannot be resumed. Default: false. */
@@ -248,6 +253,7 @@ export interface ResolvedOptions {
   readonly maxSessionsPerPrincipal: number | undefined;
   readonly maxAnonymousSessions: number;
   readonly maxRequestsPerSession: number;
+  readonly maxSubscriptions: number;
   readonly stateless: boolean;
   readonly enableJsonResponse: boolean;
   readonly principal: PrincipalFunction | undefined;

@@ -270,6 +270,7 @@ function createKeeper(
     refusedAnswers,
     hibernates: hibernateAfter !== undefined,
     keepsAge: maxLifetime !== undefined,
+    maxSubscriptions: options.maxSubscriptions,
     touchInterval: touchInterval(options),
     clock,
     events,

@@ -10,6 +10,7 @@ import { EventView } from '../../src/transport/event-view.js';
 import { initializeBody, JSON_HEADERS, messagesOf } from '../support/harness.js';
 import { chunked, type RawResponse } from '../support/raw-http.js';
 import { freePort } from '../support/free-port.js';
+import { notesServer } from '../support/notes-server.js';
 import { until } from '../support/waiting.js';
 import { cancelled, ping, PLAIN, Target, type Mount } from '../support/target.js';
 
@@ -288,6 +289,22 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
         const [, primed] = /^id: (.*)$/m.exec(body)!;
         target.clock.advance(300_000);
         return target.get({ 'mcp-session-id': session, 'last-event-id': primed! });
+      },
+    },
+  ],
+  [
+    'tooManySubscriptions',
+    {
+      options: { serverFactory: notesServer, store: sessionStore, maxSubscriptions: 1 },
+      id: 8,
+      provoke: async (target) => {
+        const session = { 'mcp-session-id': await target.open() };
+        const subscribe = (id: number, uri: string) => {
+          const body = { jsonrpc: '2.0', id, method: 'resources/subscribe', params: { uri } };
+          return target.post(body, session);
+        };
+        await subscribe(7, 'note:a');
+        return subscribe(8, 'note:b');
       },
     },
   ],

@@ -49,6 +49,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
       refusedAnswers: undefined,
       hibernates: false,
       keepsAge: false,
+      maxSubscriptions: 1,
       touchInterval: TTL,
       clock,
       events,

@@ -47,6 +47,8 @@ class FourthLife {
       streamOpened: nothing,
       streamLost: nothing,
       transportClosed: nothing,
+      reserve: () => true,
+      free: nothing,
       settledWell: () => undefined,
     };
     this.#transport = new HttpTransport({ sessionId: 'restored', epoch: EPOCH, eventStore: undefined, context, owner });

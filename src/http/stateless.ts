@@ -183,6 +183,14 @@ class StatelessCall implements TransportOwner {
     // No other node can own it.
   }
 
+  reserve(): boolean {
+    return true;
+  }
+
+  free(): void {
+    // Nothing was reserved.
+  }
+
   settledWell(): undefined {
     // Nothing outlives the request.
   }

@@ -16,7 +16,8 @@ export class ServerBuilder {
   readonly #clock: Clock;
   readonly #openTimeout: number;
   readonly #onFailure: (what: string, error: unknown) => void;
-  readonly #turns: Turns;
+  /** What building servers takes shares the turns of the event loop. */
+  readonly turns: Turns;
   readonly #seen = new WeakSet<McpServerLike>();
 
   constructor(
@@ -29,7 +30,7 @@ export class ServerBuilder {
     this.#clock = clock;
     this.#openTimeout = openTimeout;
     this.#onFailure = onFailure;
-    this.#turns = new Turns(clock);
+    this.turns = new Turns(clock);
   }
 
   /**
@@ -51,7 +52,7 @@ export class ServerBuilder {
     let abandoned = false;
     const work = async (): Promise<{ server: McpServerLike; result: T }> => {
       const made = this.#check(
-        await this.#turns.run(() => {
+        await this.turns.run(() => {
           if (abandoned) throw new Error('abandoned');
           return this.#factory(context);
         }),

@@ -34,6 +34,7 @@ export interface KeeperInit {
   readonly hibernates: boolean;
   /** Whether a session's age must outlive this process, as it may not grow beyond `maxLifetime`. */
   readonly keepsAge: boolean;
+  readonly maxSubscriptions: number;
   /** How long a record may go without being touched while its session is attached, in ms. */
   readonly touchInterval: number;
   readonly clock: Clock;
@@ -43,6 +44,8 @@ export interface KeeperInit {
 /** Sees to what may outlive a session's server: its record, and the events of its streams. */
 export class Keeper {
   readonly records: Records | undefined;
+  /** Of one session. */
+  readonly maxSubscriptions: number;
   /** Called when a session's record is gone, or another node's. */
   onLost: (session: Session, reason: 'deleted' | 'moved') => void = () => undefined;
   readonly #hibernates: boolean;
@@ -64,6 +67,7 @@ export class Keeper {
     refusedAnswers,
     hibernates,
     keepsAge,
+    maxSubscriptions,
     touchInterval,
     clock,
     events,
@@ -71,6 +75,7 @@ export class Keeper {
     this.records = records;
     this.#hibernates = hibernates;
     this.#keepsAge = keepsAge;
+    this.maxSubscriptions = maxSubscriptions;
     this.#principals = principals;
     this.#events = events;
     this.#clock = clock;
@@ -100,7 +105,7 @@ export class Keeper {
   /** Gives the session a record from here on; undefined when nobody would ever read it. */
   begin(session: Session, init: LiveRecordInit, epoch: number): LiveRecord | undefined {
     if (!this.#keeps) return undefined;
-    session.record = new LiveRecord(init, session, epoch, this.records, () => void this.#lost(session));
+    session.record = new LiveRecord(init, session, epoch, this, () => void this.#lost(session));
     return session.record;
   }
 

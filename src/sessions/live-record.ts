@@ -8,9 +8,7 @@ import { Refusal } from '../errors.js';
 import { encodeRecord, type SessionRecord } from './record.js';
 import type { Records } from './records.js';
 import type { State } from './state.js';
-
-/** Bytes that the URIs of a session's subscriptions may take: a record is read and written whole. */
-const MAX_SUBSCRIPTIONS = 64 * 1024;
+import { Subscriptions } from './subscriptions.js';
 
 /** Writes that a flush waits for: the one under way, the one after it, and one for a change that came meanwhile. */
 const MAX_FLUSH_WRITES = 3;
@@ -26,6 +24,13 @@ interface Aging {
   readonly age: number;
 }
 
+/** What all records of a router share. */
+interface LiveRecordContext {
+  /** Undefined without a store. */
+  readonly records: Records | undefined;
+  readonly maxSubscriptions: number;
+}
+
 /** A session's record while the session has a server: kept up to date, and saved where there is a store. */
 export class LiveRecord {
   readonly #id: string;
@@ -33,7 +38,7 @@ export class LiveRecord {
   readonly #initialize: InitializeRequestParams;
   readonly #protocolVersion: string;
   readonly #openedAt: number;
-  readonly #subscriptions: Set<string>;
+  readonly #subscriptions: Subscriptions;
   readonly #state: State;
   readonly #session: Aging;
   readonly #epoch: number;
@@ -47,14 +52,20 @@ export class LiveRecord {
   #nextWrite: Promise<void> | undefined;
 
   /** @param onLost - Called when the record is gone, or another node's: the session must not live on here. */
-  constructor(init: LiveRecordInit, session: Aging, epoch: number, records: Records | undefined, onLost: () => void) {
+  constructor(
+    init: LiveRecordInit,
+    session: Aging,
+    epoch: number,
+    { records, maxSubscriptions }: LiveRecordContext,
+    onLost: () => void,
+  ) {
     this.#id = init.id;
     this.#principal = init.principal;
     this.#initialize = init.initialize;
     this.#protocolVersion = init.protocolVersion;
     this.#openedAt = init.openedAt;
     this.#logLevel = init.logLevel;
-    this.#subscriptions = new Set(init.subscriptions);
+    this.#subscriptions = new Subscriptions(init.subscriptions, maxSubscriptions);
     this.#state = init.state;
     this.#session = session;
     this.#epoch = epoch;
@@ -80,8 +91,20 @@ export class LiveRecord {
     return creating;
   }
 
+  /** Whether the session may have what a request asks for that changes it. Each that may is to be settled, or {@link free}d. */
+  reserve(request: JSONRPCRequest): boolean {
+    return request.method !== 'resources/subscribe' || this.#subscriptions.reserve(request);
+  }
+
+  /** The request has changed nothing. */
+  free(request: JSONRPCRequest): void {
+    this.#subscriptions.free(request);
+  }
+
   /** Takes note of what a settled request has changed; the promise, if there is one, resolves when it is saved. */
-  remember({ method, params }: JSONRPCRequest): Promise<void> | undefined {
+  remember(request: JSONRPCRequest): Promise<void> | undefined {
+    const { method, params } = request;
+    this.free(request);
     if (method === 'logging/setLevel') {
       const level = LoggingLevelSchema.safeParse(params?.level);
       if (!level.success) return undefined;
@@ -90,7 +113,7 @@ export class LiveRecord {
     }
     // A server may answer well to whatever it is asked.
     if (typeof params?.uri !== 'string') return undefined;
-    if (method === 'resources/subscribe') this.#subscribe(params.uri);
+    if (method === 'resources/subscribe') this.#subscriptions.add(params.uri);
     else this.#subscriptions.delete(params.uri);
     return this.save();
   }
@@ -137,7 +160,7 @@ export class LiveRecord {
         initialize: this.#initialize,
         protocolVersion: this.#protocolVersion,
         logLevel: this.#logLevel,
-        subscriptions: [...this.#subscriptions],
+        subscriptions: this.#subscriptions.all(),
         openedAt: this.#openedAt,
         age: Math.floor(this.#session.age),
       },
@@ -165,11 +188,6 @@ export class LiveRecord {
   #lose(): never {
     if (!this.#ended) this.#onLost();
     throw new Refusal('sessionNotFound');
-  }
-
-  #subscribe(uri: string): void {
-    const size = [...this.#subscriptions, uri].reduce((sum, each) => sum + Buffer.byteLength(each), 0);
-    if (size <= MAX_SUBSCRIPTIONS) this.#subscriptions.add(uri);
   }
 }
 

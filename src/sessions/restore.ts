@@ -15,6 +15,8 @@ import { State } from './state.js';
 /** How often a session is tried for that others take over at the same time. */
 const ATTEMPTS = 3;
 
+const ignore = (): void => undefined;
+
 /** Builds sessions again, from the store or out of hibernation: each once, however many requests ask for it. */
 export class Restorer {
   readonly #opener: Opener;
@@ -188,7 +190,8 @@ export class Restorer {
   }
 
   async #replay(transport: HttpTransport, record: SessionRecord, extra: MessageExtraInfo): Promise<void> {
-    const { initialize, protocolVersion, logLevel, subscriptions } = record;
+    const { initialize, protocolVersion, logLevel } = record;
+    const subscriptions = this.#subscriptionsOf(record);
     const params = { ...initialize, protocolVersion };
     const answer = await transport.initialize(
       { jsonrpc: '2.0', id: 'initialize', method: 'initialize', params },
@@ -207,10 +210,28 @@ export class Restorer {
       }
     };
     if (logLevel !== undefined) await repeat('logging/setLevel', { level: logLevel });
-    // All at once, as one after the other they might take longer than there is time.
-    await Promise.all(
-      subscriptions.map((uri, n) => repeat('resources/subscribe', { uri }, `resources/subscribe ${n}`)),
-    );
+    const { turns } = this.#opener.builder;
+    const answers: Promise<void>[] = [];
+    // None waits for the answer to another, as one after the other they might take longer than there is time. But each is a
+    // piece of work, of which there may be thousands when many sessions are restored.
+    for (const [n, uri] of subscriptions.entries()) {
+      await turns.runPiece(() => {
+        const answer = repeat('resources/subscribe', { uri }, `resources/subscribe ${n}`);
+        answer.catch(ignore);
+        answers.push(answer);
+      });
+    }
+    await Promise.all(answers);
+  }
+
+  /** Of a record that was written with a greater `maxSubscriptions`, or by a version without one, the first. */
+  #subscriptionsOf({ id, subscriptions }: SessionRecord): readonly string[] {
+    const { maxSubscriptions } = this.#opener.keeper;
+    const tooMany = subscriptions.length - maxSubscriptions;
+    if (tooMany <= 0) return subscriptions;
+    const error = new Error(`${tooMany} subscriptions beyond maxSubscriptions are lost`);
+    this.#events.emit('failure', 'a session was restored in part', error, id);
+    return subscriptions.slice(0, maxSubscriptions);
   }
 
   /** Undefined for a record that can never be restored; it is removed then. */

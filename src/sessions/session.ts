@@ -183,6 +183,14 @@ export class Session implements TransportOwner {
     this.#home.fenced(this);
   }
 
+  reserve(request: JSONRPCRequest): boolean {
+    return this.record?.reserve(request) ?? true;
+  }
+
+  free(request: JSONRPCRequest): void {
+    this.record?.free(request);
+  }
+
   settledWell(request: JSONRPCRequest): Promise<void> | undefined {
     return this.record?.remember(request);
   }

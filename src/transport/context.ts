@@ -48,6 +48,13 @@ export interface TransportOwner {
   transportClosed(): void;
   /** The event store says that another node owns it. */
   fenced(): void;
+  /**
+   * Whether the session has room for what a request asks for that changes it. Each request that it has room for is told of later:
+   * to `settledWell`, or to `free`.
+   */
+  reserve(request: JSONRPCRequest): boolean;
+  /** The request is settled, and has changed nothing unless `settledWell` was told of it. */
+  free(request: JSONRPCRequest): void;
   /** A request that changes the session was answered well; the answer goes out when the promise, if any, is settled. */
   settledWell(request: JSONRPCRequest): Promise<void> | undefined;
 }

@@ -94,6 +94,7 @@ export class HttpTransport implements Transport, TransportSide {
 
   /** Has the server answer a request of the router's, before the session is open. */
   ask(message: JSONRPCRequest, extra: MessageExtraInfo): Promise<Answer> {
+    if (this.#closed) return Promise.reject(new Error('Closed while it was being opened'));
     this.#own ??= new OwnRequests();
     return this.#own.ask(message, (request): unknown => this.onmessage?.(request, extra));
   }
@@ -245,7 +246,10 @@ export class HttpTransport implements Transport, TransportSide {
     const pending = this.#pending.get(key);
     // While its stream was primed it may have been cancelled, or the session closed.
     if (pending === undefined || (stream !== undefined && pending.stream !== stream)) return;
-    if (CHANGES_SESSION.has(message.method)) pending.message = message;
+    if (CHANGES_SESSION.has(message.method)) {
+      if (!this.owner.reserve(message)) return this.#pending.fail(pending, 'error', 'tooManySubscriptions');
+      pending.message = message;
+    }
     try {
       const taken: unknown = this.onmessage?.(key === message.id ? message : { ...message, id: key }, extra);
       if (taken !== undefined) onRejection(taken, (error) => this.#failOn(pending, error));
