@@ -120,7 +120,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     sessionIdGenerator: resolved.sessionIdGenerator,
   };
   const isSessionId = sessionIdCheck(options.sessionIdGenerator !== undefined);
-  const restorer = new Restorer(opener, events, isSessionId, resolved.maxLifetime);
+  const restorer = new Restorer(opener, events, isSessionId, resolved.maxLifetime, member);
   const reissuer =
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
   const bodies = new BodyReader(resolved);

@@ -8,6 +8,7 @@ import type { Records } from '../sessions/records.js';
 import { NotHere, type HandedRequest, type Unowned } from '../sessions/elsewhere.js';
 import type { Principals } from '../sessions/principals.js';
 import { replyEmpty } from '../transport/reply-empty.js';
+import { BackOff } from './back-off.js';
 import type { Order } from './envelope.js';
 import type { Forwarder, Sent } from './forwarder.js';
 import type { Lease } from './lease.js';
@@ -63,11 +64,18 @@ type Owner = Lease | Unowned | 'leaving';
  */
 export class Cluster {
   readonly #init: ClusterInit;
+  readonly #backOff: BackOff;
   #draining = false;
   #closed = false;
 
   constructor(init: ClusterInit) {
     this.#init = init;
+    this.#backOff = new BackOff(init.clock);
+  }
+
+  /** See `Elsewhere`. */
+  gaveUp(sessionId: string): void {
+    this.#backOff.start(sessionId);
   }
 
   /** Nothing is claimed from now on: what is nobody's goes to another node. */
@@ -95,9 +103,16 @@ export class Cluster {
       return res.destroyed ? 'done' : tried;
     });
     if (end === 'done') return undefined;
-    if (request.method !== 'DELETE' || !isEnded(end)) return end.unowned;
-    await replyEmpty(res, 200);
-    return undefined;
+    if (request.method === 'DELETE') {
+      if (!isEnded(end)) return end.unowned;
+      await replyEmpty(res, 200);
+      return undefined;
+    }
+    const { record } = end.unowned;
+    if (record === undefined || sessionId === undefined || !this.#backOff.isOn(sessionId)) return end.unowned;
+    // Another principal's session is treated exactly like a missing one.
+    if (!isOf(record, sessionId, principal)) return end.unowned;
+    return this.#leaveToOthers(sessionId, record, request, res);
   }
 
   async list(): Promise<SessionInfo[]> {
@@ -200,6 +215,31 @@ export class Cluster {
     if (!this.#draining) return unowned;
     const others = (await this.#others()).filter(({ leaving }) => !leaving);
     return others[Math.floor(Math.random() * others.length)] ?? unowned;
+  }
+
+  /**
+   * Has any other node claim a session that this one could not restore a short while ago.
+   *
+   * @throws Refusal `restoreFailed` when none can; NotHere for a request that another node handed over.
+   */
+  async #leaveToOthers(
+    sessionId: string,
+    { owner, epoch }: StoredRecord,
+    request: HandedRequest,
+    res: ServerResponse,
+  ): Promise<undefined> {
+    const { node, records, events, claimTimeout } = this.#init;
+    // Giving it up may have failed, and would then be this node's to do again.
+    if (owner === node.tenure.id) await records.release(sessionId, epoch);
+    if (request.forwarded) throw new NotHere();
+    const others = (await this.#others()).filter(({ leaving }) => !leaving);
+    const from = Math.floor(Math.random() * others.length);
+    for (const other of [...others.slice(from), ...others.slice(0, from)]) {
+      const tried = await this.#forward(other, request, res, claimTimeout, false);
+      if (tried === 'done' || res.destroyed) return undefined;
+    }
+    events.emit('rejected', 'restoreFailed');
+    throw new Refusal('restoreFailed');
   }
 
   /** The nodes that can be asked for anything. */

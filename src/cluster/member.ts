@@ -173,6 +173,10 @@ export class Member implements Elsewhere {
     return this.#started.handOver(request, res);
   }
 
+  gaveUp(sessionId: string): void {
+    this.#cluster?.gaveUp(sessionId);
+  }
+
   list(): Promise<SessionInfo[]> {
     return this.#started.list();
   }

@@ -56,13 +56,15 @@ export interface Elsewhere {
    * @throws NotHere when it was handed to this node, and is for another.
    */
   handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined>;
+  /** This node could not restore the session: for a while it is left to other nodes, if there are any. */
+  gaveUp(sessionId: string): void;
   /** The sessions of all other nodes. Rejects when one of them does not answer. */
   list(): Promise<SessionInfo[]>;
   /** Has the node that owns the session end it; true when it has ended since. Rejects when that node does not answer. */
   close(sessionId: string): Promise<Unowned | boolean>;
 }
 
-/** Somebody else took over or ended a session that was found unowned: it must be looked for anew. */
+/** Another node took over or ended a session that was found unowned, or this node gave it up: it must be looked for anew. */
 export class Overtaken extends Error {
   override readonly name = 'Overtaken';
 }

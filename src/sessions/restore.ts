@@ -5,7 +5,7 @@ import { rejectReason, type CoreEvents, type Events } from '../events.js';
 import type { StoredRecord } from '../stores/session-store.js';
 import type { HttpTransport } from '../transport/transport.js';
 import { FactoryContext } from './context.js';
-import { Overtaken, type Unowned } from './elsewhere.js';
+import { Overtaken, type Elsewhere, type Unowned } from './elsewhere.js';
 import { bringUp, locked, type Caller, type Opener } from './open.js';
 import { decodeRecord, principalOf, NewerRecord, UnreadableRecord, type SessionRecord } from './record.js';
 import type { Records } from './records.js';
@@ -23,20 +23,26 @@ export class Restorer {
   readonly #events: Events<CoreEvents>;
   readonly #isSessionId: (id: string) => boolean;
   readonly #maxLifetime: number;
+  readonly #elsewhere: Pick<Elsewhere, 'gaveUp'> | undefined;
   /** The locks, by session ID and principal: who is refused must not keep out the one whose session it is. */
   readonly #restoring = new Map<string, Promise<Session | undefined>>();
 
-  /** @param isSessionId - Whether it may be an ID of ours; the store is not asked for any other. */
+  /**
+   * @param isSessionId - Whether it may be an ID of ours; the store is not asked for any other.
+   * @param elsewhere - Undefined where there are no other nodes.
+   */
   constructor(
     opener: Opener,
     events: Events<CoreEvents>,
     isSessionId: (id: string) => boolean,
     maxLifetime: number | undefined,
+    elsewhere?: Pick<Elsewhere, 'gaveUp'>,
   ) {
     this.#opener = opener;
     this.#events = events;
     this.#isSessionId = isSessionId;
     this.#maxLifetime = maxLifetime ?? Infinity;
+    this.#elsewhere = elsewhere;
   }
 
   /** Whether there may be a stored session of that ID. */
@@ -141,8 +147,9 @@ export class Restorer {
     const session = registry.admit(context);
     session.openedAt = registry.clock.now() - (record.age ?? 0);
     const build = async (): Promise<boolean> => {
+      let claimed = false;
       try {
-        const claimed = await records.claim(session.id, stored);
+        claimed = await records.claim(session.id, stored);
         if (claimed) {
           session.stored = true;
           this.#opener.keeper.enlist(session);
@@ -155,6 +162,13 @@ export class Restorer {
         session.stored = false;
         registry.discard(session);
         if (error instanceof UnreadableRecord) await records.destroy(session.id, context.epoch);
+        if (claimed && this.#mayOthersRestore(session, error)) {
+          session.end();
+          await records.release(session.id, context.epoch).catch((failure: unknown) => {
+            this.#events.emit('failure', 'a session could not be given up', failure, session.id);
+          });
+          throw new Overtaken();
+        }
         throw this.#refusal(error, session.id);
       }
     };
@@ -176,6 +190,11 @@ export class Restorer {
     } catch (error) {
       session.end();
       if (error instanceof UnreadableRecord) void registry.close(session, 'failed');
+      else if (this.#mayOthersRestore(session, error)) {
+        // It is given up as it is closed, which waits for this.
+        void registry.close(session, 'moved');
+        throw new Overtaken();
+      }
       throw this.#refusal(error, session.id);
     }
     registry.revive(session);
@@ -222,6 +241,15 @@ export class Restorer {
       });
     }
     await Promise.all(answers);
+  }
+
+  /** Whether it is only this node that could not build the server: then this node leaves the session to the others for a while. */
+  #mayOthersRestore({ id, tenure }: Session, error: unknown): boolean {
+    if (this.#elsewhere === undefined || tenure?.holds !== true || error instanceof UnreadableRecord) return false;
+    if (error instanceof Refusal && error.reason !== 'openTimeout') return false;
+    this.#events.emit('failure', 'a session could not be restored by this node', error, id);
+    this.#elsewhere.gaveUp(id);
+    return true;
   }
 
   /** Of a record that was written with a greater `maxSubscriptions`, or by a version without one, the first. */
