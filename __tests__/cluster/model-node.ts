@@ -132,7 +132,8 @@ export class ModelNode {
         writeHead: () => undefined,
         end: () => undefined,
       });
-      const request = { method, path: name, sessionId: id, requestIds: [1], forwarded } as unknown as HandedRequest;
+      const sent = { method, path: name, headers: {}, sessionId: id, requestIds: [1], forwarded };
+      const request = sent as unknown as HandedRequest;
       const found = await this.#cluster.handOver(request, res as unknown as ServerResponse);
       // Its end was believed, and not relayed.
       if (found === undefined) return res.statusCode === 200 ? 'served' : res.answer;
