@@ -1,7 +1,7 @@
 import { mcpErrorHandler, mcpRouter, type McpRouter } from 'express-mcp-router';
 import express, { type Express } from 'express';
 import type { Logger } from 'pino';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Registry } from 'prom-client';
 import { inVariables, type Config } from './config.js';
 import { renderPage } from './page.js';
 import { buildServer } from './server.js';
@@ -11,10 +11,19 @@ import type { Stores } from './stores.js';
 const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
 
 /** A registry with what prom-client tells of the process. */
-function processMetrics(): Registry {
+function processMetrics(lostLines: () => number): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   for (const name of MISNAMED) registry.removeSingleMetric(name);
+  new Counter({
+    name: 'app_log_lines_lost_total',
+    help: 'Log lines that stdout did not take.',
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(lostLines());
+    },
+  });
   return registry;
 }
 
@@ -27,8 +36,9 @@ export function createApp(
   config: Config,
   { store, eventStore, cluster }: Stores,
   logger: Logger,
+  lostLines: () => number = () => 0,
 ): { app: Express; router: McpRouter } {
-  const metrics = { registry: processMetrics(), route: false };
+  const metrics = { registry: processMetrics(lostLines), route: false };
   const router = inVariables(() =>
     mcpRouter({ ...config.router, serverFactory: buildServer, store, eventStore, cluster, logger, metrics }),
   );

@@ -2,9 +2,10 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
 import { createHttpServer } from 'express-mcp-router';
-import { pino, type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { createApp } from './app.js';
 import { ConfigError, loadConfig, readValue, type Config } from './config.js';
+import { createLogger } from './log.js';
 import { stopOnSignals } from './shutdown.js';
 import { openStores, type Stores } from './stores.js';
 import { APP, VARIABLES } from './variables.js';
@@ -71,20 +72,20 @@ async function main(): Promise<void> {
   }
   const fromEnvironment = loadConfig(process.env);
   const config = { ...fromEnvironment, port: port ?? fromEnvironment.port };
-  const logger = pino({ level: config.logLevel });
+  const { logger, lostLines } = createLogger(config.logLevel);
   for (const warning of config.warnings) logger.warn(warning);
 
   const stores = await openStores(config, logger);
   try {
-    await serve(config, stores, logger);
+    await serve(config, stores, logger, lostLines);
   } catch (error) {
     await stores.close();
     throw error;
   }
 }
 
-async function serve(config: Config, stores: Stores, logger: Logger): Promise<void> {
-  const { app, router } = createApp(config, stores, logger);
+async function serve(config: Config, stores: Stores, logger: Logger, lostLines: () => number): Promise<void> {
+  const { app, router } = createApp(config, stores, logger, lostLines);
   const server = createHttpServer(app);
   server.keepAliveTimeout = config.keepAliveTimeoutMs;
   const url = await listen(server, config).catch(async (error: unknown) => {

@@ -2,7 +2,7 @@ import { pino, type DestinationStream } from 'pino';
 import type { Clock } from '../clock.js';
 
 /** Bytes that may wait for a file or a pipe that takes nothing now; a line that would be more is lost. */
-const MAX_WAITING = 256 * 1024;
+const MAX_WAITING = 64 * 1024;
 
 /** How soon what waits is tried again, in ms. */
 const RETRY = 200;
