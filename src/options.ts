@@ -95,7 +95,10 @@ export interface ClusterOptions {
    * by it. Default: `host`.
    */
   advertise?: string | undefined;
-  /** How long Redis keeps a node's lease that is not renewed; its sessions are free then. Default: 5,000. */
+  /**
+   * How long Redis keeps a node's lease that is not renewed; its sessions are free then. It must not end earlier, as it does when
+   * Redis' clock steps forward. Default: 5,000.
+   */
   lease?: number | undefined;
   /** How often a node renews its lease. Default: 1,500. */
   renewInterval?: number | undefined;

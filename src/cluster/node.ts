@@ -66,9 +66,10 @@ class OwnTenure implements Tenure {
 /**
  * This node's membership: a lease in Redis under an ID that is never used again, renewed well within its time.
  *
- * Only two things are trusted: that Redis keeps a lease for at most its time, and that this process's monotonic clock runs as
- * fast as Redis' does. Time runs from before a renewal is sent, so that however late its answer comes, this node lets go of
- * what it owns before anybody can take it.
+ * Safety needs that Redis keeps a lease for at least `fenceAfter` from when its renewal was sent, and that this process's monotonic
+ * clock runs as fast as Redis' does. Time runs from before a renewal is sent: however late its answer comes, this node lets go of
+ * what it owns before another can take it. A forward step of Redis' clock breaks the first: it expires the lease of a live node,
+ * which learns of that at its next renewal, and two nodes own its sessions until then.
  */
 export class ClusterNode {
   readonly #init: NodeInit;
