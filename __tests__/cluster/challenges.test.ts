@@ -32,7 +32,7 @@ describe('the challenges of a node (docs/scaling.md: freshness without clocks)',
           const wanted = !kept ? 'stale' : about.seen.has(each.nonce) ? 'replayed' : 'fresh';
           if (kept) about.seen.add(each.nonce);
           verdicts[wanted] += 1;
-          expect(challenges.check(challenge, each.nonce)).toBe(wanted);
+          expect(challenges.check({ challenge, nonce: each.nonce })).toBe(wanted);
         }
       }),
       { numRuns: 300 },
@@ -46,6 +46,6 @@ describe('the challenges of a node (docs/scaling.md: freshness without clocks)',
     const published = Array.from({ length: 1_000 }, () => challenges.next());
     expect(new Set(published).size).toBe(1_000);
     for (const challenge of published) expect(Buffer.from(challenge, 'base64url')).toHaveLength(16);
-    expect(new Challenges().check(published.at(-1)!, 'nonce')).toBe('stale');
+    expect(new Challenges().check({ challenge: published.at(-1)!, nonce: 'nonce' })).toBe('stale');
   });
 });

@@ -38,7 +38,7 @@ class ObservedNode {
       timing,
       proof: undefined,
       address: () => Promise.resolve({ host: '127.0.0.1', port: 7_000 }),
-      probe: () => Promise.resolve(),
+      probe: () => Promise.resolve(true),
       onFenced: () => (lost += 1),
     });
     this.node.start();

@@ -1,7 +1,7 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, createServer as createHttpServer, request, type ServerResponse } from 'node:http';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import fc from 'fast-check';
 import { Challenges } from '../../src/cluster/challenges.js';
 import { seal, SIGNATURE, type Order } from '../../src/cluster/envelope.js';
@@ -39,7 +39,7 @@ beforeEach(async () => {
     host: '127.0.0.1',
     port: 0,
     maxBodySize: MAX_BODY,
-    check: ({ to, challenge, nonce }) => (to === ID ? challenges.check(challenge, nonce) : 'notThis'),
+    check: ({ to, challenge, nonce }) => (to === ID ? challenges.check({ challenge, nonce }) : 'notThis'),
     carryOut: async (order, body, _req, res) => {
       done.push({ order, body: body.toString() });
       if (fail !== undefined) throw fail;
@@ -187,7 +187,7 @@ const TIME = 60_000;
 describe('what a sender makes of it (docs/scaling.md: held only where nothing was done)', () => {
   const lease = (to = ID) => ({ id: to, host: '127.0.0.1', port, proof: undefined, challenge, leaving: false });
   const outcome = async (to = lease()): Promise<unknown> => {
-    const forwarder = new Forwarder(KEY, systemClock, TIME, MAX_BODY);
+    const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
     const exchange = forwarder.send(to, ORDER, undefined, TIME);
     const sent = await exchange.sent;
     if (sent.outcome === 'answered') sent.response.resume();
@@ -195,6 +195,26 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
     forwarder.close();
     return sent;
   };
+
+  test.each([
+    ['it says 102 to itself, and its connection is whole: it was not begun', { informs: true }, 'untaken'],
+    ['nothing between says 102: it may have been begun', { informs: false }, 'unknown'],
+    ['it is of an earlier version, which did not look: it may have been begun', {}, 'unknown'],
+  ] as const)('one whose node is gone before it is heard of: %s', async (_when, told, outcome) => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const connected = once(silent, 'connection') as Promise<[Socket]>;
+    const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
+    const to = { ...lease(), ...told, port: (silent.address() as AddressInfo).port };
+    const { sent, abort } = forwarder.send(to, ORDER, undefined, TIME);
+    const [socket] = await connected;
+    await once(socket, 'data');
+    abort('gone');
+    const result = await soon('it is over', sent);
+    forwarder.close();
+    silent.close();
+    expect(result).toMatchObject({ outcome });
+  });
 
   test('answered; untaken, with the reason; lost once it was taken', async () => {
     expect(await outcome()).toMatchObject({ outcome: 'answered' });
@@ -233,7 +253,7 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
         res.writeHead(200, { 'Content-Type': 'text/event-stream', ...length }).flushHeaders();
         setTimeout(() => res.end(events), 50);
       };
-      const forwarder = new Forwarder(KEY, systemClock, TIME, MAX_BODY);
+      const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
       const front = createHttpServer((_req, res) => {
         void forwarder.send(lease(), ORDER, undefined, TIME).sent.then((sent) => {
           if (sent.outcome === 'answered') void forwarder.relay(sent.response, res, false);
@@ -251,7 +271,7 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
   );
 
   test('one that is given up before it was taken is untaken', async () => {
-    const forwarder = new Forwarder(KEY, systemClock, TIME, MAX_BODY);
+    const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
     const exchange = forwarder.send(lease(), ORDER, undefined, TIME);
     exchange.abort();
     expect(await soon('it is over', exchange.sent)).toEqual({ outcome: 'untaken', why: 'unreachable' });
@@ -260,15 +280,16 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
     expect(done).toEqual([]);
   });
 
-  test('one that is not taken in time is untaken, though its connection was', async () => {
+  test('one that is not taken in time, though its connection was, may be taken later: nothing is known of it', async () => {
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
-    const forwarder = new Forwarder(KEY, systemClock, TIME, MAX_BODY);
+    const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
     const to = { ...lease(), port: (silent.address() as AddressInfo).port };
     const { sent, closed } = forwarder.send(to, ORDER, undefined, 50);
-    expect(await soon('it is given up', sent)).toEqual({ outcome: 'untaken', why: 'unreachable' });
+    const result = await soon('it is given up', sent);
     await soon('it is closed', closed);
     forwarder.close();
     silent.close();
+    expect(result).toEqual({ outcome: 'unknown', mayAsk: true });
   });
 });

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../../src/clock.js';
 import { Cluster } from '../../src/cluster/cluster.js';
-import type { Order } from '../../src/cluster/envelope.js';
+import type { MessageId, Order } from '../../src/cluster/envelope.js';
 import type { Sending, Sent } from '../../src/cluster/forwarder.js';
 import type { Lease } from '../../src/cluster/lease.js';
 import { ClusterNode } from '../../src/cluster/node.js';
@@ -47,13 +47,18 @@ export interface OwnedSession {
 /** The world as one node has it: whatever comes to it from outside may be late, as long as it is stopped. */
 export interface Surroundings extends Clock {
   readonly send: SendCommand;
-  /** Hands an order to the node of that lease; `onTaken` is its 102. */
-  readonly deliver: (lease: Lease, order: Order, onTaken: () => void) => Promise<Sent>;
+  /** Hands a message to the node of that lease; `onTaken` is its 102. */
+  readonly deliver: (lease: Lease, message: Message, onTaken: () => void) => Promise<Sent>;
+}
+
+export interface Message extends MessageId {
+  readonly order: Order;
+  readonly repeats: MessageId | undefined;
 }
 
 const answered = (answer: Answer): Sent => {
   const statusCode = { served: 200, gone: 404, refused: 503 }[answer];
-  return { outcome: 'answered', response: { answer, statusCode, resume: () => undefined } as never };
+  return { outcome: 'answered', response: { answer, statusCode, resume: () => undefined } as never, informed: true };
 };
 
 /** A node with the ownership of the real one, and of sessions only who owns them. */
@@ -81,7 +86,7 @@ export class ModelNode {
       timing: TIMING,
       proof: undefined,
       address: () => Promise.resolve({ host: name, port: 1 }),
-      probe: () => Promise.resolve(),
+      probe: () => Promise.resolve(true),
       onFenced: () => this.sessions.clear(),
     });
     this.#records = new Records(redisStore({ sendCommand: send }), surroundings, () => this.node.tenure.id, TTL);
@@ -91,7 +96,8 @@ export class ModelNode {
       peers: new Peers(send, PREFIX, surroundings, TIMING.renewInterval, undefined),
       owners: new Owners(),
       forwarder: {
-        send: (lease, order) => this.#hand(lease, order, surroundings),
+        send: (lease, order, _body, _time, repeats) =>
+          this.#hand(lease, { ...newId(lease), order, repeats }, surroundings),
         relay: (response, res) => {
           Object.assign(res, { answer: (response as unknown as { answer: Answer }).answer });
           return Promise.resolve();
@@ -154,10 +160,12 @@ export class ModelNode {
     }
   }
 
-  /** An order of another node. */
-  async take(to: string, order: Order, onTaken: () => void): Promise<Sent> {
-    if (to !== this.node.tenure.id) return { outcome: 'untaken', why: 'notThis' };
+  /** A message of another node. */
+  async take(to: string, { order, ...ids }: Message, onTaken: () => void): Promise<Sent> {
     if (order.kind !== 'request') throw new Error('the model knows requests only');
+    const verdict = this.node.check({ to, order, ...ids });
+    if (verdict === 'replayed') return { outcome: 'lost' };
+    if (verdict !== 'fresh') return { outcome: 'untaken', why: verdict };
     onTaken();
     try {
       const wish = { id: order.sessionId!, method: order.method as Wish['method'], name: order.path };
@@ -209,13 +217,17 @@ export class ModelNode {
     return session;
   }
 
-  #hand(lease: Lease, order: Order, { deliver }: Surroundings): Sending {
+  #hand(lease: Lease, message: Message, { deliver }: Surroundings): Sending {
     let taken = false;
     let abort = (): void => undefined;
     const aborted = new Promise<Sent>((resolve) => {
+      // The connection is whole where a node is found gone: nodes break off what they break at once.
       abort = () => resolve(taken ? { outcome: 'lost' } : { outcome: 'untaken', why: 'unreachable' });
     });
-    const sent = Promise.race([deliver(lease, order, () => (taken = true)), aborted]);
-    return { sent, closed: sent.then(() => undefined), abort };
+    const sent = Promise.race([deliver(lease, message, () => (taken = true)), aborted]);
+    return { id: message, sent, closed: sent.then(() => undefined), abort };
   }
 }
+
+let nonces = 0;
+const newId = ({ challenge }: Lease): MessageId => ({ challenge, nonce: String((nonces += 1)) });

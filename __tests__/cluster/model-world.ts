@@ -1,8 +1,12 @@
 import type fc from 'fast-check';
 import { sessionHash } from '../../src/stores/stream-session.js';
 import { FakeClock } from '../support/fake-clock.js';
+import type { Sent } from '../../src/cluster/forwarder.js';
 import { ModelNode, type Answer, type OwnedSession, type Surroundings, type Watcher } from './model-node.js';
 import { ModelRedis } from './model-redis.js';
+
+/** How a connection between two nodes breaks, or is answered by what stands between them; the message may arrive all the same. */
+export type Break = 'at once' | 'after it was done' | 'answered by another';
 
 /** How far time goes at a time, in ms. */
 const STEP = 50;
@@ -68,6 +72,7 @@ export class ClusterWorld implements Watcher {
   readonly #owners = new Map<string, string>();
   readonly #epochs = new Map<string, number>();
   readonly #done = new Set<string>();
+  readonly #breaks: Break[] = [];
   #redisAway = false;
   #wishes = 0;
   #opened = 0;
@@ -120,6 +125,11 @@ export class ClusterWorld implements Watcher {
 
   set redisAway(away: boolean) {
     this.#redisAway = away;
+  }
+
+  /** The next message between nodes meets a connection that breaks. */
+  breakNext(how: Break): void {
+    this.#breaks.push(how);
   }
 
   pass(ms: number): void {
@@ -191,19 +201,30 @@ export class ClusterWorld implements Watcher {
       setTimeout: (callback, ms) => this.clock.setTimeout(() => process.enter(callback), ms),
       clearTimeout: (timer) => this.clock.clearTimeout(timer),
       send: (...command) => within(connection.send(command)),
-      deliver: (lease, order, onTaken) => within(this.#deliver(lease, order, () => process.enter(onTaken))),
+      deliver: (lease, message, onTaken) => within(this.#deliver(lease, message, () => process.enter(onTaken))),
     };
     const node = new ModelNode(name, surroundings, this);
     this.#processes.set(node, process);
     return node;
   }
 
-  async #deliver(...[lease, order, onTaken]: Parameters<Surroundings['deliver']>): ReturnType<Surroundings['deliver']> {
+  async #deliver(...[lease, message, onTaken]: Parameters<Surroundings['deliver']>): Promise<Sent> {
+    const how = this.#breaks.shift();
+    const broken: Sent = { outcome: 'unknown', mayAsk: how !== 'answered by another' };
+    const arrived = this.#arrive(lease, message, how === undefined ? onTaken : () => undefined);
+    if (how === undefined) return arrived;
+    // Whatever becomes of it there, nothing is heard of it here.
+    if (how === 'after it was done') await arrived;
+    await this.#scheduler.schedule(Promise.resolve(), `broken: node ${lease.host}`);
+    return broken;
+  }
+
+  async #arrive(...[lease, message, onTaken]: Parameters<Surroundings['deliver']>): Promise<Sent> {
     await this.#scheduler.schedule(Promise.resolve(), `to node ${lease.host}`);
     const node = this.#nodes.find(({ name }) => name === lease.host)!;
     const process = this.#process(node);
-    const sent = await new Promise<Awaited<ReturnType<ModelNode['take']>>>((resolve) => {
-      process.enter(() => void node.take(lease.id, order, onTaken).then(resolve));
+    const sent = await new Promise<Sent>((resolve) => {
+      process.enter(() => void node.take(lease.id, message, onTaken).then(resolve));
     });
     await this.#scheduler.schedule(Promise.resolve(), `from node ${lease.host}`);
     return sent;

@@ -68,6 +68,13 @@ const STEPS = fc.array(
       fc.boolean().map((away) => (world) => (world.redisAway = away)),
     ),
     step(
+      2,
+      'a connection breaks',
+      fc
+        .constantFrom('at once', 'after it was done', 'answered by another')
+        .map((how) => (world: ClusterWorld) => world.breakNext(how)),
+    ),
+    step(
       4,
       'time passes',
       fc.constantFrom(50, 300, 1_000, 3_000, 6_000).map((ms) => (world) => world.pass(ms)),

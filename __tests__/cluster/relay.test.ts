@@ -26,7 +26,7 @@ async function edge(
   bytes = 100,
 ): Promise<{ port: number; relayed: Promise<void> }> {
   const owner = await listen((_req, res) => res.end('x'.repeat(bytes)));
-  const forwarder = new Forwarder(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 1_000_000);
+  const forwarder = new Forwarder(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, 1_000_000);
   let relay: (relayed: Promise<void>) => void;
   const relayed = new Promise<void>((resolve) => (relay = resolve));
   const port = await listen((_req, res) => {

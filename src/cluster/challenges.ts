@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { MessageId } from './envelope.js';
 
 /**
  * How many challenges back a message may be: a sender may hold a lease for the time between two renewals, and one that is
@@ -20,8 +21,8 @@ export class Challenges {
     return challenge;
   }
 
-  /** `stale`: the challenge is none of late. `replayed`: the nonce came before. */
-  check(challenge: string, nonce: string): 'fresh' | 'stale' | 'replayed' {
+  /** `stale`: the challenge is none of late. `replayed`: the message came before. */
+  check({ challenge, nonce }: MessageId): 'fresh' | 'stale' | 'replayed' {
     const nonces = this.#kept.get(challenge);
     if (nonces === undefined) return 'stale';
     if (nonces.has(nonce)) return 'replayed';

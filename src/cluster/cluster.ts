@@ -11,6 +11,7 @@ import { replyEmpty } from '../transport/reply-empty.js';
 import { BackOff } from './back-off.js';
 import type { Order } from './envelope.js';
 import type { Forwarder, Sent } from './forwarder.js';
+import { sendTo, type Handing } from './handing.js';
 import type { Lease } from './lease.js';
 import type { ClusterNode } from './node.js';
 import type { Owners } from './owners.js';
@@ -23,6 +24,9 @@ import { replyLost } from './replies.js';
 
 /** The shortest and the longest wait before an owner is looked for anew, in ms. */
 const WAITS = [10, 250] as const;
+
+/** How long a try may take at least, in ms: of one that is given up at once nothing would be known. */
+const LAST_TRY = 500;
 
 export interface ClusterInit {
   readonly node: ClusterNode;
@@ -93,15 +97,22 @@ export class Cluster {
   /** See `Elsewhere`. */
   async handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined> {
     const { sessionId, forwarded, principal } = request;
+    const handing: Handing = { request, res, doubt: undefined };
     const { migration } = this.#init;
     // A node that is handed a request looks itself whose the session is; not so one that lets go of it, or did not live to answer.
     const ownerLooks = migration === undefined && request.method !== 'DELETE';
     const concerns = ownerLooks ? undefined : (record: StoredRecord) => isOf(record, sessionId, principal);
     const end = await this.#withOwner(sessionId, concerns, async (owner, left, asked) => {
       if (forwarded) throw new NotHere();
-      const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, request, res, left, asked));
+      const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, handing, left, asked));
       return res.destroyed ? 'done' : tried;
+    }).catch((error: unknown) => {
+      // Whatever keeps this node from asking again, the request may have been begun.
+      if (handing.doubt !== undefined && error instanceof Refusal) return 'done' as const;
+      throw this.#counted(error);
     });
+    // A node that is gone may have begun it: no other node may.
+    if (handing.doubt !== undefined) return this.#replyUnknown(handing);
     if (end === 'done') return undefined;
     if (request.method === 'DELETE') {
       if (!isEnded(end)) return end.unowned;
@@ -112,7 +123,7 @@ export class Cluster {
     if (record === undefined || sessionId === undefined || !this.#backOff.isOn(sessionId)) return end.unowned;
     // Another principal's session is treated exactly like a missing one.
     if (!isOf(record, sessionId, principal)) return end.unowned;
-    return this.#leaveToOthers(sessionId, record, request, res);
+    return this.#leaveToOthers(sessionId, record, handing);
   }
 
   async list(): Promise<SessionInfo[]> {
@@ -147,10 +158,12 @@ export class Cluster {
     let closed = false;
     const end = await this.#withOwner(sessionId, ANY, async (owner, left, asked) => {
       if (migration !== undefined) return migration.end(owner, sessionId);
-      const sent = await this.#send(owner, { kind: 'close', sessionId }, left);
+      const sent = await sendTo(this.#init, owner, { kind: 'close', sessionId }, left).sent;
       if (sent.outcome !== 'answered') return this.#unanswered(owner, sessionId, sent);
       closed = (await json(sent.response)) as boolean;
       return closed || !asked ? 'done' : 'again';
+    }).catch((error: unknown) => {
+      throw this.#counted(error);
     });
     if (end === 'done') return closed;
     return isEnded(end) || end.unowned;
@@ -173,21 +186,18 @@ export class Cluster {
     concerns: Concerns | undefined,
     act: (owner: Lease, left: number, asked: boolean) => Promise<Tried>,
   ): Promise<'done' | NoOwner> {
-    const { clock, claimTimeout, events, peers } = this.#init;
+    const { clock, claimTimeout, peers } = this.#init;
     const deadline = clock.now() + claimTimeout;
     let asked = false;
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
       const owner = await this.#ownerOf(sessionId, concerns);
       if (this.#closed) throw new Refusal('draining');
       if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, asked };
-      const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(1, deadline - clock.now()), asked);
+      const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(LAST_TRY, deadline - clock.now()), asked);
       if (tried === 'done') return tried;
       if (owner !== 'leaving') asked = true;
       const left = deadline - clock.now();
-      if (left <= 0) {
-        events.emit('forwarded', 'unreachable');
-        throw new Refusal('ownerUnreachable');
-      }
+      if (left <= 0) throw new Refusal('ownerUnreachable');
       const time = Math.min(left, wait);
       if (owner !== 'leaving' && tried === 'unreachable') await peers.untilGone(owner, time);
       else await new Promise<void>((resolve) => clock.setTimeout(resolve, time));
@@ -222,20 +232,17 @@ export class Cluster {
    *
    * @throws Refusal `restoreFailed` when none can; NotHere for a request that another node handed over.
    */
-  async #leaveToOthers(
-    sessionId: string,
-    { owner, epoch }: StoredRecord,
-    request: HandedRequest,
-    res: ServerResponse,
-  ): Promise<undefined> {
+  async #leaveToOthers(sessionId: string, { owner, epoch }: StoredRecord, handing: Handing): Promise<undefined> {
     const { node, records, events, claimTimeout } = this.#init;
+    const { request, res } = handing;
     // Giving it up may have failed, and would then be this node's to do again.
     if (owner === node.tenure.id) await records.release(sessionId, epoch);
     if (request.forwarded) throw new NotHere();
     const others = (await this.#others()).filter(({ leaving }) => !leaving);
     const from = Math.floor(Math.random() * others.length);
     for (const other of [...others.slice(from), ...others.slice(0, from)]) {
-      const tried = await this.#forward(other, request, res, claimTimeout, false);
+      const tried = await this.#forward(other, handing, claimTimeout, false);
+      if (handing.doubt !== undefined) return this.#replyUnknown(handing);
       if (tried === 'done' || res.destroyed) return undefined;
     }
     events.emit('rejected', 'restoreFailed');
@@ -266,23 +273,29 @@ export class Cluster {
     return true;
   }
 
-  async #forward(
-    owner: Lease,
-    request: HandedRequest,
-    res: ServerResponse,
-    left: number,
-    asked: boolean,
-  ): Promise<Tried> {
+  async #forward(owner: Lease, handing: Handing, left: number, asked: boolean): Promise<Tried> {
     const { forwarder, events } = this.#init;
+    const { request, res, doubt } = handing;
+    // Only the node itself can tell, and one of an earlier version cannot.
+    if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
     const { body, method, path, headers, protocol, principal, auth, sessionId } = request;
     const order = { kind: 'request', method, path, headers, protocol, principal, auth, sessionId } as const;
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const sent = await this.#send(owner, order, left, text, res);
+    const sending = sendTo(this.#init, owner, order, left, { body: text, res, repeats: doubt?.id });
+    const sent = await sending.sent;
     // Its client has hung up, and nobody is to be told.
     if (res.destroyed) return 'done';
-    if (sent.outcome === 'untaken' || (sent.outcome === 'lost' && method !== 'POST')) {
+    if (sent.outcome === 'unknown' && method === 'POST') {
+      // A session whose client did not hear of it ends: an `initialize` may be sent again, to any node.
+      if (sessionId !== undefined || !sent.mayAsk) handing.doubt ??= { node: owner.id, id: sending.id };
+      if (!sent.mayAsk) return 'done';
+    }
+    if (sent.outcome === 'untaken' || sent.outcome === 'unknown' || (sent.outcome === 'lost' && method !== 'POST')) {
+      // It looked for the session after it had found that it began none of the messages; it begins none that is late, either.
+      if (sent.outcome === 'untaken' && sent.why === 'notHere') handing.doubt = undefined;
       return this.#unanswered(owner, sessionId, sent);
     }
+    handing.doubt = undefined;
     if (method === 'DELETE' && asked && sent.outcome === 'answered' && sent.response.statusCode === 404) {
       // It may have been ended by what was asked first. Its record tells.
       sent.response.resume();
@@ -297,41 +310,40 @@ export class Cluster {
     return 'done';
   }
 
-  /** What is sent is given up when its node is gone, or when nobody waits for the answer. */
-  async #send(owner: Lease, order: Order, left: number, body?: string, res?: ServerResponse): Promise<Sent> {
-    const { peers, forwarder } = this.#init;
-    const exchange = forwarder.send(owner, order, body, left);
-    const unwatch = peers.watch(owner, exchange.abort);
-    res?.once('close', exchange.abort);
-    // Who hung up while the owner was looked for does so no more.
-    if (res?.destroyed === true) exchange.abort();
-    void exchange.closed.then(() => {
-      unwatch();
-      res?.off('close', exchange.abort);
-    });
-    return exchange.sent;
+  /** A node may have begun it and did not say so: the client of a request learns that; of anything else, that it may come again. */
+  #replyUnknown({ request, res }: Handing): undefined {
+    if (res.destroyed) return undefined;
+    if (request.requestIds.length === 0) throw this.#counted(new Refusal('ownerUnreachable'));
+    this.#init.events.emit('forwarded', 'lost');
+    replyLost(res, request);
+    return undefined;
+  }
+
+  #counted<E>(error: E): E {
+    const isCounted = error instanceof Refusal && error.reason === 'ownerUnreachable';
+    if (isCounted) this.#init.events.emit('forwarded', 'unreachable');
+    return error;
   }
 
   /** What was believed of the owner is forgotten. */
   #unanswered(owner: Lease, sessionId: string | undefined, sent: Exclude<Sent, { outcome: 'answered' }>): Tried {
-    const { peers, owners, events } = this.#init;
+    const { peers, owners } = this.#init;
     if (sessionId !== undefined) owners.delete(sessionId);
     peers.forget(owner.id);
-    if (sent.outcome === 'lost') return 'again';
+    if (sent.outcome !== 'untaken') return 'again';
     const { why } = sent;
     if (why === 'tooLarge') throw new Refusal('bodyTooLarge');
-    if (why === 'unsigned') {
-      events.emit('forwarded', 'unreachable');
-      throw new Refusal('ownerUnreachable', { cause: new Error(UNSIGNED) });
-    }
+    if (why === 'unsigned') throw new Refusal('ownerUnreachable', { cause: new Error(UNSIGNED) });
     return why === 'unreachable' ? 'unreachable' : 'again';
   }
 
   async #ask<T>(node: Lease, order: Order): Promise<T> {
-    const sent = await this.#send(node, order, this.#init.claimTimeout);
+    const sent = await sendTo(this.#init, node, order, this.#init.claimTimeout).sent;
     if (sent.outcome !== 'answered') {
       this.#init.peers.forget(node.id);
-      throw new Refusal('ownerUnreachable', { cause: new Error('a node of the cluster does not answer') });
+      const isOlder = sent.outcome === 'untaken' && sent.why === 'unknownOrder';
+      const why = isOlder ? `is of a version that does not know the order ${order.kind}` : 'does not answer';
+      throw new Refusal('ownerUnreachable', { cause: new Error(`a node of the cluster ${why}`) });
     }
     return (await json(sent.response)) as T;
   }

@@ -20,11 +20,29 @@ export type Order =
   /** Does nothing: a node that joins sends it to itself, by the address that it tells other nodes. */
   | { readonly kind: 'probe' };
 
-/** An order, to whom, and what makes it one that was not sent before. */
-export interface Envelope {
-  readonly to: string;
+/** The kinds of orders that this version knows; in a rolling upgrade a node may be sent others. */
+const KINDS: Readonly<Record<Order['kind'], true>> = {
+  request: true,
+  list: true,
+  close: true,
+  orphaned: true,
+  evict: true,
+  probe: true,
+};
+
+export const isKnown = ({ kind }: Order): boolean => Object.hasOwn(KINDS, kind);
+
+/** What makes a message one that was not sent before: a challenge of the node that it is for, and a nonce. */
+export interface MessageId {
   readonly challenge: string;
   readonly nonce: string;
+}
+
+/** An order, and the node that it is for. */
+export interface Envelope extends MessageId {
+  readonly to: string;
+  /** The first message with this order, where this is not the first: the node begins one of them at most. */
+  readonly repeats?: MessageId | undefined;
   readonly order: Order;
 }
 
@@ -32,6 +50,7 @@ export interface Envelope {
 export interface Sealed {
   readonly payload: Buffer;
   readonly signature: string;
+  readonly id: MessageId;
 }
 
 /**
@@ -40,14 +59,14 @@ export interface Sealed {
  */
 export function seal(
   key: KeyObject,
-  { to, challenge }: Omit<Envelope, 'nonce' | 'order'>,
+  { to, challenge, repeats }: Omit<Envelope, 'nonce' | 'order'>,
   order: Order,
   body = '',
 ): Sealed {
   const nonce = randomBytes(16).toString('base64url');
-  const envelope: Envelope = { to, challenge, nonce, order };
+  const envelope: Envelope = { to, challenge, nonce, repeats, order };
   const payload = Buffer.from(`${JSON.stringify(envelope)}\n${body}`);
-  return { payload, signature: sign(key, payload) };
+  return { payload, signature: sign(key, payload), id: { challenge, nonce } };
 }
 
 /** Undefined for what was not sealed with that key. */

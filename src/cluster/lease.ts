@@ -11,6 +11,11 @@ export interface Lease {
   readonly challenge: string;
   /** Whether it takes over nothing any more, and so nothing that is nobody's may be handed to it. */
   readonly leaving: boolean;
+  /**
+   * Whether what it says before its answer, 102 Processing, arrived when it called itself: what stands between nodes may drop that.
+   * Undefined for a node of an earlier version, which does not know of messages that repeat others.
+   */
+  readonly informs?: boolean | undefined;
 }
 
 export const leaseKey = (prefix: string, id: string): string => `${prefix}node:${id}`;

@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { KeyObject } from 'node:crypto';
 import { NotHere } from '../sessions/elsewhere.js';
 import { SIGNATURE, unseal, type Envelope, type Order } from './envelope.js';
-import { REFUSED } from './forwarder.js';
+import { BEGUN, endOf, PEER, REFUSED } from './forwarder.js';
 import { cannotListen } from './unreachable.js';
 
 /** Bytes that the envelope of a request may take: its headers, which Node bounds at 16 KiB, as JSON, and who asks. */
@@ -31,6 +31,8 @@ export interface ListenerInit {
 export class Listener {
   readonly #init: ListenerInit;
   readonly #server: Server;
+  /** The connections whose other ends know what they are here. */
+  readonly #greeted = new WeakSet<Socket>();
 
   constructor(init: ListenerInit) {
     this.#init = init;
@@ -78,7 +80,13 @@ export class Listener {
       if (res.destroyed) return;
       const verdict = this.#init.check(opened.envelope);
       if (verdict !== 'fresh') return refuse(res, verdict);
+      if (!this.#greeted.has(req.socket)) {
+        this.#greeted.add(req.socket);
+        res.setHeader(PEER, endOf(req.socket.remoteAddress, req.socket.remotePort));
+      }
+      // Said twice, as what stands between nodes may drop the first.
       res.writeProcessing();
+      res.setHeader(BEGUN, opened.envelope.to);
       await this.#init.carryOut(opened.envelope.order, opened.body, req, res);
     } catch (error) {
       if (error instanceof NotHere && !res.headersSent) refuse(res, 'notHere');
@@ -101,6 +109,7 @@ export class Listener {
 }
 
 function refuse(res: ServerResponse, why: string): void {
+  res.removeHeader(BEGUN);
   res.writeHead(421, { [REFUSED]: why, 'Content-Length': 0 });
   res.end();
 }

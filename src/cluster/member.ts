@@ -71,7 +71,7 @@ export class Member implements Elsewhere {
    */
   constructor(
     options: ResolvedClusterOptions,
-    { clock, keepAlive, maxBodySize, maxSessionsPerPrincipal, ttl, orphanAfter }: ResolvedOptions,
+    { clock, keepAlive, requestTimeout, maxBodySize, maxSessionsPerPrincipal, ttl, orphanAfter }: ResolvedOptions,
     lifetime: number,
     events: Events<CoreEvents>,
   ) {
@@ -99,7 +99,7 @@ export class Member implements Elsewhere {
     const proof = ownProof();
     const key = createSecretKey(Buffer.from(options.secret));
     this.#peers = new Peers(send, prefix, clock, options.renewInterval, proof);
-    this.#forwarder = new Forwarder(key, clock, STALLED * keepAlive, maxPayload(maxBodySize));
+    this.#forwarder = new Forwarder(key, clock, STALLED * keepAlive, requestTimeout, maxPayload(maxBodySize));
     this.#listener = new Listener({
       key,
       host: options.host,
@@ -209,14 +209,15 @@ export class Member implements Elsewhere {
   }
 
   /** Nodes that move sessions through Redis need not reach each other. */
-  async #probe(lease: Lease): Promise<void> {
-    if (this.#options.routing === 'migrate') return;
+  async #probe(lease: Lease): Promise<boolean> {
+    if (this.#options.routing === 'migrate') return false;
     const { sent, closed, abort } = this.#forwarder.send(lease, { kind: 'probe' }, undefined, PROBE_TIMEOUT);
     this.#stopProbe = abort;
     const result = await sent;
-    if (result.outcome === 'answered') result.response.resume();
-    else throw notReached(lease, result);
+    if (result.outcome !== 'answered') throw notReached(lease, result);
+    result.response.resume();
     await closed;
+    return result.informed;
   }
 
   async #carryOut(order: Order, body: Buffer, req: IncomingMessage, res: ServerResponse): Promise<void> {

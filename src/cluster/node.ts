@@ -6,7 +6,7 @@ import type { ResolvedClusterOptions } from '../options.js';
 import type { Tenure } from '../sessions/elsewhere.js';
 import { notAReply, type SendCommand } from '../stores/redis-client.js';
 import { Challenges } from './challenges.js';
-import type { Envelope } from './envelope.js';
+import { isKnown, type Envelope } from './envelope.js';
 import { encodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
 import type { ProcessProof } from './process-proof.js';
 import { Unreachable } from './unreachable.js';
@@ -25,8 +25,11 @@ export interface NodeInit {
   readonly proof: ProcessProof | undefined;
   /** Where its private listener is, once it listens; asked for again when it rejects. */
   readonly address: () => Promise<Pick<Lease, 'host' | 'port'>>;
-  /** Rejects where this process is not reached by what the lease says of it. */
-  readonly probe: (lease: Lease) => Promise<void>;
+  /**
+   * Whether what this process says before its answer arrives by what the lease says of it. Rejects where the process is not
+   * reached by that at all.
+   */
+  readonly probe: (lease: Lease) => Promise<boolean>;
   /** Called when all that this node owned may be another's. */
   readonly onFenced: () => void;
 }
@@ -80,6 +83,8 @@ export class ClusterNode {
   #challenge: string | undefined;
   #tenure: OwnTenure;
   #member = false;
+  /** See {@link Lease.informs}. */
+  #informs = false;
   /** Whether it takes over nothing any more. */
   #leaving = false;
   #left = false;
@@ -109,12 +114,23 @@ export class ClusterNode {
     this.#running = this.#run();
   }
 
-  /** Why nothing is to be done with a message; `fresh` where it is for this node, and was not sent before. */
-  check({ to, challenge, nonce, order }: Envelope): 'notThis' | 'fresh' | 'stale' | 'replayed' {
+  /** Why nothing is to be done with a message; `fresh` where it is for this node, and its order was not begun before. */
+  check({
+    to,
+    challenge,
+    nonce,
+    repeats,
+    order,
+  }: Envelope): 'notThis' | 'unknownOrder' | 'fresh' | 'stale' | 'replayed' {
     const { id, holds } = this.#tenure;
     // Before it has a lease, this node is called by itself only.
     if (to !== id || !(holds || order.kind === 'probe')) return 'notThis';
-    return this.#challenges.check(challenge, nonce);
+    if (!isKnown(order)) return 'unknownOrder';
+    const verdict = this.#challenges.check({ challenge, nonce });
+    if (verdict !== 'fresh' || repeats === undefined) return verdict;
+    // From now on the first message counts as come, and is refused if it is only late. Where its challenge is too old to tell
+    // whether it came, it counts as come, too.
+    return this.#challenges.check(repeats) === 'fresh' ? 'fresh' : 'replayed';
   }
 
   /** @throws Refusal `storeUnavailable` while this node is no member; waits for the first try to become one. */
@@ -167,8 +183,9 @@ export class ClusterNode {
     const { clock, prefix, timing } = this.#init;
     await this.#giveUpFormer();
     const tenure = this.#tenure;
-    const lease = await this.#lease();
-    await this.#init.probe(lease);
+    const probed = await this.#lease();
+    this.#informs = await this.#init.probe(probed);
+    const lease = { ...probed, informs: this.#informs };
     const since = clock.now();
     try {
       const said = await this.#ask('SET', ...this.#words(lease), 'NX');
@@ -244,7 +261,8 @@ export class ClusterNode {
     const { host, port } = await this.#init.address();
     const { id } = this.#tenure;
     this.#challenge ??= this.#challenges.next();
-    return { id, host, port, proof: this.#init.proof, challenge: this.#challenge, leaving: this.#leaving };
+    const [challenge, leaving, informs] = [this.#challenge, this.#leaving, this.#informs];
+    return { id, host, port, proof: this.#init.proof, challenge, leaving, informs };
   }
 
   #words(lease: Lease): [key: string, value: string, px: string, ms: string] {
