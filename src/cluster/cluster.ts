@@ -11,7 +11,7 @@ import { replyEmpty } from '../transport/reply-empty.js';
 import { BackOff } from './back-off.js';
 import type { Order } from './envelope.js';
 import type { Forwarder, Sent } from './forwarder.js';
-import { sendTo, type Handing } from './handing.js';
+import { sendTo, UNSIGNED, type Handing } from './handing.js';
 import type { Lease } from './lease.js';
 import type { ClusterNode } from './node.js';
 import type { Owners } from './owners.js';
@@ -348,5 +348,3 @@ export class Cluster {
     return (await json(sent.response)) as T;
   }
 }
-
-const UNSIGNED = 'the node that owns the session does not know this one: is option cluster.secret the same on both?';

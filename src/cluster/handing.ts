@@ -46,3 +46,7 @@ export function sendTo(
   });
   return exchange;
 }
+
+/** What an operator is told. */
+export const UNSIGNED =
+  'the node that owns the session does not know this one: is option cluster.secret the same on both?';
