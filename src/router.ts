@@ -150,7 +150,10 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const identify = createIdentify(resolved, warn);
   const watchQueue = createQueueWatch((error) => reportFailure('a listener of a response', error));
 
+  let timersChecked = false;
   const observe = (req: Request, res: Response): void => {
+    if (!timersChecked) warnOfFakeTimers();
+    timersChecked = true;
     try {
       completeHttp2(req, res);
       shareHiddenClasses(req, res);
@@ -218,6 +221,12 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     drain: lifecycle.drain,
     close: lifecycle.close,
   });
+}
+
+/** Fake timers mark what they replace with their clock (@sinonjs/fake-timers, as in Jest and vitest). */
+function warnOfFakeTimers(): void {
+  if (!('clock' in setImmediate)) return;
+  process.emitWarning('mcpRouter: setImmediate is faked, and replies wait for it: leave it real (docs/testing.md)');
 }
 
 function createEvents(): Events<CoreEvents> {
