@@ -233,6 +233,24 @@ export const ROUTER: readonly RouterVariable[] = [
     count,
     'The same within one principal; empty for no such cap.',
   ),
+  sets(
+    'MCP_MAX_ANONYMOUS_SESSIONS',
+    'maxAnonymousSessions',
+    count,
+    'Sessions at a time of all callers without a principal; they evict only each other.',
+  ),
+  sets(
+    'MCP_MAX_REQUESTS_PER_SESSION',
+    'maxRequestsPerSession',
+    count,
+    'Requests of one session that may be in flight at once.',
+  ),
+  sets(
+    'MCP_MAX_SUBSCRIPTIONS',
+    'maxSubscriptions',
+    count,
+    'Resources that one session may be subscribed to, where it outlives its server.',
+  ),
   sets('MCP_STATELESS', 'stateless', flag, 'Serve each request with a server of its own, without sessions.'),
   sets(
     'MCP_JSON_RESPONSE',
@@ -252,7 +270,15 @@ export const ROUTER: readonly RouterVariable[] = [
     list,
     'Web origins to accept beside the own one, separated by commas; CORS is answered for them.',
   ),
+  sets('MCP_ALLOW_CREDENTIALS', 'allowCredentials', flag, 'Let the pages of MCP_ALLOWED_ORIGINS send cookies.'),
   sets('MCP_MAX_BODY_BYTES', 'maxBodySize', count, 'Bytes that the body of one POST may have.'),
+  sets(
+    'MCP_MAX_BODY_MEMORY_BYTES',
+    'maxBodyMemory',
+    count,
+    'Bytes that the bodies of all POSTs may take together while they arrive.',
+  ),
+  sets('MCP_MAX_DEPTH', 'maxDepth', count, 'How deep the JSON of a POST may be nested.'),
   sets('MCP_KEEP_ALIVE_MS', 'keepAlive', ms, 'Interval of SSE comments on a quiet stream.'),
   sets('MCP_RETRY_INTERVAL_MS', 'retryInterval', ms, 'How long a client waits before it reconnects a lost stream.'),
   sets(
