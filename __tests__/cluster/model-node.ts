@@ -47,8 +47,8 @@ export interface OwnedSession {
 /** The world as one node has it: whatever comes to it from outside may be late, as long as it is stopped. */
 export interface Surroundings extends Clock {
   readonly send: SendCommand;
-  /** Hands a message to the node of that lease; `onTaken` is its 102. */
-  readonly deliver: (lease: Lease, message: Message, onTaken: () => void) => Promise<Sent>;
+  /** Hands a message to the node of that lease; `onTaken` is its 102, and `onBroken` says that none can come. */
+  readonly deliver: (lease: Lease, message: Message, onTaken: () => void, onBroken: () => void) => Promise<Sent>;
 }
 
 export interface Message extends MessageId {
@@ -219,12 +219,16 @@ export class ModelNode {
 
   #hand(lease: Lease, message: Message, { deliver }: Surroundings): Sending {
     let taken = false;
+    let broken = false;
     let abort = (): void => undefined;
     const aborted = new Promise<Sent>((resolve) => {
-      // The connection is whole where a node is found gone: nodes break off what they break at once.
-      abort = () => resolve(taken ? { outcome: 'lost' } : { outcome: 'untaken', why: 'unreachable' });
+      // The silence of a node that is gone proves nothing on a connection that is not whole.
+      const unheard: Sent = { outcome: 'untaken', why: 'unreachable' };
+      abort = () => resolve(taken ? { outcome: 'lost' } : broken ? { outcome: 'unknown', mayAsk: true } : unheard);
     });
-    const sent = Promise.race([deliver(lease, message, () => (taken = true)), aborted]);
+    const onTaken = (): void => void (taken = true);
+    const onBroken = (): void => void (broken = true);
+    const sent = Promise.race([deliver(lease, message, onTaken, onBroken), aborted]);
     return { id: message, sent, closed: sent.then(() => undefined), abort };
   }
 }

@@ -2,7 +2,15 @@ import type fc from 'fast-check';
 import { sessionHash } from '../../src/stores/stream-session.js';
 import { FakeClock } from '../support/fake-clock.js';
 import type { Sent } from '../../src/cluster/forwarder.js';
-import { ModelNode, type Answer, type OwnedSession, type Surroundings, type Watcher } from './model-node.js';
+import type { Lease } from '../../src/cluster/lease.js';
+import {
+  ModelNode,
+  type Message,
+  type Answer,
+  type OwnedSession,
+  type Surroundings,
+  type Watcher,
+} from './model-node.js';
 import { ModelRedis } from './model-redis.js';
 
 /** How a connection between two nodes breaks, or is answered by what stands between them; the message may arrive all the same. */
@@ -201,15 +209,17 @@ export class ClusterWorld implements Watcher {
       setTimeout: (callback, ms) => this.clock.setTimeout(() => process.enter(callback), ms),
       clearTimeout: (timer) => this.clock.clearTimeout(timer),
       send: (...command) => within(connection.send(command)),
-      deliver: (lease, message, onTaken) => within(this.#deliver(lease, message, () => process.enter(onTaken))),
+      deliver: (lease, message, onTaken, onBroken) =>
+        within(this.#deliver(lease, message, () => process.enter(onTaken), onBroken)),
     };
     const node = new ModelNode(name, surroundings, this);
     this.#processes.set(node, process);
     return node;
   }
 
-  async #deliver(...[lease, message, onTaken]: Parameters<Surroundings['deliver']>): Promise<Sent> {
+  async #deliver(...[lease, message, onTaken, onBroken]: Parameters<Surroundings['deliver']>): Promise<Sent> {
     const how = this.#breaks.shift();
+    if (how !== undefined) onBroken();
     const broken: Sent = { outcome: 'unknown', mayAsk: how !== 'answered by another' };
     const arrived = this.#arrive(lease, message, how === undefined ? onTaken : () => undefined);
     if (how === undefined) return arrived;
@@ -219,7 +229,7 @@ export class ClusterWorld implements Watcher {
     return broken;
   }
 
-  async #arrive(...[lease, message, onTaken]: Parameters<Surroundings['deliver']>): Promise<Sent> {
+  async #arrive(lease: Lease, message: Message, onTaken: () => void): Promise<Sent> {
     await this.#scheduler.schedule(Promise.resolve(), `to node ${lease.host}`);
     const node = this.#nodes.find(({ name }) => name === lease.host)!;
     const process = this.#process(node);
