@@ -1,15 +1,15 @@
 import type { Clock } from '../clock.js';
 
-/** How long a node leaves a session to others that it could not restore, in ms. The client's Retry-After is as long. */
+/** After a failed restore, this node leaves the session to other nodes for so long, in ms. Retry-After is as long. */
 export const BACK_OFF = 5_000;
 
-/** Sessions that are remembered; the one that was given up first is forgotten first. */
+/** Bound on the number of remembered sessions. Past it, the oldest entry is dropped. */
 const MOST = 10_000;
 
-/** The sessions that this node could not restore a short while ago. */
+/** The sessions that this node recently failed to restore. */
 export class BackOff {
   readonly #clock: Clock;
-  /** When each may be tried again, the soonest first. */
+  /** The time at which this node may try each session again, soonest first. */
   readonly #until = new Map<string, number>();
 
   constructor(clock: Clock) {

@@ -21,7 +21,7 @@ export class Challenges {
     return challenge;
   }
 
-  /** `stale`: the challenge is none of late. `replayed`: the message came before. */
+  /** `stale`: the challenge is not one of the latest. `replayed`: the same message arrived before. */
   check({ challenge, nonce }: MessageId): 'fresh' | 'stale' | 'replayed' {
     const nonces = this.#kept.get(challenge);
     if (nonces === undefined) return 'stale';

@@ -25,7 +25,7 @@ import { replyLost } from './replies.js';
 /** The shortest and the longest wait before an owner is looked for anew, in ms. */
 const WAITS = [10, 250] as const;
 
-/** How long a try may take at least, in ms: of one that is given up at once nothing would be known. */
+/** The shortest time for a try, in ms. A shorter one is abandoned before its outcome can be known. */
 const LAST_TRY = 500;
 
 export interface ClusterInit {
@@ -77,7 +77,7 @@ export class Cluster {
     this.#backOff = new BackOff(init.clock);
   }
 
-  /** See `Elsewhere`. */
+  /** See {@link Elsewhere.gaveUp}. */
   gaveUp(sessionId: string): void {
     this.#backOff.start(sessionId);
   }
@@ -107,11 +107,11 @@ export class Cluster {
       const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, handing, left, asked));
       return res.destroyed ? 'done' : tried;
     }).catch((error: unknown) => {
-      // Whatever keeps this node from asking again, the request may have been begun.
+      // The request may have been begun, whatever prevents another try.
       if (handing.doubt !== undefined && error instanceof Refusal) return 'done' as const;
       throw this.#counted(error);
     });
-    // A node that is gone may have begun it: no other node may.
+    // A node that has died may have begun the request, so no other node may run it.
     if (handing.doubt !== undefined) return this.#replyUnknown(handing);
     if (end === 'done') return undefined;
     if (request.method === 'DELETE') {
@@ -228,14 +228,14 @@ export class Cluster {
   }
 
   /**
-   * Has any other node claim a session that this one could not restore a short while ago.
+   * Asks the other nodes in turn to claim a session that this node recently failed to restore.
    *
-   * @throws Refusal `restoreFailed` when none can; NotHere for a request that another node handed over.
+   * @throws Refusal `restoreFailed` when no other node can. NotHere when another node forwarded the request to this one.
    */
   async #leaveToOthers(sessionId: string, { owner, epoch }: StoredRecord, handing: Handing): Promise<undefined> {
     const { node, records, events, claimTimeout } = this.#init;
     const { request, res } = handing;
-    // Giving it up may have failed, and would then be this node's to do again.
+    // An earlier release may have failed: the record would still name this node.
     if (owner === node.tenure.id) await records.release(sessionId, epoch);
     if (request.forwarded) throw new NotHere();
     const others = (await this.#others()).filter(({ leaving }) => !leaving);
@@ -276,7 +276,7 @@ export class Cluster {
   async #forward(owner: Lease, handing: Handing, left: number, asked: boolean): Promise<Tried> {
     const { forwarder, events } = this.#init;
     const { request, res, doubt } = handing;
-    // Only the node itself can tell, and one of an earlier version cannot.
+    // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
     if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
     const { body, method, path, headers, protocol, principal, auth, sessionId } = request;
     const order = { kind: 'request', method, path, headers, protocol, principal, auth, sessionId } as const;
@@ -286,12 +286,12 @@ export class Cluster {
     // Its client has hung up, and nobody is to be told.
     if (res.destroyed) return 'done';
     if (sent.outcome === 'unknown' && method === 'POST') {
-      // A session whose client did not hear of it ends: an `initialize` may be sent again, to any node.
+      // `initialize` may be sent again, to any node: a session whose ID never reached its client is ended.
       if (sessionId !== undefined || !sent.mayAsk) handing.doubt ??= { node: owner.id, id: sending.id };
       if (!sent.mayAsk) return 'done';
     }
     if (sent.outcome === 'untaken' || sent.outcome === 'unknown' || (sent.outcome === 'lost' && method !== 'POST')) {
-      // It looked for the session after it had found that it began none of the messages; it begins none that is late, either.
+      // This node had begun none of the messages before it looked for the session, and it refuses those that arrive late.
       if (sent.outcome === 'untaken' && sent.why === 'notHere') handing.doubt = undefined;
       return this.#unanswered(owner, sessionId, sent);
     }
@@ -310,7 +310,7 @@ export class Cluster {
     return 'done';
   }
 
-  /** A node may have begun it and did not say so: the client of a request learns that; of anything else, that it may come again. */
+  /** The outcome is unknown. The client of a request gets that error; a notification or response gets 503 and may be resent. */
   #replyUnknown({ request, res }: Handing): undefined {
     if (res.destroyed) return undefined;
     if (request.requestIds.length === 0) throw this.#counted(new Refusal('ownerUnreachable'));

@@ -17,10 +17,10 @@ export type Order =
   | { readonly kind: 'orphaned'; readonly principal: string }
   /** Ends that session. */
   | { readonly kind: 'evict'; readonly principal: string }
-  /** Does nothing: a node that joins sends it to itself, by the address that it tells other nodes. */
+  /** Does nothing. A node that joins sends it to itself, at the address that it advertises. */
   | { readonly kind: 'probe' };
 
-/** The kinds of orders that this version knows; in a rolling upgrade a node may be sent others. */
+/** The kinds of orders that this version knows. In a rolling upgrade, newer nodes may send other kinds. */
 const KINDS: Readonly<Record<Order['kind'], true>> = {
   request: true,
   list: true,
@@ -32,16 +32,16 @@ const KINDS: Readonly<Record<Order['kind'], true>> = {
 
 export const isKnown = ({ kind }: Order): boolean => Object.hasOwn(KINDS, kind);
 
-/** What makes a message one that was not sent before: a challenge of the node that it is for, and a nonce. */
+/** Identifies a message, against replays: a challenge of the receiving node, and a nonce. */
 export interface MessageId {
   readonly challenge: string;
   readonly nonce: string;
 }
 
-/** An order, and the node that it is for. */
+/** What surrounds an order: the receiving node, and the identity of the message. */
 export interface Envelope extends MessageId {
   readonly to: string;
-  /** The first message with this order, where this is not the first: the node begins one of them at most. */
+  /** The first message with this order, when this message repeats it. The node begins at most one of them. */
   readonly repeats?: MessageId | undefined;
   readonly order: Order;
 }

@@ -15,25 +15,25 @@ import type { Lease } from './lease.js';
 /** The header by which a node says that it did nothing with a message, and why. */
 export const REFUSED = 'x-mcp-refused';
 
-/** The header of an answer by which a node says that it is its own: it took the message. */
+/** Header of an answer: the ID of the node that took the message. It tells the node's answer from that of a proxy. */
 export const BEGUN = 'x-mcp-node';
 
-/** The header by which a node says, once on each connection, what the other end of it is: who has that end is not behind a proxy. */
+/** Header that a node sends once on each connection: the peer's address as the node sees it. A mismatch reveals a proxy. */
 export const PEER = 'x-mcp-peer';
 
-/** One end of a connection; an IPv4 address is the same in its IPv6 form (RFC 4291, 2.5.5.2). */
+/** One end of a connection. An IPv4 address equals its IPv4-mapped IPv6 form (RFC 4291, 2.5.5.2). */
 export const endOf = (address: string | undefined, port: number | undefined): string =>
   `${address?.replace('::ffff:', '')} ${port}`;
 
-/** The reason by which a node says that it began what it is sent before, or cannot tell. */
+/** The value of {@link REFUSED} when the node has begun this order before, or cannot tell. */
 const REPLAYED = 'replayed';
 
 /** How long a connection to another node may take to be made, in ms. */
 const CONNECT_TIMEOUT = 1_000;
 
 /**
- * RFC 9110, 7.6.1: what is said of one connection is not said of the next. `Date` is Node's own to give, and which node answers is
- * no client's affair.
+ * Headers that are not passed on. RFC 9110, 7.6.1 names those of one connection. Node sets `Date` itself, and the client must
+ * not learn which node answers.
  */
 const HOP_BY_HOP = new Set([
   BEGUN,
@@ -49,12 +49,12 @@ const HOP_BY_HOP = new Set([
 ]);
 
 /**
- * What came of a message:
- * - `answered`: its answer has begun. `informed`: the node said before that it takes it.
- * - `untaken`: nothing was done with it. `why`: the node said so, or could not be reached.
- * - `lost`: the node took it and was not heard of again.
- * - `unknown`: it may have reached the node. `mayAsk`: the node itself can tell, when it is sent again as a repeat. Else
- *   something answered in the node's place, which must not make it be sent again.
+ * The outcome of a message:
+ * - `answered`: the answer has begun. `informed`: 102 Processing arrived before it.
+ * - `untaken`: the node did nothing. `why`: the node's own reason, or that it could not be reached.
+ * - `lost`: the node took the message, and its connection broke before the answer.
+ * - `unknown`: the message may have reached the node. `mayAsk`: a repeat of the message makes the node tell. If false,
+ *   something else answered in the node's place, and the message must not be sent again.
  */
 export type Sent =
   | { readonly outcome: 'answered'; readonly response: IncomingMessage; readonly informed: boolean }
@@ -68,11 +68,11 @@ export interface Sending {
   readonly sent: Promise<Sent>;
   /** Resolves when nothing of it is open any more, the answer included. */
   readonly closed: Promise<void>;
-  /** Gives it up. `gone`: its node is known to live no more, and begins nothing from now on. */
+  /** Abandons the message. `gone`: its node is known to be dead, and begins nothing any more. */
   readonly abort: (why?: 'gone') => void;
 }
 
-/** Of so many nodes at most it is remembered that what they say before their answers does not arrive. */
+/** Bound on the number of remembered nodes whose 102 responses do not arrive. */
 const MOST_SILENT = 1_000;
 
 /** Sends messages to other nodes. */
@@ -83,18 +83,18 @@ export class Forwarder {
   readonly #silence: number;
   readonly #maxPayload: number;
   readonly #agent = new Agent({ keepAlive: true });
-  /** Gives up what is open to other nodes. */
+  /** Each abandons one message that is under way. */
   readonly #open = new Set<() => void>();
-  /** The connections of which another node has the other end, and nothing between that could break them off by itself. */
+  /** Connections without a proxy: the node itself has the other end, and nothing else can reset them. */
   readonly #direct = new WeakSet<Socket>();
-  /** The nodes of which answers came without what they say before: something between drops it. */
+  /** IDs of nodes whose answers came without a 102 Processing before: a proxy drops it. */
   readonly #silent = new Set<string>();
   /** Ends a standalone stream, whose client then finds another node to open it on. */
   readonly #streams = new Set<() => void>();
 
   /**
    * @param stalled - How long a client may read nothing of an answer, in ms.
-   * @param silent - How long a node may work on a message before its answer begins, in ms.
+   * @param silent - How long a node may work on a message before its answer begins, in ms. It bounds a message without 102.
    * @param maxPayload - Bytes of a message that another node takes.
    */
   constructor(key: KeyObject, clock: Clock, stalled: number, silent: number, maxPayload: number) {
@@ -109,7 +109,7 @@ export class Forwarder {
    * Sends an order to a node.
    *
    * @param time - How long the node may leave it untaken, in ms.
-   * @param repeats - The first message with this order, of which nothing is known.
+   * @param repeats - The first message with this order, when its outcome is unknown.
    */
   send(lease: Lease, order: Order, body: string | undefined, time: number, repeats?: MessageId): Sending {
     const { id: to, challenge } = lease;
@@ -126,7 +126,7 @@ export class Forwarder {
     const { sent, giveUp } = follow(request, to, lease.informs === true && informs, this.#direct);
     this.#open.add(giveUp);
     this.#limitConnecting(request);
-    // Where it is not heard of when it is taken, only its answer ends this.
+    // Where no 102 arrives, only the answer shows that the node took the message.
     this.#limitTaking(request, giveUp, informs ? time : Math.max(time, this.#silence));
     void sent.then((result) => {
       if (result.outcome === 'answered' && !result.informed) this.#rememberSilent(to);
@@ -148,7 +148,7 @@ export class Forwarder {
     for (const [name, value] of Object.entries(response.headers)) if (!HOP_BY_HOP.has(name)) headers[name] = value;
     // It goes out with the first of the body: a client that has nothing but the head, and so no event to resume from, when this
     // process dies, would wait for the rest.
-    // The app's middleware may have wrapped the response: what it throws breaks this reply off, and nothing else.
+    // The app's middleware may have wrapped the response. An error that it throws ends this reply only.
     const say = (write: () => void): void => {
       try {
         write();
@@ -175,7 +175,7 @@ export class Forwarder {
     response.once('close', () => {
       if (!response.readableEnded && !res.writableEnded) res.destroy();
     });
-    // Nor `pipe`, out of which comes what a wrapped `write` throws.
+    // Not `pipe`, which lets an error out that a wrapped `write` throws.
     if (response.readableEnded) finish();
     else response.on('error', stop).once('end', finish).on('data', pass).resume();
     res.on('drain', () => response.resume()).on('error', stop);
@@ -225,10 +225,10 @@ function tooLarge(id: MessageId): Sending {
 }
 
 /**
- * Tells what becomes of a request.
+ * Follows a request until its outcome is known.
  *
- * @param informs - Whether it is heard of when the node takes it.
- * @param direct - The connections of which the node itself has the other end.
+ * @param informs - Whether the node's 102 Processing is known to arrive.
+ * @param direct - The connections without a proxy.
  */
 function follow(
   request: ClientRequest,
@@ -244,9 +244,9 @@ function follow(
   const sent = new Promise<Sent>((resolve) => {
     let informed = false;
     let taken = false;
-    /** The connection that it was given to: no node begins what none was made for. */
+    /** Undefined until a connection is made: until that, the node cannot have begun anything. */
     let connection: Socket | undefined;
-    // The node says 102 before it begins. On a direct connection that comes before the end that its own kernel makes of it.
+    // The node sends 102 before it begins. On a direct connection, 102 arrives before the reset that the node's kernel sends.
     const provesNothingBegun = (error: NodeJS.ErrnoException | undefined): boolean => {
       if (connection === undefined) return true;
       if (!informs || givenUp === 'late') return false;

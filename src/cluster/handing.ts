@@ -5,18 +5,18 @@ import type { Forwarder, Sending } from './forwarder.js';
 import type { Lease } from './lease.js';
 import type { Peers } from './peers.js';
 
-/** A request that is handed over, over all tries. */
+/** One request that is forwarded, across all tries. */
 export interface Handing {
   readonly request: HandedRequest;
   readonly res: ServerResponse;
-  /** The first try that its node may have begun, and did not say so: no other node may be tried then. */
+  /** The first try whose node may have begun the request without saying so. No other node may be tried from then on. */
   doubt: { readonly node: string; readonly id: MessageId } | undefined;
 }
 
-/** What goes with an order. */
+/** The optional parts of a message, beside its order. */
 interface Parcel {
   readonly body?: string | undefined;
-  /** Of the client that waits for the answer. */
+  /** The reply to the client that waits for the answer. */
   readonly res?: ServerResponse;
   readonly repeats?: MessageId | undefined;
 }
@@ -26,7 +26,7 @@ interface Senders {
   readonly forwarder: Pick<Forwarder, 'send'>;
 }
 
-/** What is sent is given up when its node is gone, or when nobody waits for the answer. */
+/** Sends an order. Abandons it when its node dies, or when the client hangs up. */
 export function sendTo(
   { peers, forwarder }: Senders,
   owner: Lease,
@@ -38,7 +38,7 @@ export function sendTo(
   const unwatch = peers.watch(owner, () => exchange.abort('gone'));
   const abort = (): void => exchange.abort();
   res?.once('close', abort);
-  // Who hung up while the owner was looked for does so no more.
+  // If the client disconnected during the lookup, `close` has already fired: abort now.
   if (res?.destroyed === true) abort();
   void exchange.closed.then(() => {
     unwatch();
@@ -47,6 +47,6 @@ export function sendTo(
   return exchange;
 }
 
-/** What an operator is told. */
+/** The cause in the log, for the operator. */
 export const UNSIGNED =
   'the node that owns the session does not know this one: is option cluster.secret the same on both?';

@@ -12,8 +12,8 @@ export interface Lease {
   /** Whether it takes over nothing any more, and so nothing that is nobody's may be handed to it. */
   readonly leaving: boolean;
   /**
-   * Whether what it says before its answer, 102 Processing, arrived when it called itself: what stands between nodes may drop that.
-   * Undefined for a node of an earlier version, which does not know of messages that repeat others.
+   * Whether this node's 102 Processing reached itself when it joined. False: a proxy drops 1xx responses. Undefined: a node of
+   * an earlier version, which does not know messages that repeat others.
    */
   readonly informs?: boolean | undefined;
 }

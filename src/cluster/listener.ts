@@ -31,7 +31,7 @@ export interface ListenerInit {
 export class Listener {
   readonly #init: ListenerInit;
   readonly #server: Server;
-  /** The connections whose other ends know what they are here. */
+  /** The connections on which {@link PEER} has been sent. */
   readonly #greeted = new WeakSet<Socket>();
 
   constructor(init: ListenerInit) {
@@ -47,7 +47,7 @@ export class Listener {
     this.#server.unref();
   }
 
-  /** Resolves to the port. Rejects with `Unreachable` when it cannot listen there; it may be called again then. */
+  /** Resolves to the port. Rejects with `Unreachable` when the port cannot be bound. It may then be called again. */
   listen(): Promise<number> {
     const { host, port } = this.#init;
     return new Promise((resolve, reject) => {
@@ -59,7 +59,7 @@ export class Listener {
         this.#server.off('listening', listening);
         reject(cannotListen(host, port, error));
       };
-      // Exclusive: the workers of `node:cluster` share a port otherwise, and each connection reaches one of them at random.
+      // Exclusive: otherwise the workers of `node:cluster` share a port, and a connection reaches any one of them.
       this.#server.once('error', failed).once('listening', listening).listen({ host, port, exclusive: true });
     });
   }
@@ -84,7 +84,7 @@ export class Listener {
         this.#greeted.add(req.socket);
         res.setHeader(PEER, endOf(req.socket.remoteAddress, req.socket.remotePort));
       }
-      // Said twice, as what stands between nodes may drop the first.
+      // Both tell that this node takes the message: a proxy may drop the 102.
       res.writeProcessing();
       res.setHeader(BEGUN, opened.envelope.to);
       await this.#init.carryOut(opened.envelope.order, opened.body, req, res);

@@ -29,7 +29,7 @@ import { notReached } from './unreachable.js';
 /** Of an answer that is passed on something is to be read in so many keep-alive intervals, in each of which something comes. */
 const STALLED = 3;
 
-/** How long this node may take to answer itself, in ms, when it joins: its event loop may be busy with its app's start. */
+/** How long this node may take to answer its own probe, in ms. At the start of an app, its event loop may be busy. */
 const PROBE_TIMEOUT = 5_000;
 
 /** How long Redis may take for one answer, in ms, before the request that waits for it is refused. */
@@ -208,7 +208,7 @@ export class Member implements Elsewhere {
     return { host: this.#options.advertise, port: this.#port };
   }
 
-  /** Nodes that move sessions through Redis need not reach each other. */
+  /** With `routing: 'migrate'`, sessions move through Redis, and no node needs to reach another. */
   async #probe(lease: Lease): Promise<boolean> {
     if (this.#options.routing === 'migrate') return false;
     const { sent, closed, abort } = this.#forwarder.send(lease, { kind: 'probe' }, undefined, PROBE_TIMEOUT);

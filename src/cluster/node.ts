@@ -26,8 +26,8 @@ export interface NodeInit {
   /** Where its private listener is, once it listens; asked for again when it rejects. */
   readonly address: () => Promise<Pick<Lease, 'host' | 'port'>>;
   /**
-   * Whether what this process says before its answer arrives by what the lease says of it. Rejects where the process is not
-   * reached by that at all.
+   * Sends this process a message at the address in the lease. Resolves to whether its 102 Processing arrived.
+   * Rejects when the message does not reach this process.
    */
   readonly probe: (lease: Lease) => Promise<boolean>;
   /** Called when all that this node owned may be another's. */
@@ -69,10 +69,12 @@ class OwnTenure implements Tenure {
 /**
  * This node's membership: a lease in Redis under an ID that is never used again, renewed well within its time.
  *
- * Safety needs that Redis keeps a lease for at least `fenceAfter` from when its renewal was sent, and that this process's monotonic
- * clock runs as fast as Redis' does. Time runs from before a renewal is sent: however late its answer comes, this node lets go of
- * what it owns before another can take it. A forward step of Redis' clock breaks the first: it expires the lease of a live node,
- * which learns of that at its next renewal, and two nodes own its sessions until then.
+ * Safety needs two things. Redis keeps a lease for at least `fenceAfter` from when its renewal was sent. This process's
+ * monotonic clock runs as fast as Redis' clock.
+ *
+ * Time counts from before a renewal is sent. So this node drops its sessions before another node can claim them, however
+ * late Redis answers. A forward step of Redis' clock expires the lease of a live node: two nodes then own its sessions, until
+ * the next renewal shows it.
  */
 export class ClusterNode {
   readonly #init: NodeInit;
@@ -114,7 +116,7 @@ export class ClusterNode {
     this.#running = this.#run();
   }
 
-  /** Why nothing is to be done with a message; `fresh` where it is for this node, and its order was not begun before. */
+  /** `fresh`: the message is for this node, and its order was not begun before. Any other value says why it is refused. */
   check({
     to,
     challenge,
@@ -123,13 +125,13 @@ export class ClusterNode {
     order,
   }: Envelope): 'notThis' | 'unknownOrder' | 'fresh' | 'stale' | 'replayed' {
     const { id, holds } = this.#tenure;
-    // Before it has a lease, this node is called by itself only.
+    // Before this node has a lease, only its own probe reaches it.
     if (to !== id || !(holds || order.kind === 'probe')) return 'notThis';
     if (!isKnown(order)) return 'unknownOrder';
     const verdict = this.#challenges.check({ challenge, nonce });
     if (verdict !== 'fresh' || repeats === undefined) return verdict;
-    // From now on the first message counts as come, and is refused if it is only late. Where its challenge is too old to tell
-    // whether it came, it counts as come, too.
+    // The first message counts as received from now on, so that it is refused if it arrives late. If its challenge is too old
+    // to tell, it also counts as received.
     return this.#challenges.check(repeats) === 'fresh' ? 'fresh' : 'replayed';
   }
 

@@ -2,7 +2,7 @@ import cluster from 'node:cluster';
 import type { Sent } from './forwarder.js';
 import type { Lease } from './lease.js';
 
-/** This process is not reached where it is to listen for other nodes, or not by the address that it tells them. */
+/** The private listener cannot bind its port, or this process does not answer at the address that it advertises. */
 export class Unreachable extends Error {
   override readonly name = 'Unreachable';
 }
@@ -16,11 +16,11 @@ export function cannotListen(host: string, port: number, cause: NodeJS.ErrnoExce
   );
 }
 
-/** @param sent - Why the message was not answered that this node sent to itself. */
+/** @param sent - The outcome of the probe that this node sent to itself. */
 export function notReached({ host, port }: Lease, sent: Exclude<Sent, { outcome: 'answered' }>): Unreachable {
   const refused = sent.outcome === 'untaken' && sent.why !== 'unreachable';
   const found = refused ? `another process answers there (${sent.why})` : 'nothing that is a node answers there';
-  // https://nodejs.org/api/cluster.html: the workers share what they listen on, so that each connection reaches any of them.
+  // https://nodejs.org/api/cluster.html: workers share a listening port, so a connection reaches any one of them.
   const hint = cluster.isWorker
     ? 'Workers of node:cluster may share one port (0 too): give each a cluster.port of its own'
     : 'Are the options cluster.host, cluster.port and cluster.advertise right, and is the port open to this machine itself?';
