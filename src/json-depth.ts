@@ -1,15 +1,15 @@
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-/** `[` and `{` differ in this bit only, and so do `]` and `}`. */
+/** The one bit in which `[` and `{` differ, and `]` and `}`. */
 const BRACE = 0x20;
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
 
 /**
- * Whether arrays and objects are nested deeper than that in a JSON text.
+ * Whether arrays and objects in a JSON text are nested deeper than `max` levels.
  *
- * The text is looked at before it is parsed: `JSON.parse` takes seconds for two million nested arrays, and what reads the
- * value afterwards may overflow its stack. Most texts hold few brackets, which native searches find out in no time.
+ * The text is checked before it is parsed: `JSON.parse` takes seconds for two million nested arrays, and code that reads the
+ * value may overflow its stack. Most texts hold few brackets, which native searches find fast.
  */
 export function isTextDeeperThan(max: number, text: string): boolean {
   if (text.length <= max) return false;
@@ -17,7 +17,7 @@ export function isTextDeeperThan(max: number, text: string): boolean {
   return objects + countUpTo(max + 1 - objects, text, '[') > max && hasDepth(max + 1, text);
 }
 
-/** The same of a value that was parsed already. Without recursion, as the depth is the client's choice. */
+/** The same for a parsed value. It does not recurse, as the client chooses the depth. */
 export function isValueDeeperThan(max: number, value: unknown): boolean {
   if (!isNode(value)) return false;
   const levels: Iterator<unknown>[] = [childrenOf(value)];
@@ -47,7 +47,7 @@ function hasDepth(wanted: number, text: string): boolean {
   return false;
 }
 
-/** Where the string ends that begins there. */
+/** The index of the quote that ends the string which begins at `start`, or the length of the text. */
 function endOfString(text: string, start: number): number {
   let at = start + 1;
   for (; at < text.length; at += 1) {

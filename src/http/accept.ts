@@ -5,12 +5,11 @@ import { accepts, replyFormOf, SSE_TYPE, type ReplyForm } from '../transport/rep
 /** Verdicts kept; clients send few different Accept headers, but an attacker any number. */
 const MAX_KEPT = 100;
 
-/** What a client takes; throws the Refusal `notAcceptable` when it takes nothing that its method is answered with. */
+/** The forms of reply that the client accepts. Throws the Refusal `notAcceptable` when the method has no such form. */
 export type AcceptCheck = (req: IncomingMessage) => ReplyForm;
 
 /**
- * Tells from the Accept header in which form a request is to be answered. Remembers headers that it has seen, as each client
- * sends the same one with every request.
+ * Makes a check of the Accept header. The check caches headers, as each client sends the same one with every request.
  */
 export function createAcceptCheck(): AcceptCheck {
   const kept = new Map<string, ReplyForm | undefined>();
@@ -28,7 +27,7 @@ export function createAcceptCheck(): AcceptCheck {
   };
 }
 
-/** A GET is answered with a stream, whatever else the client takes (spec 2025-11-25, "Listening for Messages from the Server"). */
+/** The reply to a GET is always a stream (spec 2025-11-25, "Listening for Messages from the Server"). */
 function streamFormOf(accept: string): ReplyForm | undefined {
   return accepts(accept, SSE_TYPE) ? 'sse' : undefined;
 }

@@ -10,7 +10,7 @@ const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
   [503, { 'Retry-After': String(RETRY_AFTER_SECONDS) }],
 ]);
 
-/** Has the connection end with the reply (RFC 9112, 9.6), or in HTTP/2 the stream (RFC 9113, 8.1). */
+/** Makes the reply end its connection (RFC 9112, 9.6), or its stream in HTTP/2 (RFC 9113, 8.1). */
 export function closeAfter(res: ServerResponse): void {
   const stream = streamOf(res);
   if (stream !== undefined) stream.once('finish', () => stream.close());
@@ -35,7 +35,7 @@ export function sendJson(
   res.end(bytes);
 }
 
-/** Sends a message to a client that takes no JSON body: as a stream that ends with it. */
+/** Sends one message as a whole event stream, to a client that does not accept JSON. */
 export function sendEvent(res: ServerResponse, message: unknown): void {
   if (res.destroyed || res.headersSent) return;
   const bytes = Buffer.from(frame(JSON.stringify(message)));

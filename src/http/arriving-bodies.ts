@@ -1,12 +1,12 @@
 import type { Clock } from '../clock.js';
 import { Refusal } from '../errors.js';
 
-/** How long a body may take that comes when the router is closed already, in ms. */
+/** How long a body may take that begins to arrive after the router was closed, in ms. */
 const LATE = 1_000;
 
 /**
- * The bodies that are being read. They share a memory, so that many that never end fill no process; and one that never comes
- * would keep its socket, and so its HTTP server, open.
+ * The bodies that are being read. They share one memory limit, so that many slow bodies cannot exhaust the process. Closing
+ * refuses them all, as a body that never ends would keep its socket and its HTTP server open.
  */
 export class ArrivingBodies {
   readonly #clock: Clock;
@@ -25,7 +25,7 @@ export class ArrivingBodies {
   /** @param refuse - Called when the router closes before the body is whole. */
   add(refuse: (reason: Refusal) => void): void {
     this.#refusals.add(refuse);
-    // A body that is here at once is read, as its ID stands in the refusal.
+    // A body that has arrived already is still read: the refusal quotes the ID of its request.
     if (this.#closed) this.#lateTimer ??= this.#clock.setTimeout(() => this.#refuseAll(), LATE);
   }
 
@@ -36,7 +36,7 @@ export class ArrivingBodies {
     this.#lateTimer = undefined;
   }
 
-  /** Counts bytes that a body holds from now on; false, and not counted, where there is no room for them. */
+  /** Reserves bytes for a body. False, and nothing is reserved, when the limit would be exceeded. */
   hold(bytes: number): boolean {
     if (this.#memory + bytes > this.#maxMemory) return false;
     this.#memory += bytes;
@@ -47,7 +47,7 @@ export class ArrivingBodies {
     this.#memory -= bytes;
   }
 
-  /** Refuses every body that is not whole. */
+  /** Refuses every body that is incomplete. */
   close(): void {
     this.#closed = true;
     this.#refuseAll();

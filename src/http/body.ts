@@ -11,7 +11,7 @@ type ParsedRequest = IncomingMessage & { body?: unknown };
 const REPLACEMENT_CHARACTER = '\uFFFD';
 const BYTE_ORDER_MARK = 0xfeff;
 
-/** Reads the bodies of POSTs. One for each router, as all that arrive at once share a memory. */
+/** Reads the bodies of POSTs. There is one for each router, as the bodies share one memory limit. */
 export class BodyReader {
   readonly #maxSize: number;
   readonly #maxDepth: number;
@@ -23,21 +23,24 @@ export class BodyReader {
     this.#arriving = new ArrivingBodies(options.clock, options.maxBodyMemory);
   }
 
-  /** Refuses every body that is not whole, and soon each that comes later. */
+  /** Refuses every body that is incomplete. A body that begins later has a second at most. */
   close(): void {
     this.#arriving.close();
   }
 
   /**
-   * The parsed JSON body of a POST: what `express.json()` left, or else read here.
+   * Resolves to the parsed JSON body of a POST. If `express.json()` has read the stream, takes `req.body`.
    *
-   * @throws Refusal: `unsupportedMediaType`, `bodyTooLarge` (before it is read where its length is declared),
-   * `bodiesAtCapacity`, `parseError`, `bodyTooDeep`; `draining` when the router closes before the body is whole.
+   * @throws Refusal `unsupportedMediaType` for another type or encoding.
+   * @throws Refusal `bodyTooLarge` above `maxBodySize`, before anything is read if Content-Length says so.
+   * @throws Refusal `bodiesAtCapacity` when all bodies together exceed `maxBodyMemory`.
+   * @throws Refusal `bodyTooDeep` above `maxDepth`; `parseError` when the body is not JSON in UTF-8, or breaks off.
+   * @throws Refusal `draining` when the router closes before the body is complete.
    */
   async read(req: ParsedRequest): Promise<unknown> {
     checkMediaType(req);
-    // Whether somebody read the stream is what counts: express.json() 1.x leaves `{}` also where it read nothing. An empty
-    // body is read to its end without any data.
+    // express.json() 1.x sets `{}` even if it read nothing, so `req.body` proves nothing. An empty body is read to its end
+    // without any data.
     if (req.readableDidRead || req.readableEnded) return this.#parsedElsewhere(req.body);
     if (Number(req.headers['content-length'] ?? 0) > this.#maxSize) throw new Refusal('bodyTooLarge');
     return this.#parse(await this.#readText(req));
@@ -68,7 +71,7 @@ export class BodyReader {
     if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
       return Promise.reject(new Refusal('unsupportedMediaType'));
     }
-    // Its client left while other middleware ran; there will be no event any more.
+    // The client disconnected while other middleware ran: the stream emits nothing any more.
     if (req.destroyed) return Promise.reject(new Refusal('parseError'));
     return new Promise((resolve, reject) => {
       const arriving = this.#arriving;
@@ -82,12 +85,12 @@ export class BodyReader {
       };
       const refuse = (reason: Error): void => {
         over();
-        // What still comes is read and dropped: to close on a client that is writing would cost it our answer.
+        // The rest is read and dropped: a reset while the client writes could lose our answer.
         req.off('data', onData).resume();
         body.clear();
         reject(reason);
       };
-      // A listener that throws ends the process: what fails here is the promise's.
+      // An error that a listener throws ends the process. It rejects the promise instead.
       const attempt = (act: () => void): void => {
         try {
           act();
@@ -99,7 +102,7 @@ export class BodyReader {
         attempt(() => {
           const bytes = asBytes(chunk, req);
           if (body.length + bytes.length > this.#maxSize) throw new Refusal('bodyTooLarge');
-          // A body that comes in one piece waits for nothing, so no slow one can have it refused.
+          // A body in one piece does not wait in memory, so slow bodies of others must not make it fail.
           if (bytes.length !== declared) {
             if (!arriving.hold(bytes.length)) throw new Refusal('bodiesAtCapacity');
             held += bytes.length;
@@ -111,7 +114,7 @@ export class BodyReader {
         over();
         attempt(() => resolve(body.text()));
       });
-      // A body that stops half-way: nobody is left to read the answer.
+      // A body that breaks off: no client reads the answer.
       const onStop = (): void => {
         if (!req.readableEnded) refuse(new Refusal('parseError'));
       };
@@ -134,18 +137,18 @@ function checkMediaType({ headers }: IncomingMessage): void {
   }
 }
 
-/** A chunk is text where earlier middleware has called `setEncoding` (Node, `readable.setEncoding`). */
+/** Chunks are strings after earlier middleware called `setEncoding` (Node, `readable.setEncoding`). */
 function asBytes(chunk: Buffer | string, { readableEncoding }: IncomingMessage): Buffer {
   return typeof chunk === 'string' ? Buffer.from(chunk, readableEncoding ?? 'utf8') : chunk;
 }
 
 /**
- * Text from UTF-8.
+ * Decodes UTF-8.
  *
- * Node decodes what is no UTF-8 to replacement characters. Bytes are checked only where there is such a character: most
- * texts have none, and `TextDecoder` with `fatal` takes up to twice as long for a long one.
+ * Node decodes invalid UTF-8 to replacement characters. The bytes are checked only if the text has such a character. Most texts
+ * have none, and a fatal `TextDecoder` takes up to twice as long for a long text.
  *
- * @throws Refusal `parseError` when it is not UTF-8.
+ * @throws Refusal `parseError` when the bytes are not UTF-8.
  */
 function decode(bytes: Buffer): string {
   const text = bytes.toString();

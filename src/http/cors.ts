@@ -4,10 +4,10 @@ import type { ResolvedOptions } from '../options.js';
 import { canonicalOrigin } from './guard.js';
 
 /**
- * CORS for `allowedOrigins`: lets their pages send what an MCP client sends, and read what it must read. To apply it twice to
- * one reply changes nothing.
+ * CORS for `allowedOrigins`: their pages can send everything that an MCP client sends, and read everything that it must read.
+ * Applying it twice to one reply changes nothing.
  *
- * @returns A function that sets the headers, and tells whether it has answered the request: a preflight, with 204.
+ * @returns A function that sets the headers. It returns true when it has answered the request: a preflight, with 204.
  */
 export function createCors({
   allowedOrigins,
@@ -17,20 +17,20 @@ export function createCors({
   res: ServerResponse,
 ) => boolean {
   if (allowedOrigins.length === 0) return () => false;
-  // Without `allowedHeaders` the package allows the headers that a preflight asks for, and says so in Vary. A list could not
-  // name them: clients send Mcp-Param-* for each tool, and apps have headers of their own (API keys, traceparent).
+  // Without `allowedHeaders`, the package allows the headers that the preflight asks for, and names them in Vary. A fixed list
+  // would not do: clients send Mcp-Param-* for each tool, and apps have headers of their own (API keys, traceparent).
   const setHeaders = cors<IncomingMessage>({
     origin: allowedOrigins.map(canonicalOrigin),
     credentials: allowCredentials,
     methods: ['GET', 'POST', 'DELETE'],
-    // The most that Chromium keeps: without it, every few seconds another preflight.
+    // The most that Chromium keeps, in seconds. Its default of 5 s would cost many preflights.
     maxAge: 7200,
     exposedHeaders: ['Mcp-Session-Id', 'MCP-Protocol-Version', 'WWW-Authenticate', 'Retry-After'],
   });
 
   return (req, res) => {
     const preflight = req.method === 'OPTIONS' && req.headers['access-control-request-method'] !== undefined;
-    // The package takes every OPTIONS for a preflight, and ends it. Pages never send another: their preflight forbids it.
+    // The package ends every OPTIONS as a preflight. A page can send no other OPTIONS, as its preflight forbids that.
     if (req.method === 'OPTIONS' && !preflight) return false;
     setHeaders(req, res, () => undefined);
     return preflight;

@@ -44,7 +44,7 @@ export class Exchange {
   get extra(): MessageExtraInfo {
     const { auth } = this.req;
     const told = toldOf(this.req);
-    // For servers of either version of the SDK.
+    // `requestInfo` is for servers of the SDK's version 1, `request` for those of version 2.
     const extra = { requestInfo: new RequestInfo(told), request: lazyRequest(told) };
     return auth === undefined ? extra : { ...extra, authInfo: auth };
   }
@@ -62,7 +62,7 @@ export class Exchange {
       if ('session' in fact) facts.session = shortId(fact.session);
       else facts.method = fact.method;
     } catch {
-      // Other middleware has `true` or a frozen object there, or has taken `locals` away. The log line goes without the fact.
+      // Other middleware set `locals` to `true`, froze or removed it. The log line then lacks this fact.
     }
   }
 

@@ -41,7 +41,7 @@ function withoutDefault(port: string, scheme: string): string {
   return port === DEFAULT_PORTS.get(scheme) ? '' : port;
 }
 
-/** In HTTP/2 `:authority` takes the place of Host, and goes before one that is sent with it (RFC 9113, 8.3.1). */
+/** In HTTP/2, `:authority` replaces Host, and wins if both are sent (RFC 9113, 8.3.1). */
 export function hostOf({ httpVersionMajor, headers }: IncomingMessage): string | undefined {
   const authority = httpVersionMajor < 2 ? undefined : headers[':authority'];
   return typeof authority === 'string' ? authority : headers.host;
@@ -144,7 +144,7 @@ function originHint(origin: string, host: string | undefined): string {
  * endpoint's own or one of `allowedOrigins`.
  *
  * @param onRefused - Told, for the log, what was refused and which option would let it pass.
- * @param onExposed - Told once, for the log, when a request comes in on an address where any Host passes.
+ * @param onExposed - Called once, for the log, when a request arrives on an address where any Host passes.
  * @returns A function that throws a `Refusal`, `hostNotAllowed` or `originNotAllowed`, where it refuses.
  * @throws TypeError when an entry of `allowedHosts` is not a host, with or without port.
  */
@@ -168,7 +168,7 @@ export function createGuard(
 
   let exposed = false;
   const noteExposure = ({ localAddress }: IncomingMessage['socket']): void => {
-    // A Unix domain socket has no address, and no page can be rebound to it.
+    // A Unix domain socket has no address, so no DNS name can be rebound to it.
     if (exposed || localAddress === undefined) return;
     exposed = true;
     onExposed(exposure(localAddress));

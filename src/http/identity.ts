@@ -44,7 +44,7 @@ function checked(principal: PrincipalFunction): PrincipalFunction {
   };
 }
 
-/** The default: what the SDK's bearer middleware, or another, left in `req.auth`. */
+/** The default: the `req.auth` that the SDK's bearer middleware set, or another. */
 function authPrincipal(warn: (message: string) => void): PrincipalFunction {
   let warned = false;
   const warnOnce = (message: string) => {

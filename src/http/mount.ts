@@ -1,21 +1,21 @@
 import type { Request, RequestHandler } from 'express';
 
-/** As Express documents `req.route`. */
+/** `req.route`, as Express documents it. */
 interface Route {
   readonly path: unknown;
   readonly stack: readonly { readonly handle: unknown }[];
 }
 
-/** Express matches a path with and without the slash at its end. */
+/** Express matches a path with and without a slash at its end. */
 export function withoutTrailingSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
 /**
- * Whether a request that reaches a handler of the router is for the MCP endpoint: by its path below the mount, or because the
- * handler itself is the handler of a route (`app.all('/route', router)`), where Express takes nothing off the path.
+ * Makes a check whether a request that reaches a handler of the router is for the MCP endpoint. The path below the mount tells.
+ * If the handler itself is a route's (`app.all('/route', router)`), Express strips nothing from the path, and the route tells.
  *
- * @param path - Of the endpoint below the mount, where the option says so: then it alone counts.
+ * @param path - The endpoint's path below the mount, by the option `path`. If it is set, only this path is the endpoint.
  */
 export function createEndpointCheck(path: string | undefined): (req: Request, handler: RequestHandler) => boolean {
   return (req, handler) => {
@@ -24,7 +24,7 @@ export function createEndpointCheck(path: string | undefined): (req: Request, ha
   };
 }
 
-/** A route that was matched earlier stays in `req.route`, so the handler must be one of its own. A wildcard says no path. */
+/** `req.route` may be one that was matched earlier, so the handler must be its own. A wildcard route names no path. */
 function isHandlerOfRoute(route: Route | undefined, handler: RequestHandler): boolean {
   if (route === undefined || !route.stack.some(({ handle }) => handle === handler)) return false;
   return [route.path].flat().every((path) => typeof path === 'string' && !path.includes('*'));

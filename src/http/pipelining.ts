@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
  * Up to Node 22 only the response whose turn it is hears of the socket's end (`ServerResponse.assignSocket`); the ones in
  * the queue never `close`, and whatever waits for that would wait for ever: a session's lease, above all.
  *
- * @param onFailure - Told of what a listener of `close` threw, so that the other responses still close.
+ * @param onFailure - Called with the error that a listener of `close` threw, so that the other responses still close.
  * @returns A function to call with each request before anything else is done with it.
  */
 export function createQueueWatch(

@@ -19,7 +19,7 @@ export function createRefuse(
     if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
     else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
     try {
-      // The rest of the request may never come, and nothing waits for it any longer.
+      // The rest of the request may never arrive, and the router does not wait for it.
       if (refusal?.reason === 'draining' && exchange?.req.complete === false) closeAfter(res);
       sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
     } catch (thrown) {

@@ -2,13 +2,13 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Request as ExpressRequest } from 'express';
 import { hostOf } from './guard.js';
 
-/** What is told of a request: all that its URL and its headers say. */
+/** Everything that servers learn of a request: its URL and its headers. */
 interface Told {
   readonly method: string;
   readonly headers: IncomingHttpHeaders;
   readonly originalUrl: string;
   readonly host: string | undefined;
-  /** Express' own word: `https` on a TLS socket, and where a proxy that the app trusts says so. */
+  /** Express' `req.protocol`: `https` on a TLS socket, or if a trusted proxy says so. */
   readonly protocol: string | undefined;
 }
 
@@ -17,14 +17,14 @@ export function toldOf(req: ExpressRequest): Told {
   return { method, headers, originalUrl, host: hostOf(req), protocol };
 }
 
-/** The Host is the client's word; without a valid one, the path at least is right. */
+/** The client chooses the Host. If it is not valid, at least the path is right. */
 function urlOf({ host, originalUrl, protocol }: Told): URL {
   const scheme = protocol ?? 'http';
   const base = `${scheme}://${host ?? 'localhost'}`;
   return new URL(originalUrl, URL.canParse(base) ? base : `${scheme}://localhost`);
 }
 
-/** An own property, as copies (`{ ...requestInfo }`) and JSON hold nothing else; one for all, as objects then stay alike. */
+/** An own property, as `{ ...requestInfo }` and JSON copy no other. One descriptor for all keeps V8's hidden class the same. */
 const URL_PROPERTY: PropertyDescriptor & ThisType<RequestInfo> = {
   enumerable: true,
   configurable: true,
@@ -33,7 +33,7 @@ const URL_PROPERTY: PropertyDescriptor & ThisType<RequestInfo> = {
   },
 };
 
-/** The `RequestInfo` of the SDK's version 1. Few handlers read the URL, so that it is parsed when it is first read. */
+/** The `RequestInfo` of the SDK's version 1. Few handlers read the URL, so it is parsed on the first read. */
 export class RequestInfo {
   declare readonly url: URL;
   readonly headers: IncomingHttpHeaders;
@@ -52,9 +52,8 @@ export class RequestInfo {
 }
 
 /**
- * The web's `Request`, which servers of the SDK's version 2 hand to their handlers (`ctx.http.req`). To build one takes more time than a
- * call of a tool, and few handlers read it, so that it is built when something of it is first read. It has no body: that was
- * read and parsed already.
+ * The web's `Request`, which servers of the SDK's version 2 hand to their handlers (`ctx.http.req`). Building one takes longer
+ * than a tool call, and few handlers read it, so it is built on the first read. It has no body: the router has read that.
  */
 export function lazyRequest(told: Told): Request {
   return new Proxy(Object.create(Request.prototype) as Request, new LazyRequest(told));
@@ -71,7 +70,7 @@ class LazyRequest implements ProxyHandler<Request> {
   get(_target: Request, key: string | symbol): unknown {
     this.#request ??= build(this.#told);
     const value: unknown = Reflect.get(this.#request, key);
-    // Its methods read private fields, which the proxy has not.
+    // The methods read private fields, which the proxy does not have.
     return typeof value === 'function' && key !== 'constructor' ? value.bind(this.#request) : value;
   }
 }
@@ -79,7 +78,7 @@ class LazyRequest implements ProxyHandler<Request> {
 function build(told: Told): Request {
   const headers = new Headers();
   for (const [name, value] of Object.entries(told.headers)) {
-    // HTTP/2 has pseudo-headers, which are none.
+    // `Headers` does not take the pseudo-headers of HTTP/2.
     if (name.startsWith(':')) continue;
     for (const each of [value].flat()) if (each !== undefined) headers.append(name, each);
   }

@@ -10,7 +10,7 @@ import { noteBirths } from './hidden-class.js';
  * classes of its messages; here they are born with the app's prototypes, and Express finds nothing to change. Methods
  * that you add to `app.request` and `app.response`, now or later, are there as ever; mounted apps still get theirs.
  *
- * Anything but an Express app (a plain function, a router) gets Node's server as it is, and so does any app on Bun.
+ * Anything but an Express app (a plain function, a router) gets Node's server unchanged. So does every app on Bun.
  *
  * Listeners that see a message before the app does (`upgrade`, `checkContinue`, an earlier `request` one) see Express'
  * properties on it already, and so does Node itself. Hence an accessor on `app.request` or `app.response` must not bear
@@ -52,7 +52,7 @@ type MessageClasses = Pick<http.ServerOptions, 'IncomingMessage' | 'ServerRespon
 
 /** Those of the options stay, whose messages Express then changes. */
 function messageClasses(app: RequestListener, options: MessageClasses): MessageClasses {
-  // Its constructors are functions, too, but leave it to the caller's own object to become a message.
+  // Bun's constructors do not initialize `this` when they are called as functions.
   if (process.versions.bun !== undefined) return {};
   const { request, response } = app as { request?: unknown; response?: unknown };
   if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) return {};

@@ -106,7 +106,7 @@ export class StatefulEndpoint implements Endpoint {
     const form = this.#checkAccept(exchange.req);
     let initialize: { call: Initialize; body: unknown };
     const { underWay } = this.#registry;
-    // A drain waits for a body that is on its way, and never between that and what is asked.
+    // A drain waits for this body: between its arrival and the request's begin, the count must not be zero.
     underWay.begin();
     try {
       const body = await this.#bodies.read(exchange.req);

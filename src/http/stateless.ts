@@ -106,7 +106,7 @@ export class StatelessEndpoint implements Endpoint {
   }
 }
 
-/** One POST with its own server, which is closed with the last hold on it, or when the call is abandoned. */
+/** One POST with a server of its own. The server is closed when the last hold is released, or the call is abandoned. */
 class StatelessCall implements TransportOwner {
   readonly silenced = false;
   readonly speechless = false;
@@ -154,7 +154,7 @@ class StatelessCall implements TransportOwner {
     this.abandonedFor = reason;
     this.#reject(reason);
     void this.transport.close();
-    // A client that does not read holds up its reply, and must not hold up the end of the router.
+    // A client that stops reading stalls its reply. It must not stall the router's close.
     if (this.#server !== undefined) this.#end();
   }
 
@@ -188,7 +188,7 @@ class StatelessCall implements TransportOwner {
   }
 
   free(): void {
-    // Nothing was reserved.
+    // A stateless server reserves nothing.
   }
 
   settledWell(): undefined {

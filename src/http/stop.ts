@@ -4,7 +4,7 @@ import type { Server, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MAX_TIMER } from '../checks.js';
 
-/** What {@link stop} needs of a router. */
+/** The part of a router that {@link stop} needs. */
 export interface Drainable {
   drain(timeoutMs: number): Promise<void>;
 }
@@ -14,26 +14,27 @@ export interface StopOptions {
   readonly timeoutMs?: number;
 }
 
-/** How long sockets may stay once the routers have drained, in ms, for the replies of other routes. */
+/** How long sockets may stay after the routers have drained, in ms. Replies of other routes may finish meanwhile. */
 const LINGER = 2_000;
 
-/** How often the server is asked for the sockets that are left, in ms. */
+/** How often the number of open sockets is checked, in ms. */
 const INTERVAL = 25;
 
 /**
- * Stops an HTTP server and its routers so that the process can end: the recipe for SIGTERM.
+ * Stops an HTTP server and its routers so that the process can end. Call it on SIGTERM.
  *
- * The routers drain first, while the port stays open: clients with a session need it, and `ready` answers 503. Requests on
- * open sessions may finish within `timeoutMs`, less 2 s or a fifth of it. Then the server takes no connection any more, and
- * idle ones are closed. What is left has 2 s at most, and never longer than until `timeoutMs`, before it is destroyed: a reply
- * of another route, a socket that has sent nothing, half a request head, a body that never comes.
+ * First the routers drain. The port stays open meanwhile, as clients with a session need it, and `ready` answers 503.
+ * Requests on open sessions may finish within `timeoutMs`, less 2 s or a fifth of it, whichever is shorter.
  *
- * Node itself knows the sockets of an HTTP/1 server, but for those that were upgraded (WebSocket) or tunnelled (CONNECT), and
- * none of an HTTP/2 server. Call {@link trackConnections} when you make such a server.
+ * Then the server accepts no connection any more, and closes the idle ones. Other connections have 2 s, and never longer than
+ * until `timeoutMs`. After that they are destroyed: a reply of another route, a silent socket, an incomplete request.
  *
- * @param server - Of `node:http`, `node:https` or `node:http2`.
+ * Node knows the sockets of an HTTP/1 server, except upgraded (WebSocket) and tunnelled (CONNECT) ones. It knows none of an
+ * HTTP/2 server. Call {@link trackConnections} when you create such a server.
+ *
+ * @param server - A server of `node:http`, `node:https` or `node:http2`.
  * @param routers - One router, or several of the same server.
- * @throws TypeError when `timeoutMs` is out of range; then nothing is stopped.
+ * @throws TypeError when `timeoutMs` is out of range. Nothing is stopped then.
  *
  * @example
  * ```ts
@@ -53,7 +54,7 @@ export async function stop(
   const connections = connectionsOf(server);
   const drainTime = timeoutMs - Math.min(LINGER, timeoutMs / 5);
   try {
-    // The server of a session may take longer to close than all of this may.
+    // Closing the server of a session may take longer than `timeoutMs`.
     await within(timeoutMs, Promise.all([routers].flat().map((router) => router.drain(drainTime))));
   } finally {
     await closeServer(server, connections, Math.min(deadline, performance.now() + LINGER));
@@ -61,17 +62,17 @@ export async function stop(
 }
 
 /**
- * Has {@link stop} know every connection of a server, from now on. Needed for an HTTP/2 server, and for sockets that are
- * upgraded (WebSocket) or tunnelled. Call it before the server listens. To call it again changes nothing.
+ * Makes {@link stop} know every connection that a server accepts from now on. An HTTP/2 server needs it, and so do sockets that
+ * are upgraded (WebSocket) or tunnelled (CONNECT). Call it before the server listens. A second call changes nothing.
  *
- * @param server - Of `node:http`, `node:https` or `node:http2`.
+ * @param server - A server of `node:http`, `node:https` or `node:http2`.
  */
 export function trackConnections(server: Server): void {
   connectionsOf(server);
 }
 
 async function closeServer(server: Server, connections: Connections, until: number): Promise<void> {
-  // Without a callback, which would be an error's where the server is closed already.
+  // No callback: it would get an error when the server is closed already.
   server.close();
   connections.closeIdle();
   while ((await countOf(server)) > 0 && performance.now() < until) {
@@ -91,7 +92,7 @@ function connectionsOf(server: Server & { [connectionsKey]?: Connections }): Con
   return connections;
 }
 
-/** The open connections of a server: all that Node knows, and those that were made since this was. */
+/** The open connections of a server: those that Node knows, and those that were accepted since this object was made. */
 class Connections {
   readonly #server: Server & Partial<Pick<HttpServer, 'closeIdleConnections' | 'closeAllConnections'>>;
   readonly #sockets = new Set<Socket>();
@@ -109,10 +110,10 @@ class Connections {
     });
   }
 
-  /** Closes those on which no request is under way. */
+  /** Closes the connections without a request under way. */
   closeIdle(): void {
     this.#server.closeIdleConnections?.();
-    // To Node, a socket that has sent nothing yet is not idle.
+    // Node does not count a socket as idle before its first request.
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
     for (const session of this.#sessions) if (!session.closed) session.close();
   }
