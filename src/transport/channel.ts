@@ -9,8 +9,8 @@ const ignore = (): void => undefined;
 /**
  * A stream of events as the specification means it: it outlives the HTTP replies that carry it one after the other.
  *
- * With an event store, events are stored and sent one after the other. A resume reads beside them, at its reader's speed, and
- * takes over between two of them, so that no event falls between. Without a store, all is synchronous.
+ * With an event store, events are stored and sent one after the other. A resume reads in parallel, at its reader's speed. It
+ * takes over between two events, so that none is missed. Without a store, all is synchronous.
  */
 export class Channel {
   /** The reply that carries the stream now. */
@@ -52,7 +52,7 @@ export class Channel {
     return this.#lastEventId === eventId;
   }
 
-  /** Has a fresh reply carry the stream from now on. */
+  /** Makes a fresh reply carry the stream from now on. */
   carryOn(reply: Reply): void {
     this.#replay?.destroy();
     this.reply?.end();
@@ -60,10 +60,10 @@ export class Channel {
   }
 
   /**
-   * Lets a new reply take over from the one before it, after what the client missed.
+   * Lets a new reply replace the current one, after it has sent the events that the client missed.
    *
-   * @param makeReply - Called when there is something to send, or nothing was missed; until then the reply before stays.
-   * @throws Refusal when the event is not kept; whatever the store does; ReplayStopped.
+   * @param makeReply - Called with the first event to send, or when nothing was missed. The current reply stays until then.
+   * @throws Refusal `unknownEventId` when the event is not kept; ReplayStopped when the client has gone; the store's own errors.
    */
   async resume(replay: Replay, lastEventId: string, view: EventView, makeReply: () => Reply): Promise<void> {
     replay.open = () => {
@@ -73,7 +73,7 @@ export class Channel {
       return this.reply;
     };
     this.#replay = replay;
-    // What the store refuses from now on is published while the replay is under way.
+    // Answers that the store refuses later are published, and reach the replay that way.
     replay.refused = view.refusedAnswers(this.streamId);
     try {
       while (this.#replay === replay && !replay.stopped) {
@@ -82,7 +82,7 @@ export class Channel {
         replay.collect();
         const known = await view.replay(from, this.streamId, replay);
         if (!known && !quiet) throw new Refusal('unknownEventId');
-        // No event is being stored then: what is published later goes to the reply itself.
+        // In turn no event is being stored, so a later event goes to the new reply itself.
         await this.#inTurn(() => {
           if (replay.stopped || replay.catchUp()) this.#settled(replay);
         });
@@ -92,15 +92,15 @@ export class Channel {
     }
   }
 
-  /** Whether what is sent now reaches a client, or a resume that is under way. */
+  /** Whether an event that is sent now reaches a client, or a resume that is under way. */
   get reaches(): boolean {
     return this.#replay !== undefined || this.reply?.live === true;
   }
 
   /**
-   * Sends an event on the reply; while that is catching up, after what its client missed.
+   * Sends an event on the reply. While the reply is catching up, the event follows those that its client missed.
    *
-   * @param follows - Whether it also goes to a reply that is still to take over.
+   * @param follows - Whether a resume that has no reply yet also gets the event.
    */
   event(json: string, eventId: string | undefined, follows = eventId !== undefined): void {
     const replay = this.#replay;
@@ -135,7 +135,7 @@ export class Channel {
     return true;
   }
 
-  /** Whether the reply that carries the stream has not sent yet what its client missed. */
+  /** Whether the current reply has not yet sent all events that its client missed. */
   get #catchingUp(): boolean {
     return this.#replay?.reply !== undefined && this.#replay.reply === this.reply;
   }

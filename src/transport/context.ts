@@ -19,7 +19,7 @@ export interface TransportContext {
   readonly maxStreamBuffer: number;
   /** Milliseconds without a byte after which a stream gets a comment. */
   readonly keepAlive: number;
-  /** Answers that the event store refused, of all sessions; undefined where no stream can be resumed. */
+  /** Answers that the event store refused, of all sessions. Undefined when no stream can be resumed. */
   readonly refusedAnswers: MemoryEvents | undefined;
   /** Replies that have been quiet for `keepAlive`. */
   readonly quiet: DueQueue<{ keepAlive(): void }>;
@@ -35,7 +35,7 @@ export interface TransportOwner {
   readonly silenced: boolean;
   /** Whether not even that may be said. */
   readonly speechless: boolean;
-  /** Whether the event store has refused an answer, ever. */
+  /** Whether the event store has ever refused an answer of this session. */
   answersRefused: boolean;
   /** @param kind - `standalone` for what is no work: a stream that is only open. */
   hold(kind?: StreamKind): void;
@@ -49,11 +49,11 @@ export interface TransportOwner {
   /** The event store says that another node owns it. */
   fenced(): void;
   /**
-   * Whether the session has room for what a request asks for that changes it. Each request that it has room for is told of later:
-   * to `settledWell`, or to `free`.
+   * Whether the session has room for the change that a request makes. If true, `settledWell` or `free` is called for the request
+   * later.
    */
   reserve(request: JSONRPCRequest): boolean;
-  /** The request is settled, and has changed nothing unless `settledWell` was told of it. */
+  /** Called when a request is settled. It has changed nothing unless `settledWell` was called. */
   free(request: JSONRPCRequest): void;
   /** A request that changes the session was answered well; the answer goes out when the promise, if any, is settled. */
   settledWell(request: JSONRPCRequest): Promise<void> | undefined;
@@ -79,7 +79,7 @@ export interface PostInit {
   readonly extra: MessageExtraInfo;
   /** The protocol version that the reply is made for. Default: the session's. */
   readonly version?: string;
-  /** What the client takes as the reply. Default: `any`. */
+  /** The form of reply that the client accepts. Default: `any`. */
   readonly form?: ReplyForm;
 }
 

@@ -9,17 +9,17 @@ import { sessionHash } from '../stores/stream-session.js';
 /** An event as it was sent, or would have been. */
 export interface StoredEvent {
   readonly id: string | undefined;
-  /** As the store calls it, be it fit to be sent or not. */
+  /** The store's own ID of the event, even if it cannot be sent to a client. */
   readonly key: string;
   readonly json: string;
   /** The request that it answers. */
   readonly answers: RequestId | undefined;
 }
 
-/** Takes the events of a stream one after the other. To reject is to have the store read no more. */
+/** Takes the events of a stream one after the other. Rejects to make the store stop reading. */
 export interface EventSink {
   take(event: StoredEvent): Promise<void>;
-  /** Called instead for each event that is read only to learn which stream it is on. */
+  /** Called for each event that is read only to learn its stream. */
   skip(): Promise<void>;
 }
 
@@ -38,17 +38,17 @@ export interface Fencing {
   readonly onFenced: () => void;
 }
 
-/** Where answers are kept that the store refuses: a request is answered once, and its client may be away just then. */
+/** Keeps answers that the event store refused: a request is answered once, and its client may be away at that moment. */
 export interface RefusedAnswers {
   /** Bounded by size and age. */
   readonly kept: MemoryEvents;
-  /** Whose session it is: what it knows outlives the session's server. */
+  /** The session, which outlives its server. */
   readonly owner: { answersRefused: boolean };
 }
 
-/** What a client is told of the requests of a stream for which no answer is found. */
+/** Requests of a stream whose answers are lost, and the error that their client gets. */
 export interface Loss {
-  /** Empty where their IDs are not known. */
+  /** Empty when the IDs are not known. */
   readonly requests: readonly RequestId[];
   readonly reason: ErrorName;
 }
@@ -108,8 +108,8 @@ export class EventView {
   }
 
   /**
-   * What may have become of the answers of a stream whose requests are all settled; undefined where all were stored. Those of
-   * a process before this one died with it.
+   * The answers that may be lost on a stream whose requests are all settled. Undefined when all were stored. The answers
+   * of an earlier process ended with it.
    */
   lossOf(streamId: string): Loss | undefined {
     const [, epoch, ids = ''] = /^(\d+)\.\d+-([0-9a-f]*)$/.exec(streamId.slice(this.#prefix.length + 1)) ?? [];
@@ -121,7 +121,7 @@ export class EventView {
     };
   }
 
-  /** The answers on a stream that the store has refused, as JSON text. */
+  /** The answers of a stream that the store refused, as JSON text. */
   refusedAnswers(streamId: string): readonly string[] {
     return this.#refused?.kept.textsOf(streamId) ?? [];
   }
@@ -159,8 +159,8 @@ export class EventView {
   /**
    * The stream of this session that the event belongs to; undefined when it is not this session's, or not known.
    *
-   * @param sink - Asked to skip what a store without `getStreamIdForEventId` reads before it says which stream that was.
-   * @throws whatever the store or the sink does: then nothing is known of the event.
+   * @param sink - Skips the events that a store without `getStreamIdForEventId` reads to find the stream.
+   * @throws Whatever the store or the sink throws. Nothing is known of the event then.
    */
   async streamOf(eventId: string, sink: Pick<EventSink, 'skip'>): Promise<string | undefined> {
     const store = this.#store;
@@ -172,11 +172,11 @@ export class EventView {
   }
 
   /**
-   * Hands over what came after the event on the given stream, one event after the other. False when the store does not know
-   * the event.
+   * Hands the events after the given one on its stream to the sink, one after the other. Resolves to false when the store does
+   * not know the event.
    *
-   * @param streamId - What {@link streamOf} gave: only then is it proved to be this session's.
-   * @throws whatever the store or the sink does, and when the store has read another stream.
+   * @param streamId - The result of {@link streamOf}, which proves that the stream is this session's.
+   * @throws Whatever the store or the sink throws. Error when the store has read another stream.
    */
   async replay(eventId: string, streamId: string, sink: Pick<EventSink, 'take'>): Promise<boolean> {
     const seen = { any: false };
@@ -191,7 +191,7 @@ export class EventView {
     return false;
   }
 
-  /** Whether its reply is open is not asked: a client may be gone for long before its connection tells. */
+  /** Keeps the answer even if its reply looks open: a disconnect may be noticed long after the client has gone. */
   #keepAnswer(streamId: string, message: JSONRPCMessage): void {
     const refused = this.#refused;
     if (refused === undefined || !('id' in message) || 'method' in message) return;
@@ -199,7 +199,7 @@ export class EventView {
     void refused.kept.storeEvent(streamId, message);
   }
 
-  /** Has the store read what came after an event. Its time runs while it reads, not while what it has read is taken. */
+  /** Makes the store read the events after the given one. The time-out counts while the store reads, not while `take` runs. */
   async #read(eventId: string, take: (key: string, message: JSONRPCMessage) => Promise<void>): Promise<string> {
     const clock = this.#clock;
     let reading: number | undefined = clock.now();

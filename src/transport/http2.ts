@@ -7,9 +7,8 @@ export function streamOf(res: ServerResponse): ServerHttp2Stream | undefined {
 }
 
 /**
- * Gives a response of HTTP/2 what `http.ServerResponse` has, and Node's compatibility layer leaves out: `destroyed`, `closed`,
- * `writableNeedDrain`, a `setTimeout` that returns the response, and a `destroy` that tells the client that its reply is not
- * whole.
+ * Adds to a response of HTTP/2 the parts of `http.ServerResponse` that Node's compatibility layer lacks: `destroyed`, `closed`,
+ * `writableNeedDrain`, and a `setTimeout` that returns the response. Its `destroy` tells the client that the reply is incomplete.
  */
 export function completeHttp2({ httpVersionMajor }: IncomingMessage, res: ServerResponse): void {
   if (httpVersionMajor < 2) return;
@@ -23,7 +22,7 @@ export function completeHttp2({ httpVersionMajor }: IncomingMessage, res: Server
       configurable: true,
       writable: true,
       value: () => {
-        // Without a code it would be NO_ERROR, as at the end of a reply that is whole (RFC 9113, 7).
+        // The default code, NO_ERROR, would look like the end of a complete reply (RFC 9113, 7).
         if (!stream.closed) stream.close(constants.NGHTTP2_CANCEL);
         return res;
       },
@@ -32,7 +31,7 @@ export function completeHttp2({ httpVersionMajor }: IncomingMessage, res: Server
       configurable: true,
       writable: true,
       value: (ms: number, listener?: () => void) => {
-        // Node has the response emit the stream's `timeout`.
+        // Node makes the response emit the `timeout` of the stream.
         stream.setTimeout(ms);
         return listener === undefined ? res : res.on('timeout', listener);
       },
@@ -41,10 +40,10 @@ export function completeHttp2({ httpVersionMajor }: IncomingMessage, res: Server
 }
 
 /**
- * Whether the client may not have all of a reply that was ended: the connection, or the stream, was broken off.
+ * Whether the connection, or the HTTP/2 stream, broke before the client had all of a reply.
  *
- * In HTTP/1 a destroyed socket says of every response that all was written (`writableFinished`), as its buffer is empty. In
- * HTTP/2 `req.socket` is a stand-in for the stream, which is destroyed at every end.
+ * In HTTP/1, `writableFinished` is true for every response of a destroyed socket, as its buffer is empty. In HTTP/2,
+ * `req.socket` stands for the stream, which is destroyed at every end.
  */
 export function isCutOff(res: ServerResponse): boolean {
   const stream = streamOf(res);

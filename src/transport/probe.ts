@@ -3,20 +3,20 @@ import type { ServerResponse } from 'node:http';
 import type { Clock } from '../clock.js';
 import type { Reply } from './reply.js';
 
-/** How long the client may take to answer, in ms. */
+/** How long the client may take to answer the ping, in ms. */
 const PROBE_TIMEOUT = 2_000;
 
 /**
- * Asks by a ping whether a stream still has a reader: a proxy may hold the connection of a client that is gone (spec 2025-11-25,
- * basic/utilities/ping). The ping is never stored, so that no later stream repeats it.
+ * Sends a ping to find out whether a stream still has a reader: a proxy may keep the connection of a client that has gone
+ * (spec 2025-11-25, basic/utilities/ping). The ping is never stored, so that no later stream repeats it.
  */
 export class Probe {
   readonly id = randomUUID();
-  /** Resolves to whether the stream is its client's still. */
+  /** Resolves to whether the client still reads the stream. */
   readonly lives: Promise<boolean>;
   readonly #clock: Clock;
   readonly #timer: unknown;
-  /** The GETs that want the stream, oldest first. */
+  /** The GETs that wait for the stream, oldest first. */
   readonly #waiting: ServerResponse[] = [];
   #resolve: (lives: boolean) => void = () => undefined;
 
@@ -36,7 +36,7 @@ export class Probe {
     this.#waiting.push(res);
   }
 
-  /** Of the GETs whose clients are still there, the newest takes the stream. */
+  /** Whether this is the newest waiting GET whose client is still connected. That one takes the stream. */
   isNewest(res: ServerResponse): boolean {
     return this.#waiting.findLast((each) => !each.destroyed) === res;
   }

@@ -3,10 +3,10 @@ import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import type { EventSink, StoredEvent } from './event-view.js';
 import type { Reply } from './reply.js';
 
-/** Characters, and events, after which the event loop turns once: a store in memory would otherwise hold it to its end. */
+/** A replay yields to the event loop after this much: a store in memory would otherwise block it to the end. */
 const TURN_AFTER = { characters: 64 * 1024, events: 64 };
 
-/** Tells a store to read no more: nothing is sent any longer. */
+/** Makes a store stop reading, as its events cannot be sent any more. */
 export class ReplayStopped extends Error {
   override readonly name = 'ReplayStopped';
 }
@@ -17,15 +17,15 @@ interface Followed {
 }
 
 /**
- * One resume under way: sends what the client missed as the store reads it, at the speed of the client's reader.
+ * One resume under way. It sends the events that the client missed as the store reads them, at the speed of the client.
  *
- * Its reply begins with the first event, so that a resume which fails before can still be refused. What is published
- * meanwhile follows at the end. That is kept here up to a bound; past it, the store has it.
+ * The reply begins with the first event, so that a resume which fails earlier can still be refused. Events that are published
+ * meanwhile follow at the end. They wait here up to a bound. Past it, they are read from the store.
  */
 export class Replay implements EventSink {
   /** Begins the reply. */
   open!: () => Reply;
-  /** Answers, as JSON text, that the store has refused. */
+  /** Answers that the store refused, as JSON text. */
   refused: readonly string[] = [];
   readonly #res: ServerResponse;
   readonly #maxFollowing: number;
@@ -47,7 +47,7 @@ export class Replay implements EventSink {
     res.once('close', this.#stop);
   }
 
-  /** Undefined until there was something to send. */
+  /** Undefined until there is an event to send. */
   get reply(): Reply | undefined {
     return this.#reply;
   }
@@ -57,7 +57,7 @@ export class Replay implements EventSink {
     return this.#stopped || this.#reply?.live === false;
   }
 
-  /** What the store calls the last event that was sent. */
+  /** The store's ID of the last event that was sent. */
   get lastKey(): string | undefined {
     return this.#lastKey;
   }
@@ -88,14 +88,14 @@ export class Replay implements EventSink {
     this.#check();
   }
 
-  /** Begins to collect what is published; the store is read from its last event on. */
+  /** Begins to collect published events. The store is read from the last sent event on. */
   collect(): void {
     this.#overflown = false;
     this.#following = this.#following.filter(({ eventId }) => eventId === undefined);
     this.#followingSize = this.#following.reduce((sum, { json }) => sum + json.length, 0);
   }
 
-  /** Takes an event that was published meanwhile. One that the store could not keep cannot be read from it later. */
+  /** Collects an event that was published meanwhile. An event without an ID must fit, as the store cannot read it later. */
   follow(json: string, eventId: string | undefined): void {
     const fits = this.#followingSize + json.length <= this.#maxFollowing;
     if (!fits && eventId === undefined) return this.destroy();
@@ -105,7 +105,7 @@ export class Replay implements EventSink {
     this.#followingSize += json.length;
   }
 
-  /** Sends what was published meanwhile and not read from the store; false when the store has to be read once more. */
+  /** Sends the collected events that were not read from the store. False when the store must be read once more. */
   catchUp(): boolean {
     if (this.#overflown) return false;
     const reply = this.begin();
@@ -119,19 +119,19 @@ export class Replay implements EventSink {
     return true;
   }
 
-  /** Ends it without waiting for the reader: a newer one has come, or it cannot go on. */
+  /** Breaks the reply off: a newer resume has come, or this one cannot go on. */
   destroy(): void {
     this.#stop();
     this.#res.destroy();
   }
 
-  /** The session is at its end. A reply that has not begun is free for the refusal. */
+  /** Ends the replay with its session. A reply that has not begun stays free for the refusal. */
   end(): void {
     this.#reply?.end();
     this.#stop();
   }
 
-  /** It is over, whichever way. */
+  /** Removes the listener when the replay is over. */
   release(): void {
     this.#res.off('close', this.#stop);
   }
@@ -161,13 +161,13 @@ export class Replay implements EventSink {
   }
 }
 
-/** The replays of one transport, one for each stream: a newer one ends the older as it arrives. */
+/** The replays of one transport, at most one for each stream. A newer one ends the older when it begins. */
 export class Replays {
   readonly #running = new Map<string, Replay>();
 
-  /** @param key - What no two replays may be for at a time. */
+  /** @param key - The stream, or the event while its stream is not known. */
   begin(key: string, replay: Replay): void {
-    // Its client has hung up, and may have come again before it.
+    // A client that hung up may have come again already. Its older request must not end the newer one.
     if (replay.stopped) return;
     const older = this.#running.get(key);
     this.#running.set(key, replay);

@@ -1,5 +1,5 @@
 /**
- * What the client takes as the reply to a POST: `any`, or only one of the two that there are (spec 2025-11-25,
+ * The reply to a POST that the client accepts: `any`, or only one of the two media types (spec 2025-11-25,
  * basic/transports, "Sending Messages to the Server").
  */
 export type ReplyForm = 'any' | 'json' | 'sse';
@@ -8,8 +8,8 @@ const JSON_TYPE = 'application/json';
 export const SSE_TYPE = 'text/event-stream';
 
 /**
- * The form that a POST with this Accept header is to be answered in; undefined when the client takes neither. A client that
- * sends no header takes everything (RFC 9110, 12.5.1).
+ * The form of reply that an Accept header allows for a POST. Undefined when it allows neither. A client that sends no header
+ * accepts everything (RFC 9110, 12.5.1).
  */
 export function replyFormOf(accept: string | undefined): ReplyForm | undefined {
   if (accept === undefined) return 'any';
@@ -38,16 +38,16 @@ function rangesOf(accept: string): Map<string, boolean> {
   for (const entry of plain.split(',')) {
     const [range = '', ...parameters] = entry.split(';').map((part) => part.trim());
     const refused = parameters.some((parameter) => /^q\s*=\s*0(\.0*)?$/.test(parameter));
-    // Of two ranges that differ in their parameters only, one that is accepted will do.
+    // The same range may come twice with different parameters: one that is accepted is enough.
     ranges.set(range, !refused || ranges.get(range) === true);
   }
   return ranges;
 }
 
 /**
- * Whether a reply of that form is to be JSON.
+ * Whether a reply of that form is JSON.
  *
- * @param preferred - Whether the router prefers it (`enableJsonResponse`), for a client that takes either.
+ * @param preferred - Whether the router prefers JSON (`enableJsonResponse`). It decides if the client accepts both.
  */
 export function isJson(form: ReplyForm, preferred: boolean): boolean {
   return form === 'any' ? preferred : form === 'json';

@@ -37,7 +37,7 @@ function encode(text: string): Buffer {
  * from the keep-alive.
  */
 export class Reply {
-  /** Whether what is sent is read from a store, at the reader's speed: one that stops reading can come for it again. */
+  /** True while events are read from a store, at the reader's speed. A client that stops reading can resume later. */
   catchingUp = false;
   readonly #res: ServerResponse;
   readonly #kind: StreamKind;

@@ -13,7 +13,7 @@ const GONE = 'The client has gone: its reply was closed, and what is said now ca
 /** What a POST asked for, until all its requests are settled and its reply is over. */
 export class RequestStream implements ReplyListener {
   readonly channel: Channel;
-  /** Whether the client takes one JSON body, and no event before the answer. */
+  /** Whether the client accepts only one JSON body, so that no event can precede the answer. */
   readonly jsonOnly: boolean;
   readonly #side: TransportSide;
   readonly #resumable: boolean;
@@ -51,7 +51,7 @@ export class RequestStream implements ReplyListener {
       throw new Error(GONE);
     }
     await this.channel.publish(message, (eventId) => {
-      // A question that was neither stored nor sent is never answered.
+      // A server's request that was neither stored nor sent would never be answered.
       if ('id' in message && eventId === undefined && !this.channel.reaches) throw new Error(GONE);
       this.channel.event(json, eventId, true);
     });

@@ -25,15 +25,16 @@ export interface ResumableStreams {
  * Answers a GET with Last-Event-ID: what the client missed on that stream, then the stream itself if it goes on
  * (spec 2025-11-25, basic/transports, "Resumability and Redelivery").
  *
- * The newest resume of a stream ends the one before it: its client has lost that one, or it would not ask again.
+ * The newest resume of a stream ends the one before it: the client would not ask again if it still had that reply.
  *
- * @throws Refusal: the event is not this session's, or not kept; the store does not answer; the session was closed meanwhile.
+ * @throws Refusal `unknownEventId` when the event is not this session's, or not kept; `storeUnavailable` when the store fails;
+ * `sessionNotFound` when the session was closed meanwhile.
  */
 export async function resume(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
   const { side, view, replays } = streams;
-  // A burst that is written at once may fill the reader's buffer, and no more.
+  // Half of the stream buffer: a burst that is written at once must not overflow it.
   const replay = new Replay(res, side.context.maxStreamBuffer / 2);
-  // No stream ID begins so. Until its stream is known, a resume goes by its event.
+  // Until the stream is known, the event is the key. No stream ID begins with a question mark.
   let key = `?${lastEventId}`;
   try {
     replays.begin(key, replay);
@@ -69,14 +70,14 @@ async function replayStream(
   return stream.channel.resume(replay, lastEventId, view, () => new Reply(res, 'request', side, stream));
 }
 
-/** @throws Refusal where the client can still be answered, and waits for it. */
+/** @throws Refusal when the reply has not begun and the client is still connected. */
 function fail(error: unknown, res: ServerResponse, replay: Replay, { side, isClosed }: ResumableStreams): void {
   if (replay.reply === undefined && !res.headersSent && isClosed()) throw new Refusal('sessionNotFound');
   if (replay.stopped) return;
   if (replay.reply === undefined) {
     throw error instanceof Refusal ? error : new Refusal('storeUnavailable', { cause: error });
   }
-  // Broken off and not ended: the client is to come again for what is missing.
+  // The reply is broken off, not ended, so that the client resumes for the missing events.
   side.context.events.emit('failure', 'a replay could not go on', error, side.sessionId);
   replay.destroy();
 }
@@ -88,10 +89,10 @@ function quietStream(lastEventId: string, { standalone, pending }: ResumableStre
 }
 
 /**
- * A stream whose events are no longer kept. Where they were lost with an earlier life of the session, the standalone stream is
- * opened anew: refused, the SDK's client would never open another.
+ * A stream whose events are no longer kept. If they were lost with an earlier process, a new standalone stream is opened: after
+ * a refusal the SDK's client would never open one.
  *
- * @throws Refusal when it was none of this session's, or no answer can have been lost with its events.
+ * @throws Refusal `unknownEventId` when the stream was not this session's, or no answer can have been lost with its events.
  */
 async function beginAgain(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
   const { side, view, standalone, pending, primed } = streams;
@@ -104,9 +105,9 @@ async function beginAgain(res: ServerResponse, lastEventId: string, streams: Res
 }
 
 /**
- * A stream whose requests are all settled: what the client missed, then the end. Requests whose answers were not stored get
- * an error, or their client would wait for its time-out. Where nothing is left, 204 is how an event source is told to stop
- * reconnecting (HTML, 9.2.3); a client that polls would do so for ever.
+ * A stream whose requests are all settled: sends the events that the client missed, and ends. Requests whose answers were not
+ * stored get an error, as their client would otherwise wait for its time-out. If nothing is left to send, the answer is 204:
+ * it tells an event source to stop reconnecting (HTML, 9.2.3), and a client that polls would never stop.
  */
 async function replayFinished(
   res: ServerResponse,
@@ -128,7 +129,7 @@ async function replayFinished(
   const { answers, errors } = unstored(view, streamId, answered);
   const rest = [...answers, ...errors];
   if (replay.reply !== undefined || rest.length > 0) return endWith(replay.begin(), rest);
-  // Some answer was lost, and nothing tells for which requests: 204 would say that all is well.
+  // An answer was lost, and its request is not known: 204 would say that all is well.
   if (view.lossOf(streamId)?.requests.length === 0) throw new Refusal('unknownEventId');
   await replyEmpty(res, 204, side.owner);
 }
@@ -138,7 +139,7 @@ interface Unstored {
   readonly errors: readonly string[];
 }
 
-/** What is still to be said of requests whose answers the store does not have: answers that are kept elsewhere, and errors. */
+/** The rest for requests whose answers the store does not have: answers that are kept in memory, and errors. */
 function unstored(view: EventView, streamId: string, answered: Set<RequestId | undefined>): Unstored {
   const answers = view.refusedAnswers(streamId).filter((json) => {
     const { id } = JSON.parse(json) as Answer;

@@ -1,7 +1,7 @@
-/** What clients with a splitter of their own take for the end of a line, and JSON allows in a string. */
+/** Characters that JSON allows in a string and that some clients take for the end of a line. */
 const LINE_BREAKS = /[\u0085\u2028\u2029]/g;
 
-/** The headers of an SSE reply. `no-transform`: compressing middleware and proxies would hold events back. */
+/** The headers of an SSE reply. Without `no-transform`, compressing middleware and proxies hold events back. */
 export const SSE_HEADERS = {
   'Content-Type': 'text/event-stream',
   'Cache-Control': 'no-cache, no-transform',
@@ -17,9 +17,9 @@ export function frame(json: string, eventId?: string): string {
 }
 
 /**
- * Line breaks of Unicode as JSON escapes. In an event stream only CR and LF end a line (HTML, 9.2.6), but httpx-sse before
- * 0.4.2 and others split there, and their clients wait for ever (modelcontextprotocol/python-sdk#1356). Three searches find
- * nothing in less time than one regular expression.
+ * Replaces Unicode line breaks by JSON escapes. In an event stream only CR and LF end a line (HTML, 9.2.6). But httpx-sse before
+ * 0.4.2 and others split there, and their clients wait for ever (modelcontextprotocol/python-sdk#1356). Three searches that find
+ * nothing take less time than one regular expression.
  */
 function escapeLineBreaks(json: string): string {
   if (!json.includes('\u2028') && !json.includes('\u2029') && !json.includes('\u0085')) return json;

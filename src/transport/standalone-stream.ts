@@ -29,9 +29,9 @@ export class StandaloneStream implements ReplyListener {
   #held: Map<RequestId, Held> | undefined;
   #pingDue: Due<{ ping(): void }> | undefined;
   #unansweredPing: string | undefined;
-  /** Whether the stream has a reader is being found out. */
+  /** The ping that finds out whether the stream still has a reader, while it is under way. */
   #probe: Probe | undefined;
-  /** The ID of the last probe: its answer is never the server's, however late. */
+  /** The ID of the last probe. A late answer to it must not reach the server. */
   #probeId: string | undefined;
   /** Why it may not be opened again. */
   #stopped: ErrorName | undefined;
@@ -49,7 +49,7 @@ export class StandaloneStream implements ReplyListener {
    * Opens the stream on a fresh reply.
    *
    * @param replace - Ends one that is open already: whoever asks has lost it.
-   * @throws Refusal when one is open already whose client answers a ping, or it was stopped.
+   * @throws Refusal when the client of an open stream answers a ping, or this stream was stopped.
    */
   async start(res: ServerResponse, primed: boolean, replace = false): Promise<void> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
@@ -85,7 +85,7 @@ export class StandaloneStream implements ReplyListener {
     this.channel.finish();
   }
 
-  /** The session is at its end. */
+  /** Ends the stream with its session. */
   close(): void {
     this.#stopped ??= 'sessionNotFound';
     this.#probe?.settle(true);
@@ -141,9 +141,9 @@ export class StandaloneStream implements ReplyListener {
   }
 
   /**
-   * Ends a stream that its client has lost without the router's noticing. All GETs that come meanwhile share one ping.
+   * Ends an open stream whose client does not answer a ping. All GETs that arrive meanwhile share one ping.
    *
-   * @throws Refusal when the client answers, another GET came later or took the stream meanwhile, or the stream was stopped.
+   * @throws Refusal `streamConflict` when the client answers, or a newer GET takes the stream; or the reason of `stop`.
    */
   async #takeOver(res: ServerResponse): Promise<void> {
     const { reply } = this.channel;
@@ -153,7 +153,7 @@ export class StandaloneStream implements ReplyListener {
     const lives = await probe.lives;
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
     if (lives || !probe.isNewest(res)) throw new Refusal('streamConflict');
-    // Not ended: nobody reads its rest, and a proxy would hold the connection for as long as it waits.
+    // Destroyed, not ended: the old client does not read the rest, and a proxy would keep the connection meanwhile.
     probe.reply.destroy();
   }
 

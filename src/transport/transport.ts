@@ -113,8 +113,8 @@ export class HttpTransport implements Transport, TransportSide {
   /**
    * Takes the messages of one POST.
    *
-   * @throws Refusal when a request has the ID of another that is in flight, or too many are; then none of the messages was
-   * taken.
+   * @throws Refusal `requestIdInFlight` when a request has the ID of another in flight; `tooManyRequests` when too many are in
+   * flight. None of the messages is taken then.
    */
   async post(res: ServerResponse, messages: readonly JSONRPCMessage[], init: PostInit): Promise<void> {
     const { extra, version = this.protocolVersion ?? '' } = init;
@@ -185,8 +185,8 @@ export class HttpTransport implements Transport, TransportSide {
   }
 
   /**
-   * Sends what belongs to a request whose client takes a JSON body only. A question goes to the standalone stream, as in the
-   * SDK's JSON mode, and is not held for one that may never be opened: its handler would hang. Notifications are dropped.
+   * Sends a message that belongs to a request whose client accepts only JSON. A server's request goes to the standalone stream,
+   * as in the SDK's JSON mode. If none is open, it fails: its handler would hang if it were held. Notifications are dropped.
    */
   #sendBeside(message: JSONRPCMessage, marked: JSONRPCMessage, json: string): Promise<void> | undefined {
     if ('id' in message && !this.#standalone.open) {
