@@ -16,7 +16,7 @@ export class ServerBuilder {
   readonly #clock: Clock;
   readonly #openTimeout: number;
   readonly #onFailure: (what: string, error: unknown) => void;
-  /** What building servers takes shares the turns of the event loop. */
+  /** Spreads the building of servers over turns of the event loop. */
   readonly turns: Turns;
   readonly #seen = new WeakSet<McpServerLike>();
 
@@ -37,7 +37,7 @@ export class ServerBuilder {
    * Builds a server, connects it, and runs `first` on it; all within `openTimeout`.
    *
    * @param gone - Rejects when nobody waits any longer.
-   * @param onSettled - Called once the factory, `connect` and `first` have settled, which may be long after this rejects.
+   * @param onSettled - Called when the factory, `connect` and `first` have settled. That may be long after this rejects.
    * @throws Refusal `openTimeout`; whatever the factory, `connect` or `first` threw. Then the server and the transport are
    * closed, also a server that the factory hands over only later.
    */

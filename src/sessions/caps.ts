@@ -7,7 +7,7 @@ import { Slot } from './slot.js';
 
 type Limits = Pick<ResolvedOptions, 'maxSessions' | 'maxSessionsPerPrincipal' | 'maxAnonymousSessions'>;
 
-/** How many sessions there may be, and which session is evicted when there is no room for another. */
+/** Bounds the number of sessions, and chooses the session that is evicted to make room. */
 export class Caps {
   readonly #limits: Limits;
   readonly #sessions: SessionIndex;
@@ -23,7 +23,7 @@ export class Caps {
     this.#evict = evict;
   }
 
-  /** Whether a named principal's new session could only be had by evicting one, and none can be evicted. */
+  /** Whether a new session of a named principal is refused: all places are taken, and no session can be evicted. */
   get full(): boolean {
     return !this.#isBelowTotal() && this.#reaper.longestOrphaned() === undefined;
   }
@@ -33,21 +33,21 @@ export class Caps {
     return this.#isBelowTotal() && this.#isBelowShare(principal);
   }
 
-  /** The principal's session that would be evicted first. */
+  /** The session of this principal that would be evicted first. */
   longestOrphanedOf(principal: string): Session | undefined {
     return this.#sessions.longestOrphanedOf(principal);
   }
 
   /**
-   * Takes a place for a session, and evicts another session where that is needed. Callers without a principal evict only each
-   * other: anybody can open such sessions, and they must not end a named principal's.
+   * Takes a place for a session, and evicts another session if that is needed. Callers without a principal evict only each
+   * other: anyone can open such sessions, and they must not end the session of a named principal.
    *
-   * @throws Refusal `atCapacity`, `principalAtCapacity`: a cap is reached, and no session is orphaned that may be evicted.
+   * @throws Refusal `atCapacity` or `principalAtCapacity` when a cap is reached and no session may be evicted.
    */
   take(principal: string | undefined): Slot {
     if (!this.#isBelowShare(principal)) {
       this.#evictIfAny(this.#longestOrphanedLike(principal));
-      // The place of an evicted session stays taken while a build of its server has not settled.
+      // An evicted session keeps its place until a pending build of its server has settled.
       if (!this.#isBelowShare(principal))
         throw new Refusal(principal === undefined ? 'atCapacity' : 'principalAtCapacity');
     }
@@ -73,10 +73,10 @@ export class Caps {
     return (this.#takenBy.get(principal) ?? 0) < share;
   }
 
-  /** The longest orphaned session of that principal, or of those without one. */
+  /** The longest orphaned session of that principal. Undefined stands for all sessions without a principal. */
   #longestOrphanedLike(principal: string | undefined): Session | undefined {
     const longest = this.#reaper.longestOrphaned();
-    // Most often all sessions are without a principal, and the search through all of them is not needed.
+    // Usually no session has a principal, and this saves the search through all of them.
     return longest?.principal === principal ? longest : this.#sessions.longestOrphanedOf(principal);
   }
 

@@ -20,7 +20,7 @@ export class Life {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      // Each call that passes it on listens to it: with a limit, Node warns of a leak at the eleventh at a time.
+      // Each call that passes the signal on adds a listener. By default Node warns of a leak at the eleventh.
       setMaxListeners(0, this.#controller.signal);
     }
     if (this.#ended) this.#controller.abort();

@@ -21,7 +21,7 @@ export interface HandedRequest {
   /** With the query, as the client sent it. */
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
-  /** By which the client reached the node that was asked first: `http` or `https`. */
+  /** `http` or `https`: how the client reached the first node. */
   readonly protocol: string;
   readonly principal: string | undefined;
   readonly auth: AuthInfo | undefined;
@@ -56,7 +56,7 @@ export interface Elsewhere {
    * @throws NotHere when it was handed to this node, and is for another.
    */
   handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined>;
-  /** This node could not restore the session: for a while it is left to other nodes, if there are any. */
+  /** This node failed to restore the session, and leaves it to other nodes for a while. */
   gaveUp(sessionId: string): void;
   /** The sessions of all other nodes. Rejects when one of them does not answer. */
   list(): Promise<SessionInfo[]>;
@@ -64,7 +64,7 @@ export interface Elsewhere {
   close(sessionId: string): Promise<Unowned | boolean>;
 }
 
-/** Another node took over or ended a session that was found unowned, or this node gave it up: it must be looked for anew. */
+/** A session that was found unowned has changed since: another node claimed or ended it, or this node gave it up. */
 export class Overtaken extends Error {
   override readonly name = 'Overtaken';
 }

@@ -19,7 +19,7 @@ const MAX_INITIALIZE = 64 * 1024;
 /** How soon a store that failed is told again that a session is in use, in ms. */
 const TOUCH_AGAIN = 5_000;
 
-/** How long an event store may take to remove the events of one session, in ms, before nothing waits for it any longer. */
+/** How long an event store may take to remove the events of one session, in ms. After that, the end does not wait for it. */
 const PURGE_TIMEOUT = 5_000;
 
 /** What a router that keeps its sessions beyond their servers does so with. */
@@ -29,10 +29,10 @@ export interface KeeperInit {
   /** Undefined without a cluster. */
   readonly principals?: Principals | undefined;
   readonly eventStore: FencedEventStore | undefined;
-  /** Answers that the event store has refused. */
+  /** Answers that the event store refused. */
   readonly refusedAnswers: MemoryEvents | undefined;
   readonly hibernates: boolean;
-  /** Whether a session's age must outlive this process, as it may not grow beyond `maxLifetime`. */
+  /** Whether records hold the session's age, because `maxLifetime` bounds it. */
   readonly keepsAge: boolean;
   readonly maxSubscriptions: number;
   /** How long a record may go without being touched while its session is attached, in ms. */
@@ -44,7 +44,7 @@ export interface KeeperInit {
 /** Sees to what may outlive a session's server: its record, and the events of its streams. */
 export class Keeper {
   readonly records: Records | undefined;
-  /** Of one session. */
+  /** The cap of each session. */
   readonly maxSubscriptions: number;
   /** Called when a session's record is gone, or another node's. */
   onLost: (session: Session, reason: 'deleted' | 'moved') => void = () => undefined;
@@ -91,7 +91,7 @@ export class Keeper {
     return this.records !== undefined || this.#hibernates;
   }
 
-  /** @throws Refusal `invalidInitialize` for params that are too large, or nested too deep, to be kept. */
+  /** @throws Refusal `invalidInitialize` when the params are too large, or nested too deep, for a record. */
   checkSize(params: InitializeRequestParams): void {
     if (!this.#keeps) return;
     try {
@@ -228,7 +228,7 @@ export class Keeper {
     this.#touched.add(session.touchDue);
     this.enlist(session);
     const { record } = session;
-    // With a touch alone nothing would tell how old the session was at that time.
+    // A touch does not write the age, so after a crash it could not be told.
     const touched = this.#keepsAge ? record?.save() : record?.touch();
     touched?.catch((error: unknown) => {
       // One that was lost is closed for it.

@@ -1,15 +1,16 @@
 import { isTextDeeperThan } from '../json-depth.js';
 
 /**
- * Levels to which a value in a record may be nested. `JSON.stringify` recurses, and V8's default stack holds some 3,000 levels:
- * a record must be writable wherever it is written.
+ * Levels to which a value in a record may be nested. `JSON.stringify` recurses, and V8's default stack holds some 3,000 levels.
+ * Every node must be able to write the record again.
  */
 export const MAX_KEPT_DEPTH = 1_000;
 
 /**
- * A value as the JSON text that a record holds; undefined for what JSON has no form for, such as a function.
+ * The JSON text of a value, as a record holds it. Undefined for a value without a JSON form, such as a function.
  *
- * @throws TypeError when the value is circular or holds a BigInt; RangeError when it is nested too deep.
+ * @throws TypeError when the value is circular or holds a BigInt.
+ * @throws RangeError when the value is nested deeper than {@link MAX_KEPT_DEPTH} levels.
  */
 export function keptJson(value: unknown): string | undefined {
   const text = JSON.stringify(value) as string | undefined;

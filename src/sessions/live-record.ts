@@ -10,7 +10,7 @@ import type { Records } from './records.js';
 import type { State } from './state.js';
 import { Subscriptions } from './subscriptions.js';
 
-/** Writes that a flush waits for: the one under way, the one after it, and one for a change that came meanwhile. */
+/** Writes that a flush waits for: the current one, the next, and one for a change that came meanwhile. */
 const MAX_FLUSH_WRITES = 3;
 
 const ignore = (): void => undefined;
@@ -18,13 +18,13 @@ const ignore = (): void => undefined;
 /** What a live record is made with: a session's first facts, or what was read of it. */
 export type LiveRecordInit = Omit<SessionRecord, 'state' | 'age'> & { readonly state: State };
 
-/** The session that a record is of. */
+/** The part of a session that its record reads. */
 interface Aging {
-  /** Milliseconds since it was opened. */
+  /** Milliseconds since the session was opened. */
   readonly age: number;
 }
 
-/** What all records of a router share. */
+/** The parts that all records of a router share. */
 interface LiveRecordContext {
   /** Undefined without a store. */
   readonly records: Records | undefined;
@@ -91,12 +91,12 @@ export class LiveRecord {
     return creating;
   }
 
-  /** Whether the session may have what a request asks for that changes it. Each that may is to be settled, or {@link free}d. */
+  /** Whether the session has room for the change that a request makes. If true, the request must be settled or {@link free}d. */
   reserve(request: JSONRPCRequest): boolean {
     return request.method !== 'resources/subscribe' || this.#subscriptions.reserve(request);
   }
 
-  /** The request has changed nothing. */
+  /** Releases the room of a request that has changed nothing. */
   free(request: JSONRPCRequest): void {
     this.#subscriptions.free(request);
   }
@@ -142,8 +142,8 @@ export class LiveRecord {
   }
 
   /**
-   * Resolves when nothing is left to be written, or after a few writes: a server that never stops changing its state must not
-   * hold up the end of its session. Rejects as `save` does.
+   * Resolves when everything is written, or after {@link MAX_FLUSH_WRITES} writes. A server that keeps changing its state must
+   * not delay the end of its session. Rejects as `save` does.
    */
   async flush(): Promise<void> {
     for (let writes = 0; writes < MAX_FLUSH_WRITES; writes += 1) {

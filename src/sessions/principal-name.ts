@@ -4,18 +4,18 @@ import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 export type AuthSubject = Partial<Pick<AuthInfo, 'clientId' | 'extra'>>;
 
 /**
- * A principal: its name, or the claims from which the default of the option `principal` makes the name. An `AuthInfo` is one,
- * and so is `{ clientId }`, for a token without `sub`.
+ * A principal: its name, or the claims from which the default of the option `principal` makes the name. An `AuthInfo` is
+ * such claims, and so is `{ clientId }`, for a token without `sub`.
  */
 export type PrincipalRef = string | { iss?: string | undefined; sub: string } | (AuthSubject & { clientId: string });
 
 /**
- * The name of the principal that the default of the option `principal` derives from an `AuthInfo`. It stays the same when the
- * token is refreshed. Names are JSON, so that two parties never share one: `{"iss":"https://idp.example","sub":"alice"}`, or
- * `{"clientId":"agent"}` where the token has no `sub`.
+ * The name that the default of the option `principal` derives from an `AuthInfo`. It stays the same when the token is refreshed.
+ * Names are JSON, so that two parties never share one: `{"iss":"https://idp.example","sub":"alice"}`, or
+ * `{"clientId":"agent"}` for a token without `sub`.
  *
- * @returns Undefined where neither `extra.sub` nor `clientId` names a party.
- * @throws Error when `extra.iss`, `extra.sub` or `clientId` is there and not a string.
+ * @returns Undefined when neither `extra.sub` nor `clientId` is set.
+ * @throws Error when `extra.iss`, `extra.sub` or `clientId` is set to anything but a string.
  *
  * @example
  * ```ts
@@ -30,14 +30,14 @@ export function principalOf(auth: AuthSubject): string | undefined {
   return clientId === undefined || clientId === '' ? undefined : JSON.stringify({ clientId });
 }
 
-/** To take a claim of another type for none, or for its text, would give two parties one name. */
+/** Ignoring a claim of another type, or converting it to text, could give two parties the same name. */
 function claim(name: string, value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value === 'string') return value;
   throw new Error(`mcpRouter: req.auth.${name} must be a string; it is of type ${typeof value}`);
 }
 
-/** Whether the default could have given a principal this name. */
+/** Whether the default of the option `principal` can produce this name. */
 function isDefaultName(name: string): boolean {
   try {
     const claims = JSON.parse(name) as { iss?: unknown; sub?: unknown; clientId?: unknown } | null;
@@ -48,11 +48,11 @@ function isDefaultName(name: string): boolean {
 }
 
 /**
- * Makes names of what an app passes where a principal is asked for.
+ * Makes a function that turns a {@link PrincipalRef} into a name.
  *
- * @param byDefault - Whether the names of this router's principals are those of {@link principalOf}.
- * @param warn - Told of a name that no principal of this router can have.
- * @returns A function that throws a TypeError for claims that name nobody, and for claims where the app names principals itself.
+ * @param byDefault - Whether this router names principals by {@link principalOf}.
+ * @param warn - Called with a warning for a name that no principal of this router can have.
+ * @returns A function that throws a TypeError when the claims name no party, or when the app names principals itself.
  */
 export function createPrincipalNames(
   byDefault: boolean,
@@ -81,7 +81,7 @@ function asAuth(principal: Exclude<PrincipalRef, string>): AuthSubject {
   return 'sub' in principal ? { extra: { iss: principal.iss, sub: principal.sub } } : principal;
 }
 
-/** Types do not hold for callers in JavaScript. */
+/** A caller in JavaScript may pass any type. */
 function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null;
 }

@@ -22,13 +22,13 @@ export interface SessionRecord {
   readonly subscriptions: readonly string[];
   /** The application's own. */
   readonly state: Readonly<Record<string, unknown>>;
-  /** Milliseconds since 1970. For people: the clocks of two nodes may differ by hours. */
+  /** Milliseconds since 1970. For display only: the clocks of two nodes may differ by hours. */
   readonly openedAt: number;
-  /** Milliseconds since it was opened, when this was written. Undefined in what earlier versions wrote. */
+  /** Milliseconds from the opening to the writing of this record. Undefined in a record of an earlier version. */
   readonly age: number | undefined;
 }
 
-/** What is kept stands in a record below its name, and `state` below a key of its own. */
+/** A kept value is one level deep in a record, and a value of `state` two. */
 const MAX_DEPTH = MAX_KEPT_DEPTH + 2;
 
 /** Another one is not read: a router that wrote it may mean something else by the same words. */
@@ -57,8 +57,8 @@ export function encodeRecord(record: Omit<SessionRecord, 'state'>, state: string
 
 /**
  * @param id - The session that the record was found under.
- * @throws UnreadableRecord for what is no record of that session, is nested too deep to be written again, or was written for a
- * protocol version that the SDK does no longer support.
+ * @throws UnreadableRecord when the text is not a record of that session, is nested too deep to be written again, or names a
+ * protocol version that the SDK no longer supports.
  * @throws NewerRecord for one in a later format, or for a protocol version that the SDK does not support yet.
  */
 export function decodeRecord(text: string, id: string): SessionRecord {

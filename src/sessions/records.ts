@@ -58,7 +58,7 @@ export class Records {
     );
   }
 
-  /** Milliseconds since the record was last touched or written, by the store's clock; 0 where the store cannot tell. */
+  /** Milliseconds since the record was last touched or written, by the store's clock. 0 for a store without `remaining`. */
   async idleTime(id: string): Promise<number> {
     const remaining = await this.#ask('remaining', async (store) => store.remaining?.(id));
     return remaining === undefined ? 0 : Math.max(0, this.#lifetime - remaining);

@@ -84,8 +84,8 @@ export class Registry implements SessionHome, ReaperActions {
   /**
    * Makes the entry of a session that is about to be opened; from here on it counts against the caps.
    *
-   * @throws Refusal `draining` once it was told to {@link stop}; `storeUnavailable` for a node that is no member of its
-   * cluster; `atCapacity`, `principalAtCapacity`: a cap is reached, and no session is orphaned that may be evicted.
+   * @throws Refusal `draining` after {@link stop}; `storeUnavailable` when this node is not a member of its cluster;
+   * `atCapacity` or `principalAtCapacity` when a cap is reached and no session may be evicted.
    * @throws TypeError when the ID generator gave an ID that is taken, or that the protocol does not allow.
    */
   admit(context: FactoryContext): Session {

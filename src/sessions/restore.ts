@@ -28,8 +28,8 @@ export class Restorer {
   readonly #restoring = new Map<string, Promise<Session | undefined>>();
 
   /**
-   * @param isSessionId - Whether it may be an ID of ours; the store is not asked for any other.
-   * @param elsewhere - Undefined where there are no other nodes.
+   * @param isSessionId - Whether this router could have issued the ID. The store is not asked for any other.
+   * @param elsewhere - Undefined without a cluster.
    */
   constructor(
     opener: Opener,
@@ -191,7 +191,7 @@ export class Restorer {
       session.end();
       if (error instanceof UnreadableRecord) void registry.close(session, 'failed');
       else if (this.#mayOthersRestore(session, error)) {
-        // It is given up as it is closed, which waits for this.
+        // Closing the session gives it up. It is not awaited, as it waits for this restore.
         void registry.close(session, 'moved');
         throw new Overtaken();
       }
@@ -231,8 +231,8 @@ export class Restorer {
     if (logLevel !== undefined) await repeat('logging/setLevel', { level: logLevel });
     const { turns } = this.#opener.builder;
     const answers: Promise<void>[] = [];
-    // None waits for the answer to another, as one after the other they might take longer than there is time. But each is a
-    // piece of work, of which there may be thousands when many sessions are restored.
+    // The subscriptions run at the same time: one after the other they might exceed `openTimeout`. Each takes its turn of the
+    // event loop, as there may be thousands when many sessions are restored.
     for (const [n, uri] of subscriptions.entries()) {
       await turns.runPiece(() => {
         const answer = repeat('resources/subscribe', { uri }, `resources/subscribe ${n}`);
@@ -243,7 +243,7 @@ export class Restorer {
     await Promise.all(answers);
   }
 
-  /** Whether it is only this node that could not build the server: then this node leaves the session to the others for a while. */
+  /** True when only this node failed to build the server: it then leaves the session to the other nodes for a while. */
   #mayOthersRestore({ id, tenure }: Session, error: unknown): boolean {
     if (this.#elsewhere === undefined || tenure?.holds !== true || error instanceof UnreadableRecord) return false;
     if (error instanceof Refusal && error.reason !== 'openTimeout') return false;
@@ -252,7 +252,7 @@ export class Restorer {
     return true;
   }
 
-  /** Of a record that was written with a greater `maxSubscriptions`, or by a version without one, the first. */
+  /** The first `maxSubscriptions`. A record has more if its writer had a greater limit, or was a version without one. */
   #subscriptionsOf({ id, subscriptions }: SessionRecord): readonly string[] {
     const { maxSubscriptions } = this.#opener.keeper;
     const tooMany = subscriptions.length - maxSubscriptions;
@@ -279,12 +279,12 @@ export class Restorer {
   }
 
   /**
-   * A session ends for its age only by clocks that one process reads: those of the nodes that had it, and the store's. Where
-   * these do not tell (a record of an earlier version, a store without `remaining`), it is taken for younger.
+   * Two wall clocks are never compared. The age is the sum of times that one clock measured: that of each owner, and the store's.
+   * A time that no clock has measured is left out (a record of an earlier version, a store without `remaining`).
    */
   async #ageOf(records: Records, { id, openedAt, age = 0 }: SessionRecord): Promise<number> {
     if (this.#maxLifetime < Infinity) return age + (await records.idleTime(id));
-    // It only is shown.
+    // Without a `maxLifetime`, the age is for display only.
     return Math.max(0, wallTime(this.#opener.registry.clock) - openedAt);
   }
 

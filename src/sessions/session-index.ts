@@ -3,7 +3,7 @@ import type { Session } from './session.js';
 /** The sessions of a router, by ID and by principal. */
 export class SessionIndex {
   readonly #byId = new Map<string, Session>();
-  /** Those without a principal are under undefined. */
+  /** Sessions without a principal have the key undefined. */
   readonly #byPrincipal = new Map<string | undefined, Set<Session>>();
 
   get size(): number {
@@ -23,7 +23,7 @@ export class SessionIndex {
     return [...this.#byId.values()];
   }
 
-  /** The sessions of one principal, or those without one. */
+  /** The sessions of one principal. Undefined stands for all sessions without a principal. */
   of(principal: string | undefined): ReadonlySet<Session> {
     return this.#byPrincipal.get(principal) ?? NONE;
   }

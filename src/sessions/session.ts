@@ -195,7 +195,7 @@ export class Session implements TransportOwner {
     return this.record?.remember(request);
   }
 
-  /** Milliseconds since it was opened. */
+  /** Milliseconds since the session was opened. */
   get age(): number {
     return this.#home.clock.now() - this.openedAt;
   }

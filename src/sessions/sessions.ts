@@ -17,7 +17,7 @@ export class Sessions {
    * @internal
    * @param destroyStored - Removes the record of a session that is not here.
    * @param elsewhere - Undefined where there are no other nodes.
-   * @param nameOf - Throws a TypeError for what names no principal.
+   * @param nameOf - Throws a TypeError for claims that name no principal.
    */
   constructor(
     registry: Registry,
@@ -65,9 +65,9 @@ export class Sessions {
    * Ends all sessions of a principal that are here, or on any node of the cluster (its access was withdrawn, say). Resolves to
    * their number. Rejects when the store or a node does not answer, and some sessions are as they were.
    *
-   * Takes the name that the option `principal` returns. Where that option is not set, also takes the claims: `{ iss, sub }`,
-   * `{ clientId }` or an `AuthInfo`. Rejects with a TypeError for claims that name nobody, and for claims where the option
-   * `principal` is set.
+   * Takes the name that the option `principal` returns. If that option is not set, it also takes the claims: `{ iss, sub }`,
+   * `{ clientId }` or an `AuthInfo`. Rejects with a TypeError when the claims name no party, or when the option `principal` is
+   * set and claims are passed.
    *
    * @example
    * ```ts

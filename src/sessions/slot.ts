@@ -1,6 +1,6 @@
 /**
- * A place under the caps. The session holds it, and so does each build of the session's server: a factory goes on after its
- * client hung up, and what it takes counts until it has settled.
+ * A place under the caps. The session holds it, and so does each build of the session's server. A factory may run on after its
+ * client hung up, so its place stays taken until it has settled.
  */
 export class Slot {
   readonly #free: () => void;

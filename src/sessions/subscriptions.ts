@@ -1,18 +1,18 @@
 import type { JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
 
-/** Bytes that the URI of a subscription may take, on the average of as many as there may be. */
+/** Bytes of a URI on average: so many, times the greatest number of subscriptions, bound all URIs together. */
 const BYTES_EACH = 128;
 
 /**
- * The resources that a session is subscribed to, as its record holds them. They are repeated with each restore, so there must not
- * be too many. A request that is not settled counts as if it had been answered well.
+ * The resources that a session is subscribed to, as its record holds them. Each restore repeats them, so their number is
+ * bounded. A request in flight counts as if it had succeeded.
  */
 export class Subscriptions {
   readonly #most: number;
   readonly #uris: Set<string>;
   /** Bytes of {@link #uris}. */
   #size = 0;
-  /** Requests that are not settled, and the bytes of their URIs. */
+  /** Requests in flight, and the bytes of their URIs. */
   #reserved: Map<JSONRPCRequest, number> | undefined;
   #reservedSize = 0;
 
@@ -26,7 +26,7 @@ export class Subscriptions {
     return [...this.#uris];
   }
 
-  /** Whether the session may have what the request asks for; room for it is kept then until {@link free}. */
+  /** Whether there is room for the request's subscription. If true, the room is kept until {@link free}. */
   reserve(request: JSONRPCRequest): boolean {
     const uri = request.params?.uri;
     if (typeof uri !== 'string' || this.#uris.has(uri)) return true;
@@ -45,7 +45,7 @@ export class Subscriptions {
     this.#reservedSize -= size;
   }
 
-  /** For a URI that was unsubscribed from while the request for it was under way there may be no room: then it is not kept. */
+  /** The URI may have been unsubscribed while its own request was in flight. Without room, it is then not kept. */
   add(uri: string): void {
     const size = Buffer.byteLength(uri);
     if (this.#uris.has(uri) || !this.#hasRoom(size)) return;

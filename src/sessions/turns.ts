@@ -13,7 +13,7 @@ export class Turns {
   /** In this turn, in ms. */
   #spent = 0;
   #counting = false;
-  /** Work that goes on in promises has not come to the end of its turn. */
+  /** True while a piece still runs promise jobs in this turn. */
   #busy = false;
 
   constructor(clock: Clock) {
@@ -25,14 +25,14 @@ export class Turns {
     return this.#run(work);
   }
 
-  /** The same for small pieces: what one goes on to do in promises counts as well, and no other is begun meanwhile. */
+  /** The same for a small piece of work. The time of its promise jobs counts as well, and no other piece begins meanwhile. */
   runPiece<T>(work: () => T): Promise<Awaited<T>> {
     return this.#run(() => {
       this.#busy = true;
-      // Before the promises of the work.
+      // This job runs before the promise jobs of the work.
       queueMicrotask(() => {
         const begun = this.#clock.now();
-        // After all of them: Node.js, `process.nextTick`, asked for from within a promise.
+        // Runs after all promise jobs (Node.js, `process.nextTick`), as it is called from within one.
         process.nextTick(() => {
           this.#busy = false;
           this.#spend(this.#clock.now() - begun);
