@@ -10,13 +10,13 @@ export interface MemoryEventStoreOptions {
   /** Events kept of one stream; past it, the stream's oldest goes. Default: 1,000. */
   maxEventsPerStream?: number | undefined;
   /**
-   * Bytes kept in all: the JSON text of the messages, and 656 an event for what surrounds it. Past it, the oldest event of
+   * Bytes kept in all: the JSON text of the messages, and 656 bytes of overhead for each event. Past it, the oldest event of
    * all streams goes. Default: 67,108,864 (64 MiB).
    */
   maxBytes?: number | undefined;
   /**
-   * Bytes kept of one session, counted in the same way; past it, the session's oldest event goes, so that no session can take
-   * the events of all others. What precedes the first `-` of a stream ID is its session, as the router makes them. Default:
+   * Bytes kept of one session, counted in the same way. Past it, the session's oldest event goes, so that one session cannot
+   * push out the events of all others. The router makes stream IDs whose part before the first `-` is the session. Default:
    * 8,388,608 (8 MiB).
    */
   maxBytesPerSession?: number | undefined;
@@ -36,7 +36,10 @@ export interface MemoryEventStore extends Required<SessionEventStore> {
   readonly bytes: number;
 }
 
-/** One event, linked to the next of its stream and to its neighbours of the same session. Kept as text: its size is known, and the app cannot change it any more. */
+/**
+ * One event, linked to the next of its stream and to its neighbours of the same session. It is kept as text: its size is
+ * known, and the app cannot change it any more.
+ */
 interface StoredEvent {
   readonly sequence: number;
   readonly stream: Stream;
@@ -48,7 +51,7 @@ interface StoredEvent {
   younger: StoredEvent | undefined;
 }
 
-/** What is held of one session; forgotten with its last event. */
+/** The events of one session. Dropped with its last event. */
 interface SessionShare {
   readonly id: string;
   readonly streams: Set<Stream>;
@@ -70,7 +73,7 @@ interface Stream {
 
 /**
  * What an event costs beside its text, so that many small ones cannot outgrow `maxBytes`: a priming event is 2 bytes of
- * JSON. On Node 20, 180 bytes of heap on a long stream, 290 with two events a stream, 650 for a session that has but one.
+ * JSON. On Node 20: 180 bytes of heap on a long stream, 290 with two events on each stream, 650 for a session's only event.
  */
 const EVENT_OVERHEAD = 656;
 
@@ -169,7 +172,7 @@ export class MemoryEvents implements MemoryEventStore {
     return stream.id;
   }
 
-  /** The JSON text of what is held of a stream, oldest first. */
+  /** The JSON texts of a stream's events, oldest first. */
   textsOf(streamId: string): readonly string[] {
     const texts: string[] = [];
     for (let event = this.#streams.get(streamId)?.oldest; event !== undefined; event = event.next)
@@ -187,7 +190,7 @@ export class MemoryEvents implements MemoryEventStore {
     const sequence = (this.#sequence += 1);
     const bytes = Buffer.byteLength(json) + EVENT_OVERHEAD;
     if (bytes > this.#maxBytesPerSession) {
-      // To keep it would cost the session's other streams their events, and then itself. Its own stream has a hole here.
+      // Keeping it would push out the session's other events, and then itself. Its own stream has a hole here.
       this.#forget(streamId);
       return idOf(streamId, sequence);
     }
@@ -261,7 +264,7 @@ export class MemoryEvents implements MemoryEventStore {
     else older.younger = younger;
     if (younger === undefined) session.newest = older;
     else younger.older = older;
-    // A replay may hold the event still, and must not keep all that came before it.
+    // A replay may still hold the event. Without this, it would keep all earlier events in memory.
     event.older = event.younger = undefined;
     stream.size -= 1;
     stream.oldest = next;

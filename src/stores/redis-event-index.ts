@@ -1,22 +1,21 @@
 import type { Clock } from '../clock.js';
 import { notAReply, type SendCommand } from './redis-client.js';
 
-/** How long what has changed may wait until the index is told, in ms, and how many bytes of events. */
+/** Changes are written to the index after this time in ms, or this number of bytes of events, whichever comes first. */
 const UPDATE_AFTER = { ms: 1_000, bytes: 256 * 1024 };
 
-/** Sessions that are looked at in a round, and bytes that one of them gives up in it. */
+/** The number of sessions in a round, and the bytes that each of them loses in it at most. */
 const ROUND = { sessions: 20, bytes: 1024 * 1024 };
 
-/** Rounds in a sweep. With the sizes above, they free more than any sensible bound. */
+/** Rounds in a sweep. With the sizes above, they free more than any sensible bound needs. */
 const MAX_ROUNDS = 1_000;
 
-/** The share of `maxBytes` that a sweep leaves, so that not each event begins another. */
+/** A sweep goes down to this share of `maxBytes`, so that the next event does not start another sweep. */
 const LEFT = 0.9;
 
 /**
- * Takes note of what sessions hold, then tells the total, the sessions with the oldest events, and some at random: of each
- * its name, what it holds as far as is known here, and the key of its record. A hash of sizes, a sorted set by
- * age, and the sum.
+ * Writes the sizes of changed sessions. Returns the total, the sessions with the oldest events, and some at random. Each session
+ * comes as its name, and its size and record's key as known here. The keys: a hash of sizes, a sorted set by age, and the sum.
  */
 const UPDATE = `
 local total = tonumber(redis.call('GET', KEYS[3]) or 0)
@@ -46,8 +45,8 @@ tell(redis.call('ZRANDMEMBER', KEYS[2], ARGV[1]))
 return told`;
 
 /**
- * Drops a session's oldest events: as many bytes as are wanted, all that are too old, and all of them if its record is gone.
- * Answers what is held then, the time of the oldest, and what was dropped.
+ * Drops a session's oldest events: the wanted number of bytes, all that are too old, and all if its record is gone.
+ * Returns the bytes that remain, the time of the oldest event, and the bytes that were dropped.
  */
 const TRIM = `
 local ended = KEYS[3] and redis.call('EXISTS', KEYS[3]) == 0
@@ -71,12 +70,12 @@ while true do
   dropped = dropped + stop - start
 end`;
 
-/** What one session holds. */
+/** The events that one session holds. */
 export interface Held {
   readonly bytes: number;
   /** When its oldest event was stored, in ms since 1970 by Redis' clock. */
   readonly since: number;
-  /** The key of its record, where that is known. */
+  /** The key of the session's record; empty if it is not known. */
   readonly record: string;
 }
 
@@ -98,9 +97,8 @@ interface IndexInit {
 const GONE: Held = { bytes: 0, since: 0, record: '' };
 
 /**
- * Knows, for all nodes that share a prefix, how much each session's events take, and keeps the sum within a bound: the oldest
- * go first. It is told late, and so it bounds approximately. It also drops the events of sessions that have ended and whose
- * node could not do so.
+ * The sizes of all sessions' events, for all nodes that share a prefix. It keeps their sum within a bound: the oldest events go
+ * first. Changes reach it late, so the bound is approximate. It also drops the events of ended sessions whose node could not.
  */
 export class RedisEventIndex {
   readonly #send: SendCommand;
@@ -121,7 +119,7 @@ export class RedisEventIndex {
     { maxBytes, maxAge, clock }: IndexInit,
   ) {
     this.#send = send;
-    // Never a session's: those have hashes of one length.
+    // Cannot collide with a session's keys, which hold a hash of fixed length.
     this.#keys = [`${prefix}{events}:held`, `${prefix}{events}:since`, `${prefix}{events}:sum`];
     this.#keysOf = keysOf;
     this.#maxBytes = maxBytes;
@@ -142,13 +140,13 @@ export class RedisEventIndex {
     this.#later();
   }
 
-  /** Frees so many bytes, where there are so many. Never rejects. */
+  /** Frees that many bytes, or all that there are. Never rejects. */
   async relieve(bytes: number): Promise<void> {
     while (this.#sweeping !== undefined) await this.#sweeping;
     await this.#begin(bytes);
   }
 
-  /** What fails is done with the next event. */
+  /** Never rejects. A sweep that fails is repeated with the next event. */
   #begin(bytes: number): Promise<void> {
     this.#sweeping ??= this.#sweep(bytes)
       .catch(() => undefined)
@@ -179,7 +177,7 @@ export class RedisEventIndex {
     }
   }
 
-  /** @throws what Redis does; then what has changed is told the next time. */
+  /** @throws Whatever Redis throws. The changes are then written the next time. */
   async #update(): Promise<{ total: number; oldest: Candidate[]; some: Candidate[] }> {
     const changed = [...this.#changed];
     this.#changed.clear();
@@ -201,7 +199,7 @@ export class RedisEventIndex {
     }
   }
 
-  /** Gives the bytes by which the total has become less. */
+  /** Resolves to the bytes that were freed. */
   async #trim(sessions: readonly Candidate[], excess: number): Promise<number> {
     let progress = 0;
     for (const { session, bytes, record } of sessions) {
@@ -220,7 +218,7 @@ export class RedisEventIndex {
   }
 }
 
-/** By turns a session, and its size and the key of its record. */
+/** @param words - In turns a session's name, and its size and record's key, separated by a space. */
 function candidates(words: readonly string[]): Candidate[] {
   const found: Candidate[] = [];
   for (let at = 0; at + 1 < words.length; at += 2) {

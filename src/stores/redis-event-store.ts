@@ -12,13 +12,13 @@ export type RedisEventStoreOptions = RedisOptions & {
   /** Events kept of one session; past it, the session's oldest goes. Default: 1,000. */
   maxEvents?: number | undefined;
   /**
-   * Bytes kept of one session: the JSON text of the messages, and 200 an event for what surrounds it. Past it, the session's
+   * Bytes kept of one session: the JSON text of the messages, and 200 bytes of overhead for each event. Past it, the session's
    * oldest event goes. A larger event is not stored. Default: 8,388,608 (8 MiB).
    */
   maxBytesPerSession?: number | undefined;
   /**
-   * Bytes kept in all, under this prefix, counted in the same way; past it, the oldest go. Approximate: what the nodes have
-   * stored within the last second may come on top. Default: 268,435,456 (256 MiB).
+   * Bytes kept in all under this prefix, counted in the same way. Past it, the oldest events go. Approximate: events that the
+   * nodes stored within the last second may come on top. Default: 268,435,456 (256 MiB).
    */
   maxBytes?: number | undefined;
   /**
@@ -26,7 +26,7 @@ export type RedisEventStoreOptions = RedisOptions & {
    * Default: 300,000 (5 min).
    */
   maxAge?: number | undefined;
-  /** Time and timers. Default: Node's. For tests. */
+  /** Time and timers, for tests. Default: Node's. */
   clock?: Clock | undefined;
 };
 
@@ -46,31 +46,31 @@ interface Place {
   readonly entryId: string;
 }
 
-/** What an event takes beside its text: its entry, the name of its stream, and its place in the list of sizes. */
+/** Bytes of an event beside its text: its entry, the name of its stream, and its place in the list of sizes. */
 const EVENT_OVERHEAD = 200;
 
-/** The part of Redis' `maxmemory` past which no event is stored: leases and records must always find room. */
+/** The share of Redis' `maxmemory` past which no event is stored. Leases and records must always have room. */
 const FULL_AT = 0.9;
 
-/** Down to which part of `maxmemory` events are dropped then. */
+/** The share of `maxmemory` down to which events are dropped then. */
 const RELIEVED_AT = 0.8;
 
-/** After so many bytes Redis is asked how much memory it has left; it costs about as much as to store an event. */
+/** After this number of bytes Redis is asked for its used memory, which costs about as much as storing an event. */
 const LOOK_AFTER = 256 * 1024;
 
-/** How long no event is stored when Redis is full and nothing more can be dropped, in ms. */
+/** How long no event is stored after Redis was full, in ms. */
 const FULL_PAUSE = 1_000;
 
 /**
- * Returns the ID of the entry, what the session holds then, and the ID of the oldest. In a stream that begins here, the entry's
- * ID has its count begin anywhere: entries of the same millisecond from before a purge must not be taken for this one.
+ * Returns the ID of the entry, the session's size with it, and the ID of the oldest entry. In a new Redis Stream the entry's ID
+ * has a random count: entries of the same millisecond from before a purge must not be taken for this one.
  *
- * Out go the oldest, past number, bytes and age by Redis' clock; exactly those, as bounds are to mean what they say. A list
- * beside the stream has the ID of each entry, and where it begins and ends in all that was ever stored: to learn the size of an
- * entry from the stream is to read it. The age counts from the new entry's ID: Redis 7.0 reads its clock anew for each command
- * of a script.
+ * Drops the oldest entries past number, bytes and age. The trim is exact, so that the bounds hold as documented. A list beside
+ * the Redis Stream holds each entry's ID and its begin and end among all bytes ever stored. Without it, the size of an entry
+ * would be known only by reading the entry. The age counts from the new entry's ID: Redis 7.0 reads its clock anew for each
+ * command of a script.
  *
- * With a third key, the record of the session, only who owns it by that record may append.
+ * With a third key, the record of the session, only the owner that the record names may append.
  */
 const APPEND = `
 if KEYS[3] then
@@ -126,12 +126,13 @@ const isText = (value: unknown): value is string => typeof value === 'string';
 
 /**
  * Keeps the events of streams in Redis 6.2 or later, or Valkey, so that clients can resume on any node: one Redis Stream for
- * each session, bounded by number, bytes and age, and by the bytes of all. What precedes the first `-` of a stream ID is its session, as the router makes them.
+ * each session, bounded by number, bytes and age, and by the bytes of all. The router makes stream IDs whose part before the
+ * first `-` is the session.
  *
  * A stream is replayed without a hole or not at all: an event that is no longer held is unknown.
  *
- * Where Redis has a `maxmemory`, no event is stored past 90 % of it, and the oldest are dropped down to 80 %: leases and
- * records, which share that memory, must find room. `storeEvent` rejects meanwhile.
+ * If Redis has a `maxmemory`, no event is stored past 90 % of it, and the oldest are dropped down to 80 %. Leases and records
+ * share that memory and must have room. `storeEvent` rejects meanwhile.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, and for both or neither of `client` and
  * `sendCommand`.
@@ -243,7 +244,7 @@ class RedisEventStore implements Required<SessionEventStore> {
     return true;
   }
 
-  /** @throws Fenced, or the error itself; when Redis is full, it is given room first, and asked the next time again. */
+  /** @throws Fenced when another node owns the session, else the error itself. A full Redis is first relieved. */
   #refused(error: unknown): never {
     const text = String(error);
     if (text.includes('FENCED')) throw new Fenced('the session is owned by another node', { cause: error });
@@ -257,7 +258,7 @@ class RedisEventStore implements Required<SessionEventStore> {
     throw error;
   }
 
-  /** @param bytes - To be freed; NaN where Redis has not told how full it is. */
+  /** @param bytes - Bytes to free; NaN when Redis has not told how full it is. */
   async #relieve(bytes: number): Promise<void> {
     await this.#index.relieve(Number.isNaN(bytes) ? this.#maxBytesPerSession : bytes);
     await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, FULL_PAUSE));

@@ -106,7 +106,7 @@ class RedisStore implements Required<SessionStore> {
     const reply = await this.#send('PTTL', this.#key(id));
     const ms = typeof reply === 'string' ? Number(reply) : reply;
     if (typeof ms !== 'number' || !Number.isInteger(ms)) throw notAReply(reply);
-    // -2: no such key; -1: a key without an end, which no record is.
+    // -2: there is no such key. -1: the key never expires, so it is not a record.
     return ms < 0 ? undefined : ms;
   }
 

@@ -41,9 +41,9 @@ export interface SessionStore {
    */
   touch?(id: string, epoch: number, ttl: number, owner?: string): Promise<boolean>;
   /**
-   * Optional. Milliseconds for which the record lives on if it is not touched; undefined when there is none. By the store's clock:
-   * those of two processes may differ by hours. Default: time for which no process writes a record does not count towards
-   * `maxLifetime`.
+   * Optional. Resolves to the milliseconds until the record expires, if it is not touched. Undefined when there is no record.
+   * Must go by the store's clock, as those of two processes may differ by hours. If a store lacks it, the time between two writes
+   * of a record by different processes does not count towards `maxLifetime`.
    */
   remaining?(id: string): Promise<number | undefined>;
   /**
