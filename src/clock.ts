@@ -19,10 +19,10 @@ export const systemClock: Clock = {
 };
 
 /**
- * The clock as the router uses it: what a timer's callback throws is reported, where Node would end the process for it; and
- * where a user's clock throws, time stands still, or Node's timers take its place.
+ * The clock as the router uses it. Node ends the process when a timer's callback throws, so the error is reported instead.
+ * When the user's clock throws, time stands still, or Node's own timers are used.
  *
- * @param onFailure - Told of each callback that threw, and once of a clock that did.
+ * @param onFailure - Called for each callback that threw, and once when the clock threw.
  */
 export function guardClock(clock: Clock, onFailure: (what: string, error: unknown) => void): Clock {
   const guarded = (callback: () => void) => (): void => {
@@ -36,7 +36,7 @@ export function guardClock(clock: Clock, onFailure: (what: string, error: unknow
   return { ...systemClock, setTimeout: (callback, ms) => systemClock.setTimeout(guarded(callback), ms) };
 }
 
-/** A timer of Node's, where the user's clock could not set one. */
+/** A timer of Node's. It takes over when the user's clock could not set one. */
 class SystemTimer {
   constructor(readonly timer: unknown) {}
 }
@@ -102,10 +102,10 @@ class UserClock implements Clock {
 export const wallTime = (clock: Clock): number => clock.wallTime?.() ?? Date.now();
 
 /**
- * What the promise comes to; the process lives at least until then.
+ * Keeps the process alive until the promise is settled, and settles in the same way.
  *
- * The timers that bound a wait are unref'ed. Without a socket that is open, Node would exit in the middle of the wait, with
- * code 0 or 13, and what follows the caller's `await` would never run.
+ * The timers that bound a wait are unref'ed. Without an open socket, Node would exit in the middle of the wait, with code 0
+ * or 13, and the code after the caller's `await` would never run.
  */
 export async function keepingAlive<T>(promise: Promise<T>): Promise<T> {
   const handle = setInterval(() => undefined, MAX_TIMER);
@@ -117,9 +117,9 @@ export async function keepingAlive<T>(promise: Promise<T>): Promise<T> {
 }
 
 /**
- * What the promise comes to, or a rejection with what `late` gives when that takes longer than `ms`.
+ * Settles as the promise does, or rejects with the error of `late` when the promise takes longer than `ms`.
  *
- * @param left - Milliseconds that are left when `ms` have passed, where the time does not always run. Default: 0.
+ * @param left - Milliseconds that remain when `ms` have passed, for a time that can be paused. Default: 0.
  */
 export async function inTime<T>(
   clock: Clock,

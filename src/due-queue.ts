@@ -6,7 +6,7 @@ export class Due<T> implements Slotted {
   readonly item: T;
   /** By the clock of its queue. */
   at = 0;
-  /** Grows with each addition to its queue: of two that are due at once, the one that was added first is the first. */
+  /** Grows with each addition to its queue, so that items which are due at the same time keep their order. */
   order = 0;
   slot = -1;
   queue: DueQueue<T> | undefined;
@@ -26,13 +26,13 @@ export class Due<T> implements Slotted {
 /**
  * Items that are each due a fixed time after they were added, behind a single timer.
  *
- * As the time is the same for all, insertion order is due order, but for an item that began to wait before it came here: such
- * items wait in a heap, so that it costs little in whichever order they come. The timer looks at the oldest only: its cost
- * follows the number that are due, not the number that wait. Adding an item again moves it to the end.
+ * The time is the same for all, so insertion order is due order. The exception is an item that began to wait before it was
+ * added. Such items wait in a heap, where each costs little in any order. The timer looks at the oldest item only, so its cost
+ * follows the number of due items. Adding an item again moves it to the end.
  *
- * The others are a linked list whose links are cut when an item leaves. A `Map` in which each request is entered for a moment would be
- * rebuilt all the time, and each of its discarded tables keeps what it last held from an early garbage collection, with all
- * that hangs on it: the request, the response and their buffers.
+ * The other items are a linked list whose links are cut when an item leaves. A `Map` would be rebuilt all the time, as each
+ * request is in it for a moment only. Each discarded table of a `Map` keeps what it last held from an early garbage collection:
+ * the request, the response and their buffers.
  */
 export class DueQueue<T> {
   readonly #clock: Clock;
@@ -91,7 +91,7 @@ export class DueQueue<T> {
     }
   };
 
-  /** The one that is due first. */
+  /** The item that is due first. */
   get #next(): Due<T> | undefined {
     const early = this.#early.first;
     if (early === undefined || this.#first === undefined) return early ?? this.#first;

@@ -106,7 +106,7 @@ export const ERRORS = {
 /** The name of a row in {@link ERRORS}: a closed set, fit for a metrics label. */
 export type ErrorName = keyof typeof ERRORS;
 
-/** What every 429 and 503 asks a client to wait, in seconds. */
+/** The Retry-After of every 429 and 503, in seconds. */
 export const RETRY_AFTER_SECONDS = 5;
 
 /** The JSON-RPC error response for a row; `id` is null where the request's own could not be read (JSON-RPC 2.0, 5). */

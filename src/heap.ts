@@ -1,15 +1,15 @@
-/** An item that knows where it stands in a {@link Heap}, so that it can leave from anywhere. */
+/** An item that knows its index in a {@link Heap}, so that it can be removed from any place. */
 export interface Slotted {
-  /** -1 while it is in no heap. */
+  /** The index; -1 while the item is in no heap. */
   slot: number;
 }
 
-/** A binary heap: adding, and removing from anywhere, take a number of steps that follows the logarithm of the size. */
+/** A binary heap. Adding an item and removing any item take O(log n) steps. */
 export class Heap<T extends Slotted> {
   readonly #items: T[] = [];
   readonly #isBefore: (a: T, b: T) => boolean;
 
-  /** @param isBefore - A strict order. */
+  /** @param isBefore - A strict weak order. */
   constructor(isBefore: (a: T, b: T) => boolean) {
     this.#isBefore = isBefore;
   }
@@ -18,12 +18,12 @@ export class Heap<T extends Slotted> {
     return this.#items[0];
   }
 
-  /** @param item - One that is in no heap. */
+  /** @param item - Must be in no heap. */
   add(item: T): void {
     this.#rise(item, this.#items.length);
   }
 
-  /** @param item - One that is in this heap. */
+  /** @param item - Must be in this heap. */
   delete(item: T): void {
     const { slot } = item;
     item.slot = -1;

@@ -32,8 +32,8 @@ export interface ContextState {
    * nothing is), so a handler that awaits it answers only what will outlive the process. Rejects when the store does not
    * answer; the value stays set then, and is saved with the next change.
    *
-   * @throws TypeError for what cannot be written as JSON; RangeError when the value is nested deeper than 1,000 levels, or all
-   * values together would take more than 64 KiB.
+   * @throws TypeError when the value cannot be written as JSON.
+   * @throws RangeError when the value is nested deeper than 1,000 levels, or all values together exceed 64 KiB.
    */
   set(key: string, value: unknown): Promise<void>;
 }
@@ -65,10 +65,10 @@ export interface ServerContext {
 /** Builds the server of one session (of one request, when stateless). Must return a new one each time. */
 export type ServerFactory = (context: ServerContext) => McpServerLike | Promise<McpServerLike>;
 
-/** A request as the app's middleware left it: Express' own, with what the types of that middleware add to it (`user`, say). */
+/** A request as the app's middleware left it: Express' own, and the properties that this middleware declares (`user`, say). */
 export type IdentifiableRequest = Request & { auth?: AuthInfo };
 
-/** Names the party that asks: the same name for as long as a session may live. Undefined: the party is not known. */
+/** Names the caller's party, in the same way for as long as a session may live. Undefined: the party is not known. */
 export type PrincipalFunction<R = IdentifiableRequest> = (req: R) => string | undefined;
 
 export interface MetricsOptions {
@@ -91,13 +91,13 @@ export interface ClusterOptions {
   /** The port of the private listener; each process of a machine needs its own. Default: 0, one that is free. */
   port?: number | undefined;
   /**
-   * The host by which the other nodes reach it, where that is not `host` (`0.0.0.0`, say). A node joins only if it reaches itself
-   * by it. Default: `host`.
+   * The host at which the other nodes reach this one, if that is not `host` (`0.0.0.0`, say). A node joins only if it reaches
+   * itself there. Default: `host`.
    */
   advertise?: string | undefined;
   /**
-   * How long Redis keeps a node's lease that is not renewed; its sessions are free then. It must not end earlier, as it does when
-   * Redis' clock steps forward. Default: 5,000.
+   * How long Redis keeps a node's lease without a renewal, in ms. Other nodes may claim its sessions after that. A forward step
+   * of Redis' clock ends a lease too early, and must be prevented. Default: 5,000.
    */
   lease?: number | undefined;
   /** How often a node renews its lease. Default: 1,500. */
@@ -143,22 +143,24 @@ export interface McpRouterOptions {
   /** How long `serverFactory`, `connect` and `initialize` may take together; then all is undone, and 503. Default: 30,000. */
   openTimeout?: number | undefined;
   /**
-   * Open sessions, pending opens counted, also those whose client hung up. At the cap the longest orphaned is evicted, else 503.
-   * Default: 10,000; with `--max-old-space-size` below 1,266 MiB one for each 128 KiB above 16 MiB, and at least 100.
+   * Open sessions, pending opens included, also those whose client hung up. At the cap the longest orphaned session is evicted.
+   * If no session is orphaned, the client gets 503. Default: 10,000. With less than 1,266 MiB of V8's old generation: one for
+   * each 128 KiB of it above 16 MiB, and at least 100.
    */
   maxSessions?: number | undefined;
   /** The same within one named principal. Default: none. */
   maxSessionsPerPrincipal?: number | undefined;
   /**
-   * Open sessions of callers without a principal. At the cap, and at `maxSessions`, such callers evict only each other's orphaned
-   * sessions, else they get 503. Default: `maxSessions`.
+   * Open sessions of all callers without a principal. At this cap and at `maxSessions`, such callers evict only each other's
+   * orphaned sessions. If there is none, the client gets 503. Default: `maxSessions`.
    */
   maxAnonymousSessions?: number | undefined;
-  /** Requests of one session that may be unsettled at once; one more gets 429. Default: 1,000. */
+  /** Requests of one session that may be in flight at once. One more gets 429. Default: 1,000. */
   maxRequestsPerSession?: number | undefined;
   /**
-   * Resources that one session may be subscribed to, with URIs of 128 bytes on average; a request for more is answered with an error.
-   * Only where sessions outlive their servers (`store`, `cluster`, `hibernateAfter`): each restore repeats all. Default: 1,000.
+   * Resources that one session may be subscribed to, with URIs of 128 bytes on average. A request beyond that gets an error.
+   * It counts only if sessions outlive their servers (`store`, `cluster`, `hibernateAfter`), as each restore repeats all
+   * subscriptions. Default: 1,000.
    */
   maxSubscriptions?: number | undefined;
   /** A fresh server and transport for each request, no session ID; GET and DELETE get 405. Default: false. */
@@ -181,17 +183,17 @@ export interface McpRouterOptions {
   allowedOrigins?: readonly string[] | undefined;
   /**
    * Whether pages of `allowedOrigins` may send cookies and other credentials of the browser
-   * (`Access-Control-Allow-Credentials`). A bearer token that a page sets itself needs none of this. Default: false.
+   * (`Access-Control-Allow-Credentials`). A page that sets a bearer token itself does not need it. Default: false.
    */
   allowCredentials?: boolean | undefined;
   /** Bytes of one POST body. Default: 4,194,304 (4 MiB). */
   maxBodySize?: number | undefined;
   /**
-   * Bytes that POST bodies may hold at once while they arrive; what comes over it gets 503. A body that comes in one piece is
-   * always read. Default: a quarter of V8's heap limit, 268,435,456 (256 MiB) at most, `maxBodySize` at least.
+   * Bytes that the bodies of POSTs may hold together while they arrive. A body beyond that gets 503. A body that arrives in one
+   * piece is always read. Default: a quarter of V8's heap limit, at most 268,435,456 (256 MiB), at least `maxBodySize`.
    */
   maxBodyMemory?: number | undefined;
-  /** How deep arrays and objects may be nested in a POST body, the outermost counted. Default: 200. */
+  /** Levels to which arrays and objects may be nested in a POST body, the outermost included. Default: 200. */
   maxDepth?: number | undefined;
   /** Interval of SSE comments on a quiet stream. Default: 15,000. */
   keepAlive?: number | undefined;
@@ -219,10 +221,9 @@ export interface McpRouterOptions {
    */
   hibernateAfter?: number | undefined;
   /**
-   * What a POST with the ID of a session that is gone gets: `reject`, a 404; `reissue`, a 404 that carries the ID of a new
-   * session, ready for use. It helps clients on the SDK's version 1 (`@modelcontextprotocol/sdk`), which adopt that ID. It does nothing for
-   * those on version 2 (`@modelcontextprotocol/client`, and so `@openai/agents` and `@mastra/mcp`), which keep the old one. What the old
-   * session knew is lost. Default: `reject`.
+   * session, ready for use. It helps clients on the SDK's version 1 (`@modelcontextprotocol/sdk`), which adopt that ID. Clients
+   * on version 2 (`@modelcontextprotocol/client`, and so `@openai/agents` and `@mastra/mcp`) keep the old ID, and it does
+   * nothing for them. The state of the old session is lost. Default: `reject`.
    */
   staleSessions?: 'reject' | 'reissue' | undefined;
   /** Prometheus metrics, or `false`. Default: on, in a registry of the router's own. */

@@ -107,22 +107,22 @@ function origins(value: unknown): string | undefined {
 
 const MIB = 1024 * 1024;
 
-/** The default of `maxSessions` in a heap of Node's usual size. */
+/** The default of `maxSessions` if the heap has Node's usual size. */
 const MOST_SESSIONS = 10_000;
 
-/** The default in a heap that has no room for more. */
+/** The smallest default of `maxSessions`, however small the heap is. */
 const FEWEST_SESSIONS = 100;
 
-/** Bytes of heap that the default leaves to the app itself. */
+/** Bytes of heap that the default leaves to the app. */
 const HEAP_OF_APP = 16 * MIB;
 
 /**
- * Bytes of V8's young generation, where no session stays. `heap_size_limit` includes it, and V8 does not say its size: three
- * semi-spaces of 16 MiB up to Node 22, and 192 MiB in Node 24 (measured with `--max-old-space-size`).
+ * Bytes of V8's young generation, where no session stays. `heap_size_limit` includes it, and V8 does not report its size. It
+ * is three semi-spaces of 16 MiB up to Node 22, and 192 MiB in Node 24 (measured with `--max-old-space-size`).
  */
 const YOUNG_GENERATION = Number.parseInt(process.versions.node, 10) > 22 ? 192 * MIB : 48 * MIB;
 
-/** Bytes of heap for each session of the default: one with 20 tools takes two thirds of it (docs/operations.md). */
+/** Bytes of heap that the default allows for each session. One with 20 tools takes two thirds of it (docs/operations.md). */
 const HEAP_PER_SESSION = MIB / 8;
 
 function sessionsThatFit(): number {
@@ -131,7 +131,7 @@ function sessionsThatFit(): number {
   return Math.min(MOST_SESSIONS, Math.max(FEWEST_SESSIONS, fit));
 }
 
-/** Bodies are outside of V8's heap, but what is parsed of them is in it; the limit tells how large the process may be. */
+/** Bodies are outside of V8's heap, but their parsed values are in it. The heap limit shows how large the process may be. */
 function defaultBodyMemory(maxBodySize: number): number {
   const quarter = Math.floor(getHeapStatistics().heap_size_limit / 4);
   return Math.max(maxBodySize, Math.min(quarter, 256 * 1024 * 1024));
@@ -174,7 +174,7 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     );
   }
   for (const share of ['maxSessionsPerPrincipal', 'maxAnonymousSessions'] as const) {
-    // A default that a small heap has made smaller contradicts nothing: the same options must start in every container.
+    // A small heap lowers the default, which must not make a share invalid: the same options must start in every container.
     const most = options.maxSessions ?? MOST_SESSIONS;
     const value = options[share] ?? 0;
     if (value > most) refuse(`option ${share} must be at most maxSessions (${most}); got ${value}`);

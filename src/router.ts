@@ -48,9 +48,9 @@ import { completeHttp2 } from './transport/http2.js';
 /** What {@link mcpRouter} returns: an Express router, and what an app needs to watch and to stop it. */
 export interface McpRouter extends Router {
   /**
-   * Mounted before the authentication, as browsers send no token with a preflight: answers CORS preflights of `allowedOrigins`,
-   * and puts the CORS headers on every answer that follows, so that pages can read a refusal by the authentication. Refuses a
-   * Host or Origin as the router does. Requests that are not for the endpoint pass.
+   * Answers CORS preflights of `allowedOrigins`. Mount it before the authentication, as browsers send no token with a preflight.
+   * It also sets the CORS headers on every answer that follows, so that pages can read a refusal by the authentication. It
+   * refuses a Host or Origin as the router does. Requests for other paths than the endpoint's pass.
    *
    * @example
    * ```ts
@@ -67,16 +67,16 @@ export interface McpRouter extends Router {
   readonly sessions: Sessions;
   /**
    * Stops in peace: refuses new sessions, lets requests finish for at most `timeoutMs`, then ends standalone streams so that
-   * their clients reconnect elsewhere, and closes. Idempotent; resolves when all is closed,
-   * and within seconds after `timeoutMs` whatever a server, a store or Redis does. The process lives until then.
+   * their clients reconnect elsewhere, and closes. Idempotent. Resolves when all is closed, at the latest a few seconds after
+   * `timeoutMs`, even if a server, a store or Redis hangs. The process lives until then.
    *
    * Rejects with a TypeError, and stops nothing, when `timeoutMs` is not from 0 to 2,147,483,647 (a longer timer of Node's
    * fires at once).
    */
   drain(timeoutMs: number): Promise<void>;
   /**
-   * Ends everything now: every reply ends, every handler's `signal` aborts. Idempotent; resolves when all is closed, and within
-   * seconds whatever a server, a store or Redis does. The process lives until then.
+   * Ends everything now: every reply ends, every handler's `signal` aborts. Idempotent. Resolves when all is closed, within
+   * seconds even if a server, a store or Redis hangs. The process lives until then.
    */
   close(): Promise<void>;
 }
@@ -164,7 +164,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     }
   };
 
-  /** Never rejects: nothing awaits it. */
+  /** Never rejects, as no caller awaits it. */
   const serve = async (req: Request, res: Response): Promise<void> => {
     observe(req, res);
     let exchange: Exchange | undefined;
@@ -223,7 +223,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   });
 }
 
-/** Fake timers mark what they replace with their clock (@sinonjs/fake-timers, as in Jest and vitest). */
+/** Fake timers mark the functions that they replace with a property `clock` (@sinonjs/fake-timers, as in Jest and vitest). */
 function warnOfFakeTimers(): void {
   if (!('clock' in setImmediate)) return;
   process.emitWarning('mcpRouter: setImmediate is faked, and replies wait for it: leave it real (docs/testing.md)');
@@ -231,7 +231,7 @@ function warnOfFakeTimers(): void {
 
 function createEvents(): Events<CoreEvents> {
   const events: Events<CoreEvents> = new Events((name, error) => {
-    // The only listener of failures writes them to the log; the only one of that counts them, and has nothing left to tell.
+    // The listener of `failure` writes the log, and that of `logLost` counts. After both threw, there is nothing left to tell.
     if (name === 'failure') events.emit('logLost', 'threw');
     else if (name !== 'logLost') events.emit('failure', `a listener of ${name}`, error);
   });
@@ -286,7 +286,7 @@ function createKeeper(
   });
 }
 
-/** Bounds of the answers that are kept while the event store refuses them; their age is that of a memory event store. */
+/** Bounds of the answers that are kept while the event store refuses them, in bytes. Their age is that of a memory store. */
 const REFUSED_ANSWERS = { maxBytes: 32 * 1024 * 1024, maxBytesPerSession: 4 * 1024 * 1024 };
 
 function createTransportContext(options: ResolvedOptions, events: Events<CoreEvents>): TransportContext {

@@ -1,13 +1,13 @@
 /**
- * Handles the rejection of what a user's function returned, where nothing awaits it: Node ends the process for a rejection
- * that nothing handles.
+ * Handles the rejection of the value that a user's function returned, when nothing awaits it. Node ends the process for an
+ * unhandled rejection.
  */
 export function onRejection(returned: unknown, handle: (error: unknown) => void): void {
   if (typeof returned !== 'object' || returned === null || !('then' in returned)) return;
   Promise.resolve(returned).catch(handle);
 }
 
-/** What a user's function returns, as a promise: one that throws before it returns a promise has rejected. */
+/** Calls a user's function. An error that it throws before it returns becomes a rejection. */
 export async function asPromise<T>(call: () => T | Promise<T>): Promise<T> {
   return call();
 }

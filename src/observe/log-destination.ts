@@ -1,25 +1,25 @@
 import { pino, type DestinationStream } from 'pino';
 import type { Clock } from '../clock.js';
 
-/** Bytes that may wait for a file or a pipe that takes nothing now; a line that would be more is lost. */
+/** Bytes that wait for a file or a pipe that takes nothing now. A line beyond that is lost. */
 const MAX_WAITING = 64 * 1024;
 
-/** How soon what waits is tried again, in ms. */
+/** How soon the waiting bytes are written again, in ms. */
 const RETRY = 200;
 
 /**
- * Stdout as a destination that cannot end the process, nor hold it up: on a full disk (ENOSPC), with a reader that is stuck
- * (EAGAIN) or gone (EPIPE).
+ * A destination on stdout that neither ends nor blocks the process: on a full disk (ENOSPC), or when the reader of a pipe is
+ * stuck (EAGAIN) or gone (EPIPE).
  *
- * pino's own default has no listener for errors, so that the first one is thrown; and when the process exits, its flush
- * tries again without end (sonic-boom 4.2.1, `flushSync`). A synchronous one has nothing to flush.
+ * pino's default destination has no `error` listener, so the first error is thrown. When the process exits, its flush retries
+ * without end (sonic-boom 4.2.1, `flushSync`). A synchronous destination has nothing to flush.
  *
- * @param onLost - Told of each line that is not written. It must not log.
- * @returns Undefined where something has replaced `process.stdout.write`, as test runners do: pino writes through that then.
+ * @param onLost - Called for each line that is not written. It must not log.
+ * @returns Undefined when `process.stdout.write` has been replaced, as test runners do. pino then writes through that.
  */
 export function stdoutDestination(clock: Clock, onLost: () => void, fd?: number): DestinationStream | undefined {
   if (fd === undefined && Object.hasOwn(process.stdout, 'write')) return undefined;
-  // Without `retryEAGAIN`, a full pipe would block the process until its reader goes on.
+  // Without `retryEAGAIN`, a full pipe blocks the process until its reader goes on.
   const stream = pino.destination({
     dest: fd ?? stdoutFd(),
     sync: true,
@@ -48,7 +48,7 @@ export function stdoutDestination(clock: Clock, onLost: () => void, fd?: number)
   };
 }
 
-/** A worker thread has no file descriptor of its own for it. */
+/** A worker thread has no file descriptor for stdout. */
 function stdoutFd(): number {
   return (process.stdout as { fd?: number }).fd ?? 1;
 }

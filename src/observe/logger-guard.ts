@@ -2,15 +2,15 @@ import type { Logger } from 'pino';
 import { onRejection } from '../user-code.js';
 
 /**
- * Makes a logger safe to call from anywhere, its children included: an event listener, a timer, the middle of an answer.
+ * Makes a logger, and its children, safe to call from anywhere: an event listener, a timer, the middle of a reply.
  *
- * A user's logger may throw: a mixin that reads an `AsyncLocalStorage` outside of a context, a serializer, a destination that
- * was destroyed. Thrown out of a `finish` listener, as from pino-http's, that would end the process.
+ * A user's logger may throw: a mixin that reads an `AsyncLocalStorage` outside of a context, a serializer, a destroyed
+ * destination. An error out of a `finish` listener, such as pino-http's, would end the process.
  *
- * @param onLost - Told of each line that could not be handed over. It must not log.
+ * @param onLost - Called for each line that the logger did not take. It must not log.
  */
 export function guardLogger(logger: Logger, onLost: (error: unknown) => void): Logger {
-  // The target is an empty object, as a proxy must give a frozen logger's methods back unchanged.
+  // The target is an empty object: a proxy of a frozen logger would have to return its methods unchanged.
   return new Proxy({} as unknown as Logger, new LoggerGuard(logger, onLost));
 }
 
@@ -49,7 +49,7 @@ class LoggerGuard implements ProxyHandler<Logger> {
     }
   }
 
-  /** The parent takes the place of a child that cannot be made: its lines lack the bindings, but they are there. */
+  /** If a child cannot be made, the parent takes its place: the lines lack the bindings, but are not lost. */
   #child(make: Callable, args: unknown[], parent: Logger): Logger {
     try {
       const child: unknown = Reflect.apply(make, this.#logger, args);

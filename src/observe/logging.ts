@@ -136,7 +136,7 @@ function facts(res: Response): RequestFacts {
       ...(typeof method === 'string' && { method: bounded(method) }),
     };
   } catch {
-    // Other middleware has taken `locals` away, or made it throw. Out of here, that would end the process.
+    // Other middleware removed `locals`, or made it throw. An error from here would end the process.
     return {};
   }
 }

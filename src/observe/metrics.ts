@@ -212,7 +212,7 @@ function metricsHandler(registry: Registry, onError: (error: unknown) => void): 
     const text = await registry.metrics();
     send(res, 200, registry.contentType, text);
   };
-  // Never rejects: Express 4 awaits no handler, and a collector of the app's metrics may throw.
+  // Never rejects: Express 4 does not await handlers, and a collector of the app's metrics may throw.
   return async (req, res) => {
     try {
       await answer(req, res);
