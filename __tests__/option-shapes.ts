@@ -120,6 +120,7 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   stateless: flag,
   enableJsonResponse: flag,
   principal: callable,
+  adoptAnonymous: flag,
   requirePrincipal: flag,
   allowedHosts: each(() => true, 'mcp.example.com', 'localhost:3000', '', 7, null, ['nested']),
   allowedOrigins: each((origin) => origin === 'null' || /^[a-z]+:\/\/[\w.:-]+$/.test(origin), ...ORIGINS),

@@ -118,6 +118,7 @@ describe('the defaults', () => {
       stateless: false,
       enableJsonResponse: false,
       principal: undefined,
+      adoptAnonymous: false,
       requirePrincipal: false,
       allowedHosts: undefined,
       allowedOrigins: [],

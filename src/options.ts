@@ -172,6 +172,12 @@ export interface McpRouterOptions {
    * and `extra.sub`, or `clientId` where there is no `sub`.
    */
   principal?: PrincipalFunction | undefined;
+  /**
+   * Lazy sign-in: the first request with a principal adopts a session that was opened without one. What was opened without the
+   * principal ends, and the session gets a new server that is built for the principal. Read docs/identity.md for the risk (session
+   * fixation) first. Default: false, such a request gets 404.
+   */
+  adoptAnonymous?: boolean | undefined;
   /** Answer 401 when there is no principal. Default: false. */
   requirePrincipal?: boolean | undefined;
   /**
@@ -261,6 +267,7 @@ export interface ResolvedOptions {
   readonly stateless: boolean;
   readonly enableJsonResponse: boolean;
   readonly principal: PrincipalFunction | undefined;
+  readonly adoptAnonymous: boolean;
   readonly requirePrincipal: boolean;
   readonly allowedHosts: readonly string[] | undefined;
   readonly allowedOrigins: readonly string[];

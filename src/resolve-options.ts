@@ -48,6 +48,7 @@ const CHECKS = new Map<string, Check>([
   ['stateless', flag],
   ['enableJsonResponse', flag],
   ['principal', callable],
+  ['adoptAnonymous', flag],
   ['requirePrincipal', flag],
   ['allowedHosts', strings],
   ['allowedOrigins', origins],
@@ -95,6 +96,7 @@ const STATEFUL_ONLY = [
   'hibernateAfter',
   'staleSessions',
   'sessionIdGenerator',
+  'adoptAnonymous',
 ] as const satisfies readonly (keyof McpRouterOptions)[];
 
 function origins(value: unknown): string | undefined {
@@ -216,6 +218,7 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     stateless,
     enableJsonResponse: options.enableJsonResponse ?? false,
     principal: options.principal,
+    adoptAnonymous: options.adoptAnonymous ?? false,
     requirePrincipal: options.requirePrincipal ?? false,
     allowedHosts: options.allowedHosts && Object.freeze([...options.allowedHosts]),
     allowedOrigins: Object.freeze([...(options.allowedOrigins ?? [])]),

@@ -30,6 +30,7 @@ import { createLogger, createRequestLog, logSessions } from './observe/logging.j
 import { createMetrics } from './observe/metrics.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
 import { resolveOptions } from './resolve-options.js';
+import { createAnswersTo } from './sessions/answers-to.js';
 import { ServerBuilder } from './sessions/build.js';
 import type { Unowned } from './sessions/elsewhere.js';
 import { Keeper } from './sessions/keeper.js';
@@ -120,13 +121,14 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     sessionIdGenerator: resolved.sessionIdGenerator,
   };
   const isSessionId = sessionIdCheck(options.sessionIdGenerator !== undefined);
-  const restorer = new Restorer(opener, events, isSessionId, resolved.maxLifetime, member);
+  const answersTo = createAnswersTo(resolved.adoptAnonymous);
+  const restorer = new Restorer(opener, events, isSessionId, answersTo, resolved.maxLifetime, member);
   const reissuer =
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
   const bodies = new BodyReader(resolved);
   const endpoint = resolved.stateless
     ? new StatelessEndpoint(builder, opener.transports, bodies)
-    : new StatefulEndpoint(opener, restorer, reissuer, member, events, bodies);
+    : new StatefulEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies);
   const lifecycle = createLifecycle(endpoint, member, resolved);
   const warn = (message: string): void => logger.warn(message);
   const principalNames = createPrincipalNames(resolved.principal === undefined, warn);
@@ -271,13 +273,14 @@ function createKeeper(
   member: Member | undefined,
   refusedAnswers: MemoryEvents | undefined,
 ): Keeper {
-  const { eventStore, clock, hibernateAfter, maxLifetime } = options;
+  const { adoptAnonymous, eventStore, clock, hibernateAfter, maxLifetime } = options;
   return new Keeper({
     records,
     principals: member?.principals,
     eventStore,
     refusedAnswers,
     hibernates: hibernateAfter !== undefined,
+    adopts: adoptAnonymous,
     keepsAge: maxLifetime !== undefined,
     maxSubscriptions: options.maxSubscriptions,
     touchInterval: touchInterval(options),

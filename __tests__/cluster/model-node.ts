@@ -10,6 +10,7 @@ import { Owners } from '../../src/cluster/owners.js';
 import { Peers } from '../../src/cluster/peers.js';
 import { Refusal } from '../../src/errors.js';
 import { Events, type CoreEvents } from '../../src/events.js';
+import { createAnswersTo, mayAnswer } from '../../src/sessions/answers-to.js';
 import { NotHere, type HandedRequest, type Tenure } from '../../src/sessions/elsewhere.js';
 import { Records } from '../../src/sessions/records.js';
 import type { Principals } from '../../src/sessions/principals.js';
@@ -110,6 +111,7 @@ export class ModelNode {
       events,
       claimTimeout: CLAIM_TIMEOUT,
       migration: undefined,
+      mayAnswer: (record, id, caller) => mayAnswer(record, id, caller, createAnswersTo(false)),
     });
     this.node.start();
   }

@@ -48,6 +48,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
       eventStore: undefined,
       refusedAnswers: undefined,
       hibernates: false,
+      adopts: false,
       keepsAge: false,
       maxSubscriptions: 1,
       touchInterval: TTL,

@@ -3,7 +3,6 @@ import { json } from 'node:stream/consumers';
 import type { Clock } from '../clock.js';
 import { Refusal } from '../errors.js';
 import type { CoreEvents, Events, SessionInfo } from '../events.js';
-import { isOf } from '../sessions/record.js';
 import type { Records } from '../sessions/records.js';
 import { NotHere, type HandedRequest, type Unowned } from '../sessions/elsewhere.js';
 import type { Principals } from '../sessions/principals.js';
@@ -35,6 +34,7 @@ export interface ClusterInit {
   readonly forwarder: Pick<Forwarder, 'send' | 'relay'>;
   readonly records: Records;
   readonly principals: Principals;
+  readonly mayAnswer: (record: StoredRecord, id: string | undefined, caller: string | undefined) => boolean;
   /** Whether the session was closed for another node to own, and is still this one's by its record. */
   readonly isLeaving: (sessionId: string) => boolean;
   readonly clock: Clock;
@@ -98,10 +98,10 @@ export class Cluster {
   async handOver(request: HandedRequest, res: ServerResponse): Promise<Unowned | undefined> {
     const { sessionId, forwarded, principal } = request;
     const handing: Handing = { request, res, doubt: undefined };
-    const { migration } = this.#init;
+    const { migration, mayAnswer } = this.#init;
     // A node that is handed a request looks itself whose the session is; not so one that lets go of it, or did not live to answer.
-    const ownerLooks = migration === undefined && request.method !== 'DELETE';
-    const concerns = ownerLooks ? undefined : (record: StoredRecord) => isOf(record, sessionId, principal);
+    const answers = (record: StoredRecord): boolean => mayAnswer(record, sessionId, principal);
+    const concerns = migration === undefined && request.method !== 'DELETE' ? undefined : answers;
     const end = await this.#withOwner(sessionId, concerns, async (owner, left, asked) => {
       if (forwarded) throw new NotHere();
       const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, handing, left, asked));
@@ -122,7 +122,7 @@ export class Cluster {
     const { record } = end.unowned;
     if (record === undefined || sessionId === undefined || !this.#backOff.isOn(sessionId)) return end.unowned;
     // Another principal's session is treated exactly like a missing one.
-    if (!isOf(record, sessionId, principal)) return end.unowned;
+    if (!answers(record)) return end.unowned;
     return this.#leaveToOthers(sessionId, record, handing);
   }
 

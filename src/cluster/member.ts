@@ -5,6 +5,7 @@ import { inTime, type Clock } from '../clock.js';
 import type { CoreEvents, Events, SessionInfo } from '../events.js';
 import type { ResolvedClusterOptions, ResolvedOptions } from '../options.js';
 import { type Elsewhere, type HandedRequest, type Tenure, type Unowned } from '../sessions/elsewhere.js';
+import { createAnswersTo, mayAnswer, type AnswersTo } from '../sessions/answers-to.js';
 import type { Principals } from '../sessions/principals.js';
 import type { Records } from '../sessions/records.js';
 import type { Registry } from '../sessions/registry.js';
@@ -57,6 +58,7 @@ export class Member implements Elsewhere {
   readonly #listener: Listener;
   readonly #inbox: Inbox | undefined;
   readonly #options: ResolvedClusterOptions;
+  readonly #answersTo: AnswersTo;
   readonly #clock: Clock;
   readonly #events: Events<CoreEvents>;
   #port: number | undefined;
@@ -71,7 +73,16 @@ export class Member implements Elsewhere {
    */
   constructor(
     options: ResolvedClusterOptions,
-    { clock, keepAlive, requestTimeout, maxBodySize, maxSessionsPerPrincipal, ttl, orphanAfter }: ResolvedOptions,
+    {
+      adoptAnonymous,
+      clock,
+      keepAlive,
+      requestTimeout,
+      maxBodySize,
+      maxSessionsPerPrincipal,
+      ttl,
+      orphanAfter,
+    }: ResolvedOptions,
     lifetime: number,
     events: Events<CoreEvents>,
   ) {
@@ -79,6 +90,7 @@ export class Member implements Elsewhere {
     const late = (): Error => new Error('Redis did not answer in time');
     const send: SendCommand = (...command) => inTime(clock, REDIS_TIMEOUT, ask(...command), late);
     this.#options = options;
+    this.#answersTo = createAnswersTo(adoptAnonymous);
     this.#clock = clock;
     this.#events = events;
     this.store = redisStore({ sendCommand: send, prefix });
@@ -152,6 +164,7 @@ export class Member implements Elsewhere {
       forwarder: this.#forwarder,
       records: host.records,
       principals: this.principals,
+      mayAnswer: (record, id, caller) => mayAnswer(record, id, caller, this.#answersTo),
       migration: this.#migration,
       isLeaving,
       clock: this.#clock,
@@ -259,7 +272,13 @@ export class Member implements Elsewhere {
     const { sessionId, wish, by, body } = letter;
     const session = registry.get(sessionId);
     if (session === undefined) return this.#migration?.passOn(letter);
-    if (session.silenced || (by !== 'app' && by.principal !== session.principal)) return;
+    if (session.silenced) return;
+    const adopts = by !== 'app' && by.principal !== session.principal;
+    if (adopts && !this.#answersTo(session.principal, by.principal)) return;
+    // What was opened without a principal ends in any case, and need not be waited for. What the principal says before the
+    // session is its own is not said in it.
+    if (adopts && wish === 'letGo') return void registry.close(session, 'moved');
+    if (adopts && wish === 'take') return;
     switch (wish) {
       case 'letGo':
         return registry.letGo(session);

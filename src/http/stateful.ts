@@ -2,6 +2,8 @@ import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal } from '../errors.js';
 import type { CoreEvents, Events } from '../events.js';
+import { Adopter } from '../sessions/adopt.js';
+import type { AnswersTo } from '../sessions/answers-to.js';
 import { Overtaken, type Elsewhere, type Unowned } from '../sessions/elsewhere.js';
 import type { Opener } from '../sessions/open.js';
 import type { Registry } from '../sessions/registry.js';
@@ -24,6 +26,8 @@ export class StatefulEndpoint implements Endpoint {
   readonly methods = ['GET', 'POST', 'DELETE'];
   readonly #opener: Opener;
   readonly #restorer: Restorer;
+  readonly #adopter: Adopter;
+  readonly #answersTo: AnswersTo;
   readonly #reissuer: Reissuer | undefined;
   readonly #registry: Registry;
   readonly #elsewhere: Elsewhere | undefined;
@@ -41,6 +45,7 @@ export class StatefulEndpoint implements Endpoint {
   constructor(
     opener: Opener,
     restorer: Restorer,
+    answersTo: AnswersTo,
     reissuer: Reissuer | undefined,
     elsewhere: Elsewhere | undefined,
     events: Events<CoreEvents>,
@@ -48,6 +53,8 @@ export class StatefulEndpoint implements Endpoint {
   ) {
     this.#opener = opener;
     this.#restorer = restorer;
+    this.#adopter = new Adopter(opener, restorer);
+    this.#answersTo = answersTo;
     this.#reissuer = reissuer;
     this.#elsewhere = elsewhere;
     this.#registry = opener.registry;
@@ -154,7 +161,7 @@ export class StatefulEndpoint implements Endpoint {
         if (found === 'answered') return;
         if (!(await this.#restorer.discard(sessionId, exchange.principal, found))) throw new Refusal('sessionNotFound');
       } else {
-        await this.#held(session, async () => {
+        await this.#held(session, exchange, async () => {
           exchange.checkedVersion();
           await this.#registry.terminate(session);
         });
@@ -186,11 +193,15 @@ export class StatefulEndpoint implements Endpoint {
     try {
       const session = this.#here(exchange, sessionId) ?? (await this.#locate(exchange, sessionId, said));
       if (session === undefined) return false;
-      await this.#held(session, async () => {
-        if (session.state === 'hibernated') await this.#wake(session, exchange);
-        if (session.state !== 'active' || session.transport === undefined) throw new Refusal('sessionNotFound');
+      await this.#held(session, exchange, async () => {
+        if (session.principal !== exchange.principal) await this.#adopt(session, exchange);
+        else if (session.state === 'hibernated') await this.#wake(session, exchange);
+        // Meanwhile it may have ended, or another principal may have adopted it.
+        const { state, transport, principal } = session;
+        if (state !== 'active' || transport === undefined || principal !== exchange.principal)
+          throw new Refusal('sessionNotFound');
         exchange.checkedVersion();
-        await act(session.transport, session);
+        await act(transport, session);
       });
       return false;
     } catch (error) {
@@ -200,13 +211,14 @@ export class StatefulEndpoint implements Endpoint {
   }
 
   /** Waits for a session that is being opened, restored or woken; it is leased meanwhile, and while something is done with it. */
-  async #held(session: Session, act: () => Promise<void>): Promise<void> {
+  async #held(session: Session, { principal }: Exchange, act: () => Promise<void>): Promise<void> {
     session.hold();
     let begun = false;
     try {
-      if (session.opening !== undefined) await session.opening;
+      while (session.opening !== undefined) await session.opening;
       if (session.silenced) throw new Refusal('storeUnavailable');
       if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
+      if (!this.#answersTo(session.principal, principal)) throw new Refusal('sessionNotFound');
       begun = true;
       await act();
     } catch (error) {
@@ -242,7 +254,7 @@ export class StatefulEndpoint implements Endpoint {
   /** Someone else's session is told from none by nothing at all. */
   #here({ principal }: Exchange, sessionId: string): Session | undefined {
     const session = this.#registry.get(sessionId);
-    return session?.principal === principal ? session : undefined;
+    return session !== undefined && this.#answersTo(session.principal, principal) ? session : undefined;
   }
 
   /** Has another node answer, if one owns the session; undefined where there are no other nodes. */
@@ -273,6 +285,14 @@ export class StatefulEndpoint implements Endpoint {
   #wake(session: Session, exchange: Exchange): Promise<void> {
     if (this.#draining) throw this.#elsewhere === undefined ? new Refusal('draining') : new Left();
     return this.#restorer.wake(session, exchange.caller);
+  }
+
+  /** The session is the caller's from now on, if no other principal comes first. */
+  #adopt(session: Session, { caller }: Exchange): Promise<void> {
+    if (this.#draining) throw new Refusal('draining');
+    const { principal } = caller;
+    if (principal === undefined) throw new Refusal('sessionNotFound');
+    return this.#adopter.adopt(session, { ...caller, principal });
   }
 
   /** Whether the session is open here, or on any node. */

@@ -40,6 +40,7 @@ export function logSessions(events: Events<CoreEvents>, logger: Logger): void {
     .on('claimed', (id, from, epoch) => log.info({ session: shortId(id), from, epoch }, 'session claimed'))
     .on('joined', (node) => log.info({ node }, 'cluster joined'))
     .on('fenced', (node, why) => log.error({ node, why }, 'cluster node fenced: its sessions are let go of'))
+    .on('adopted', (session) => log.info(described(session), 'session adopted'))
     .on('orphaned', ({ id, idleMs }, cause) => {
       log.info({ session: shortId(id), cause, idleMs: Math.round(idleMs) }, 'session orphaned');
     })

@@ -59,6 +59,20 @@ export class Caps {
     return new Slot(() => this.#add(principal, -1));
   }
 
+  /**
+   * Takes a place in the principal's share for a session that has one among those without a principal, and gives that up next.
+   *
+   * @throws Refusal `principalAtCapacity`: the share is used up, and none of the principal's sessions is orphaned.
+   */
+  takeShare(principal: string): Slot {
+    if (!this.#isBelowShare(principal)) {
+      this.#evictIfAny(this.#longestOrphanedLike(principal));
+      if (!this.#isBelowShare(principal)) throw new Refusal('principalAtCapacity');
+    }
+    this.#add(principal, 1);
+    return new Slot(() => this.#add(principal, -1));
+  }
+
   #evictIfAny(session: Session | undefined): void {
     if (session !== undefined) this.#evict(session);
   }

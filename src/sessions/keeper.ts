@@ -32,6 +32,8 @@ export interface KeeperInit {
   /** Answers that the event store refused. */
   readonly refusedAnswers: MemoryEvents | undefined;
   readonly hibernates: boolean;
+  /** Whether sessions without a principal may get one, and so a new server. */
+  readonly adopts: boolean;
   /** Whether records hold the session's age, because `maxLifetime` bounds it. */
   readonly keepsAge: boolean;
   readonly maxSubscriptions: number;
@@ -49,6 +51,7 @@ export class Keeper {
   /** Called when a session's record is gone, or another node's. */
   onLost: (session: Session, reason: 'deleted' | 'moved') => void = () => undefined;
   readonly #hibernates: boolean;
+  readonly #adopts: boolean;
   readonly #keepsAge: boolean;
   readonly #principals: Principals | undefined;
   readonly #eventStore: KeeperInit['eventStore'];
@@ -66,6 +69,7 @@ export class Keeper {
     eventStore,
     refusedAnswers,
     hibernates,
+    adopts,
     keepsAge,
     maxSubscriptions,
     touchInterval,
@@ -74,6 +78,7 @@ export class Keeper {
   }: KeeperInit) {
     this.records = records;
     this.#hibernates = hibernates;
+    this.#adopts = adopts;
     this.#keepsAge = keepsAge;
     this.maxSubscriptions = maxSubscriptions;
     this.#principals = principals;
@@ -93,7 +98,7 @@ export class Keeper {
 
   /** @throws Refusal `invalidInitialize` when the params are too large, or nested too deep, for a record. */
   checkSize(params: InitializeRequestParams): void {
-    if (!this.#keeps) return;
+    if (!this.#keeps && !this.#adopts) return;
     try {
       if (Buffer.byteLength(keptJson(params) ?? '') <= MAX_INITIALIZE) return;
     } catch (cause) {
@@ -104,7 +109,7 @@ export class Keeper {
 
   /** Gives the session a record from here on; undefined when nobody would ever read it. */
   begin(session: Session, init: LiveRecordInit, epoch: number): LiveRecord | undefined {
-    if (!this.#keeps) return undefined;
+    if (!this.#keeps && !(this.#adopts && session.principal === undefined)) return undefined;
     session.record = new LiveRecord(init, session, epoch, this, () => void this.#lost(session));
     return session.record;
   }
@@ -128,6 +133,33 @@ export class Keeper {
     if (session.state === 'initializing') this.#touched.add((session.touchDue = new Due(session)));
     // Its client hung up meanwhile, and its record may have been removed before it was there.
     else void this.ended(session, 'failed');
+  }
+
+  /**
+   * Counts a session that has no principal among those of one, and writes so into its record.
+   *
+   * @param write - Writes the record by compare-and-set; rejects when the session is not this router's any more.
+   * @throws Refusal `principalAtCapacity`, where other nodes have to be asked; `storeUnavailable`; what `write` rejects with.
+   */
+  async adopt({ id }: Session, principal: string, write: () => Promise<void>): Promise<void> {
+    await this.#principals?.enter(principal, id, true);
+    try {
+      await write();
+    } catch (error) {
+      this.#principals?.leave(principal, id).catch((failure: unknown) => this.#leftBehind(id, failure));
+      throw error;
+    }
+  }
+
+  /**
+   * Replaces the record of a session that has no server.
+   *
+   * @throws Refusal `storeUnavailable`; `sessionNotFound` when the record is gone, or another node's.
+   */
+  async rewrite(session: Session, text: string, epoch = session.epoch): Promise<void> {
+    if (this.records === undefined || (await this.records.update(session.id, epoch, text))) return;
+    await this.#lost(session);
+    throw new Refusal('sessionNotFound');
   }
 
   /** Begins the next epoch of a session that hibernated; false when its record is gone, or another node's. */

@@ -34,7 +34,7 @@ interface LiveRecordContext {
 /** A session's record while the session has a server: kept up to date, and saved where there is a store. */
 export class LiveRecord {
   readonly #id: string;
-  readonly #principal: string | undefined;
+  #principal: string | undefined;
   readonly #initialize: InitializeRequestParams;
   readonly #protocolVersion: string;
   readonly #openedAt: number;
@@ -82,6 +82,17 @@ export class LiveRecord {
   /** The life that it was made for is over: whoever changes anything of it from now on is told so. */
   end(): void {
     this.#ended = true;
+  }
+
+  /** Gives the session to a principal. Rejects as `save` does; the session is without a principal then, as before. */
+  async adopt(principal: string): Promise<void> {
+    this.#principal = principal;
+    try {
+      await this.save();
+    } catch (error) {
+      this.#principal = undefined;
+      throw error;
+    }
   }
 
   /** Writes the record for the first time; what changes meanwhile is written after. False when there is one already. */

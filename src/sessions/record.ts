@@ -97,21 +97,18 @@ export function decodeRecord(text: string, id: string): SessionRecord {
   };
 }
 
+/** The text of a record whose session is given to a principal. Throws as {@link decodeRecord} does. */
+export function withPrincipal(text: string, id: string, principal: string): string {
+  const { state, ...facts } = decodeRecord(text, id);
+  return encodeRecord({ ...facts, principal }, JSON.stringify(state));
+}
+
 /** Whose session it is by its record; undefined for what is no record. */
 export function principalOf({ data }: StoredRecord, id: string): string | undefined {
   try {
     return decodeRecord(data, id).principal;
   } catch {
     return undefined;
-  }
-}
-
-/** Whether a session is the principal's by its record. One that cannot be read here may be; whoever owns it knows. */
-export function isOf({ data }: StoredRecord, id: string | undefined, principal: string | undefined): boolean {
-  try {
-    return id !== undefined && decodeRecord(data, id).principal === principal;
-  } catch {
-    return true;
   }
 }
 

@@ -8,10 +8,12 @@ import type { FactoryContext } from './context.js';
 import type { Tenure } from './elsewhere.js';
 import { Ending } from './ending.js';
 import type { Keeper } from './keeper.js';
+import type { LiveRecord } from './live-record.js';
 import { Reaper, type Delays, type ReaperActions } from './reaper.js';
 import { isVisibleAscii } from './session-ids.js';
 import { SessionIndex } from './session-index.js';
 import { Session, type SessionHome } from './session.js';
+import type { Slot } from './slot.js';
 import { UnderWay } from './under-way.js';
 import { onRejection } from '../user-code.js';
 
@@ -180,6 +182,21 @@ export class Registry implements SessionHome, ReaperActions {
     return this.ending.track(this.#closeServer(session, reason), leaving);
   }
 
+  /**
+   * The session, open or hibernated, is the principal's from now on: all that it was asked without one ends, and only its record
+   * is kept until it is woken.
+   *
+   * @param slot - Its place in the principal's share.
+   */
+  adopt(session: Session, principal: string, slot: Slot): void {
+    const { record, slot: before } = session;
+    if (session.state === 'active' && record !== undefined) void this.#sleep(session, record);
+    this.#sessions.reassign(session, principal);
+    session.slot = slot;
+    before.release();
+    this.#events.emit('adopted', session.info());
+  }
+
   attached(session: Session): void {
     this.#reaper.attached(session);
     this.#keeper.attached(session);
@@ -271,7 +288,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   async #hibernate(session: Session): Promise<void> {
-    const { life, transport, server, record, idleSince } = session;
+    const { life, record, idleSince } = session;
     try {
       await life.save();
       await record?.flush();
@@ -282,13 +299,19 @@ export class Registry implements SessionHome, ReaperActions {
     // Its client may have come back meanwhile, and even gone again.
     if (session.state !== 'orphaned' || session.idleSince !== idleSince || record === undefined) return;
     this.#orphaned -= 1;
+    await this.#sleep(session, record);
+  }
+
+  /** All but the server's own clean-up is done when this returns; the promise is for that. */
+  #sleep(session: Session, record: LiveRecord): Promise<void> {
+    const { life, transport, server } = session;
     this.#hibernated += 1;
     const before = session.info();
     session.sleep(record.encode());
     this.#events.emit('hibernated', before);
     void transport?.close();
     life.end();
-    if (server !== undefined) await this.ending.track(this.#builder.close(server));
+    return server === undefined ? Promise.resolve() : this.ending.track(this.#builder.close(server));
   }
 
   async #closeServer(session: Session, reason: CloseReason): Promise<void> {

@@ -1,27 +1,33 @@
-import type { MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
 import { wallTime } from '../clock.js';
 import { Refusal } from '../errors.js';
 import { rejectReason, type CoreEvents, type Events } from '../events.js';
 import type { StoredRecord } from '../stores/session-store.js';
-import type { HttpTransport } from '../transport/transport.js';
+import type { AnswersTo } from './answers-to.js';
 import { FactoryContext } from './context.js';
 import { Overtaken, type Elsewhere, type Unowned } from './elsewhere.js';
 import { bringUp, locked, type Caller, type Opener } from './open.js';
-import { decodeRecord, principalOf, NewerRecord, UnreadableRecord, type SessionRecord } from './record.js';
+import {
+  decodeRecord,
+  principalOf,
+  NewerRecord,
+  UnreadableRecord,
+  withPrincipal,
+  type SessionRecord,
+} from './record.js';
 import type { Records } from './records.js';
+import { replayRecord } from './replay-record.js';
 import type { Session } from './session.js';
 import { State } from './state.js';
 
 /** How often a session is tried for that others take over at the same time. */
 const ATTEMPTS = 3;
 
-const ignore = (): void => undefined;
-
 /** Builds sessions again, from the store or out of hibernation: each once, however many requests ask for it. */
 export class Restorer {
   readonly #opener: Opener;
   readonly #events: Events<CoreEvents>;
   readonly #isSessionId: (id: string) => boolean;
+  readonly #answersTo: AnswersTo;
   readonly #maxLifetime: number;
   readonly #elsewhere: Pick<Elsewhere, 'gaveUp'> | undefined;
   /** The locks, by session ID and principal: who is refused must not keep out the one whose session it is. */
@@ -35,12 +41,14 @@ export class Restorer {
     opener: Opener,
     events: Events<CoreEvents>,
     isSessionId: (id: string) => boolean,
+    answersTo: AnswersTo,
     maxLifetime: number | undefined,
     elsewhere?: Pick<Elsewhere, 'gaveUp'>,
   ) {
     this.#opener = opener;
     this.#events = events;
     this.#isSessionId = isSessionId;
+    this.#answersTo = answersTo;
     this.#maxLifetime = maxLifetime ?? Infinity;
     this.#elsewhere = elsewhere;
   }
@@ -95,7 +103,7 @@ export class Restorer {
     const { record: stored } = unowned ?? { record: await records.find(id) };
     if (stored === undefined) return false;
     const record = await this.#read(records, id, stored);
-    if (record === undefined || record.principal !== principal) return false;
+    if (record === undefined || !this.#answersTo(record.principal, principal)) return false;
     return this.#destroy(id, principal, unowned);
   }
 
@@ -104,7 +112,8 @@ export class Restorer {
     const { records } = this.#opener.keeper;
     if (records === undefined || !this.#isSessionId(id)) return false;
     const stored = await records.find(id);
-    return stored !== undefined && (await this.#read(records, id, stored))?.principal === principal;
+    const record = stored && (await this.#read(records, id, stored));
+    return record !== undefined && this.#answersTo(record.principal, principal);
   }
 
   /** Ends a session that is not here, whoever's it is. False when there is none of that ID. */
@@ -127,7 +136,9 @@ export class Restorer {
       const { record: stored } = unowned ?? { record: await records.find(id) };
       if (stored === undefined) return undefined;
       const record = await this.#read(records, id, stored);
-      if (record === undefined || record.principal !== caller.principal) return undefined;
+      if (record === undefined || !this.#answersTo(record.principal, caller.principal)) return undefined;
+      // It is being restored for another principal, or without one.
+      if (this.#opener.registry.get(id) !== undefined) throw new Overtaken();
       const session = await this.#rebuild(records, stored, record, caller);
       if (session !== undefined) return session;
       if (unowned !== undefined) throw new Overtaken();
@@ -152,7 +163,8 @@ export class Restorer {
         claimed = await records.claim(session.id, stored);
         if (claimed) {
           session.stored = true;
-          this.#opener.keeper.enlist(session);
+          if (record.principal === caller.principal) this.#opener.keeper.enlist(session);
+          else await this.#adopt(session, stored, context.epoch, caller.principal);
           if (session.tenure !== undefined) this.#events.emit('claimed', session.id, stored.owner, context.epoch);
           await this.#bringUp(session, record, context, caller);
           registry.revive(session);
@@ -180,6 +192,13 @@ export class Restorer {
     return (await building) ? session : undefined;
   }
 
+  /** Gives a session that is only stored, and was just claimed, to a principal. */
+  async #adopt(session: Session, { data }: StoredRecord, epoch: number, principal = ''): Promise<void> {
+    const { keeper } = this.#opener;
+    const text = withPrincipal(data, session.id, principal);
+    await keeper.adopt(session, principal, () => keeper.rewrite(session, text, epoch));
+  }
+
   async #wake(session: Session, caller: Caller): Promise<void> {
     const { registry, keeper } = this.#opener;
     const record = decodeRecord(session.asleep ?? '', session.id);
@@ -203,44 +222,12 @@ export class Restorer {
   /** A life that begins where the one before ended: what made the session is said to the new server, its answers to nobody. */
   async #bringUp(session: Session, record: SessionRecord, context: FactoryContext, caller: Caller): Promise<void> {
     // First, as a factory may set the state that it finds.
-    this.#opener.keeper.begin(session, { ...record, state: context.state }, context.epoch);
-    await bringUp(this.#opener, session, context, (transport) => this.#replay(transport, record, caller.extra));
-    session.protocolVersion = record.protocolVersion;
-  }
-
-  async #replay(transport: HttpTransport, record: SessionRecord, extra: MessageExtraInfo): Promise<void> {
-    const { initialize, protocolVersion, logLevel } = record;
-    const subscriptions = this.#subscriptionsOf(record);
-    const params = { ...initialize, protocolVersion };
-    const answer = await transport.initialize(
-      { jsonrpc: '2.0', id: 'initialize', method: 'initialize', params },
-      extra,
+    const { principal, state } = context;
+    this.#opener.keeper.begin(session, { ...record, principal, state }, context.epoch);
+    await bringUp(this.#opener, session, context, (transport) =>
+      replayRecord(this.#opener, this.#events, transport, record, caller.extra),
     );
-    if ('error' in answer) throw new Error(`the server rejected initialize: ${answer.error.message}`);
-    if (transport.protocolVersion !== protocolVersion) {
-      throw new UnreadableRecord(`its server no longer speaks its protocol version: ${protocolVersion}`);
-    }
-    transport.tell({ jsonrpc: '2.0', method: 'notifications/initialized' }, extra);
-    const repeat = async (method: string, params: Record<string, unknown>, id = method): Promise<void> => {
-      const answer = await transport.ask({ jsonrpc: '2.0', id, method, params }, extra);
-      if ('error' in answer) {
-        const error = new Error(answer.error.message);
-        this.#events.emit('failure', `a restored server refuses ${method}`, error, record.id);
-      }
-    };
-    if (logLevel !== undefined) await repeat('logging/setLevel', { level: logLevel });
-    const { turns } = this.#opener.builder;
-    const answers: Promise<void>[] = [];
-    // The subscriptions run at the same time: one after the other they might exceed `openTimeout`. Each takes its turn of the
-    // event loop, as there may be thousands when many sessions are restored.
-    for (const [n, uri] of subscriptions.entries()) {
-      await turns.runPiece(() => {
-        const answer = repeat('resources/subscribe', { uri }, `resources/subscribe ${n}`);
-        answer.catch(ignore);
-        answers.push(answer);
-      });
-    }
-    await Promise.all(answers);
+    session.protocolVersion = record.protocolVersion;
   }
 
   /** True when only this node failed to build the server: it then leaves the session to the other nodes for a while. */
@@ -250,16 +237,6 @@ export class Restorer {
     this.#events.emit('failure', 'a session could not be restored by this node', error, id);
     this.#elsewhere.gaveUp(id);
     return true;
-  }
-
-  /** The first `maxSubscriptions`. A record has more if its writer had a greater limit, or was a version without one. */
-  #subscriptionsOf({ id, subscriptions }: SessionRecord): readonly string[] {
-    const { maxSubscriptions } = this.#opener.keeper;
-    const tooMany = subscriptions.length - maxSubscriptions;
-    if (tooMany <= 0) return subscriptions;
-    const error = new Error(`${tooMany} subscriptions beyond maxSubscriptions are lost`);
-    this.#events.emit('failure', 'a session was restored in part', error, id);
-    return subscriptions.slice(0, maxSubscriptions);
   }
 
   /** Undefined for a record that can never be restored; it is removed then. */

@@ -39,12 +39,27 @@ export class SessionIndex {
 
   add(session: Session): void {
     this.#byId.set(session.id, session);
-    const own = this.#byPrincipal.get(session.principal) ?? new Set();
-    this.#byPrincipal.set(session.principal, own.add(session));
+    this.#join(session);
+  }
+
+  /** The session is that principal's from now on. */
+  reassign(session: Session, principal: string): void {
+    this.#leave(session);
+    session.principal = principal;
+    this.#join(session);
   }
 
   delete(session: Session): void {
     this.#byId.delete(session.id);
+    this.#leave(session);
+  }
+
+  #join(session: Session): void {
+    const own = this.#byPrincipal.get(session.principal) ?? new Set();
+    this.#byPrincipal.set(session.principal, own.add(session));
+  }
+
+  #leave(session: Session): void {
     const own = this.#byPrincipal.get(session.principal);
     own?.delete(session);
     if (own?.size === 0) this.#byPrincipal.delete(session.principal);

@@ -28,9 +28,10 @@ export interface SessionHome {
 /** One client's session: its state and its leases. What happens to it is decided by its home. */
 export class Session implements TransportOwner {
   readonly id: string;
-  readonly principal: string | undefined;
+  /** Set once at most, by its registry, for a session that was opened without. */
+  principal: string | undefined;
   /** Its place under the caps. */
-  readonly slot: Slot;
+  slot: Slot;
   /** From one build of its server to the next. */
   life: Life;
   /** Grows with each life. */
