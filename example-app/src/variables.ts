@@ -104,13 +104,13 @@ export const APP = {
     'MCP_DRAIN_TIMEOUT_MS',
     whole(`a whole number of milliseconds from 0 to ${MAX_TIMER}`, MAX_TIMER),
     10_000,
-    'How long stopping may take after SIGTERM or SIGINT; requests may finish within the first four fifths of it.',
+    'How long stopping may take after SIGTERM or SIGINT. Requests may finish until its last fifth, which is 2 s at most.',
   ),
   keepAliveTimeoutMs: own(
     'MCP_HTTP_KEEP_ALIVE_MS',
     whole(`a whole number of milliseconds from 1 to ${MAX_TIMER}`, MAX_TIMER),
     65_000,
-    'How long an idle connection stays open; longer than the balancer in front keeps it, or its next request meets a reset.',
+    'How long an idle connection stays open. It must be longer than the balancer in front keeps one, or a request meets a reset.',
   ),
   resumable: own(
     'MCP_RESUMABLE',
@@ -237,7 +237,7 @@ export const ROUTER: readonly RouterVariable[] = [
     'MCP_MAX_ANONYMOUS_SESSIONS',
     'maxAnonymousSessions',
     count,
-    'Sessions at a time of all callers without a principal; they evict only each other.',
+    'Sessions at a time of all callers without a principal together. They evict only each other.',
   ),
   sets(
     'MCP_MAX_REQUESTS_PER_SESSION',
@@ -249,7 +249,7 @@ export const ROUTER: readonly RouterVariable[] = [
     'MCP_MAX_SUBSCRIPTIONS',
     'maxSubscriptions',
     count,
-    'Resources that one session may be subscribed to, where it outlives its server.',
+    'Resources that one session may be subscribed to, if sessions outlive their servers.',
   ),
   sets('MCP_STATELESS', 'stateless', flag, 'Serve each request with a server of its own, without sessions.'),
   sets(
@@ -276,9 +276,9 @@ export const ROUTER: readonly RouterVariable[] = [
     'MCP_MAX_BODY_MEMORY_BYTES',
     'maxBodyMemory',
     count,
-    'Bytes that the bodies of all POSTs may take together while they arrive.',
+    'Bytes that the bodies of all POSTs may hold together while they arrive.',
   ),
-  sets('MCP_MAX_DEPTH', 'maxDepth', count, 'How deep the JSON of a POST may be nested.'),
+  sets('MCP_MAX_DEPTH', 'maxDepth', count, 'Levels to which the JSON of a POST may be nested.'),
   sets('MCP_KEEP_ALIVE_MS', 'keepAlive', ms, 'Interval of SSE comments on a quiet stream.'),
   sets('MCP_RETRY_INTERVAL_MS', 'retryInterval', ms, 'How long a client waits before it reconnects a lost stream.'),
   sets(
