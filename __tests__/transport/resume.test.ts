@@ -272,3 +272,29 @@ test('of many resumes of one event at a store without getStreamIdForEventId, onl
   expect(whole[0]).toHaveLength(901);
   expect(read()).toBeLessThan((20 * 901) / 2);
 });
+
+test('a finished stream is resumed while the standalone stream is open: what was missed, then 204; the open one gets its next event', async () => {
+  const talk = async (_params: unknown, extra: Extra) => {
+    for (const data of ['one', 'two']) await say(extra, data);
+    return { done: true };
+  };
+  harness = await startScripted({ talk }, { eventStore: memoryEventStore() });
+  const session = await harness.session();
+  const open = await session.stream();
+  await open.block();
+  const blocks = await new EventStream(await session.request(1, 'talk')).blocks();
+  const replayed = await (await session.stream(blocks[0]!.id)).blocks();
+  expect(replayed.map(({ data }) => JSON.parse(data) as unknown)).toEqual([
+    { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'one' } },
+    { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'two' } },
+    { jsonrpc: '2.0', id: 1, result: { done: true } },
+  ]);
+  expect(replayed.map(({ id }) => id)).toEqual(blocks.slice(1).map(({ id }) => id));
+  const rest = await session.get(blocks.at(-1)!.id);
+  expect([rest.status, await rest.text()]).toEqual([204, '']);
+
+  const next = open.message();
+  await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'outside' });
+  expect(await soon('the next event', next)).toMatchObject({ params: { data: 'outside' } });
+  expect((await session.getBeside(open)).status).toBe(409);
+});
