@@ -30,6 +30,9 @@ import { notReached } from './unreachable.js';
 /** Of an answer that is passed on something is to be read in so many keep-alive intervals, in each of which something comes. */
 const STALLED = 3;
 
+/** After so many times of a lease the IDs of nodes that ended without a word are removed. */
+const SWEEP_LEASES = 4;
+
 /** How long this node may take to answer its own probe, in ms. At the start of an app, its event loop may be busy. */
 const PROBE_TIMEOUT = 5_000;
 
@@ -61,6 +64,8 @@ export class Member implements Elsewhere {
   readonly #answersTo: AnswersTo;
   readonly #clock: Clock;
   readonly #events: Events<CoreEvents>;
+  #sweeping: unknown;
+  #isLeft = false;
   #port: number | undefined;
   #stopProbe: () => void = () => undefined;
   #host: Host | undefined;
@@ -172,6 +177,7 @@ export class Member implements Elsewhere {
       claimTimeout: this.#options.claimTimeout,
     });
     this.#node.start();
+    this.#sweepLater();
     void this.#inbox?.open(
       () => this.#node.tenure.id,
       (letter) => this.#read(letter, host),
@@ -210,10 +216,23 @@ export class Member implements Elsewhere {
   async leave(): Promise<void> {
     this.#inbox?.close();
     this.#cluster?.stop();
+    this.#isLeft = true;
+    this.#clock.clearTimeout(this.#sweeping);
     this.#stopProbe();
     await this.#node.leave();
     this.#forwarder.close();
     await this.#listener.close();
+  }
+
+  /** The next sweep follows when this one is over, however late Redis answers. */
+  #sweepLater(): void {
+    const { lease } = this.#options;
+    this.#sweeping = this.#clock.setTimeout(() => {
+      const ownId = (): string | undefined => (this.#node.tenure.holds ? this.#node.tenure.id : undefined);
+      const swept = this.#node.tenure.holds ? this.#peers.sweep(ownId) : Promise.resolve();
+      // Another node does it, or this one the next time.
+      void swept.catch(() => undefined).then(() => this.#isLeft || this.#sweepLater());
+    }, SWEEP_LEASES * lease);
   }
 
   async #address(): Promise<{ host: string; port: number }> {

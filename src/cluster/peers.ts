@@ -71,6 +71,18 @@ export class Peers {
     return leases.filter((lease) => lease !== undefined);
   }
 
+  /**
+   * Removes the IDs of nodes that have no lease. No node ever takes a lease again under an ID whose lease is over, so that none of
+   * them can be a live node's.
+   *
+   * @param own - The ID of this node while it is a member: a fail-over of Redis may have lost it, and it is added again then.
+   */
+  async sweep(own: () => string | undefined): Promise<void> {
+    const ids = (await this.all()).map(({ id }) => id);
+    const id = own();
+    if (id !== undefined && !ids.includes(id)) await this.#send('SADD', nodesKey(this.#prefix), id);
+  }
+
   /** Has the listener called when the node is gone, unless the function that this returns is called before. */
   watch(lease: Lease, listener: () => void): () => void {
     const held = this.#watches.get(lease.id);

@@ -13,15 +13,22 @@ export interface NodeRedisClient {
   sendCommand(args: string[]): Promise<unknown>;
 }
 
+/** What is needed of a client of node-redis that finds its master by Sentinel. */
+export interface NodeRedisSentinel {
+  getSentinelNode(): unknown;
+  sendCommand(isReadonly: boolean | undefined, args: string[]): Promise<unknown>;
+}
+
 /** How to reach Redis, exactly one of: a client of node-redis, or a function that sends by any other client. */
 export type RedisAccess =
   | {
       /**
-       * A client of node-redis 5 or 6 (the package `redis`), and no pool, whose connections overtake one another. To connect
+       * A client of node-redis 5 or 6 (the package `redis`): of `createClient`, or of `createSentinel` with its default
+       * `masterPoolSize` of 1. A pool (`createClientPool`) is refused, as its connections overtake one another. To connect
        * and to close it stays the app's affair. With `disableOfflineQueue: true` it rejects at once what is asked while Redis
        * is away, instead of doing it late.
        */
-      client: NodeRedisClient;
+      client: NodeRedisClient | NodeRedisSentinel;
       sendCommand?: undefined;
     }
   | {
@@ -49,11 +56,21 @@ type Given = { [key in keyof RedisOptions]?: RedisOptions[key] };
 /** A client of another kind has a `sendCommand` that takes something else, and would fail at the first command only. */
 const nodeRedis: Check = (value) => {
   const methods = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  if ('totalClients' in methods) {
+    return 'a client of createClient or createSentinel, and no pool of createClientPool, whose connections overtake one another';
+  }
   const foreign = 'call' in methods || 'getSlotRandomNode' in methods;
   return typeof methods.sendCommand === 'function' && !foreign
     ? undefined
     : 'a client of node-redis (for a cluster, ioredis or iovalkey: option sendCommand)';
 };
+
+/** Replicas may lag behind: everything is asked of the master. */
+function sendBy(client: NodeRedisClient | NodeRedisSentinel): SendCommand {
+  return 'getSentinelNode' in client
+    ? (...args) => client.sendCommand(false, args)
+    : (...args) => client.sendCommand(args);
+}
 
 const prefix: Check = (value) =>
   typeof value === 'string' && !/[{}]/.test(value) ? undefined : 'a string without braces';
@@ -73,7 +90,8 @@ export function openRedis(
   checkOptions(name, options, new Map([...CHECKS, ...checks]));
   const { client, sendCommand, prefix = 'mcp:' }: Given = options;
   if (sendCommand === undefined && client !== undefined) {
-    return { send: (...args) => asPromise(() => client.sendCommand(args)), prefix };
+    const sendByClient = sendBy(client);
+    return { send: (...args) => asPromise(() => sendByClient(...args)), prefix };
   }
   if (sendCommand !== undefined && client === undefined) {
     return { send: (...args) => asPromise(() => sendCommand(...args)), prefix };

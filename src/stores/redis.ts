@@ -1,6 +1,6 @@
 /** The entry of `express-mcp-router/redis`. */
 export type { Clock } from '../clock.js';
-export type { NodeRedisClient, RedisAccess, RedisOptions, SendCommand } from './redis-client.js';
+export type { NodeRedisClient, NodeRedisSentinel, RedisAccess, RedisOptions, SendCommand } from './redis-client.js';
 export { redisEventStore, type RedisEventStoreOptions } from './redis-event-store.js';
 export { redisStore, type RedisStoreOptions } from './redis-store.js';
 export type { SessionEventStore } from './session-event-store.js';
