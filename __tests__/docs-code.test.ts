@@ -13,7 +13,7 @@ const documents = [
 ];
 const pages = documents.map((name): Page => ({ name, blocks: blocksOf(read(name)) }));
 
-/** The names that an example in a comment may use: the package's, and those of the reader's own app. */
+/** The names that an example in a comment may use: exports of the package, and names of the reader's own app. */
 const GIVEN_TO_EXAMPLES = `
   import { readFileSync } from 'node:fs';
   import { requireBearerAuth } from '@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js';
@@ -42,7 +42,7 @@ const examples = readdirSync(join(root, 'src'), { recursive: true, encoding: 'ut
   .filter((name) => name.endsWith('.ts'))
   .flatMap((name) => examplesOf(`src/${name}`, read(`src/${name}`), GIVEN_TO_EXAMPLES));
 
-/** Pages with faults that the check must find. */
+/** A page with faults that the check must find. */
 const faulty = (name: string, text: string): Page => ({ name: `docs/${name}.md`, blocks: blocksOf(text) });
 const late = "```ts\nimport { z as late } from 'zod';\n```\n";
 const FAULTY = {

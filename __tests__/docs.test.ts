@@ -85,7 +85,7 @@ test("the README's metrics table names every metric that the router registers, a
 });
 
 describe("the README's private metrics", () => {
-  test('leave nothing at the mount, and are served by the second app', async () => {
+  test('are served by the second app, and not at the mount', async () => {
     const code = codeAfter(readme, '<!-- private metrics -->').replace(/internal\.listen\(.*\);/, 'return internal;');
     const app = express();
     const quiet = (options: McpRouterOptions) => mcpRouter({ ...options, logger: false });

@@ -57,7 +57,7 @@ function programOf(files: ReadonlyMap<string, string>): ts.Program {
   );
 }
 
-/** Every type of this package that a signature of the entry names, however deep, with where it is named. */
+/** Every type of this package that a signature of the entry names, at any depth, with the place where it is named. */
 function namedTypes(checker: ts.TypeChecker, exported: readonly ts.Symbol[]): Map<ts.Symbol, string> {
   const named = new Map<ts.Symbol, string>();
   const seen = new Set<ts.Symbol>();
@@ -93,7 +93,7 @@ function namedTypes(checker: ts.TypeChecker, exported: readonly ts.Symbol[]): Ma
   return named;
 }
 
-test('every type of this package that a public signature names can be imported from where the value is', () => {
+test('each type that a public signature names can be imported from the same entry', () => {
   const program = programOf(declarations());
   const checker = program.getTypeChecker();
   const missing: string[] = [];

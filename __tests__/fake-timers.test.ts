@@ -4,7 +4,7 @@ import { post, initializeBody, start } from './support/harness.js';
 test.each([
   ['faked', 1],
   ['left real', 0],
-])('setImmediate that is %s is warned of %d times (docs/testing.md)', async (how, times) => {
+])('when setImmediate is %s, Node warns %d times (docs/testing.md, "Fake timers")', async (how, times) => {
   const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
   const harness = await start();
   const real = setImmediate;

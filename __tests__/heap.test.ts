@@ -5,7 +5,7 @@ interface Item extends Slotted {
   readonly rank: number;
 }
 
-test('whatever is added and removed, from anywhere: the first is one of the least, and each item knows whether it is in', () => {
+test('after any additions and removals, the first item is a least one, and each item knows whether it is in the heap (property)', () => {
   const step = fc.record({ item: fc.nat(39), adds: fc.boolean() });
   fc.assert(
     fc.property(

@@ -4,7 +4,7 @@ import { isTextDeeperThan, isValueDeeperThan } from '../src/json-depth.js';
 import { initializeBody, post, start, type Harness } from './support/harness.js';
 import { expectRow } from './support/rows.js';
 
-/** Told here from how the code tells it: by recursion. */
+/** The reference: by recursion, unlike the code. */
 function depthOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
   return 1 + Math.max(0, ...Object.values(value).map(depthOf));
@@ -21,7 +21,7 @@ const { value: nested } = fc.letrec<{ value: unknown }>((tie) => ({
 }));
 
 describe('the depth of a JSON value (maxDepth)', () => {
-  test('is told from its text as from the value itself, whatever its strings hold (property)', () => {
+  test('is the same for its text and for its value, whatever brackets its strings hold (property)', () => {
     fc.assert(
       fc.property(nested, fc.nat({ max: 12 }), fc.constantFrom(0, 2), (value, max, space) => {
         const deeper = depthOf(value) > max;
@@ -32,14 +32,14 @@ describe('the depth of a JSON value (maxDepth)', () => {
   });
 
   test.each(['', '"', '"\\', '[', '[[', ']]]]', '[[[["', '{"a":[{"b":"\\"[[[[["}]', 'x[[{{'])(
-    'is told of a text that is no JSON too, without an end to it: %j',
+    'is found in a text that is not JSON: %j',
     (text) => {
       const wanted = /^x?[[{]{3}/.test(text) || text.startsWith('{"a":[{');
       expect(isTextDeeperThan(2, text)).toBe(wanted);
     },
   );
 
-  test('of a value far deeper than the stack is told without recursion', () => {
+  test('is found without recursion in a value far deeper than the stack', () => {
     let value: unknown = 1;
     for (let n = 0; n < 100_000; n += 1) value = n % 2 === 0 ? [value] : { value };
     expect(isValueDeeperThan(200, value)).toBe(true);
@@ -70,9 +70,9 @@ describe.each<[string, RequestHandler[]]>([
   test.each([
     ['by default', {}, 200],
     ['as maxDepth says', { maxDepth: 20 }, 20],
-  ])('may be nested so deep and no deeper %s', async (_name, options, max) => {
+  ])('may be nested to the limit and no deeper %s', async (_name, options, max) => {
     harness = await start(options, (app, router) => app.use('/mcp', ...parsers, router));
-    // Around it stand the message, its params, capabilities, experimental, and x.
+    // The outer levels are the message, its params, capabilities, experimental, and x.
     expect((await post(harness.url, initializeWith(max - 6))).status).toBe(200);
     const refused = await post(harness.url, initializeWith(max - 4));
     expectRow({ status: refused.status, body: await refused.text() }, 'bodyTooDeep');

@@ -126,7 +126,7 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   allowedOrigins: each((origin) => origin === 'null' || /^[a-z]+:\/\/[\w.:-]+$/.test(origin), ...ORIGINS),
   allowCredentials: flag,
   maxBodySize: count,
-  // Alone it contradicts the default of `maxBodySize` when it is smaller.
+  // A value below the default of `maxBodySize` contradicts it.
   maxBodyMemory: {
     accepts: (value) => count.accepts(value) && Number(value) >= 4 * 1024 * 1024,
     near: fc.oneof(count.near, fc.constantFrom(4 * 1024 * 1024 - 1, 4 * 1024 * 1024)),

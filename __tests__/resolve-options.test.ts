@@ -178,7 +178,7 @@ describe('maxBodyMemory', () => {
     expect(resolve({ maxBodySize: 2 ** 40 }).maxBodyMemory).toBe(2 ** 40);
   });
 
-  test('must let one body through', () => {
+  test('must be at least maxBodySize', () => {
     expect(() => resolve({ maxBodySize: 1_000, maxBodyMemory: 999 })).toThrow(
       'option maxBodyMemory must be at least maxBodySize (1000); got 999',
     );

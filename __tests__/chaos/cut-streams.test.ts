@@ -222,7 +222,7 @@ test(
     const standalone = ({ session }: Reader): string => `${sessionHash(session.id)}-get`;
     const caughtUp = (reader: Reader, n: number): boolean =>
       (reader.received.get(standalone(reader))?.length ?? 0) >= stored[n]!.get(standalone(reader))!.length;
-    // What is still missing then is shown below.
+    // The assertions below show which events are still missing.
     await until('all have caught up', () => readers.every(caughtUp)).catch(() => undefined);
     for (const reader of readers) reader.stop();
     await Promise.all(listening.map(({ ended }) => ended));

@@ -269,7 +269,7 @@ test(
 );
 
 test(
-  'when Redis forgets everything, 404 is what its sessions are answered, and new ones work soon',
+  'when Redis forgets everything, its sessions get 404, and new ones work soon',
   async () => {
     const answers = new Answers(['storeUnavailable', 'sessionNotFound', 'sessionClosed']);
     let flushes = 0;

@@ -14,7 +14,7 @@ import { start, type Harness } from '../support/harness.js';
 import { featureServer } from './feature-server.js';
 import type { ClientKind, Outcome, PageApi } from './page.js';
 
-/** How long the first start may take: it downloads Debian's package where it is not there yet. */
+/** How long the first start may take, in ms: it downloads Debian's package if that is missing. */
 const START_TIMEOUT = 600_000;
 
 const FLAGS = [
@@ -42,12 +42,12 @@ let pages: HttpServer;
 let origin: string;
 let page: Page;
 let endpoint: Harness;
-/** What the endpoint's process was sent, preflights too. */
+/** The requests that the endpoint's process received, preflights included. */
 let requests: Request[];
 
 beforeAll(async () => {
   const executablePath = await ensureDebianTool('chromium', 'chromium');
-  // Playwright gives it a user data directory of its own, which is empty, and removes that in the end.
+  // Playwright gives the browser an empty user data directory of its own, and removes it at the end.
   browser = await chromium.launch({ executablePath, args: FLAGS });
   const { outputFiles } = await build({
     entryPoints: [join(__dirname, 'page.ts')],
@@ -107,7 +107,7 @@ const probes = (): Request[] =>
 
 describe.each(KINDS)("a page of another origin with the SDK's client %s (docs/identity.md, 'Web pages')", (kind) => {
   afterEach(() => {
-    // Lost, it would fall back without having asked.
+    // If the probe were lost, the client would fall back without having asked.
     expect(probes().length > 0).toBe(kind === 'v2 auto');
     expect(requests.some(({ method }) => method === 'OPTIONS')).toBe(true);
   });
@@ -129,7 +129,7 @@ describe.each(KINDS)("a page of another origin with the SDK's client %s (docs/id
   test.each([
     ['no token', {}],
     ['a bad token', { authorization: 'Bearer bad' }],
-  ])('with %s it sees the 401 of requireBearerAuth, instead of a failed fetch', async (_, headers) => {
+  ])('with %s the page sees the 401 of requireBearerAuth, instead of a failed fetch', async (_, headers) => {
     await begin(true);
     const outcome = await use(kind, headers);
     expect(outcome).toMatchObject({ failed: expect.any(String) as string });
@@ -160,7 +160,7 @@ describe('what a page can read and send', () => {
       [endpoint.url.href, init] as const,
     );
 
-  test('is the challenge of a 401, from which a client begins to sign in', async () => {
+  test('includes the challenge of a 401, which a client needs to sign in', async () => {
     await begin(true);
     const { status, challenge } = (await fetched()) as { status: number; challenge: string };
     expect(status).toBe(401);
@@ -177,7 +177,7 @@ describe('what a page can read and send', () => {
     expect(requests.at(-1)?.headers.cookie).toBe('login=alice');
   });
 
-  test('is nothing for an origin that is not allowed', async () => {
+  test('includes nothing for an origin that is not allowed', async () => {
     await begin(false, { allowedOrigins: ['https://app.example'] });
     expect(await fetched()).toEqual({ failed: 'TypeError' });
     expect(await use('v1')).toMatchObject({ failed: 'TypeError' });

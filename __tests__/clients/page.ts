@@ -1,4 +1,4 @@
-// What a web page does with the SDK's own clients. Bundled and run in Chromium by browsers.test.ts, never by jest.
+// A web page that uses the SDK's own clients. Bundled and run in Chromium by browsers.test.ts, never by jest.
 import * as v2 from '@modelcontextprotocol/client';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
@@ -19,7 +19,7 @@ const textOf = (result: unknown): string => (result as { content: { text: string
 const echo = { name: 'echo', arguments: { text: 'from a page' } };
 const announce = { name: 'announce', arguments: { text: 'to a page' } };
 
-/** What is announced while no stream is open yet is lost: it is announced until it is heard. */
+/** A notification that is sent before the stream is open is lost, so it is sent until it arrives. */
 async function said(heard: Promise<string>, announce: () => Promise<unknown>): Promise<string> {
   for (;;) {
     await announce();

@@ -3,8 +3,8 @@ import * as v2 from '@modelcontextprotocol/client';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 
-// When the clients of the SDK try to open their stream again after the server has gone, by their own timers, which the test
-// turns. The network is a function, so that nothing but these timers takes time.
+// When the SDK's clients try to open their stream again after the server has gone. The test advances the clients' own timers.
+// The network is a function, so that only these timers take time.
 
 type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
@@ -21,9 +21,9 @@ const CONNECT: Record<string, (fetch: Fetch) => Promise<{ close(): Promise<void>
   },
 };
 
-/** A server that opens one stream, whose first event may tell when to come back, and that can go away. */
+/** A server with one stream, whose first event may hold a `retry:` line. The server can go away. */
 class Network {
-  /** When a stream was asked for after the server had gone, in ms. */
+  /** The times of the GETs after the server had gone, in ms. */
   readonly tries: number[] = [];
   readonly #firstEvent: string;
   #stream: ReadableStreamDefaultController<Uint8Array> | undefined;
@@ -96,7 +96,7 @@ describe("docs/restart.md's table of when a client tries to open its stream agai
     const network = new Network(retry);
     const connected = await CONNECT[client]!(network.fetch);
     while (!network.open) await turn();
-    // What the stream begins with is read in a few turns, none of which waits for anything.
+    // The client reads the begin of the stream within a few turns of the event loop, without any timer.
     for (let turns = 0; turns < 20; turns += 1) await turn();
     network.goAway();
     for (let ms = 0; ms < 60_000; ms += 100) {

@@ -28,7 +28,7 @@ export class AnyNodeSession {
     return fetch(url, { headers: own, ...(signal && { signal }) });
   }
 
-  /** The answer to another GET while the client of the stream, which is open, is there and answers its ping. */
+  /** The answer to a second GET while the client of the open stream answers its ping. */
   async getBeside(url: URL, stream: EventStream): Promise<Response> {
     const second = this.get(url);
     const { id, method } = await stream.message();

@@ -7,7 +7,7 @@ import { AnyNodeSession } from './any-node.js';
 import { START_TIMEOUT } from './cluster.js';
 import { InProcessCluster } from './in-process.js';
 
-test('a session is on back-off for a while from when it was last given up, and 10,000 are remembered', () => {
+test('a session is on back-off for 5 s after it was last given up, and 10,000 sessions are remembered', () => {
   const clock = new FakeClock();
   const backOff = new BackOff(clock);
   for (let n = 0; n <= 10_000; n += 1) backOff.start(`${n}`);
@@ -30,7 +30,7 @@ describe('a node that cannot build servers (docs/scaling.md, "When a node cannot
   afterEach(() => cluster.clear());
   afterAll(() => cluster.stop());
 
-  /** Fails when it restores a session, and counts that. */
+  /** A factory that fails and is counted when it restores a session. */
   const broken = (fail: () => unknown = () => Promise.reject(new Error('no database'))) => {
     const tries = { count: 0 };
     const serverFactory: ServerFactory = async ({ restored }) => {
@@ -46,7 +46,7 @@ describe('a node that cannot build servers (docs/scaling.md, "When a node cannot
     ['connects to nothing', () => ({ connect: () => Promise.reject(new Error('no')), close: () => Promise.resolve() })],
     ['never comes back', () => new Promise(() => undefined)],
   ])(
-    'whose factory %s keeps no session from a healthy one: 33 of 33 are served, whichever they reach',
+    'whose factory %s leaves its sessions to a healthy node: 33 of 33 requests are served at any node',
     async (_how, fail) => {
       const first = await cluster.node({ name: 'first' });
       const sessions = await Promise.all(Array.from({ length: 3 }, () => AnyNodeSession.open(first.url)));
@@ -64,7 +64,7 @@ describe('a node that cannot build servers (docs/scaling.md, "When a node cannot
     },
   );
 
-  test('gives up a session that it cannot wake, and another goes on with it', async () => {
+  test('gives up a session that it cannot wake, and another node goes on with it', async () => {
     let fails = false;
     const ill = await cluster.node({
       name: 'ill',
@@ -87,7 +87,7 @@ describe('a node that cannot build servers (docs/scaling.md, "When a node cannot
     expect(ill.router.sessions.list()).toEqual([]);
   });
 
-  test('if all are so, each tries once for a while, the client gets 503 with Retry-After, and the record stays', async () => {
+  test('if no node can, each tries once in 5 s, the client gets 503 with Retry-After, and the record stays', async () => {
     const first = await cluster.node({ name: 'first' });
     const session = await AnyNodeSession.open(first.url, { headers: { 'x-principal': 'ann' } });
     const [a, b] = [broken(), broken()];
@@ -105,7 +105,7 @@ describe('a node that cannot build servers (docs/scaling.md, "When a node cannot
     }
     expect([a.tries.count, b.tries.count]).toEqual([1, 1]);
     expect(await cluster.record()).toMatchObject({ owner: '', epoch: 2 });
-    // To another principal there is no such session.
+    // The session does not exist for another principal.
     const other = await session.post(nodes[0]!.url, session.body('add'), { 'x-principal': 'bob' });
     expect(other.status).toBe(404);
     await other.text();

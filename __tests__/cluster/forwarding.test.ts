@@ -106,7 +106,7 @@ describe('a session is served at every node by the one that owns it (docs/scalin
     expect(nodes.flatMap(({ contexts }) => contexts)).toHaveLength(1);
   });
 
-  test('a client that takes JSON only, or SSE only, gets that at every node', async () => {
+  test('a client that accepts JSON only, or SSE only, gets that form at every node', async () => {
     const nodes = await cluster.nodes(2);
     const session = await AnyNodeSession.open(nodes[0]!.url);
     const body = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: {} } };
@@ -153,10 +153,10 @@ describe('a session is served at every node by the one that owns it (docs/scalin
     expect((await session.getBeside(a!.url, stream)).status).toBe(409);
   });
 
-  test('a GET stream at a node that is dead for its client gives way to one at another node', async () => {
+  test('a GET stream whose client has lost it is replaced by one at another node', async () => {
     const [a, b, c] = await cluster.nodes(3, { tools });
     const session = await AnyNodeSession.open(a!.url);
-    // What stands before that node reads nothing more, and closes nothing.
+    // The proxy before that node reads nothing any more, and closes nothing.
     const dead = await RawSocket.open(b!.url.port);
     const headers = Object.entries({ ...session.headers, accept: 'text/event-stream' });
     await dead.write(requestBytes('GET', '/mcp', headers));

@@ -6,10 +6,10 @@ import { InProcessCluster, type Tool } from './in-process.js';
 
 const MIB = 1024 * 1024;
 const MAX_MEMORY = 64 * MIB;
-/** Each holds 8 MiB at most, and all of them together more than Redis may. */
+/** Each session may hold 8 MiB of events. All of them together exceed the memory of Redis. */
 const SESSIONS = 12;
 const KIB = 1024;
-/** Bytes of the results, one after the other: what is too small for a large one is filled by smaller ones. */
+/** Bytes of the results, largest first: smaller ones fill the rest that is too small for a large one. */
 const SIZES = [
   [7, MIB - KIB],
   [2, 200 * KIB],
@@ -25,12 +25,12 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => cluster.stop());
 
-/** Long: what costs a lease here is to be a full Redis, and not a busy machine. */
+/** Long, so that only a full Redis can cost a lease here, and not a busy machine. */
 const times = { lease: 20_000, renewInterval: 250, fenceAfter: 15_000, claimTimeout: 30_000 };
 
 const tools: Readonly<Record<string, Tool>> = { fill: ({ args }) => ({ text: 'x'.repeat(Number(args.bytes)) }) };
 
-test('clients that fill Redis with events cost no node its lease, no client its answer, and nothing of the records (docs/scaling.md)', async () => {
+test('when clients fill Redis with events, every lease, answer and record survives (docs/scaling.md, "Events in Redis")', async () => {
   let renewals = 0;
   const tap =
     (send: SendCommand): SendCommand =>
@@ -53,7 +53,7 @@ test('clients that fill Redis with events cost no node its lease, no client its 
   for (const bytes of SIZES) {
     const replies = sessions.map(async (session, n) => {
       const events = await new EventStream(await session.request(nodes[n % 2]!.url, 'fill', { bytes })).blocks();
-      // One that the store refused has no ID, and arrives all the same.
+      // An event that the store refused arrives without an ID.
       if (events.at(-1)!.id === undefined) refused += 1;
       expect(events.at(-1)!.data.length).toBeGreaterThan(bytes);
     });

@@ -16,7 +16,7 @@ let a: InProcessNode;
 let b: InProcessNode;
 let proxy: HopProxy;
 let session: AnyNodeSession;
-/** How often each call was carried out, by the name that it was given. */
+/** How often each call ran, by its name. */
 let runs: Map<string, number>;
 let gate: Deferred;
 
@@ -31,7 +31,7 @@ const tools: Readonly<Record<string, Tool>> = {
   },
 };
 
-/** Longer than a call takes in any of these tests, and short enough for one that is held until then. */
+/** `claimTimeout` is longer than any call of these tests, and short enough for a call that is held until then. */
 const TIMES = { lease: 1_000, renewInterval: 250, fenceAfter: 800, claimTimeout: 1_500 };
 
 /** Node `a`, which owns the session, and `b`, which reaches `a` by a proxy. */
@@ -67,8 +67,8 @@ afterEach(async () => {
 });
 afterAll(() => cluster.stop());
 
-describe('a call between two nodes is begun once at most (docs/scaling.md, "What is guaranteed")', () => {
-  test('one whose hop drops 1xx is answered, and is sent once', async () => {
+describe('a forwarded call is begun once at most (docs/scaling.md, "What is guaranteed")', () => {
+  test('a call whose proxy drops 1xx responses is answered, and is sent once', async () => {
     await start();
     expect(await session.call(b.url, 'run', { name: 'one' })).toMatchObject({ node: 'a' });
     const response = await run('two');
@@ -77,7 +77,7 @@ describe('a call between two nodes is begun once at most (docs/scaling.md, "What
     expect(runs).toEqual(new Map(Object.entries({ one: 1, two: 1 })));
   });
 
-  test('one that takes longer than claimTimeout, whose hop drops 1xx, is answered when it is done', async () => {
+  test('a call longer than claimTimeout, whose proxy drops 1xx responses, is answered when it is done', async () => {
     await start({ informs: false }, true);
     const call = session.call(b.url, 'wait', { name: 'long' });
     await until('it has begun', () => runs.get('long') === 1);
@@ -87,7 +87,7 @@ describe('a call between two nodes is begun once at most (docs/scaling.md, "What
     expect(runs.get('long')).toBe(1);
   });
 
-  test('one whose 102 is lost with its connection is told that its outcome is unknown, and neither 400 nor begun again', async () => {
+  test('when the 102 is lost with the connection, the client gets "outcome is unknown", and the call is not begun again', async () => {
     await start();
     proxy.faults.push('breaks after');
     const response = await session.request(b.url, 'wait', { name: 'once' });
@@ -98,7 +98,7 @@ describe('a call between two nodes is begun once at most (docs/scaling.md, "What
     expect(await session.call(b.url, 'run', { name: 'next' })).toMatchObject({ node: 'a' });
   });
 
-  test('one whose connection breaks before it arrives is sent again, and answered', async () => {
+  test('a call whose connection breaks before the call arrives is sent again, and answered', async () => {
     await start();
     proxy.faults.push('breaks before', 'breaks before', 'breaks before');
     expect(await session.call(b.url, 'run', { name: 'once' })).toMatchObject({ node: 'a' });
@@ -106,7 +106,7 @@ describe('a call between two nodes is begun once at most (docs/scaling.md, "What
     expect(await lost()).toBe(0);
   });
 
-  test('one that got a final answer of something else is not sent again', async () => {
+  test('a call that a proxy answered itself is not sent again', async () => {
     await start();
     proxy.faults.push('answered');
     const response = await run('once');
@@ -115,7 +115,7 @@ describe('a call between two nodes is begun once at most (docs/scaling.md, "What
     expect(proxy.faults).toEqual([]);
   });
 
-  test('one that a proxy sends twice is not begun twice', async () => {
+  test('a call that a proxy sends twice is not begun twice', async () => {
     await start();
     proxy.faults.push('repeated');
     const response = await session.request(b.url, 'wait', { name: 'once' });
@@ -123,7 +123,7 @@ describe('a call between two nodes is begun once at most (docs/scaling.md, "What
     expect(runs).toEqual(new Map([['once', 1]]));
   });
 
-  test('one whose node ends before it can be asked is told that its outcome is unknown; no other node begins it', async () => {
+  test('when the node ends before it can tell, the client gets "outcome is unknown", and no other node begins the call', async () => {
     await start();
     proxy.faults.push('breaks after', ...Array.from({ length: 1_000 }, () => 'breaks before' as const));
     const call = session.request(b.url, 'wait', { name: 'once' });
@@ -134,19 +134,19 @@ describe('a call between two nodes is begun once at most (docs/scaling.md, "What
     expect(runs).toEqual(new Map([['once', 1]]));
   });
 
-  test('what is no request is 503 then, so that its client may send it again', async () => {
+  test('a notification gets 503 in that case, so that its client may send it again', async () => {
     await start();
     proxy.faults.push('answered');
     const said = await session.post(b.url, { jsonrpc: '2.0', method: 'notifications/roots/list_changed' });
     expectRow({ status: said.status, body: await said.text() }, 'ownerUnreachable');
     proxy.faults.push('breaks after');
-    // The node itself tells that it has it.
+    // The node itself tells that it has taken the notification.
     expect((await session.post(b.url, { jsonrpc: '2.0', method: 'notifications/roots/list_changed' })).status).toBe(
       202,
     );
   });
 
-  test('whatever becomes of its messages: it is answered with its result, or told that its outcome is unknown, and is begun once at most', async () => {
+  test('with any faults of its messages, a call gets its result or "outcome is unknown", and is begun once at most (property)', async () => {
     await start();
     const faults = fc.constantFrom<HopFault>('plain', 'repeated', 'breaks before', 'breaks after', 'answered');
     let calls = 0;
@@ -170,7 +170,7 @@ describe('a call between two nodes is begun once at most (docs/scaling.md, "What
   });
 });
 
-test('an order of a kind that a node does not know, as in a rolling upgrade, is answered so, and nothing is done (docs/scaling.md)', async () => {
+test('a node refuses an order that its version does not know, as in a rolling upgrade (docs/scaling.md, "The private listener")', async () => {
   await start();
   const key = createSecretKey(Buffer.from('of the nodes in this process only'));
   const forwarder = new Forwarder(key, systemClock, 60_000, 60_000, 1_000_000);

@@ -69,7 +69,7 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
     expectRow(answer, 'ownerUnreachable');
     expect(Number(answer.retryAfter)).toBeGreaterThan(0);
     expect(took).toBeGreaterThanOrEqual(SHORT.claimTimeout - 5);
-    // Long before the lease is over.
+    // Long before the lease expires.
     expect(took).toBeLessThan(30_000);
     expect(await cluster.record()).toEqual(before);
     expect(b!.contexts).toEqual([]);
@@ -96,7 +96,7 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
     return { b, proxy, session };
   }
 
-  test('may have begun after claimTimeout what it took on a connection and said nothing of: its outcome is unknown', async () => {
+  test('may have begun a call that it left unacknowledged for claimTimeout: the outcome is unknown', async () => {
     const { b, proxy, session } = await proxied();
     proxy.hold();
     const answer = answered(session.request(b.url, 'add'));
@@ -367,7 +367,7 @@ describe('all nodes at once (docs/scaling.md)', () => {
     expect(valueOf(await b!.metrics(), 'mcp_cluster_forwarded_total', { outcome: 'answered' })).toBe(1);
     const age = valueOf(await a!.metrics(), 'mcp_cluster_lease_age_seconds')!;
     expect(age).toBeGreaterThanOrEqual(0);
-    // As it would not be a member otherwise, in seconds.
+    // In seconds. With an older lease the node would not be a member.
     expect(age).toBeLessThan(2);
     await a!.close();
     await session.call(b!.url, 'add');

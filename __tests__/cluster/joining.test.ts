@@ -20,12 +20,12 @@ afterEach(async () => {
 });
 afterAll(() => cluster.stop());
 
-/** A node whose start does not wait for its joining. */
+/** A node whose start does not wait until it has joined. */
 function joining(times: NonNullable<InProcessNodeInit['times']>, init: InProcessNodeInit = {}): Promise<InProcessNode> {
   return cluster.node({ ...init, name: 'late', joins: false, times });
 }
 
-/** What the node says of its joining, in its log, once it says anything. */
+/** The first failure in the node's log, once there is one. */
 async function complaint(node: InProcessNode): Promise<{ what: unknown; message: string }> {
   await until('it says why it does not join', () => node.lines('failure').length > 0);
   const [{ what, err }] = node.lines('failure') as [{ what: unknown; err: { message: string } }];
@@ -46,7 +46,7 @@ async function taken(host: string): Promise<{ port: number; free: () => Promise<
   };
 }
 
-describe('a node joins only where it is reached by the address that it tells other nodes (docs/scaling.md, "The private listener")', () => {
+describe('a node joins only if it reaches itself at the address that it advertises (docs/scaling.md, "The private listener")', () => {
   test('a fixed port that is taken is named in the log, once; ready is 503, and the node joins when the port is free', async () => {
     const { port, free } = await taken('127.0.0.1');
     const node = await joining({ port });
@@ -72,7 +72,7 @@ describe('a node joins only where it is reached by the address that it tells oth
     expect(response.status).toBeGreaterThanOrEqual(400);
   });
 
-  test('an address where another server answers is no node’s', async () => {
+  test('an address where another server answers does not count as this node', async () => {
     const { port } = await taken('127.0.0.1');
     const node = await joining({ host: '127.0.0.2', port, advertise: '127.0.0.1' });
     const { message } = await complaint(node);
@@ -81,7 +81,7 @@ describe('a node joins only where it is reached by the address that it tells oth
     expect(await node.ready()).toBe(503);
   });
 
-  test('an address where another node answers is not this node’s, though both have one secret', async () => {
+  test('an address where another node answers does not count as this node, though both have the same secret', async () => {
     const port = await freePort();
     const first = await cluster.node({ name: 'a', times: { port } });
     const node = await joining({ host: '127.0.0.2', port, advertise: '127.0.0.1' });
@@ -91,7 +91,7 @@ describe('a node joins only where it is reached by the address that it tells oth
     expect([await first.ready(), await node.ready()]).toEqual([200, 503]);
   });
 
-  test('a node whose call to itself hangs can be closed at once', async () => {
+  test('a node whose probe of itself hangs can be closed at once', async () => {
     const silent = createServer().listen(0, '127.0.0.1');
     others.push(silent);
     await once(silent, 'listening');
@@ -103,7 +103,7 @@ describe('a node joins only where it is reached by the address that it tells oth
     await soon('it is closed', node.close());
   });
 
-  test('with routing: migrate no node calls another, and a node joins whatever it tells of its address', async () => {
+  test('with routing: migrate no node calls another, and a node joins even if its address is wrong', async () => {
     const node = await cluster.node({ name: 'a', times: { routing: 'migrate', advertise: '127.0.0.2' } });
     expect(await node.ready()).toBe(200);
     expect(node.lines('failure')).toEqual([]);

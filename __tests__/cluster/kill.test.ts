@@ -13,14 +13,14 @@ const BUSY = 6;
 const WANTED = 20;
 const TIMES = 2;
 /**
- * How long it may take, in ms, until a session is claimed: `atLeast` each, and the median at most. Leases are the default ones, of
- * 5 s, and are renewed every 1.5 s: the first median is less than what is left of one, which shows that it is not waited for.
+ * Times in ms until a session is claimed: each takes `atLeast`, and their median is at most `median`. Leases take 5 s and are
+ * renewed every 1.5 s, the defaults. The first median is less than the rest of a lease, so the lease was not waited for.
  */
 const DEATHS = [
   { death: 'is proved', apart: false, kills: KILLS, atLeast: 0, median: 3_000 },
   { death: 'shows by its lease alone', apart: true, kills: Math.ceil(KILLS / 2), atLeast: 3_000, median: 8_000 },
 ];
-/** The same at p99 where a death is proved: 1 s in the long run, on a machine that does nothing else. */
+/** The bound of p99 if a death is proved, in ms. It is 1 s in the long run, on a machine that does nothing else. */
 const P99 = Number(process.env.CLUSTER_RECOVERY_MS ?? 30_000);
 
 const random = new Random(SEED);

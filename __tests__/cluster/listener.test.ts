@@ -197,24 +197,27 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
   };
 
   test.each([
-    ['it says 102 to itself, and its connection is whole: it was not begun', { informs: true }, 'untaken'],
-    ['nothing between says 102: it may have been begun', { informs: false }, 'unknown'],
-    ['it is of an earlier version, which did not look: it may have been begun', {}, 'unknown'],
-  ] as const)('one whose node is gone before it is heard of: %s', async (_when, told, outcome) => {
-    const silent = createServer().listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    const connected = once(silent, 'connection') as Promise<[Socket]>;
-    const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
-    const to = { ...lease(), ...told, port: (silent.address() as AddressInfo).port };
-    const { sent, abort } = forwarder.send(to, ORDER, undefined, TIME);
-    const [socket] = await connected;
-    await once(socket, 'data');
-    abort('gone');
-    const result = await soon('it is over', sent);
-    forwarder.close();
-    silent.close();
-    expect(result).toMatchObject({ outcome });
-  });
+    ['its 102 responses arrive, and the connection did not break: not begun', { informs: true }, 'untaken'],
+    ['a proxy drops its 102 responses: perhaps begun', { informs: false }, 'unknown'],
+    ['it is of an earlier version, without this check: perhaps begun', {}, 'unknown'],
+  ] as const)(
+    'when a node dies before a message is acknowledged, the outcome depends on its lease: %s',
+    async (_when, told, outcome) => {
+      const silent = createServer().listen(0, '127.0.0.1');
+      await once(silent, 'listening');
+      const connected = once(silent, 'connection') as Promise<[Socket]>;
+      const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
+      const to = { ...lease(), ...told, port: (silent.address() as AddressInfo).port };
+      const { sent, abort } = forwarder.send(to, ORDER, undefined, TIME);
+      const [socket] = await connected;
+      await once(socket, 'data');
+      abort('gone');
+      const result = await soon('it is over', sent);
+      forwarder.close();
+      silent.close();
+      expect(result).toMatchObject({ outcome });
+    },
+  );
 
   test('answered; untaken, with the reason; lost once it was taken', async () => {
     expect(await outcome()).toMatchObject({ outcome: 'answered' });
@@ -280,7 +283,7 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
     expect(done).toEqual([]);
   });
 
-  test('one that is not taken in time, though its connection was, may be taken later: nothing is known of it', async () => {
+  test('a message that is not acknowledged in time may be taken later: its outcome is unknown', async () => {
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);

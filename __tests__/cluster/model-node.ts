@@ -48,7 +48,7 @@ export interface OwnedSession {
 /** The world as one node has it: whatever comes to it from outside may be late, as long as it is stopped. */
 export interface Surroundings extends Clock {
   readonly send: SendCommand;
-  /** Hands a message to the node of that lease; `onTaken` is its 102, and `onBroken` says that none can come. */
+  /** Hands a message to the node of that lease. `onTaken` stands for its 102, and `onBroken` tells that none can come. */
   readonly deliver: (lease: Lease, message: Message, onTaken: () => void, onBroken: () => void) => Promise<Sent>;
 }
 
@@ -162,7 +162,7 @@ export class ModelNode {
     }
   }
 
-  /** A message of another node. */
+  /** Takes a message of another node. */
   async take(to: string, { order, ...ids }: Message, onTaken: () => void): Promise<Sent> {
     if (order.kind !== 'request') throw new Error('the model knows requests only');
     const verdict = this.node.check({ to, order, ...ids });

@@ -13,7 +13,7 @@ import {
 } from './model-node.js';
 import { ModelRedis } from './model-redis.js';
 
-/** How a connection between two nodes breaks, or is answered by what stands between them; the message may arrive all the same. */
+/** How a connection between two nodes breaks, or that a proxy answers on it. The message may arrive all the same. */
 export type Break = 'at once' | 'after it was done' | 'answered by another';
 
 /** How far time goes at a time, in ms. */
@@ -135,7 +135,7 @@ export class ClusterWorld implements Watcher {
     this.#redisAway = away;
   }
 
-  /** The next message between nodes meets a connection that breaks. */
+  /** Breaks the connection of the next message between nodes. */
   breakNext(how: Break): void {
     this.#breaks.push(how);
   }
@@ -223,7 +223,7 @@ export class ClusterWorld implements Watcher {
     const broken: Sent = { outcome: 'unknown', mayAsk: how !== 'answered by another' };
     const arrived = this.#arrive(lease, message, how === undefined ? onTaken : () => undefined);
     if (how === undefined) return arrived;
-    // Whatever becomes of it there, nothing is heard of it here.
+    // The sender gets no answer, however the message ends at the other node.
     if (how === 'after it was done') await arrived;
     await this.#scheduler.schedule(Promise.resolve(), `broken: node ${lease.host}`);
     return broken;

@@ -116,7 +116,7 @@ describe('sessions.closeByPrincipal (docs/scaling.md: it holds for the whole clu
     expect(await a.router.sessions.closeByPrincipal('alice')).toBe(0);
   });
 
-  test('takes the claims of a token, where they make the name', async () => {
+  test('takes the claims of a token, if the router makes names of claims', async () => {
     const auth = {
       token: 'secret',
       clientId: 'agent',

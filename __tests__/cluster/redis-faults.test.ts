@@ -12,7 +12,7 @@ import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 /** `npm run chaos` sets more. */
 const FAULTS = Number(process.env.CLUSTER_FAULTS ?? 5);
 const SESSIONS = 8;
-/** How long after a fault every session must work again, in ms: 2 s in the long run, on a machine that does nothing else. */
+/** How long after a fault every session must work again, in ms. It is 2 s in the long run, on a machine that does nothing else. */
 const RECOVERY = Number(process.env.CLUSTER_REDIS_RECOVERY_MS ?? 30_000);
 /** Longer than a node goes without its lease. */
 const STALL = 5_000;

@@ -20,7 +20,7 @@ async function listen(answer: (req: IncomingMessage, res: ServerResponse) => voi
   return (server.address() as AddressInfo).port;
 }
 
-/** A node at which a client asks for what the owner, another node, answers. */
+/** A node that relays the answers of another node, the owner. */
 async function edge(
   wrap: (res: ServerResponse) => void,
   bytes = 100,
@@ -40,7 +40,7 @@ async function edge(
 }
 
 test.each(['writeHead', 'write', 'end'] as const)(
-  'a wrapped response whose %s throws breaks off the reply that is relayed, and nothing else',
+  'when the %s of a wrapped response throws, only the relayed reply breaks off',
   async (method) => {
     const { port, relayed } = await edge((res) => {
       res[method] = () => {
@@ -65,7 +65,7 @@ test.each(['writeHead', 'write', 'end'] as const)(
   },
 );
 
-test('a reader that is slow gets all of what is relayed', async () => {
+test('a slow reader gets all of a relayed answer', async () => {
   const bytes = 8 * 1024 * 1024;
   const { port, relayed } = await edge(() => undefined, bytes);
   const sent = get({ port, host: '127.0.0.1' });

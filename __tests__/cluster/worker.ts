@@ -23,7 +23,7 @@ async function work(): Promise<void> {
     .connect();
   const router = mcpRouter({
     serverFactory: workerServer,
-    // The options of the docs: no host and no port.
+    // As in the docs, without host and port.
     cluster: { redis: { client }, secret: 'of the workers of this test, and of nobody else' },
     logger: false,
   });
@@ -33,7 +33,7 @@ async function work(): Promise<void> {
     res.setHeader('x-pid', process.pid);
     router.ready(req, res, next);
   });
-  // The workers share this port, whatever it is.
+  // The workers share this port.
   const http = createHttpServer(app).listen(0, '127.0.0.1');
   await once(http, 'listening');
   process.send!((http.address() as AddressInfo).port);

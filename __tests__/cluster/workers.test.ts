@@ -7,7 +7,7 @@ import { soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
 
 const REQUESTS = 40;
-/** So that each request reaches whichever worker is next. */
+/** A new connection for each request, so that node:cluster spreads the requests over the workers. */
 const CLOSE = { connection: 'close' };
 
 let redis: RedisServer;
@@ -29,7 +29,7 @@ beforeAll(async () => {
   disarm = killWithThisProcess(primary.pid!);
 }, 300_000);
 afterAll(async () => {
-  // Its workers end with it: their channel to it closes.
+  // The workers end with the primary, as their channel closes.
   const exited = once(primary, 'exit');
   primary.kill('SIGKILL');
   await exited;
@@ -37,7 +37,7 @@ afterAll(async () => {
   await redis.stop();
 });
 
-test(`three workers of node:cluster serve ${REQUESTS} of ${REQUESTS} requests for one session, whichever of them each reaches (docs/scaling.md)`, async () => {
+test(`three workers of node:cluster serve ${REQUESTS} of ${REQUESTS} requests for one session, at any worker (docs/scaling.md)`, async () => {
   const [workers] = (await soon('the workers listen', once(primary, 'message'))) as [{ port: number; pid: number }[]];
   const port = workers[0]!.port;
   expect(workers.map((worker) => worker.port)).toEqual([port, port, port]);
@@ -57,6 +57,6 @@ test(`three workers of node:cluster serve ${REQUESTS} of ${REQUESTS} requests fo
     for (const [, pid] of (await response.text()).matchAll(/\\"pid\\":(\d+)/g)) served.add(Number(pid));
   }
   expect(statuses).toEqual(Array.from({ length: REQUESTS }, () => 200));
-  // One session has one server, in one worker: most of the requests were handed over.
+  // The session has one server, in one worker, so most of the requests were forwarded.
   expect(served.size).toBe(1);
 });

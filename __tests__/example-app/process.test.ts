@@ -31,7 +31,7 @@ describe('the example app as a process', () => {
   it.each([
     [{}, 'timeout=65'],
     [{ MCP_HTTP_KEEP_ALIVE_MS: '620000' }, 'timeout=620'],
-  ])('keeps an idle connection longer than the balancer in front does: %j', async (env, keepAlive) => {
+  ])('keeps an idle connection open for longer than a balancer in front: %j', async (env, keepAlive) => {
     const { url } = await running(env);
     expect((await fetch(`${url}/healthz`)).headers.get('keep-alive')).toBe(keepAlive);
   });
@@ -212,7 +212,7 @@ describe('SIGTERM and SIGINT', () => {
     // Answered after those bytes were read, as both came in on the same event loop.
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
     child.kill('SIGTERM');
-    // The socket stays open on this side: the app has to end it, or never exits.
+    // The client keeps its socket open. The app must destroy it, or it never exits.
     expect(await soon('the app has ended', exited)).toMatchObject({ code: 0 });
     socket.destroy();
   });

@@ -187,7 +187,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
   const refusing = (storeEvent = REFUSES[0]![1]) =>
     storeWith((inner) => ({ storeEvent: storeEvent((id, message) => inner.storeEvent(id, message)) }));
 
-  /** Calls `work`, which says something and waits for its answer, and hangs up. */
+  /** Calls `work`, which sends an event and waits, and hangs up before the answer. */
   const callAndLose = async (options: Parameters<typeof startScripted>[1], id: string | number = 1) => {
     const answer = new Deferred<object>();
     const work = async (_params: unknown, extra: Extra) => (await log(extra, 'begun'), answer.promise);
@@ -206,7 +206,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
   };
   const NOT_STORED = { error: { code: ERRORS.answerNotStored.code, message: ERRORS.answerNotStored.message } };
 
-  test.each(REFUSES)('and %s it: the resume gets it all the same, whenever it is asked', async (_how, storeEvent) => {
+  test.each(REFUSES)('and %s it: a resume gets the answer, early or late', async (_how, storeEvent) => {
     const { session, lastEventId, settle } = await callAndLose({ eventStore: refusing(storeEvent) });
     await settle({ done: true });
     for (let time = 0; time < 2; time += 1) {
@@ -217,7 +217,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
     }
   });
 
-  test('as it hangs: so does the resume get the answer once the store is there again', async () => {
+  test('by hanging: a resume gets the answer when the store works again', async () => {
     const hanging = { now: false };
     const eventStore = storeWith((inner) => ({
       storeEvent: (id, message) => (hanging.now ? never() : inner.storeEvent(id, message)),
@@ -233,7 +233,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
     expect((await (await session.stream(lastEventId)).messages()).at(-1)).toMatchObject({ result: { done: true } });
   });
 
-  test('gets it when the session has hibernated meanwhile', async () => {
+  test('and whose session hibernates meanwhile: a resume gets the answer', async () => {
     const { session, lastEventId, settle } = await callAndLose({ eventStore: refusing(), hibernateAfter: 60_000 });
     await settle({ done: true });
     await harness.unattached(session);
@@ -245,7 +245,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
   test.each<[why: string, result: object, wait: number]>([
     ['is older than five minutes', { done: true }, 300_000],
     ['is larger than what may be kept of a session', { text: 'x'.repeat(5 * 1024 * 1024) }, 0],
-  ])('gets -32000 where the answer %s: that its outcome is unknown', async (_why, result, wait) => {
+  ])('and the answer %s: a resume gets -32000 "the outcome of the request is unknown"', async (_why, result, wait) => {
     const { session, lastEventId, settle } = await callAndLose({ eventStore: refusing() });
     await settle(result);
     harness.clock.advance(wait);
@@ -255,7 +255,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
     ]);
   });
 
-  test('gets 400 where not even the ID of the request is known, and never 204', async () => {
+  test('and the ID of the request is not known: a resume gets 400, and never 204', async () => {
     const { session, lastEventId, settle } = await callAndLose({ eventStore: refusing() }, 'x'.repeat(1_000));
     await settle({ text: 'x'.repeat(5 * 1024 * 1024) });
     const stream = await session.stream(lastEventId);
@@ -263,7 +263,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
     expect((await session.get(id)).status).toBe(400);
   });
 
-  test('gets the answer too when the store has forgotten the event that it names', async () => {
+  test('and has dropped the event of Last-Event-ID: a resume gets the answer', async () => {
     const known = new Set<string>();
     const eventStore = storeWith((inner) => ({
       storeEvent: async (id, message) => (isAnswer(message) ? fail() : inner.storeEvent(id, message)),
@@ -276,7 +276,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
     expect(await (await session.stream(lastEventId)).messages()).toMatchObject([{ id: 1, result: { done: true } }]);
   });
 
-  test('in a batch that still runs: the resume gets it, and what comes later', async () => {
+  test('in a batch that still runs: a resume gets the answer, and the later events', async () => {
     const gates = new Map(['a', 'b'].map((id) => [id, new Deferred<object>()]));
     const work = async (_params: unknown, extra: Extra) => {
       await log(extra, 'begun');
@@ -300,7 +300,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
     expect(await resumed.messages()).toMatchObject([{ id: 'b', result: { second: true } }]);
   });
 
-  test('keeps it no longer than the session lives', async () => {
+  test('and whose session ends: the answer is dropped with the session', async () => {
     const { session, settle } = await callAndLose({ eventStore: refusing() });
     await settle({ done: true });
     await session.terminate();
@@ -308,7 +308,7 @@ describe('an event store that refuses an answer while its client is away (docs/t
     expect(harness.clock.pending).toBe(0);
   });
 
-  test('tells a handler at once that its question reached neither the client nor the store', async () => {
+  test('and a request of the server: its handler fails at once, as neither client nor store has it', async () => {
     const told = new Deferred<unknown>();
     const release = new Deferred();
     const eventStore = storeWith((inner) => ({

@@ -202,7 +202,7 @@ describe('a reader that stalls in a reply that has ended', () => {
   });
 
   test('is let be as long as it reads a little in each interval', async () => {
-    // Long, as on a busy machine nothing may be read for a second.
+    // Long, as a busy machine may read nothing for a second.
     const keepAlive = 1_500;
     const { reader } = await startBig(keepAlive);
     // Enough each time for the kernel to tell the router: it does so for a third of a buffer, not for each byte.

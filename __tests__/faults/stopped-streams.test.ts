@@ -214,7 +214,7 @@ describe('why a session counts as orphaned', () => {
 describe('a client that resumes and does not read', () => {
   const MISSED = 200;
   const TEXT = 'x'.repeat(100_000);
-  /** Until the kernel has taken all that it takes for a reader. */
+  /** Resolves when the kernel's buffers for the reader are full. */
   const untilHeldUp = async ({ res }: StalledReader): Promise<void> => {
     let looks = 0;
     await until('it is held up', () => (looks = res.writableNeedDrain ? looks + 1 : 0) > 50);

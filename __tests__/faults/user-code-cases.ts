@@ -19,12 +19,12 @@ export interface Flow {
   readonly metrics?: number;
 }
 
-/** A broken piece of user code in one place, and what a client gets all the same. */
+/** A broken piece of user code in one place, and the answers that a client still gets. */
 export interface Case {
   readonly options?: Partial<McpRouterOptions>;
-  /** Stands before the router. */
+  /** Middleware before the router. */
   readonly before?: RequestHandler;
-  /** Called once the router is there. */
+  /** Called when the router has been made. */
   readonly prepare?: (router: McpRouter) => void;
   /** Awaited before the session is ended. */
   readonly until?: () => boolean;
@@ -33,10 +33,10 @@ export interface Case {
 
 export const WELL: Flow = { initialize: 200, call: 200, stream: 200, delete: 200, forbidden: 403, metrics: 200 };
 
-/** Without a session, there is nothing to call. */
+/** The flow when no session could be opened. */
 const unopened = (status: number): Flow => ({ initialize: status, forbidden: 403, metrics: 200 });
 
-/** Of no type that TypeScript would refuse, as users in JavaScript may hand over anything. */
+/** Fits every type, as users in JavaScript may pass anything. */
 type Broken = (...args: unknown[]) => never;
 
 const throws = (): never => {
@@ -53,7 +53,7 @@ const WAYS = { throws, rejects, 'rejects as a thenable': rejectsAsThenable, hang
   Broken
 >;
 
-/** A clock by which nothing takes long. */
+/** A clock that shortens every time. */
 const impatient = {
   now: () => performance.now(),
   setTimeout: (callback: () => void, ms: number) => setTimeout(callback, Math.min(ms, 30)).unref(),
@@ -140,7 +140,7 @@ const locals: Record<string, RequestHandler> = {
   },
 };
 
-/** A server all of whose hooks, those of its transport included, are broken; it answers first. */
+/** A server that answers and then breaks in all of its hooks, those of its transport included. */
 function hooked(broken: Broken, ...hooks: ('onmessage' | 'onclose' | 'onerror')[]) {
   const server = echoServer();
   return {
@@ -160,13 +160,13 @@ function hooked(broken: Broken, ...hooks: ('onmessage' | 'onclose' | 'onerror')[
 
 const EVENTS: (keyof SessionEvents)[] = ['opened', 'restored', 'orphaned', 'closed'];
 
-/** An object all of whose methods are the same, those of a store, say. */
+/** An object whose methods are all the same function. */
 const all = (broken: Broken, names: readonly string[]) => Object.fromEntries(names.map((name) => [name, broken]));
 
 const STORE = ['create', 'get', 'update', 'destroy', 'claim', 'touch', 'release'] as const;
 const EVENT_STORE = ['storeEvent', 'replayEventsAfter', 'getStreamIdForEventId', 'purge'] as const;
 
-/** What prom-client makes of a collector: it awaits promises of its own realm only. */
+/** The status of `/metrics` for each kind of broken collector. prom-client awaits only promises of its own realm. */
 const METRICS: Record<string, number> = { throws: 500, rejects: 500, hangs: 0 };
 
 export const CASES = new Map<string, Case>();

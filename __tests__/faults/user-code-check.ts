@@ -7,11 +7,11 @@ import { mcpRouter } from '../../src/index.js';
 import { echoCall, echoServer, initializeBody, post } from '../support/harness.js';
 import { CASES, type Case, type Flow } from './user-code-cases.js';
 
-/** Long for what is to be answered, and what a hanging collector costs. */
+/** In ms: long for an answer, and the time that a hanging collector costs. */
 const PATIENCE = 1_000;
 
-// Runs every case in this process, one after the other, and writes what came of each to stdout: the statuses that a client
-// got, and what nobody caught.
+// Runs every case in this process, one after the other. Writes the result of each to stdout: the statuses that a client got,
+// and the errors that were not caught.
 
 const uncaught: string[] = [];
 process.on('uncaughtException', (error) => void uncaught.push(`uncaughtException: ${String(error.stack)}`));
@@ -36,7 +36,7 @@ async function run({ options, before, prepare, until }: Case): Promise<Flow> {
     server.closeAllConnections();
     server.close();
     await once(server, 'close');
-    // What is thrown into nowhere is told of at the end of the turn.
+    // Node reports an uncaught error at the end of the turn.
     await sleep(5);
   }
 }
@@ -64,13 +64,13 @@ async function use(url: URL, headers: Record<string, string>, until: (() => bool
   const leaving = new AbortController();
   const stream = await fetch(url, { headers: { ...headers, accept: 'text/event-stream' }, signal: leaving.signal });
   leaving.abort();
-  // Refused by a session that is restored meanwhile, it would tell nothing of the rest.
+  // A session that is still being restored would refuse the rest of the flow.
   while (until?.() === false) await sleep(5);
   const deleted = await fetch(url, { method: 'DELETE', headers });
   return { call: text.includes('hello') ? called.status : 0, stream: stream.status, delete: deleted.status };
 }
 
-/** The guard refuses it, and says so to the log. */
+/** The guard refuses this request, and logs it. */
 async function foreign(url: URL): Promise<number> {
   const sent = request(url, { method: 'POST', headers: { host: 'evil.example' } }).end();
   const [response] = await once(sent, 'response');

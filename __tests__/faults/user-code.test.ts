@@ -19,7 +19,7 @@ beforeAll(async () => {
     target: 'node20',
     packages: 'external',
   });
-  // A process of its own: what nothing catches ends it, and jest would not see that.
+  // A process of its own: an uncaught error ends it, which jest would hide.
   const { stdout } = await run(process.execPath, [FILE], { maxBuffer: 64 * 1024 * 1024 });
   for (const line of stdout.split('\n').filter((each) => each.startsWith('{'))) {
     const { name, ...result } = JSON.parse(line) as { name: string; came: unknown; uncaught: string[] };
@@ -27,7 +27,7 @@ beforeAll(async () => {
   }
 }, 180_000);
 
-describe('user code that fails neither ends the process, nor costs a client more than it must', () => {
+describe('broken user code does not end the process, and costs a client only its own part', () => {
   test.each([...CASES])('%s', (name, { expected }) => {
     const { initialize = 200 } = expected ?? {};
     const came = initialize === 200 ? { ...WELL, ...expected } : expected;

@@ -32,7 +32,7 @@ describe('an Accept header (RFC 9110, 12.5.1)', () => {
     [';q=0.000', false],
   );
 
-  test('accepts what its most specific range accepts, whatever the parameters but q=0 (property)', () => {
+  test('accepts a media type if its most specific range does, and ignores parameters other than q=0 (property)', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(name, parameter, quality), { minLength: 1, maxLength: 5 }), (ranges) => {
         const header = ranges.map(([range, more, [q]]) => `${range}${more}${q}`).join(', ');
@@ -94,7 +94,7 @@ const METHODS: Readonly<Record<string, Method>> = {
   },
   hang: () => answer.promise,
 };
-/** Takes any answer. */
+/** A schema that accepts any answer. */
 const scriptedAnswer = { safeParse: (data: unknown) => ({ success: true, data }), parse: (data: unknown) => data };
 
 const MODES: [name: string, options: () => object][] = [
@@ -115,7 +115,7 @@ describe.each(MODES)('a router that prefers %s', (_, options) => {
     });
   const request = (id: number, method: string) => ({ jsonrpc: '2.0', id, method, params: {} });
 
-  test.each(['work', 'talk'])('answers a client that takes only JSON with one JSON body: %s', async (method) => {
+  test.each(['work', 'talk'])('answers a client that accepts only JSON with one JSON body: %s', async (method) => {
     const { headers } = await harness.session();
     const response = await post(JSON_TYPE, request(1, method), headers);
     expect([response.status, response.headers.get('content-type')]).toEqual([200, JSON_TYPE]);
@@ -123,14 +123,14 @@ describe.each(MODES)('a router that prefers %s', (_, options) => {
     expect(await response.json()).toEqual({ jsonrpc: '2.0', id: 1, result: { done: true } });
   });
 
-  test.each(['work', 'talk'])('answers a client that takes only SSE with a stream: %s', async (method) => {
+  test.each(['work', 'talk'])('answers a client that accepts only SSE with a stream: %s', async (method) => {
     const { headers } = await harness.session();
     const response = await post(SSE_TYPE, request(1, method), headers);
     expect([response.status, response.headers.get('content-type')]).toEqual([200, SSE_TYPE]);
     expect(messagesOf(await response.text()).at(-1)).toEqual({ jsonrpc: '2.0', id: 1, result: { done: true } });
   });
 
-  test('opens a session in the form that its client takes', async () => {
+  test('answers initialize in the form that its client accepts', async () => {
     const json = await post(JSON_TYPE, initializeBody(5));
     expect([json.status, json.headers.get('content-type')]).toEqual([200, JSON_TYPE]);
     expect(await json.json()).toMatchObject({ id: 5, result: { protocolVersion: '2025-11-25' } });
@@ -139,14 +139,14 @@ describe.each(MODES)('a router that prefers %s', (_, options) => {
     expect(messagesOf(await sse.text())).toMatchObject([{ id: 6, result: { protocolVersion: '2025-11-25' } }]);
   });
 
-  test('answers a batch as one array to a client that takes only JSON', async () => {
+  test('answers a batch as one array if the client accepts only JSON', async () => {
     const { headers } = await harness.session({ version: '2025-03-26' });
     const response = await post(JSON_TYPE, [request(1, 'talk'), request(2, 'work')], headers);
     expect(response.headers.get('content-type')).toBe(JSON_TYPE);
     expect(await response.json()).toMatchObject([{ id: expect.any(Number) }, { id: expect.any(Number) }]);
   });
 
-  test('asks a client that takes only JSON on its standalone stream, and answers when it has answered', async () => {
+  test('sends a request to a client that accepts only JSON on its standalone stream, and then answers', async () => {
     const session = await harness.session({ capabilities: { elicitation: {} } });
     const stream = await session.stream();
     const response = post(JSON_TYPE, request(1, 'ask'), session.headers);
@@ -156,13 +156,13 @@ describe.each(MODES)('a router that prefers %s', (_, options) => {
     expect(await (await response).json()).toMatchObject({ id: 1, result: { answered: { action: 'accept' } } });
   });
 
-  test('fails a question at once where that client has no stream open', async () => {
+  test('fails a request of the server at once if that client has no stream open', async () => {
     const session = await harness.session({ capabilities: { elicitation: {} } });
     const response = await post(JSON_TYPE, request(1, 'ask'), session.headers);
     expect(await response.json()).toMatchObject({ id: 1, error: { message: expect.stringContaining('JSON only') } });
   });
 
-  test('gives a cancelled request an answer where the reply is JSON', async () => {
+  test('answers a cancelled request if the reply is JSON', async () => {
     const session = await harness.session();
     const response = post(JSON_TYPE, request(1, 'hang'), session.headers);
     await soon(
@@ -173,12 +173,12 @@ describe.each(MODES)('a router that prefers %s', (_, options) => {
     expect(JSON.parse(text)).toMatchObject({ id: 1, error: { message: 'Request cancelled' } });
   });
 
-  test.each(['text/html', '', `${JSON_TYPE};q=0`])('refuses a client that takes neither: %j', async (accept) => {
+  test.each(['text/html', '', `${JSON_TYPE};q=0`])('refuses a client that accepts neither: %j', async (accept) => {
     const refused = await post(accept, initializeBody());
     expectRow({ status: refused.status, body: await refused.text() }, 'notAcceptable');
   });
 
-  test('opens a standalone stream for a client that takes SSE among others, and no other', async () => {
+  test('opens a standalone stream only for a client that accepts SSE', async () => {
     const { headers } = await harness.session();
     const get = (accept: string) => fetch(harness.url, { headers: { ...headers, accept } });
     for (const accept of [JSON_TYPE, `*/*, ${SSE_TYPE};q=0`]) {
@@ -191,7 +191,7 @@ describe.each(MODES)('a router that prefers %s', (_, options) => {
   });
 });
 
-test('without sessions, too, a client gets the form that it takes', async () => {
+test('a stateless router answers in the form that the client accepts', async () => {
   await begin(METHODS, { stateless: true });
   for (const [accept, type] of [
     [JSON_TYPE, JSON_TYPE],
@@ -206,7 +206,7 @@ test('without sessions, too, a client gets the form that it takes', async () => 
   }
 });
 
-test('an initialize that the server refuses is told in the form that its client takes', async () => {
+test('the error of a refused initialize has the form that the client accepts', async () => {
   const refuse = (server: ReturnType<typeof scriptedServer>): void => {
     server.setRequestHandler(InitializeRequestSchema, () => {
       throw new Error('not today');

@@ -79,7 +79,7 @@ describe('the media type (RFC 8259, 8.1 and 11: JSON between systems is UTF-8, a
   });
 });
 
-/** What is no UTF-8 (RFC 3629, 3 and 10). */
+/** Bytes that are not UTF-8 (RFC 3629, 3 and 10). */
 const BAD_UTF_8: readonly [string, number[]][] = [
   ['a byte of Latin-1', [0xe9]],
   ['an overlong form', [0xc0, 0xaf]],
@@ -118,7 +118,7 @@ describe('text', () => {
       expect(await socket.exchange('POST', '/mcp', CHUNKED, parts)).toMatchObject({ status: 200 });
     });
 
-    test('that was read as a string by other middleware is served', async () => {
+    test('is served when other middleware has read the body as a string', async () => {
       const keep: RequestHandler = (req, _res, next) => {
         const chunks: string[] = [];
         req.setEncoding('utf8').on('data', (chunk: string) => chunks.push(chunk));
@@ -235,7 +235,7 @@ describe('a body that middleware before the router has parsed', () => {
     expectRow({ status: response.status, body: await response.text() }, 'unsupportedMediaType');
   });
 
-  test('express.raw(): bytes that are no UTF-8 get -32700', async () => {
+  test('express.raw(): bytes that are not UTF-8 get -32700', async () => {
     const url = await mounted(express.raw({ type: '*/*' }));
     for (const [, bytes] of BAD_UTF_8) {
       const response = await fetch(url, { method: 'POST', headers: JSON_HEADERS, body: inString(bytes) });

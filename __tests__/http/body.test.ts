@@ -123,9 +123,9 @@ describe('a body on its way', () => {
     );
   });
 
-  // Node, readable.setEncoding: chunks are strings from then on. What a listener throws ends the process.
+  // Node, readable.setEncoding: chunks are strings from then on. An error that a listener throws ends the process.
   test.each<BufferEncoding>(['utf8', 'latin1', 'hex', 'base64'])(
-    'is read in pieces also where earlier middleware has called setEncoding(%j)',
+    'is read in pieces after earlier middleware called setEncoding(%j)',
     async (encoding) => {
       await listen((req, res) => {
         req.setEncoding(encoding);
@@ -139,7 +139,7 @@ describe('a body on its way', () => {
     },
   );
 
-  test('is refused, and nothing is thrown, when a chunk is what no reader can take', async () => {
+  test('is refused, without an uncaught error, when a chunk has an impossible type', async () => {
     await listen((req, res) => {
       void bodies
         .read(req)
@@ -207,7 +207,7 @@ describe('maxBodyMemory', () => {
     sockets.push(socket);
     return socket;
   };
-  /** Sends all of an `initialize` but its last byte, which it gives with the socket, once the router has read so far. */
+  /** Sends an `initialize` without its last byte. Resolves to the socket and that byte when the router has read the rest. */
   const slow = async (): Promise<{ socket: RawSocket; last: Buffer }> => {
     const socket = await open();
     const bytes = requestBytes('POST', '/mcp', HEADERS, initializeOf(MAX));
@@ -229,7 +229,7 @@ describe('maxBodyMemory', () => {
     return (await open()).exchange('POST', '/mcp', CHUNKED, chunked(body.subarray(0, 5_000), body.subarray(5_000)));
   };
 
-  test('bounds what bodies that are not whole yet hold together: one more gets 503, and its socket serves on', async () => {
+  test('bounds the bytes of all incomplete bodies: one more gets 503, and its socket stays usable', async () => {
     await slow();
     await slow();
     const socket = await open();
@@ -243,7 +243,7 @@ describe('maxBodyMemory', () => {
     });
   });
 
-  test('does not bind a body that comes in one piece: slow ones lock out no other call', async () => {
+  test('does not apply to a body in one piece, so slow bodies block no other call', async () => {
     await slow();
     await slow();
     for (let n = 0; n < 3; n += 1) expect((await post(harness.url, initializeBody())).status).toBe(200);
@@ -253,7 +253,7 @@ describe('maxBodyMemory', () => {
     ['comes to its end', async ({ socket, last }) => (await socket.write(last), socket.response())],
     ['breaks off', ({ socket }) => Promise.resolve(socket.destroy())],
     ['grows too large', async ({ socket, last }) => socket.write(Buffer.concat([last, last]))],
-  ])('is free again when a body %s', async (_, finish) => {
+  ])('is released when a body %s', async (_, finish) => {
     const halves = [await slow(), await slow()];
     expectRow(await inPieces(), 'bodiesAtCapacity');
     for (const half of halves) await finish(half);

@@ -49,7 +49,7 @@ describe('CORS (Fetch standard, "CORS protocol")', () => {
   const corsHeaders = (headers: http.IncomingHttpHeaders) =>
     Object.keys(headers).filter((name) => name.startsWith('access-control-'));
 
-  test('without allowedOrigins nothing is set and nothing answered, not even a preflight', async () => {
+  test('without allowedOrigins no header is set and no preflight is answered', async () => {
     for (const method of ['GET', 'POST', 'OPTIONS']) {
       const answer = await ask([], method, preflight('https://app.example'));
       expect(answer.status).toBe(299);
@@ -58,7 +58,7 @@ describe('CORS (Fetch standard, "CORS protocol")', () => {
     }
   });
 
-  test('a preflight of a listed origin is answered with 204 and the headers that it asks for, whatever they are', async () => {
+  test('a preflight of a listed origin gets 204 and is allowed all headers that it asks for', async () => {
     const wanted = 'content-type,mcp-method,mcp-param-city,traceparent,x-api-key';
     const asked = { ...preflight('https://app.example'), 'Access-Control-Request-Headers': wanted };
     const { status, headers } = await ask(['https://app.example'], 'OPTIONS', asked);
@@ -77,12 +77,15 @@ describe('CORS (Fetch standard, "CORS protocol")', () => {
     expect(headers.vary).toContain('Access-Control-Request-Headers');
   });
 
-  test.each(['OPTIONS', 'POST'])('with allowCredentials %s says so, and names its one origin', async (method) => {
-    const { headers } = await ask(['https://app.example'], method, preflight('https://app.example'), true);
-    expect(headers['access-control-allow-credentials']).toBe('true');
-    expect(headers['access-control-allow-origin']).toBe('https://app.example');
-    expect(JSON.stringify(headers)).not.toContain('*');
-  });
+  test.each(['OPTIONS', 'POST'])(
+    'with allowCredentials the answer to %s allows credentials, and names the one origin',
+    async (method) => {
+      const { headers } = await ask(['https://app.example'], method, preflight('https://app.example'), true);
+      expect(headers['access-control-allow-credentials']).toBe('true');
+      expect(headers['access-control-allow-origin']).toBe('https://app.example');
+      expect(JSON.stringify(headers)).not.toContain('*');
+    },
+  );
 
   test.each(['POST', 'GET', 'DELETE'])(
     '%s of a listed origin goes on, and its page may read what it needs',
@@ -107,7 +110,7 @@ describe('CORS (Fetch standard, "CORS protocol")', () => {
     }
   });
 
-  test('an origin that is not listed is not allowed, with or without preflight; caches are told that it matters', async () => {
+  test('an origin that is not listed is not allowed, with or without preflight, and Vary names Origin', async () => {
     for (const origin of ['https://evil.example', 'https://app.example.evil.example', 'null', 'http://app.example']) {
       for (const method of ['OPTIONS', 'POST']) {
         const { headers } = await ask(['https://app.example'], method, preflight(origin));
@@ -117,7 +120,7 @@ describe('CORS (Fetch standard, "CORS protocol")', () => {
     }
   });
 
-  test('OPTIONS that is no preflight is left to the router, which has 405 for it', async () => {
+  test("an OPTIONS that is not a preflight gets the router's 405", async () => {
     const answer = await ask(['https://app.example'], 'OPTIONS', { Origin: 'https://app.example' });
     expect(answer.status).toBe(299);
   });
@@ -148,7 +151,7 @@ describe('router.preflight (docs/identity.md, "Web pages")', () => {
     readonly body: string;
   }
 
-  /** Sends what a page does, with headers that `fetch` of Node would not. */
+  /** Sends a request as a page does, with headers that Node's `fetch` refuses to send. */
   async function send(method: string, headers: Record<string, string> = {}, path = '/mcp', body = ''): Promise<Answer> {
     const req = http.request(new URL(path, harness.url), {
       method,
@@ -176,7 +179,7 @@ describe('router.preflight (docs/identity.md, "Web pages")', () => {
       JSON.stringify(initializeBody()),
     );
 
-  test('answers the preflight, which bears no token, before the authentication', async () => {
+  test('answers the preflight, which has no token, before the authentication', async () => {
     await begin();
     const answer = await send('OPTIONS', ask);
     expect(answer.status).toBe(204);
@@ -200,7 +203,7 @@ describe('router.preflight (docs/identity.md, "Web pages")', () => {
     if (status === 401) expect(values(answer, 'www-authenticate')).toHaveLength(1);
   });
 
-  test('an error that the middleware after it passes on has them, too', async () => {
+  test('the CORS headers are on an error of later middleware, too', async () => {
     await begin((app, router) =>
       app.use('/mcp', router.preflight, (_req: Request, _res: Response, next: NextFunction) =>
         next(Object.assign(new Error('no'), { status: 418, expose: true })),
@@ -211,7 +214,7 @@ describe('router.preflight (docs/identity.md, "Web pages")', () => {
     expect(values(answer, 'access-control-allow-origin')).toEqual([ORIGIN]);
   });
 
-  test('an Origin or a Host that the router refuses is refused before the authentication, and gets no CORS headers', async () => {
+  test('refuses an Origin or a Host before the authentication, as the router does, without CORS headers', async () => {
     await begin();
     for (const [headers, code] of [
       [{ Origin: 'https://evil.example' }, 'Origin not allowed'],
@@ -240,7 +243,7 @@ describe('router.preflight (docs/identity.md, "Web pages")', () => {
     }
   });
 
-  test('without allowedOrigins it lets everything pass', async () => {
+  test('lets every request pass without allowedOrigins', async () => {
     await begin((app, router) => app.use('/mcp', router.preflight, requireBearerAuth({ verifier }), router), {
       allowedOrigins: [],
     });

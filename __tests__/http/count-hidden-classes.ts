@@ -4,14 +4,14 @@ import { runInThisContext } from 'node:vm';
 import type { Express } from '../support/expresses.js';
 import { serve, SERVINGS } from './servings.js';
 
-// A program for `node --allow-natives-syntax`. Prints the hidden classes that the last requests and responses of an app have between
-// them. Arguments: the module name of Express, and the name of how the app is served.
+// A program for `node --allow-natives-syntax`. Prints the number of hidden classes of an app's last requests and responses.
+// Arguments: the module name of Express, and the name of the serving.
 
 const APPS = 4;
 const REQUESTS = 20;
 const COMPARED = 10;
 
-// Only V8 itself tells. The syntax is none that a bundler or TypeScript parses.
+// Only V8 knows hidden classes, and neither a bundler nor TypeScript parses this syntax.
 const haveOneHiddenClass = runInThisContext('(a, b) => %HaveSameMap(a, b)') as (a: object, b: object) => boolean;
 
 function hiddenClassesOf(objects: readonly object[]): number {
@@ -24,7 +24,7 @@ async function countInOneApp(express: Express, servingName: string): Promise<num
   const serving = new Map(SERVINGS).get(servingName);
   assert(serving);
   const seen: { req: object; res: object }[] = [];
-  // The middleware leaves a property, as most do.
+  // The middleware sets a property, as most do.
   const app = await serve(express, serving, (req, res, next) => {
     seen.push({ req: Object.assign(req, { user: 'alice' }), res });
     next();
@@ -38,7 +38,7 @@ async function countInOneApp(express: Express, servingName: string): Promise<num
 
 const [, , moduleName = '', servingName = ''] = process.argv;
 const express = createRequire(import.meta.url)(moduleName) as Express;
-// V8 has a place for both in all but one app of 64, and may clear it between two requests: the best of a few counts.
+// In one app of 64, V8 has no room for both classes. It may also clear that room between requests, so the best count is taken.
 const counts: number[] = [];
 for (let app = 0; app < APPS; app++) counts.push(await countInOneApp(express, servingName));
 console.log(Math.min(...counts));

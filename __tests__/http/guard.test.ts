@@ -436,7 +436,7 @@ describe('beyond loopback without allowedHosts (docs/identity.md, "Behind a cont
   };
 
   test.each(['172.17.0.2', '10.0.0.7', '192.168.1.2', 'fd00::7', '::ffff:10.0.0.7', PUBLIC_ADDRESS])(
-    'the first request on %s is told of, and no later one',
+    'the log warns at the first request on %s, and at no later one',
     (localAddress) => {
       const facts = { host: 'evil.example', localAddress };
       const [warning, ...more] = warnings({}, { host: 'localhost' }, facts, facts, {
@@ -449,7 +449,7 @@ describe('beyond loopback without allowedHosts (docs/identity.md, "Behind a cont
     },
   );
 
-  test('nothing is told on a loopback address, of a socket without address, or where allowedHosts is set', () => {
+  test('the log does not warn on a loopback address, on a socket without address, or with allowedHosts', () => {
     const exposed = { host: 'a.example', localAddress: PUBLIC_ADDRESS };
     expect(warnings({}, { host: 'localhost' }, { host: 'evil.example' })).toEqual([]);
     expect(warnings({ allowedHosts: ['a.example'] }, exposed)).toEqual([]);

@@ -2,7 +2,7 @@ import { EXPRESSES } from '../support/expresses.js';
 import { buildProgram, type Program } from '../support/program.js';
 import { serve, SERVINGS } from './servings.js';
 
-// What V8 does in a worker that has run other tests is no fact about the router: each count has a process of its own.
+// Other tests in a worker change V8's hidden classes, so each count has a process of its own.
 let countHiddenClasses: Program;
 beforeAll(async () => {
   countHiddenClasses = await buildProgram('__tests__/http/count-hidden-classes.ts', 'hidden-class');

@@ -11,14 +11,14 @@ import { mcpRouter, memoryEventStore, type McpRouter, type McpRouterOptions } fr
 import { echoCall, echoServer, initializeBody, JSON_HEADERS, messagesOf } from '../support/harness.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 
-// Express itself does not serve HTTP/2; this makes an app that does, of Express 4 and 5.
+// Express itself does not serve HTTP/2. http2-express makes an app of Express 4 or 5 that does.
 const http2Express = jest.requireActual<(of: typeof express) => Express>('http2-express');
 
 const TLS = {
   key: readFileSync('__tests__/support/tls/localhost-key.pem'),
   cert: readFileSync('__tests__/support/tls/localhost-cert.pem'),
 };
-/** What a message in HTTP/2 must not have (RFC 9113, 8.2.2). */
+/** Headers that a message in HTTP/2 must not have (RFC 9113, 8.2.2). */
 const FORBIDDEN = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade'];
 
 const MODES: [name: string, options: () => Partial<McpRouterOptions>][] = [
@@ -55,7 +55,7 @@ interface Reply {
   readonly text: () => Promise<string>;
 }
 
-/** A client that sees the streams. */
+/** A client that shows the streams of HTTP/2. */
 class H2 {
   readonly session: http2.ClientHttp2Session;
 
@@ -151,7 +151,7 @@ describe.each(MODES)('HTTP/2 (%s)', (_, options) => {
 });
 
 describe('HTTP/2', () => {
-  test('a stream that its client resets is lost, and resumes on another', async () => {
+  test('a stream that its client resets resumes on another stream', async () => {
     const client = await h2c({ eventStore: memoryEventStore() });
     const id = await client.open();
     const first = client.begin('GET', { 'mcp-session-id': id }, true);

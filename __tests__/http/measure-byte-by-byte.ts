@@ -8,8 +8,8 @@ import { echoServer, JSON_HEADERS, messagesOf } from '../support/harness.js';
 import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { until } from '../support/waiting.js';
 
-// A program for `node --expose-gc`. Prints how many bytes are in use while a body of so many bytes (the argument) has come, each in a
-// chunk of its own, and the messages of the answer.
+// A program for `node --expose-gc`. Sends a body of as many bytes as its argument says, each in a chunk of its own. Prints the
+// bytes in use when all have arrived, and the messages of the answer.
 
 const size = Number(process.argv[2]);
 const router = mcpRouter({ serverFactory: echoServer, logger: false, stateless: true, maxBodySize: size });

@@ -119,14 +119,14 @@ const PLACES: readonly Place[] = [
     theApps: ['/', '/api', '/api/mcp', '/tenants/acme'],
   },
   {
-    how: 'app.use(router) behind a route that has passed the request on',
+    how: 'app.use(router) after a route that has passed the request on',
     mount: (app, router) => app.all(/.*/, (_req, _res, next) => next()).use(router),
     endpoint: '/mcp',
     metrics: '/metrics',
     theApps: ['/', '/x'],
   },
   {
-    how: 'a route whose path can be any',
+    how: 'a route with a wildcard path',
     mount: (app, router) => app.all(/.*/, router),
     endpoint: '/mcp',
     metrics: '/metrics',

@@ -35,7 +35,7 @@ function appOf(serverFactory: () => McpServerLike): { app: Express; router: McpR
   return { app, router };
 }
 
-/** Tells all that a handler sees of its request, once through a copy and once through JSON. */
+/** A server whose tool returns its `requestInfo`, once through a copy and once through JSON. */
 function serverV1(): McpServer {
   const server = new McpServer({ name: 'v1', version: '1.0.0' });
   server.registerTool('where', {}, ({ requestInfo }) => {
@@ -66,8 +66,8 @@ async function ask(port: number, headers: Record<string, string> = {}): Promise<
   return toldIn(await response.text()) as Told;
 }
 
-describe('requestInfo, as the SDK 1 gives it to handlers', () => {
-  test('its url is an own property: copies and JSON have it, with the path and the query that the client asked for', async () => {
+describe('requestInfo, which version 1 of the SDK gives to handlers', () => {
+  test('its url is an own property, so copies and JSON have it, with the path and the query of the request', async () => {
     const { app, router } = appOf(serverV1);
     const port = await listen(createServer(app), router);
     const told = await ask(port, { 'x-own': 'yes' });
@@ -109,7 +109,7 @@ describe('requestInfo, as the SDK 1 gives it to handlers', () => {
   });
 });
 
-test('a server of the SDK 2 behind sessions has the request at ctx.http.req: method, URL and headers', async () => {
+test('a server of version 2 of the SDK has the request at ctx.http.req: method, URL and headers', async () => {
   const app = express();
   const router = mcpRouter({
     logger: false,

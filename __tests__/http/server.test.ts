@@ -442,7 +442,7 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     expect(prototypes).toMatch(/true$/);
   });
 
-  test('an app on Bun gets the classes of Node, as Bun makes messages in another way', async () => {
+  test("an app on Bun gets Node's own classes, as Bun constructs messages differently", async () => {
     const { versions } = process;
     Object.defineProperty(process, 'versions', { value: { ...versions, bun: '1.4.5' }, configurable: true });
     try {

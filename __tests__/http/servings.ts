@@ -9,7 +9,7 @@ import { ping } from '../support/target.js';
 
 type Serving = (app: App, express: Express) => http.Server;
 
-/** The ways to serve an app. A mounted app has prototypes of its own, which Express sets even where the outer one's are there. */
+/** The ways to serve an app. A mounted app has prototypes of its own, which Express sets after those of the outer app. */
 export const SERVINGS: readonly [string, Serving][] = [
   ['app.listen', (app) => http.createServer(app as RequestListener)],
   ['createHttpServer', (app) => createHttpServer(app as RequestListener)],
@@ -21,12 +21,12 @@ export const SERVINGS: readonly [string, Serving][] = [
 ];
 
 export interface Served {
-  /** Sends a ping on the one session, over the one socket. */
+  /** Sends a ping in the same session, over the same socket. */
   ping(): Promise<RawResponse>;
   stop(): Promise<void>;
 }
 
-/** A session of an app with middleware before the router. */
+/** Opens a session of an app with middleware before the router. */
 export async function serve(express: Express, serving: Serving, middleware: RequestHandler): Promise<Served> {
   const router = mcpRouter({ serverFactory: echoServer, logger: false });
   const app = express();

@@ -18,7 +18,7 @@ const TLS = {
   cert: readFileSync('__tests__/support/tls/localhost-cert.pem'),
 };
 
-/** What a client may leave its socket in. */
+/** States in which a client may leave its socket. */
 const STALLED: [name: string, bytes: Buffer | string][] = [
   ['a socket that has sent nothing', ''],
   ['half a request head', 'POST /mcp HTTP/1.1\r\nHo'],
@@ -52,7 +52,7 @@ afterEach(async () => {
   server.close();
 });
 
-/** The other route answers when the test says so. */
+/** A route whose answer the test releases. */
 const other = { called: new Deferred(), answer: new Deferred() };
 
 async function listen(make: (app: Express) => net.Server, tracked = false, app = express()): Promise<number> {
@@ -69,7 +69,7 @@ async function listen(make: (app: Express) => net.Server, tracked = false, app =
   return (server.address() as AddressInfo).port;
 }
 
-/** Sends the bytes, and resolves when the server has the connection. */
+/** Sends the bytes, and resolves when the server has accepted the connection. */
 async function open(connect: (port: number) => net.Socket, port: number, bytes: Buffer | string): Promise<void> {
   const socket = connect(port);
   sockets.push(socket);
@@ -101,7 +101,7 @@ describe.each(SERVERS)('stop(server, router): %s', (name, make, connect) => {
 describe('stop(server, router)', () => {
   const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: { text: 'a' } } };
 
-  test('lets a call that runs finish, then a reply of another route, and closes idle connections', async () => {
+  test('lets a running call finish, then a reply of another route, and closes idle connections', async () => {
     const port = await listen((app) => http.createServer(app));
     const url = new URL(`http://127.0.0.1:${port}/mcp`);
     const session = await openSession(url);
@@ -118,7 +118,7 @@ describe('stop(server, router)', () => {
     await other.called.promise;
 
     const stopped = stop(server, router);
-    // The port is open while the router drains: a client with a session needs it, and a new one is told to come again.
+    // While the router drains, clients with a session still need the port, and new clients get 503.
     expect((await post(url, { ...call, id: 2 }, { 'mcp-session-id': session })).status).toBe(200);
     expect((await post(url, {})).status).toBe(400);
     waiting.end(part.slice(10));
@@ -143,7 +143,7 @@ describe('stop(server, router)', () => {
     await stop(ready, []);
   });
 
-  test('is over in time although a server of a session never closes', async () => {
+  test('resolves in time although the server of a session never closes', async () => {
     const port = await listen((app) => http.createServer(app));
     const clock = new FakeClock();
     const hanging = mcpRouter({
@@ -176,7 +176,7 @@ describe('stop(server, router)', () => {
     await expectAllClosed();
   });
 
-  test('ends the sessions of an HTTP/2 server whose connections are tracked, after the streams that are open', async () => {
+  test('ends the connections of a tracked HTTP/2 server, after their open streams', async () => {
     const port = await listen((app) => http2.createServer(app as never), true, http2Express(express));
     const idle = http2.connect(`http://127.0.0.1:${port}`);
     const busy = http2.connect(`http://127.0.0.1:${port}`);
@@ -195,14 +195,11 @@ describe('stop(server, router)', () => {
     await expectAllClosed();
   });
 
-  test.each([0, -1, NaN, Infinity, 2 ** 31, '1000'])(
-    'refuses %p for a time-out, and then nothing is stopped',
-    async (ms) => {
-      const port = await listen((app) => http.createServer(app));
-      await expect(stop(server, router, { timeoutMs: ms as number })).rejects.toThrow(
-        `stop: timeoutMs takes milliseconds from 1 to 2147483647; got ${ms}`,
-      );
-      await openSession(new URL(`http://127.0.0.1:${port}/mcp`));
-    },
-  );
+  test.each([0, -1, NaN, Infinity, 2 ** 31, '1000'])('refuses %p as timeoutMs, and stops nothing', async (ms) => {
+    const port = await listen((app) => http.createServer(app));
+    await expect(stop(server, router, { timeoutMs: ms as number })).rejects.toThrow(
+      `stop: timeoutMs takes milliseconds from 1 to 2147483647; got ${ms}`,
+    );
+    await openSession(new URL(`http://127.0.0.1:${port}/mcp`));
+  });
 });

@@ -18,7 +18,7 @@ interface Scenario {
   readonly options?: Partial<McpRouterOptions>;
   /** The ID that the error must bear. */
   readonly id: RequestId | null;
-  /** Whether it needs that the router reads the body, and no parser before it. */
+  /** Whether the router must read the body itself, without a parser before it. */
   readonly readsBody?: boolean;
   provoke(target: Target): Promise<RawResponse>;
 }

@@ -43,7 +43,7 @@ test.each(CASES)(
   async (_name, handler, open) => {
     const url = await start(open(), handler);
     const session = await openSession(url);
-    // More than the logger keeps.
+    // More bytes than the logger keeps.
     const long = 'x'.repeat(40);
     for (let call = 0; call < 500; call += 1) {
       const response = await post(url, echoCall(call, long), { 'mcp-session-id': session });

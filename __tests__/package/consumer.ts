@@ -100,7 +100,7 @@ declare global {
   }
 }
 
-/** Types of the package that an app names when it splits its own set-up into functions. */
+/** Types of the package that an app names when it splits its set-up into functions. */
 export interface Parts {
   readonly cluster: ClusterOptions;
   readonly redis: RedisOptions;

@@ -147,7 +147,7 @@ describe('the caps (DESIGN 3, maxSessions and maxSessionsPerPrincipal)', () => {
     expect(await world.metrics()).toMatchObject({ 'mcp_sessions_rejected_total principalAtCapacity': 2 });
   });
 
-  test('count a factory whose client hung up until it has settled: 200 such clients run no more of them than maxSessions', async () => {
+  test('count a factory whose client hung up until it has settled: 200 such clients run at most maxSessions factories', async () => {
     await started({ maxSessions: 5 });
     let running = 0;
     let mostRunning = 0;
@@ -163,7 +163,7 @@ describe('the caps (DESIGN 3, maxSessions and maxSessionsPerPrincipal)', () => {
     for (let n = 0; n < 200; n += 1) {
       const exchange = world.initialize(`s${n}`);
       const before = running;
-      // Either its factory runs, or it was refused.
+      // The first five factories run. The later requests are refused.
       if (n < 5) await until('its factory runs', () => running > before);
       else refused += (await exchange.status()) === 503 ? 1 : 0;
       await exchange.hangUp();
@@ -178,7 +178,7 @@ describe('the caps (DESIGN 3, maxSessions and maxSessionsPerPrincipal)', () => {
     expect(ids()).toEqual(['a', 'b', 'c', 'd', 'e']);
   });
 
-  test('count a factory that openTimeout has given up until it has settled', async () => {
+  test('count a factory until it has settled, although openTimeout has passed', async () => {
     await started({ maxSessions: 1, openTimeout: 500 });
     const gate = world.holdFactory('slow');
     const opening = world.initialize('slow');
@@ -193,7 +193,7 @@ describe('the caps (DESIGN 3, maxSessions and maxSessionsPerPrincipal)', () => {
     expect(ids()).toEqual(['next']);
   });
 
-  test('of callers without a principal are maxAnonymousSessions, at which they evict only each other', async () => {
+  test('let callers without a principal evict only each other at maxAnonymousSessions', async () => {
     await started({ maxSessions: 4, maxAnonymousSessions: 2, orphanAfter: 100 });
     await world.open('alice', as('alice'));
     world.clock.advance(10);
@@ -201,21 +201,21 @@ describe('the caps (DESIGN 3, maxSessions and maxSessionsPerPrincipal)', () => {
     await world.open('x2');
     await expectRefusal(world.initialize('x3'), 'too many sessions');
     world.clock.advance(200);
-    // The longest orphaned of all is alice's.
+    // The longest orphaned session of all is alice's.
     await world.open('x3');
     expect(ids()).toEqual(['alice', 'x2', 'x3']);
     await world.open('bob', as('bob'));
     expect(ids()).toEqual(['alice', 'x2', 'x3', 'bob']);
   });
 
-  test('never let callers without a principal evict a named principal, also when maxSessions are open', async () => {
+  test("never let callers without a principal evict a named principal's session at maxSessions", async () => {
     await started({ maxSessions: 2, orphanAfter: 100 });
     await world.open('a1', as('alice'));
     await world.open('a2', as('alice'));
     world.clock.advance(200);
     await expectRefusal(world.initialize('x'), 'too many sessions');
     expect(ids()).toEqual(['a1', 'a2']);
-    // A named principal evicts the longest orphaned of all.
+    // A named principal evicts the longest orphaned session of all.
     await world.open('b', as('bob'));
     expect(ids()).toEqual(['a2', 'b']);
   });

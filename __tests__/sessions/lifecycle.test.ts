@@ -340,7 +340,7 @@ describe('a POST whose body never comes', () => {
     expect([status, headers.connection, headers['retry-after']]).toEqual([503, 'close', '5']);
   };
 
-  test('is waited for by a drain, as the request on a session that it is, and ended after the time-out', async () => {
+  test('holds up a drain, as a request on a session does, and is ended after the time-out', async () => {
     await started();
     await world.open('a');
     const part = await sendPart(header('a'));
@@ -364,7 +364,7 @@ describe('a POST whose body never comes', () => {
     await expectStopped();
   });
 
-  test('is ended after a second when it begins on a router that is closed', async () => {
+  test('is ended after a second if it begins after close()', async () => {
     await started();
     await world.router.close();
     const part = await sendPart();
@@ -374,7 +374,7 @@ describe('a POST whose body never comes', () => {
     await expectStopped();
   });
 
-  test('that does come while the router drains is served', async () => {
+  test('is served if its body arrives while the router drains', async () => {
     await started();
     await world.open('a');
     const ping = JSON.stringify({ jsonrpc: '2.0', id: 'ping', method: 'ping' });

@@ -32,7 +32,7 @@ export class Model {
   readonly rejected = new Map<ErrorName, number>();
   /** How the calls of the tool were settled. */
   readonly outcomes = new Map<Outcome, number>();
-  /** Factories that go on although the session that they were for is gone: each still takes its place. */
+  /** Factories that still run after their session has gone. Each still takes a place. */
   readonly abandoned: { readonly id: string; readonly user: string | undefined }[] = [];
   readonly settings: Settings;
   draining = false;

@@ -16,7 +16,7 @@ const auth = (clientId: string, extra?: Record<string, unknown>): AuthInfo => ({
 let harness: Harness;
 afterEach(() => harness.close());
 
-/** An app whose middleware takes the header `x-auth`, encoded JSON, for a verified token. */
+/** An app whose middleware treats the header `x-auth`, encoded JSON, as a verified token. */
 async function startWithAuth(options: Partial<McpRouterOptions> = {}): Promise<LogLines> {
   const log = new LogLines();
   harness = await start({ logger: pino({ level: 'warn' }, log), ...options }, (app, router) => {
@@ -40,7 +40,7 @@ describe('closeByPrincipal under the default principal (docs/sessions.md, "Watch
     ['its claims in another order', { sub: 'alice', iss: ISS }],
     ['its AuthInfo, though that has a clientId, too', auth('agent', { iss: ISS, sub: 'alice' })],
     ['the name that principalOf derives', principalOf(auth('other', { iss: ISS, sub: 'alice' }))!],
-  ])('ends the sessions of a user that is given as %s, and no others', async (_, alice) => {
+  ])('ends the sessions of a user, and no others, when it gets %s', async (_, alice) => {
     const log = await startWithAuth();
     await open(auth('agent', { iss: ISS, sub: 'alice' }));
     await open(auth('other', { iss: ISS, sub: 'alice' }));
@@ -58,7 +58,7 @@ describe('closeByPrincipal under the default principal (docs/sessions.md, "Watch
   test.each<[string, PrincipalRef]>([
     ['its clientId', { clientId: 'agent' }],
     ['its AuthInfo', auth('agent')],
-  ])('ends the sessions of a client without sub that is given as %s', async (_, agent) => {
+  ])('ends the sessions of a client without sub when it gets %s', async (_, agent) => {
     await startWithAuth();
     await open(auth('agent'));
     await open(auth('agent', { sub: 'alice' }));
@@ -77,7 +77,7 @@ describe('closeByPrincipal under the default principal (docs/sessions.md, "Watch
   });
 
   test.each([{}, { sub: '' }, { iss: ISS, sub: 7 }, { clientId: '' }, { extra: {} }, null, undefined, 7])(
-    'claims that name nobody are refused: %j',
+    'claims that name no party are refused: %j',
     async (claims) => {
       await startWithAuth();
       await expect(close(claims as unknown as PrincipalRef)).rejects.toThrow(/must be a string|a principal is/);
@@ -85,7 +85,7 @@ describe('closeByPrincipal under the default principal (docs/sessions.md, "Watch
   );
 });
 
-test('an app that names principals itself gives closeByPrincipal that name, and is told so when it gives claims', async () => {
+test("with the option principal, closeByPrincipal takes the app's own name, and refuses claims", async () => {
   const log = await startWithAuth({ principal: (req) => req.get('x-user') });
   await openSession(harness.url, { 'x-user': 'alice' });
   await expect(close({ iss: ISS, sub: 'alice' })).rejects.toThrow(/option principal names/);
@@ -93,7 +93,7 @@ test('an app that names principals itself gives closeByPrincipal that name, and 
   expect(log.all).toEqual([]);
 });
 
-test('a name and claims that principalOf takes name the same party, whatever they are', async () => {
+test('closeByPrincipal treats claims and the name that principalOf makes of them alike (property)', async () => {
   const log = await startWithAuth();
   const text = fc.string({ minLength: 1, unit: 'binary' });
   await fc.assert(
@@ -108,7 +108,7 @@ test('a name and claims that principalOf takes name the same party, whatever the
   expect(log.all).toEqual([]);
 });
 
-test('principalOf names nobody where an AuthInfo names nobody', async () => {
+test('principalOf returns undefined for an AuthInfo without sub and clientId', async () => {
   await startWithAuth();
   expect(principalOf(auth(''))).toBeUndefined();
   expect(principalOf(auth('', { iss: ISS }))).toBeUndefined();

@@ -7,7 +7,7 @@ let harness: Scripted;
 afterEach(() => harness.close());
 
 describe.each(REPLIES)('maxRequestsPerSession (%s)', (_, options) => {
-  test('bounds what is unsettled in one session; a settled or cancelled request makes room', async () => {
+  test('bounds the requests in flight of one session, and a settled or cancelled request makes room', async () => {
     const release = new Deferred<object>();
     let running = 0;
     const hang = () => {
@@ -22,7 +22,7 @@ describe.each(REPLIES)('maxRequestsPerSession (%s)', (_, options) => {
     const refused = await session.request(4, 'hang');
     expect(refused.headers.get('retry-after')).toBe('5');
     expectRow({ status: refused.status, body: await refused.text() }, 'tooManyRequests');
-    // What asks for nothing is taken, and another session has its own.
+    // A notification is accepted, and another session has a limit of its own.
     await session.cancel(1);
     expect(await other.call(1, 'ping')).toMatchObject({ result: {} });
     expect(await soon('there is room again', session.call(5, 'ping'))).toMatchObject({ id: 5, result: {} });
@@ -32,7 +32,7 @@ describe.each(REPLIES)('maxRequestsPerSession (%s)', (_, options) => {
     expect(running).toBe(3);
   });
 
-  test('counts each request of a batch, and takes none of one that is too large', async () => {
+  test('counts each request of a batch, and takes no request of a batch that is too large', async () => {
     harness = await startScripted({}, { maxRequestsPerSession: 3, ...options() });
     const session = await harness.session({ version: '2025-03-26' });
     const pings = (count: number) => Array.from({ length: count }, (_, id) => ({ jsonrpc: '2.0', id, method: 'ping' }));

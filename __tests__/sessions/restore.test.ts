@@ -50,7 +50,7 @@ async function refusal(answer: Promise<Response>): Promise<[number, number | und
   return [response.status, error?.code, response.headers.get('retry-after')];
 }
 
-/** JSON text of arrays within one another. */
+/** The JSON text of nested arrays. */
 const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
 
 const MINUTE = 60_000;
@@ -247,7 +247,7 @@ describe('a record that can never be restored is 404, removed, logged and counte
     ['state that is none', change({ state: [] })],
     ['no time of opening', change({ openedAt: undefined })],
     ['an age that is none', change({ age: -1 })],
-    // As text: `JSON.stringify` cannot write it, which is the fault.
+    // As text, because `JSON.stringify` cannot write it.
     ['state nested 20,000 deep', (data) => data.replace(/\}$/, `,"state":{"a":${nested(20_000)}}}`)],
     ['initialize nested 20,000 deep', (data) => data.replace('"capabilities":{', `$&"a":${nested(20_000)},`)],
   ])('%s', async (_what, broken) => {
@@ -500,7 +500,7 @@ describe('the end of a session is final', () => {
 });
 
 describe('maxLifetime compares no wall clocks (docs/restart.md, "The end is final")', () => {
-  /** A node whose wall clock is off by so much. */
+  /** The clock of a node whose wall clock is off by `ms`. */
   const off = (ms: number): Clock => {
     const { clock } = endpoint;
     return {
@@ -515,7 +515,7 @@ describe('maxLifetime compares no wall clocks (docs/restart.md, "The end is fina
     endpoint.clock.advance(ms);
     return (await ping(id)).status;
   };
-  /** Used often enough to live for an hour. */
+  /** A session that was used often enough to live for an hour. */
   const anHour = async (): Promise<string> => {
     const id = await openSession(endpoint.url);
     for (let n = 0; n < 2; n += 1) expect(await statusAfter(30 * MINUTE, id)).toBe(200);
@@ -523,7 +523,7 @@ describe('maxLifetime compares no wall clocks (docs/restart.md, "The end is fina
   };
 
   test.each([120, -120])(
-    'a session of an hour is as old on a node whose clock is off by %i minutes',
+    'a session keeps its age of an hour on a node whose clock is off by %i minutes',
     async (minutes) => {
       await begin(limits);
       const id = await anHour();
@@ -535,7 +535,7 @@ describe('maxLifetime compares no wall clocks (docs/restart.md, "The end is fina
     },
   );
 
-  test('with a store that cannot tell how long a record was left alone, it is as old as at its last use', async () => {
+  test('with a store without remaining, a session is as old as at its last use', async () => {
     await begin(limits);
     Object.assign(endpoint.store, { remaining: undefined });
     const id = await anHour();
@@ -546,7 +546,7 @@ describe('maxLifetime compares no wall clocks (docs/restart.md, "The end is fina
     expect(await statusAfter(30 * MINUTE, id)).toBe(404);
   });
 
-  test('the record of an earlier version, which holds no age, counts from when it was last touched', async () => {
+  test('a record of an earlier version, without an age, counts from when it was last touched', async () => {
     await begin(limits);
     const id = await openSession(endpoint.url);
     const { data, epoch } = (await endpoint.store.get(id))!;

@@ -7,8 +7,8 @@ import { z } from 'zod';
 import { mcpRouter } from '../../src/index.js';
 import { initializeBody, JSON_HEADERS } from '../support/harness.js';
 
-// A process with a small heap: clients open sessions and never come back. Prints how many replies had which status, and the
-// sessions that are open at the end.
+// A process with a small heap, whose clients open sessions and never come back. Prints the number of replies by status, and
+// the sessions that are open at the end.
 
 const OPENINGS = 3_000;
 const PARALLEL = 8;

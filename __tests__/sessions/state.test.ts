@@ -82,13 +82,13 @@ describe('context.state', () => {
     expect(() => state.set(1 as never, 1)).toThrow(TypeError);
   });
 
-  test('refuses values nested deeper than 1,000 levels without a change, whatever V8’s stack would hold', () => {
+  test('refuses values nested deeper than 1,000 levels, and stays unchanged', () => {
     const nested = (levels: number): unknown => JSON.parse('['.repeat(levels) + ']'.repeat(levels));
     const state = new State();
     void state.set('a', nested(1_000));
     for (const levels of [1_001, 2_000, 20_000]) expect(() => state.set('a', nested(levels))).toThrow(RangeError);
     expect(state.get('a')).toEqual(nested(1_000));
-    // Brackets in strings are no levels, nor are those beside one another.
+    // Brackets in strings do not count as levels, and neighbours do not add up.
     void state.set('a', ['['.repeat(2_000), '\\"[', Array.from({ length: 2_000 }, () => [])]);
     const record = encodeRecord(RECORD, new State({ a: nested(1_000) }).toString());
     expect(decodeRecord(record, RECORD.id).state).toEqual({ a: nested(1_000) });

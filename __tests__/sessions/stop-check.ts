@@ -6,12 +6,12 @@ import { memoryEventStore, mcpRouter, type Clock, type McpRouter, type McpRouter
 import { memoryStore } from '../../src/stores/index.js';
 import { echoServer, initializeBody, JSON_HEADERS } from '../support/harness.js';
 
-// Stops routers whose HTTP servers are closed already, in a process that nothing else keeps alive. Prints a line after each
-// `await` that ended, and must exit with code 0 after the last.
+// Stops routers whose HTTP servers are closed already. Nothing else keeps this process alive. Prints a line after each `await`,
+// and must exit with code 0 after the last.
 
 const SPEED = 50;
 
-/** Runs faster than time does, as a test has to be short; its timers are unref'ed, as the router's own are. */
+/** Runs faster than real time, to keep the test short. Its timers are unref'ed, as the router's own are. */
 const clock: Clock = {
   now: () => performance.now() * SPEED,
   setTimeout: (callback, ms) => setTimeout(callback, ms / SPEED).unref(),

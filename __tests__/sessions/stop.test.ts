@@ -4,7 +4,7 @@ import { build } from 'esbuild';
 /** Below the repository, so that it finds the same dependencies. */
 const FILE = '.cache/stop/stop-check.mjs';
 
-test('close(), drain() and the closing of sessions end, and what follows their await runs, whatever hangs and also without a socket that is open', async () => {
+test('close(), drain() and the closing of sessions resolve, although user code hangs and no socket keeps the process alive', async () => {
   await build({
     entryPoints: ['__tests__/sessions/stop-check.ts'],
     outfile: FILE,
@@ -14,7 +14,7 @@ test('close(), drain() and the closing of sessions end, and what follows their a
     target: 'node20',
     packages: 'external',
   });
-  // A process of its own: it is about what keeps a process alive, and jest's own handles do.
+  // A process of its own, as jest's own handles would keep it alive.
   const { code, stdout, stderr } = await new Promise<{ code: number | null; stdout: string; stderr: string }>(
     (resolve) => {
       const child = execFile(process.execPath, [FILE], { timeout: 50_000 }, (_error, out, err) =>

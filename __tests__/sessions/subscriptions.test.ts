@@ -11,9 +11,9 @@ import { Deferred, until } from '../support/waiting.js';
 const REFUSED = { code: -32000, message: 'Too many subscriptions in this session' };
 
 let endpoint: Restartable;
-/** What the server of now was asked to subscribe to, in order. */
+/** The URIs that the current server was asked to subscribe to, in order. */
 let asked: string[];
-/** What its handler does. */
+/** Its handler. */
 let subscribe: (uri: string) => void | Promise<void>;
 
 async function begin(options: Partial<McpRouterOptions> = {}): Promise<Restartable> {
@@ -42,7 +42,7 @@ class Subscriber {
 
   constructor(readonly session: RawSession) {}
 
-  /** What the client is told: the result, or the error. */
+  /** The answer to the client: the result, or the error. */
   async ask(method: 'subscribe' | 'unsubscribe', uri: string): Promise<unknown> {
     const answer = await this.session.call((this.#asked += 1), `resources/${method}`, { uri });
     return 'error' in answer ? answer.error : (answer as WireMessage).result;
@@ -57,7 +57,7 @@ class Subscriber {
 const open = async (): Promise<Subscriber> => new Subscriber(await RawSession.open(endpoint.url));
 
 describe('maxSubscriptions (docs/restart.md, "What survives")', () => {
-  test('is refused before the server sees it; what is there may be asked for again, or make room', async () => {
+  test('refuses a subscription before the server sees it; a repeated one is allowed, and an unsubscribed one makes room', async () => {
     await begin({ maxSubscriptions: 2 });
     const client = await open();
     for (const uri of ['a', 'b', 'a']) expect(await client.ask('subscribe', uri)).toEqual({});
@@ -71,7 +71,7 @@ describe('maxSubscriptions (docs/restart.md, "What survives")', () => {
     expect(asked).toEqual(['b', 'c']);
   });
 
-  test('counts requests that are not settled; one that fails or is cancelled makes room again', async () => {
+  test('counts requests in flight, and one that fails or is cancelled makes room again', async () => {
     await begin({ maxSubscriptions: 2 });
     const client = await open();
     const gates = new Map<string, Deferred>();
@@ -96,7 +96,7 @@ describe('maxSubscriptions (docs/restart.md, "What survives")', () => {
     expect(await client.stored()).toEqual(['a', 'b']);
   });
 
-  test('allows as many as it says at once, each written with the others that wait', async () => {
+  test('allows as many subscriptions at once, and writes the waiting ones together', async () => {
     await begin({ maxSubscriptions: 50 });
     const client = await open();
     const uris = Array.from({ length: 60 }, (_, n) => `note:${n}`);
@@ -115,13 +115,13 @@ describe('maxSubscriptions (docs/restart.md, "What survives")', () => {
     expect(await client.ask('subscribe', 'ab')).toEqual({});
   });
 
-  test('is nothing to a session that does not outlive its server', async () => {
+  test('does not apply to a session that does not outlive its server', async () => {
     await begin({ maxSubscriptions: 1, store: undefined });
     const client = await open();
     for (const uri of ['a', 'b', 'c']) expect(await client.ask('subscribe', uri)).toEqual({});
   });
 
-  test('whatever is reserved, freed, kept and removed, the number and the bytes stay within it', () => {
+  test('holds for the number and the bytes after any reserving, freeing, adding and deleting (property)', () => {
     const uri = fc.constantFrom('', 'a', 'b', 'c', 'd', 'x'.repeat(200), 'y'.repeat(300), 'z'.repeat(500));
     const act = fc.record({ act: fc.constantFrom('reserve', 'settle', 'fail', 'delete'), uri });
     fc.assert(
@@ -138,7 +138,7 @@ describe('maxSubscriptions (docs/restart.md, "What survives")', () => {
             const fits =
               kept.size + open.length < 4 && size([...kept, ...open.map(({ params }) => params.uri), uri]) <= 512;
             const may = subscriptions.reserve(request);
-            // Requests for what is kept are not counted.
+            // Requests for an existing subscription do not count.
             if (!open.some(({ params }) => kept.has(params.uri))) expect(may).toBe(kept.has(uri) || fits);
             if (may && !kept.has(uri)) open.push(request);
           } else {
@@ -162,7 +162,7 @@ describe('maxSubscriptions (docs/restart.md, "What survives")', () => {
 const size = (uris: readonly string[]): number => Buffer.byteLength(uris.join(''));
 
 describe('subscriptions are repeated without holding up the event loop', () => {
-  /** Counts what is done between two turns of the event loop. */
+  /** Counts calls between two turns of the event loop. */
   class TurnCounter {
     most = 0;
     #count = 0;
@@ -174,7 +174,7 @@ describe('subscriptions are repeated without holding up the event loop', () => {
     }
   }
 
-  /** Sessions whose records hold so many subscriptions, in another process. */
+  /** Opens sessions with that many subscriptions, whose records outlive their process. */
   async function stored(sessions: number, subscriptions: number): Promise<RawSession[]> {
     const uris = Array.from({ length: subscriptions }, (_, n) => n.toString(36).padStart(3, '0'));
     const opened: RawSession[] = [];
@@ -206,11 +206,11 @@ describe('subscriptions are repeated without holding up the event loop', () => {
     const answers = await Promise.all(sessions.map((session) => session.call(1, 'ping')));
     expect(answers.map(({ result }) => result)).toEqual(sessions.map(() => ({})));
     expect(count).toBe(5 * 400);
-    // Four are a turn's budget of 1 ms and one more; the counter may take two turns for one.
+    // Four fill a turn's budget of 1 ms and exceed it by one. The counter may count two turns as one.
     expect(turns.most).toBeLessThanOrEqual(8);
   });
 
-  test('a server that is slow to answer is asked for all of them meanwhile', async () => {
+  test('a slow server gets all subscriptions before it has answered the first', async () => {
     await begin();
     const [session] = await stored(1, 100);
     const gate = new Deferred();
@@ -221,7 +221,7 @@ describe('subscriptions are repeated without holding up the event loop', () => {
     expect(await answer).toMatchObject({ result: {} });
   });
 
-  test('a record with 21,000, which an earlier version wrote, is restored with the first 1,000, and that is logged', async () => {
+  test('a record with 21,000 of an earlier version is restored with the first 1,000, and the loss is logged', async () => {
     await begin();
     const [session] = await stored(1, 21_000);
     expect(await session!.call(1, 'ping')).toMatchObject({ result: {} });
@@ -230,7 +230,7 @@ describe('subscriptions are repeated without holding up the event loop', () => {
     expect(await new Subscriber(session!).ask('subscribe', 'another')).toEqual(REFUSED);
   });
 
-  test('no more is asked of a server whose session ends meanwhile', async () => {
+  test('a server whose session ends meanwhile gets no more of them', async () => {
     await begin();
     const [session] = await stored(1, 1_000);
     subscribe = () => {

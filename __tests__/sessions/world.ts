@@ -56,7 +56,7 @@ export class Exchange {
     this.#reply.catch(() => undefined);
   }
 
-  /** Sends the rest of a body of which only the beginning was sent. */
+  /** Sends the rest of a body that was begun. */
   finish(rest: string): void {
     this.#request.end(rest);
   }
@@ -66,7 +66,7 @@ export class Exchange {
     return (await soon('the head of a reply', this.#response)).statusCode!;
   }
 
-  /** The ID of the next ping that comes on it. */
+  /** Resolves to the ID of the next ping on the stream. */
   async ping(): Promise<string> {
     const pings = (): RegExpExecArray[] => [...this.#text.matchAll(/"id":"([^"]+)","method":"ping"/g)];
     await until('a ping has come', () => pings().length > this.#pings);

@@ -519,7 +519,7 @@ describe('a purge', () => {
     for (const session of sessions) await store.purge(session);
     expect(store.size).toBe(0);
     const { user, system } = process.cpuUsage(began);
-    // Some 50 ms of CPU time; 10 s and more if each looked at all streams.
+    // Takes some 50 ms of CPU time. It would take 10 s and more if each event searched all streams.
     expect((user + system) / 1_000).toBeLessThan(3_000);
   });
 });
@@ -566,7 +566,7 @@ describe('options', () => {
     expect(store.size).toBe(0);
   });
 
-  test('default to 8 MiB a session, which costs no other session its events', async () => {
+  test('default to 8 MiB a session, so that no other session loses its events', async () => {
     const store = memoryEventStore({ clock: new FakeClock() });
     const other = await store.storeEvent('b-1', notification('x'));
     const message = notification('x'.repeat(1024 * 1024 - 1_000));

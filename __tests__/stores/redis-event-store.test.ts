@@ -33,7 +33,7 @@ afterAll(async () => {
   await server.stop();
 });
 
-/** What the bounds count for an event. */
+/** The bytes that the bounds count for an event. */
 const bytesOf = (message: JSONRPCMessage): number => Buffer.byteLength(JSON.stringify(message)) + 200;
 
 let prefixes = 0;
@@ -354,11 +354,11 @@ describe('the bound in bytes for all sessions of a prefix', () => {
   const KIB = 1024;
   const large = notification('x'.repeat(100 * KIB));
 
-  /** What Redis holds of the sessions, in events. */
+  /** The number of events that Redis holds of each session. */
   const held = (prefix: string, sessions: readonly string[]): Promise<number[]> =>
     Promise.all(sessions.map(async (session) => Number(await redis.ask('XLEN', `${prefix}{${session}}:events`))));
 
-  test('lets the oldest go first, whichever node stored them, and keeps the youngest', async () => {
+  test('drops the oldest events of all nodes first, and keeps the youngest', async () => {
     const prefix = ownPrefix();
     const bounds = { prefix, maxBytes: 2_000 * KIB };
     const stores = [redisEventStore({ ...bounds, ...redis.access }), redisEventStore({ ...bounds, ...other.access })];
@@ -376,7 +376,7 @@ describe('the bound in bytes for all sessions of a prefix', () => {
     expect(later.reduce((all, count) => all + count, 0)).toBeGreaterThan(10);
   });
 
-  test('holds where one session has nothing but the events of others before it', async () => {
+  test('holds when one session stores events after those of all others', async () => {
     const prefix = ownPrefix();
     const clock = new FakeClock();
     const store = redisEventStore({ prefix, maxBytes: 3 * bytesOf(notification('x')), clock, ...redis.access });
@@ -390,7 +390,7 @@ describe('the bound in bytes for all sessions of a prefix', () => {
     expect((await held(prefix, sessions)).at(-1)).toBe(1);
   });
 
-  test('counts nothing twice, and nothing that is purged, trimmed or too old', async () => {
+  test('counts no event twice, and none that is purged, trimmed or too old', async () => {
     const prefix = ownPrefix();
     const clock = new FakeClock();
     const store = redisEventStore({ prefix, maxEvents: 3, maxAge: 60_000, clock, ...redis.access });
@@ -402,14 +402,14 @@ describe('the bound in bytes for all sessions of a prefix', () => {
     await until('it is counted', async () => (await sum()) === 4 * small);
     await store.purge('a');
     await until('it is counted', async () => (clock.advance(1_000), (await sum()) === small));
-    // As if its time were over.
+    // As when they expire.
     await redis.ask('DEL', `${prefix}{b}:events`, `${prefix}{b}:events:sizes`);
     await store.purge('c');
     await until('it is counted', async () => (clock.advance(1_000), (await sum()) === 0));
     expect(await redis.ask('EXISTS', `${prefix}{events}:held`, `${prefix}{events}:since`)).toBe(0);
   });
 
-  test('drops the events of sessions whose record is gone, also when the node that had them does nothing more', async () => {
+  test('drops the events of sessions whose record is gone, also when their node has died', async () => {
     const prefix = ownPrefix();
     const clock = new FakeClock();
     const gone: FencedEventStore = redisEventStore({ prefix, clock, ...other.access });
@@ -434,7 +434,7 @@ describe('the bound in bytes for all sessions of a prefix', () => {
   });
 });
 
-describe('where Redis has a maxmemory and is nearly full', () => {
+describe('when Redis has a maxmemory and is nearly full', () => {
   const MIB = 1024 * 1024;
   let small: RedisServer;
   let full: ConnectedRedis;
@@ -449,7 +449,7 @@ describe('where Redis has a maxmemory and is nearly full', () => {
   });
   const used = async () => Number(/used_memory:(\d+)/.exec((await full.ask('INFO', 'memory')) as string)![1]);
 
-  test('the oldest go, no event is stored for a second, and there is always room for others', async () => {
+  test('the oldest events are dropped, none is stored for a second, and other keys always have room', async () => {
     const clock = new FakeClock();
     const store = redisEventStore({ clock, ...full.access });
     const large = notification('x'.repeat(MIB / 2));
@@ -476,7 +476,7 @@ describe('where Redis has a maxmemory and is nearly full', () => {
     });
   });
 
-  test('so it is when others have filled it to the last byte', async () => {
+  test('the same holds when other keys have filled it to the last byte', async () => {
     await full.ask('FLUSHALL');
     const clock = new FakeClock();
     const store = redisEventStore({ clock, prefix: 'other:', ...full.access });

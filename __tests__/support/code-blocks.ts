@@ -1,7 +1,7 @@
 import { dirname, join, resolve } from 'node:path';
 import ts from 'typescript';
 
-/** A document with code blocks; a block may use the names of the blocks before it. */
+/** A document with code blocks. A block may use the names of earlier blocks. */
 export interface Page {
   /** Relative to the repository. */
   readonly name: string;
@@ -78,7 +78,7 @@ function modulesOf(page: Page, index: number, add: (file: string, text: string) 
 /**
  * Type-checks the TypeScript blocks of pages against the package's own sources.
  *
- * @returns what the compiler says, as `page:line: message`.
+ * @returns The errors of the compiler, as `page:line: message`.
  */
 export function typeCheck(root: string, pages: readonly Page[]): string[] {
   const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (file) => ts.sys.readFile(file)) as {

@@ -14,7 +14,7 @@ const TOOLS = {
   prometheus: { path: 'usr/bin/prometheus', version: '--version' },
   'redis-server': { path: 'usr/bin/redis-server', version: '--version' },
   haproxy: { path: 'usr/sbin/haproxy', version: '-v' },
-  // Not the script in /usr/bin, which looks for the program where an installed package has it.
+  // Not the script in /usr/bin: it expects the program at the path of an installed package.
   chromium: { path: 'usr/lib/chromium/chromium', version: '--version' },
 } as const;
 

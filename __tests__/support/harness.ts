@@ -19,8 +19,8 @@ export interface Harness {
 }
 
 /**
- * In ms. By default Node closes a socket that is idle for 5 s, which meets the next request over it when a test takes longer
- * between two of them.
+ * In ms. By default Node closes a socket that is idle for 5 s. A test that takes longer between two requests would then meet a
+ * reset.
  */
 export const KEEP_ALIVE = 120_000;
 

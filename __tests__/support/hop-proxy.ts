@@ -3,9 +3,9 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import type { AddressInfo } from 'node:net';
 
 /**
- * What becomes of a message on its way to a node:
+ * What happens to a message on its way to a node:
  * - `plain`: it arrives, and its answer comes back, without any 1xx.
- * - `repeated`: the proxy sends it a second time when the node has begun it, as one that retries does, and answers with the second.
+ * - `repeated`: the proxy sends it a second time when the node has begun it, and passes on the second answer.
  * - `breaks before`: the connection breaks, and nothing arrives.
  * - `breaks after`: the connection breaks as soon as the node has begun it.
  * - `answered`: as `breaks after`, but the proxy answers 502.
@@ -15,7 +15,7 @@ export type HopFault = 'plain' | 'repeated' | 'breaks before' | 'breaks after' |
 /** An HTTP proxy between nodes, which drops every 1xx as many do (Envoy, hyper). */
 export class HopProxy {
   readonly port: number;
-  /** What becomes of the next messages, in order; then all are `plain`. */
+  /** The faults of the next messages, in order. Later messages are `plain`. */
   readonly faults: HopFault[] = [];
   readonly #server: Server;
   readonly #target: number;
@@ -50,7 +50,7 @@ export class HopProxy {
       res.on('close', () => first.destroy());
       return;
     }
-    // What the node says before its answer tells that it has begun; it may refuse to, and say so.
+    // A 102 shows that the node has begun the message. A response may also refuse it.
     await Promise.race([once(first, 'information'), once(first, 'response')]);
     first.on('response', (answer) => answer.resume()).on('error', () => undefined);
     if (fault === 'breaks after') return void res.destroy();

@@ -10,9 +10,9 @@ const run = promisify(execFile);
 export type Program = (args?: readonly string[], nodeOptions?: readonly string[]) => Promise<string>;
 
 /**
- * Bundles a program of the tests, for what V8 would do differently in a worker that has run other tests.
+ * Bundles a program of the tests, to run it in a V8 that has run no other test.
  *
- * @param name - A folder below the repository, so that the program finds the same dependencies; of one test file alone.
+ * @param name - A folder below the repository, for one test file alone. There the program finds the same dependencies.
  */
 export async function buildProgram(entry: string, name: string): Promise<Program> {
   const outfile = `.cache/${name}/${basename(entry, '.ts')}.mjs`;

@@ -80,7 +80,7 @@ export class RawSocket {
     return this.#ended;
   }
 
-  /** What has come and belongs to no response that was read. */
+  /** Bytes that have arrived after the last response that was read. */
   get unread(): string {
     return this.#received.toString();
   }

@@ -77,7 +77,7 @@ export class RawSession {
     return new EventStream(await this.get(lastEventId, signal));
   }
 
-  /** The answer to another GET while the client of the stream, which is open, is there and answers its ping. */
+  /** The answer to a second GET while the client of the open stream answers its ping. */
   async getBeside(stream: EventStream): Promise<Response> {
     const second = this.get();
     const ping = await stream.message();

@@ -86,7 +86,7 @@ export class Target {
     return { response };
   }
 
-  /** Sends a POST but for the last byte of its body. */
+  /** Sends a POST without the last byte of its body. */
   async begin(headers: Headers, body: string): Promise<void> {
     const { port, pathname } = this.#harness!.url;
     const socket = await RawSocket.open(port);
@@ -95,7 +95,7 @@ export class Target {
     await socket.write(requestBytes('POST', pathname, [...Object.entries(headers), length], body));
   }
 
-  /** Opens the standalone stream; the function waits for a ping on it, and answers that. */
+  /** Opens the standalone stream. The returned function waits for a ping on it, and answers the ping. */
   async stream(session: string): Promise<() => Promise<void>> {
     const { port, pathname } = this.#harness!.url;
     const socket = await RawSocket.open(port);

@@ -17,7 +17,7 @@ export class Deferred<T = void> {
 /** A promise that nobody settles. */
 export const never = (): Promise<never> => new Promise(() => undefined);
 
-/** In ms. A test that passes never waits so long; a machine with ten things to do at once is no reason to fail. */
+/** In ms. A test that passes never waits so long, and a busy machine must not make one fail. */
 const PATIENCE = 50_000;
 
 /** Waits for what no event tells the test of; fails, saying what, when it does not come. */

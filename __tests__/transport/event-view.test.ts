@@ -17,7 +17,7 @@ const viewOf = (store: EventStore, sessionId: string, epoch = 0) =>
 
 const skip = () => Promise.resolve();
 
-/** What a view replays; undefined when the event is unknown. */
+/** The events that a view replays. Undefined when the event is unknown. */
 async function eventsAfter(view: EventView, eventId: string, streamId: string): Promise<StoredEvent[] | undefined> {
   const events: StoredEvent[] = [];
   const known = await view.replay(eventId, streamId, { take: async (event) => void events.push(event) });
@@ -53,7 +53,7 @@ describe('a session’s view of a store that many sessions share', () => {
     );
   });
 
-  test('knows no event for which the store reads another stream than it was asked for', async () => {
+  test('does not know an event if the store reads another stream for it', async () => {
     const store = storeWith(() => ({ replayEventsAfter: () => Promise.resolve('another') }));
     const view = viewOf(store, 'session');
     const id = await view.store(view.standaloneId, message('mine'));
@@ -61,7 +61,7 @@ describe('a session’s view of a store that many sessions share', () => {
     expect(await eventsAfter(view, id!, view.standaloneId)).toBeUndefined();
   });
 
-  test('fails where the store says so only after it has handed over events', async () => {
+  test('fails if the store names another stream only after it has sent events', async () => {
     const store = storeWith(() => ({
       replayEventsAfter: async (_lastEventId, { send }) => {
         await send('1', message('another one’s'));
@@ -73,7 +73,7 @@ describe('a session’s view of a store that many sessions share', () => {
     await expect(eventsAfter(view, id!, view.standaloneId)).rejects.toThrow('read another stream');
   });
 
-  test('hands over nothing that a store without getStreamIdForEventId reads before it has said which stream that is', async () => {
+  test('hands over no event that a store without getStreamIdForEventId reads to find the stream', async () => {
     const store = storeWith(() => ({}));
     delete store.getStreamIdForEventId;
     const [mine, theirs] = [viewOf(store, 'mine'), viewOf(store, 'theirs')];
@@ -149,7 +149,7 @@ describe('a store that hangs', () => {
     expect(await again).toBeUndefined();
   });
 
-  test('has its time while it reads, and not while what it has read is taken', async () => {
+  test('has its time-out while the store reads, and not while the sink takes an event', async () => {
     const store: EventStore = {
       storeEvent: () => Promise.resolve('1'),
       replayEventsAfter: async (_lastEventId, { send }) => {

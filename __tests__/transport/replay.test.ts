@@ -23,11 +23,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** How many turns of the event loop the store takes for each answer; the list is used again from its start. */
 const delays = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 7 });
 
-/** What kind of store it is, and whether a few events fill the buffer of a stream. */
+/** The kind of store, and whether a few events fill the buffer of a stream. */
 const kinds = fc.record({ snapshot: fc.boolean(), lookup: fc.boolean(), smallBuffer: fc.boolean() });
 type Kind = typeof kinds extends fc.Arbitrary<infer T> ? T : never;
 
-/** @param kind - `snapshot`: a replay gives what was stored when it began. `lookup`: it has `getStreamIdForEventId`. */
+/** @param kind - `snapshot`: a replay sends the events that were stored when it began. `lookup`: has `getStreamIdForEventId`. */
 function slowStore(turns: readonly number[], { snapshot, lookup }: Kind) {
   let asked = 0;
   /** Before it does its work, and before it tells: the world may change in either. */

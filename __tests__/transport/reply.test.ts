@@ -231,7 +231,7 @@ test('a stream is valid to the byte (HTML, 9.2.6), whatever a message holds', as
   expect(messages).toMatchObject([{ params: { data: nasty } }, { result: { nasty } }]);
 });
 
-test('what some clients take for line breaks is escaped in a stream (U+0085, U+2028, U+2029: python-sdk#1356)', async () => {
+test('Unicode line breaks, at which some clients split, are escaped in a stream (modelcontextprotocol/python-sdk#1356)', async () => {
   const data = 'a\u0085b\u2028c\u2029d\\u2028\u0086\u2030é';
   const work: Method = async (_params, { sendNotification }) => {
     await sendNotification({ method: 'notifications/message', params: { level: 'info', data } });
@@ -242,7 +242,7 @@ test('what some clients take for line breaks is escaped in a stream (U+0085, U+2
   const text = await (await session.request(1, 'work')).text();
   expect(text).not.toMatch(/[\u0085\u2028\u2029]/);
   expect(messagesOf(text)).toMatchObject([{ params: { data } }, { result: { [data]: data } }]);
-  // What is replayed comes from the store, as it was before.
+  // A replay takes the events from the store, where they are not escaped.
   const [primed] = /(?<=id: )\S+/.exec(text) ?? [];
   const replayed = await (await session.get(primed)).text();
   expect(replayed).not.toMatch(/[\u0085\u2028\u2029]/);

@@ -9,12 +9,12 @@ import { startScripted, type Extra, type Scripted } from '../support/scripted.js
 import { StalledReader } from '../support/stalled-reader.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 
-// Spec 2025-11-25, basic/transports, "Resumability and Redelivery". docs/transport.md, "Resumability": a resume goes at its
-// reader's speed, and the newest of a stream ends the one before it.
+// Spec 2025-11-25, basic/transports, "Resumability and Redelivery", and docs/transport.md, "Resumability": a resume goes at its
+// reader's speed, and the newest resume of a stream ends the one before it.
 
 const KIB = 1024;
 const DATA = 'x'.repeat(64 * KIB);
-/** More than the kernel takes for a reader on loopback, a few MiB. */
+/** More than the few MiB that the kernel buffers for a reader on loopback. */
 const EVENTS = 320;
 
 let harness: Scripted;
@@ -40,7 +40,7 @@ function countingStore(inner: EventStore = memoryEventStore({ maxBytesPerSession
 
 const numberOf = ({ params }: { params: { data: string } }): number => Number(params.data.split(':')[0]);
 
-/** A stream of each kind on which much was missed. Gives the ID to resume it from, and how it goes on. */
+/** A stream of each kind with many missed events. Resolves to the ID to resume from, and to a function that goes on. */
 const STREAMS: [
   kind: string,
   begin: (options: Partial<McpRouterOptions>) => Promise<{ session: RawSession; lastEventId: string }>,
@@ -90,7 +90,7 @@ const STREAMS: [
   ],
 ];
 
-/** Waits until the store is not read any further. */
+/** Resolves when the store is not read any further. */
 async function untilStalled(read: () => number): Promise<number> {
   let before = -1;
   await until('the replay stands still', async () => {
@@ -103,7 +103,7 @@ async function untilStalled(read: () => number): Promise<number> {
 }
 
 describe.each(STREAMS)('a resume of %s', (_kind, begin) => {
-  test('reads from the store what its reader takes, and waits with no more than an event', async () => {
+  test("reads from the store at its reader's speed, and holds one event at most", async () => {
     const { eventStore, read } = countingStore();
     const { session, lastEventId } = await begin({ eventStore });
     const { res } = await StalledReader.open(harness.http, session, undefined, lastEventId);
@@ -112,7 +112,7 @@ describe.each(STREAMS)('a resume of %s', (_kind, begin) => {
     expect(res.closed).toBe(false);
   });
 
-  test('is served at once while one before it stalls, which ends as the newer one arrives', async () => {
+  test('is served at once while an older one stalls, and ends the older one', async () => {
     const { eventStore, read } = countingStore();
     const { session, lastEventId } = await begin({ eventStore });
     const { res } = await StalledReader.open(harness.http, session, undefined, lastEventId);
@@ -122,7 +122,7 @@ describe.each(STREAMS)('a resume of %s', (_kind, begin) => {
     for (let n = 0; n < EVENTS; n += 1) expect(numberOf(await second.message())).toBe(n);
   });
 
-  test('that is given up stops reading from the store', async () => {
+  test('whose client hangs up stops reading from the store', async () => {
     const { eventStore, read } = countingStore();
     const { session, lastEventId } = await begin({ eventStore });
     const reader = await StalledReader.open(harness.http, session, undefined, lastEventId);
@@ -133,9 +133,9 @@ describe.each(STREAMS)('a resume of %s', (_kind, begin) => {
     expect(read()).toBe(stalled);
   });
 
-  test('that stalls for two keep-alive intervals is broken off; the next one loses nothing', async () => {
+  test('that stalls for two keep-alive intervals is broken off, and the next one misses no event', async () => {
     const { eventStore, read } = countingStore();
-    // Node's own timer tells whether the reader takes anything of what was written.
+    // Node's own timer tells whether the reader takes any bytes.
     const { session, lastEventId } = await begin({ eventStore, keepAlive: 1_000 });
     const { res } = await StalledReader.open(harness.http, session, undefined, lastEventId);
     await untilStalled(read);
@@ -158,7 +158,7 @@ describe.each(STREAMS)('a resume of %s', (_kind, begin) => {
   });
 });
 
-test('many streams that are resumed and never read cost an event each', async () => {
+test('many resumes that are never read hold one event each', async () => {
   const fill = async ({ n }: Readonly<Record<string, string>>, extra: Extra) => {
     for (let event = 0; event < EVENTS / 4; event += 1) await say(extra, `${n}:${DATA}`);
     return {};
@@ -177,7 +177,7 @@ test('many streams that are resumed and never read cost an event each', async ()
   for (const { res } of readers) expect(res.writableLength).toBeLessThan(DATA.length + 64 * KIB);
 });
 
-test('the event loop turns while much is replayed to a reader that keeps up', async () => {
+test('the event loop turns during a long replay to a fast reader', async () => {
   const count = 20_000;
   const fill = async (_params: unknown, extra: Extra) => {
     extra.closeSSEStream?.();
@@ -209,7 +209,7 @@ test('the event loop turns while much is replayed to a reader that keeps up', as
 });
 
 describe('while a resume of the stream of a request stalls', () => {
-  /** A call on whose stream much was missed, and which then does what the test wants. */
+  /** A call with many missed events on its stream, which then runs a function of the test. */
   const startCall = async () => {
     const { eventStore, read } = countingStore();
     const running = new Deferred<Extra>();
@@ -229,7 +229,7 @@ describe('while a resume of the stream of a request stalls', () => {
     return { session, reader, extra, answer, lastEventId: first!.id! };
   };
 
-  test('its answer is kept and its ID free; the reader gets all of it, in order, when it reads on', async () => {
+  test("the answer is kept, the request's ID is free, and the reader gets all events in order when it reads on", async () => {
     const { session, reader, answer } = await startCall();
     answer.resolve({ done: true });
     await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
@@ -238,7 +238,7 @@ describe('while a resume of the stream of a request stalls', () => {
     expect(reader.notifications).toBe(EVENTS);
   });
 
-  test('what is said takes no memory beyond maxStreamBuffer: it is read from the store again', async () => {
+  test('new events take no memory beyond maxStreamBuffer, and are read from the store again', async () => {
     const { session, reader, extra, answer, lastEventId } = await startCall();
     const said = 100;
     for (let n = EVENTS; n < EVENTS + said; n += 1) void say(extra, `${n}:${DATA}`);
@@ -253,7 +253,7 @@ describe('while a resume of the stream of a request stalls', () => {
   });
 });
 
-test('of many resumes of one event at a store without getStreamIdForEventId, only the newest goes on reading', async () => {
+test('of many resumes of one event, only the newest goes on reading from a store without getStreamIdForEventId', async () => {
   const { eventStore, read } = countingStore();
   delete eventStore.getStreamIdForEventId;
   const fill = async (_params: unknown, extra: Extra) => {

@@ -42,7 +42,7 @@ interface Told {
 
 const ask = async (): Promise<Told> => (await fetch(`http://127.0.0.1:${port}/resumes`)).json() as Promise<Told>;
 
-test(`${RESUMES} resumes of a stream of 40 MB that are never read take at most 250 MB, and others are served meanwhile`, async () => {
+test(`${RESUMES} resumes of a stream of 40 MB that are never read take at most 250 MB, and other requests are served meanwhile`, async () => {
   const session = await RawSession.open(new URL(`http://127.0.0.1:${port}/mcp`));
   const other = await RawSession.open(session.url);
   const stream = new EventStream(await session.request(1, 'fill', { events: EVENTS, bytes: EVENT_BYTES }));

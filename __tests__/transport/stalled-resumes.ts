@@ -2,8 +2,8 @@ import express from 'express';
 import { mcpRouter, memoryEventStore } from '../../src/index.js';
 import { scriptedServer } from '../support/scripted.js';
 
-// A router in a process of its own, whose method `fill` says as many notifications as it is asked for: `node --expose-gc
-// stalled-resumes`. `GET /resumes` tells how many resumes have come, and what the process takes.
+// A router in a process of its own, for `node --expose-gc`. Its method `fill` sends as many notifications as its params say.
+// `GET /resumes` returns the number of resumes so far, and the memory of the process.
 
 let resumes = 0;
 const serverFactory = () =>

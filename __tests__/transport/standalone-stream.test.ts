@@ -146,9 +146,9 @@ describe('the standalone stream with an event store', () => {
   });
 });
 
-// A proxy may hold the connection of a client that is gone; to the router the stream is open then.
-describe.each(STORES)('a second GET while a stream is open that its client has lost (%s)', (_, options) => {
-  /** The ping that a GET has the router send on the stream that is open. */
+// A proxy may keep the connection of a client that has gone. The router then still sees an open stream.
+describe.each(STORES)('a second GET after the client lost its stream, which is still open (%s)', (_, options) => {
+  /** The ID of the ping that a second GET causes on the open stream. */
   const pinged = async (stream: EventStream): Promise<string | number> => {
     const ping = await soon('a ping', stream.message());
     expect(ping).toMatchObject({ method: 'ping', id: expect.any(String) });
@@ -157,7 +157,7 @@ describe.each(STORES)('a second GET while a stream is open that its client has l
   const broken = (stream: EventStream): Promise<void> =>
     expect(soon('the first is broken off', stream.block())).rejects.toThrow('terminated');
 
-  test('takes its place after 2 s without an answer, and the first is broken off, not ended', async () => {
+  test('replaces the stream after 2 s without an answer, and the first reply is broken off, not ended', async () => {
     harness = await startScripted({}, options());
     const session = await harness.session();
     const first = await session.stream();
@@ -174,7 +174,7 @@ describe.each(STORES)('a second GET while a stream is open that its client has l
     expect((await session.getBeside(opened)).status).toBe(409);
   });
 
-  test('shares its ping with all that come meanwhile: the newest of those whose clients wait still wins', async () => {
+  test('shares its ping with later GETs, and the newest GET whose client still waits wins', async () => {
     harness = await startScripted({}, options());
     const session = await harness.session();
     const first = await session.stream();
@@ -200,7 +200,7 @@ describe.each(STORES)('a second GET while a stream is open that its client has l
     expect(await opened.message()).toEqual(said('to the newest'));
   });
 
-  test('gets the place at once when the first closes meanwhile, and 404 when the session ends', async () => {
+  test('opens the stream at once when the first one closes, and gets 404 when the session ends', async () => {
     harness = await startScripted({}, options());
     const session = await harness.session();
     const hangUp = new AbortController();
@@ -215,7 +215,7 @@ describe.each(STORES)('a second GET while a stream is open that its client has l
     expect((await soon('the third', third)).status).toBe(404);
   });
 
-  test('never has its ping stored, nor its late answer given to the server', async () => {
+  test('causes a ping that is not stored, and whose late answer does not reach the server', async () => {
     harness = await startScripted({}, options());
     const session = await harness.session();
     const first = await session.stream();
@@ -231,7 +231,7 @@ describe.each(STORES)('a second GET while a stream is open that its client has l
 });
 
 describe('a probe and pingInterval', () => {
-  test('each take their own answers only', async () => {
+  test('each accept only the answer to their own ping', async () => {
     harness = await startScripted({}, { pingInterval: 10_000, keepAlive: 1_000_000, ttl: 2_000_000 });
     const session = await harness.session();
     const stream = await session.stream();
@@ -240,7 +240,7 @@ describe('a probe and pingInterval', () => {
     const second = session.get();
     const probe = await stream.message();
     expect(probe.id).not.toBe(regular.id);
-    // The answer to the regular ping was sent before the probe, and proves nothing of it.
+    // The answer to the regular ping was sent before the probe, so it does not answer the probe.
     await session.answer(regular.id, {});
     harness.clock.advance(1_999);
     await session.answer(probe.id, {});
@@ -251,7 +251,7 @@ describe('a probe and pingInterval', () => {
     await expect(soon('it is broken off, as that has no answer', stream.block())).rejects.toThrow('terminated');
   });
 
-  test('a stream whose regular ping has no answer is ended by that, and the GET that waits takes the place', async () => {
+  test('a stream whose regular ping has no answer ends, and the waiting GET replaces it', async () => {
     harness = await startScripted({}, { pingInterval: 1_000, keepAlive: 1_000_000, ttl: 2_000_000 });
     const session = await harness.session();
     const stream = await session.stream();
@@ -266,10 +266,10 @@ describe('a probe and pingInterval', () => {
   });
 });
 
-test('a client whose stream a proxy still holds has it back', async () => {
+test('a client whose old connection a proxy keeps gets its stream back', async () => {
   harness = await startScripted({});
   const session = await harness.session();
-  // The proxy: it reads nothing more, and closes nothing.
+  // The proxy reads nothing any more, and closes nothing.
   const dead = await RawSocket.open(harness.url.port);
   await dead.write(requestBytes('GET', '/mcp', Object.entries({ ...session.headers, accept: 'text/event-stream' })));
   expect((await dead.head()).status).toBe(200);
