@@ -257,6 +257,45 @@ describe('adoptAnonymous with a store', () => {
     expect(info(id)?.principal).toBe('alice');
   });
 
+  /** Until requests that were sent before have come to the router: others that were sent after them are answered. */
+  const arrived = async (other: string): Promise<void> => {
+    for (let n = 0; n < 5; n += 1) expect(await status(other)).toBe(200);
+  };
+
+  test('another principal that comes while the record is written gets 404 once it is; one without is served until then', async () => {
+    await begin();
+    const { id } = await RawSession.open(endpoint.url);
+    endpoint.store.hold();
+    const adopting = result(id, 'who', 'alice');
+    await until('the record is being written', () => endpoint.store.held > 0);
+    const others = [status(id, 'bob'), status(id, 'bob')];
+    await arrived(id);
+    endpoint.store.letGo();
+    expect(await adopting).toMatchObject({ principal: 'alice' });
+    expect(await Promise.all(others)).toEqual([404, 404]);
+    expect(endpoint.contexts.map(({ principal }) => principal)).toEqual([undefined, 'alice']);
+  });
+
+  test('of a session that hibernates all who come while the record is written get 404 once it is, a DELETE without a principal too', async () => {
+    await begin({ orphanAfter: 1_000, hibernateAfter: 1_000 });
+    const { id } = await RawSession.open(endpoint.url);
+    await until('it hibernates', () => {
+      endpoint.clock.advance(1_001);
+      return info(id)?.state === 'hibernated';
+    });
+    const other = await RawSession.open(endpoint.url);
+    endpoint.store.hold();
+    const adopting = result(id, 'who', 'alice');
+    await until('the record is being written', () => endpoint.store.held > 0);
+    const others = [remove(id), remove(id, 'bob'), status(id), status(id, 'bob')];
+    await arrived(other.id);
+    endpoint.store.letGo();
+    expect(await adopting).toMatchObject({ principal: 'alice' });
+    expect(await Promise.all(others)).toEqual([404, 404, 404, 404]);
+    expect(await status(id, 'alice')).toBe(200);
+    expect(endpoint.contexts.filter(({ sessionId }) => sessionId === id)).toHaveLength(2);
+  });
+
   test('the principal outlives the process that adopted', async () => {
     await begin();
     const { id } = await RawSession.open(endpoint.url);

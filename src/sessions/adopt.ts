@@ -9,6 +9,8 @@ export interface NamedCaller extends Caller {
   readonly principal: string;
 }
 
+const ignore = (): void => undefined;
+
 interface Adoption {
   readonly principal: string;
   readonly done: Promise<void>;
@@ -39,10 +41,10 @@ export class Adopter {
     const { principal } = caller;
     while (session.principal === undefined) {
       const under = this.#adoptions.get(session);
-      if (under === undefined) return this.#begin(session, caller);
-      if (under.principal === principal) return under.done;
-      // If that one fails, the next one has its turn.
-      await under.done.catch(() => undefined);
+      if (under === undefined && session.opening === undefined) return this.#begin(session, caller);
+      if (under?.principal === principal) return under.done;
+      // If that adoption fails, the next one has its turn.
+      await (under?.done ?? session.opening)?.catch(ignore);
     }
   }
 
@@ -57,32 +59,44 @@ export class Adopter {
     const { principal } = caller;
     if (session.retiring) throw new Refusal('sessionNotFound');
     const slot = registry.caps.takeShare(principal);
+    // A request that wakes a hibernated session would begin another epoch, so none may until the record is written.
+    const unlock = session.record === undefined ? lock(session) : ignore;
+    let waking = Promise.resolve();
     try {
       await keeper.adopt(session, principal, async () => {
         await this.#write(session, principal);
         if (session.silenced) throw new Refusal('storeUnavailable');
         if (session.state !== 'active' && session.state !== 'hibernated') throw new Refusal('sessionNotFound');
+        // Nothing is awaited until the wake has begun: a request in between would end the session, or wake it, too.
+        registry.adopt(session, principal, slot);
+        unlock();
+        waking = this.#restorer.wake(session, caller);
+        waking.catch(ignore);
       });
     } catch (error) {
       slot.release();
       throw error;
+    } finally {
+      unlock();
     }
-    // Nothing is awaited between these two: no request may see the session in between.
-    registry.adopt(session, principal, slot);
-    await this.#restorer.wake(session, caller);
+    await waking;
   }
 
   async #write(session: Session, principal: string): Promise<void> {
     if (session.record !== undefined) return session.record.adopt(principal);
-    // Meanwhile nothing may wake the session, which would begin another epoch.
-    const writing = this.#writeAsleep(session, principal).finally(() => (session.opening = undefined));
-    session.opening = writing.catch(() => undefined);
-    await writing;
-  }
-
-  async #writeAsleep(session: Session, principal: string): Promise<void> {
     const text = withPrincipal(session.asleep ?? '', session.id, principal);
     await this.#opener.keeper.rewrite(session, text);
     session.asleep = text;
   }
+}
+
+/** Has requests wait that come for the session. Returns a function that lets them go on. */
+function lock(session: Session): () => void {
+  let release = ignore;
+  const locked = new Promise<void>((resolve) => (release = resolve));
+  session.opening = locked;
+  return () => {
+    if (session.opening === locked) session.opening = undefined;
+    release();
+  };
 }
