@@ -1,4 +1,4 @@
-import { EmptyResultSchema } from '@modelcontextprotocol/sdk/types.js';
+import { CreateMessageResultSchema, EmptyResultSchema } from '@modelcontextprotocol/sdk/types.js';
 import { EventStream, type WireMessage } from '../support/event-stream.js';
 import { messagesOf } from '../support/harness.js';
 import { REPLIES, startScripted, type Method, type Scripted } from '../support/scripted.js';
@@ -80,6 +80,31 @@ describe.each(REPLIES)('a batch (%s)', (_, options) => {
     expect(byId(await messages(response)).map(({ id }) => id)).toEqual([1, 2]);
     expect(await asking.messages()).toMatchObject([{ id: 'asking', result: { asked: true } }]);
     await soon('the cancelled one has ended', (await waiting).text());
+    expect(harness.router.sessions.get(session.id)?.requests).toBe(0);
+  });
+
+  test('in which one request asks for sampling: the others are answered at once, and it when its client has answered', async () => {
+    const ask: Method = async ({ text }, { sendRequest }) => {
+      const messages = [{ role: 'user' as const, content: { type: 'text' as const, text: text! } }];
+      const params = { messages, maxTokens: 10 };
+      const { content } = await sendRequest({ method: 'sampling/createMessage', params }, CreateMessageResultSchema);
+      return { content };
+    };
+    harness = await startScripted({ add, ask }, options());
+    const session = await harness.session({ version: '2025-03-26', capabilities: { sampling: {} } });
+    const response = await session.post([request(1, 'ask', { text: 'why?' }), request(2, 'add', { a: 1, b: 2 })]);
+    const stream = new EventStream(response);
+    const first = [await stream.message(), await stream.message()];
+    const question = first.find(({ method }) => method === 'sampling/createMessage');
+    expect(question).toMatchObject({ params: { messages: [{ content: { text: 'why?' } }], maxTokens: 10 } });
+    expect(first).toContainEqual({ jsonrpc: '2.0', id: 2, result: { sum: 3 } });
+    expect(harness.router.sessions.get(session.id)?.requests).toBe(1);
+
+    const content = { type: 'text', text: 'because' };
+    await session.answer(question!.id, { model: 'of the test', role: 'assistant', content });
+    expect(await soon('the stream has ended', stream.messages())).toEqual([
+      { jsonrpc: '2.0', id: 1, result: { content } },
+    ]);
     expect(harness.router.sessions.get(session.id)?.requests).toBe(0);
   });
 
