@@ -25,6 +25,8 @@ const ONCE = [
   'chaos',
   'clients/browsers',
   'cluster',
+  'sessions/killed-set',
+  'package/consumer-suite',
   'example-app/restart',
   'example-app/redis',
   'example-app/process',
