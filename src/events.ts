@@ -81,7 +81,7 @@ export interface SessionEvents {
   opened: [session: SessionInfo];
   /** A session was built again from its record; `before` is as it was while hibernated, undefined when it was not here. */
   restored: [session: SessionInfo, before?: SessionInfo | undefined];
-  /** A principal adopted a session that was opened without one (`adoptAnonymous`); what it was asked before has ended. */
+  /** A principal adopted a session that was opened without one (`adoptAnonymous`). Its earlier requests have ended. */
   adopted: [session: SessionInfo];
   /** Nothing was attached to a session for `orphanAfter`. */
   orphaned: [session: SessionInfo, cause: OrphanCause];

@@ -173,8 +173,8 @@ export interface McpRouterOptions {
    */
   principal?: PrincipalFunction | undefined;
   /**
-   * Lazy sign-in: the first request with a principal adopts a session that was opened without one. What was opened without the
-   * principal ends, and the session gets a new server that is built for the principal. Read docs/identity.md for the risk (session
+   * Lazy sign-in: the first request with a principal adopts a session that was opened without one. Its streams and requests
+   * end, and the session gets a new server that is built for the principal. Read docs/identity.md for the risk (session
    * fixation) first. Default: false, such a request gets 404.
    */
   adoptAnonymous?: boolean | undefined;

@@ -31,8 +31,8 @@ export class Adopter {
   }
 
   /**
-   * Adopts a session that is open or hibernates. Must be called while the session is held. Afterwards the session may be another
-   * principal's, where two came at the same time.
+   * Adopts a session that is open or hibernates. Must be called while the session is held. If two principals come at
+   * the same time, it may then belong to the other one.
    *
    * @throws Refusal `principalAtCapacity`, `storeUnavailable`: the session is without a principal, as before. As
    * {@link Restorer.wake} does: the session is the principal's then, and hibernates.

@@ -9,7 +9,7 @@ export function createAnswersTo(adoptAnonymous: boolean): AnswersTo {
   return (owner, caller) => owner === caller || (adoptAnonymous && owner === undefined);
 }
 
-/** Whether a session may answer to the caller, by its record. One that cannot be read here may; its owner knows. */
+/** Whether a session may answer to the caller, by its record. True for an unreadable record: its owner decides. */
 export function mayAnswer(
   { data }: StoredRecord,
   id: string | undefined,
