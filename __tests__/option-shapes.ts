@@ -133,7 +133,10 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   },
   maxDepth: count,
   keepAlive: timer,
-  retryInterval: timer,
+  retryInterval: {
+    accepts: (value) => value === 0 || timer.accepts(value),
+    near: timer.near,
+  },
   pingInterval: timer,
   maxStreamBuffer: count,
   eventStore: having('storeEvent', 'replayEventsAfter'),

@@ -9,6 +9,10 @@ export const timer: Check = (value) =>
     ? undefined
     : `a whole number of milliseconds from 1 to ${MAX_TIMER}`;
 
+/** Like {@link timer}, but 0 will do. */
+export const delay: Check = (value) =>
+  value === 0 || timer(value) === undefined ? undefined : `a whole number of milliseconds from 0 to ${MAX_TIMER}`;
+
 export const count: Check = (value) =>
   Number.isSafeInteger(value) && (value as number) >= 1 ? undefined : 'a whole number of 1 or more';
 

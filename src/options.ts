@@ -203,7 +203,11 @@ export interface McpRouterOptions {
   maxDepth?: number | undefined;
   /** Interval of SSE comments on a quiet stream. Default: 15,000. */
   keepAlive?: number | undefined;
-  /** The SSE `retry` field: how long a client waits before it reconnects. Default: 1,000. */
+  /**
+   * The SSE `retry` field in the first event of each stream: how long a client waits before it reconnects; 0 is at once. Without it the
+   * field stands only before the end of a stream that the server itself ends, as 1,000. Set it where no client is the MCP Java
+   * SDK's: that fails on any `retry` field (java-sdk#1047, open in 2026). Default: none.
+   */
   retryInterval?: number | undefined;
   /** Interval of server pings on a standalone stream; one unanswered for as long ends the stream. Default: none. */
   pingInterval?: number | undefined;
@@ -276,7 +280,7 @@ export interface ResolvedOptions {
   readonly maxBodyMemory: number;
   readonly maxDepth: number;
   readonly keepAlive: number;
-  readonly retryInterval: number;
+  readonly retryInterval: number | undefined;
   readonly pingInterval: number | undefined;
   readonly maxStreamBuffer: number;
   readonly eventStore: EventStore | undefined;

@@ -1,6 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { getHeapStatistics } from 'node:v8';
-import { callable, checkOptions, clock, count, flag, having, orFalse, strings, timer, type Check } from './checks.js';
+import {
+  callable,
+  checkOptions,
+  clock,
+  count,
+  delay,
+  flag,
+  having,
+  orFalse,
+  strings,
+  timer,
+  type Check,
+} from './checks.js';
 import { systemClock } from './clock.js';
 import { resolveCluster } from './resolve-cluster.js';
 import type { McpRouterOptions, ResolvedOptions } from './options.js';
@@ -57,7 +69,7 @@ const CHECKS = new Map<string, Check>([
   ['maxBodyMemory', count],
   ['maxDepth', count],
   ['keepAlive', timer],
-  ['retryInterval', timer],
+  ['retryInterval', delay],
   ['pingInterval', timer],
   ['maxStreamBuffer', count],
   ['eventStore', having('an SDK EventStore', 'storeEvent', 'replayEventsAfter')],
@@ -227,7 +239,7 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     maxBodyMemory: options.maxBodyMemory ?? defaultBodyMemory(maxBodySize),
     maxDepth: options.maxDepth ?? 200,
     keepAlive: options.keepAlive ?? 15_000,
-    retryInterval: options.retryInterval ?? 1_000,
+    retryInterval: options.retryInterval,
     pingInterval: options.pingInterval,
     maxStreamBuffer: options.maxStreamBuffer ?? 1024 * 1024,
     eventStore: options.eventStore,

@@ -44,6 +44,7 @@ import { sessionIdCheck } from './sessions/session-ids.js';
 import { Sessions } from './sessions/sessions.js';
 import { MemoryEvents } from './stores/memory-event-store.js';
 import type { TransportContext } from './transport/context.js';
+import { retryBlock } from './transport/sse.js';
 import { completeHttp2 } from './transport/http2.js';
 
 /** What {@link mcpRouter} returns: an Express router, and what an app needs to watch and to stop it. */
@@ -291,6 +292,8 @@ function createKeeper(
 
 /** Bounds of the answers that are kept while the event store refuses them, in bytes. Their age is that of a memory store. */
 const REFUSED_ANSWERS = { maxBytes: 32 * 1024 * 1024, maxBytesPerSession: 4 * 1024 * 1024 };
+/** How long an SSE reply may wait for something to say before its head is sent, in ms. */
+const HEAD_AFTER = 1_000;
 
 function createTransportContext(options: ResolvedOptions, events: Events<CoreEvents>): TransportContext {
   const { clock, pingInterval, eventStore } = options;
@@ -303,13 +306,14 @@ function createTransportContext(options: ResolvedOptions, events: Events<CoreEve
     maxStreamBuffer: options.maxStreamBuffer,
     maxRequestsPerSession: options.maxRequestsPerSession,
     refusedAnswers: eventStore && new MemoryEvents({ clock, ...REFUSED_ANSWERS }),
+    headless: new DueQueue(clock, Math.min(HEAD_AFTER, options.keepAlive), (reply) => reply.sendHead()),
     quiet: new DueQueue(clock, options.keepAlive, (reply) => reply.keepAlive()),
     unanswered: new DueQueue(clock, options.requestTimeout, (request) => request.timeOut()),
     pings: pingInterval === undefined ? undefined : new DueQueue(clock, pingInterval, (stream) => stream.ping()),
   };
 }
 
-function createLifecycle(endpoint: Endpoint, member: Member | undefined, { clock }: ResolvedOptions) {
+function createLifecycle(endpoint: Endpoint, member: Member | undefined, { clock, retryInterval }: ResolvedOptions) {
   let draining: Promise<void> | undefined;
   let closing: Promise<void> | undefined;
 
@@ -330,7 +334,7 @@ function createLifecycle(endpoint: Endpoint, member: Member | undefined, { clock
     await Promise.race([endpoint.idle(), late]);
     clock.clearTimeout(timer);
     // Last: a client that tries to open its stream again is refused until another process listens, and soon gives up.
-    member?.endStreams();
+    member?.endStreams(retryBlock(retryInterval));
     await endpoint.endStreams();
     await close();
   };

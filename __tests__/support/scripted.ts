@@ -79,7 +79,9 @@ export async function startScripted(
     unattached,
     async openAndLose(session) {
       const hangUp = new AbortController();
-      const first = await (await session.stream(undefined, hangUp.signal)).block();
+      const stream = await session.stream(undefined, hangUp.signal);
+      const primed = options.eventStore !== undefined && session.version >= '2025-11-25';
+      const first = primed ? await stream.block() : undefined;
       hangUp.abort();
       await unattached(session);
       return first?.id;

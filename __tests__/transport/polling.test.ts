@@ -80,7 +80,11 @@ test('an answer that comes while the client is away is there when it is back, an
   harness = await startScripted({ work }, { eventStore: memoryEventStore() });
   const session = await harness.session();
   const blocks = await new EventStream(await session.request(1, 'work')).blocks();
-  expect(blocks).toMatchObject([{ id: expect.any(String), data: '' }]);
+  // Spec 2025-11-25, "Sending Messages to the Server", 6: it SHOULD be told when to come back before it is sent away.
+  expect(blocks).toMatchObject([
+    { id: expect.any(String), data: '', retry: undefined },
+    { id: undefined, data: '', retry: 1_000 },
+  ]);
   release.resolve({ done: true });
   await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
   const answer = await (await session.stream(blocks[0]!.id)).messages();

@@ -67,7 +67,7 @@ describe.each(STORES)('the standalone stream (%s)', (_, options) => {
       if (first === undefined) first = res;
       else first.socket?.destroy();
     });
-    await (await session.stream()).block();
+    await session.stream();
     expect((await session.get()).status).toBe(200);
   });
 

@@ -31,6 +31,7 @@ class FourthLife {
       maxStreamBuffer: 1_000_000,
       maxRequestsPerSession: 1_000,
       keepAlive: 15_000,
+      headless: new DueQueue(clock, 1_000, () => undefined),
       quiet: new DueQueue(clock, 15_000, () => undefined),
       unanswered: new DueQueue(clock, 15_000, () => undefined),
       pings: undefined,

@@ -72,6 +72,9 @@ export interface Sending {
   readonly abort: (why?: 'gone') => void;
 }
 
+/** What the end of an event looks like (HTML, 9.2.5). */
+const EVENT_END = Buffer.from('\n\n');
+
 /** Bound on the number of remembered nodes whose 102 responses do not arrive. */
 const MOST_SILENT = 1_000;
 
@@ -90,7 +93,7 @@ export class Forwarder {
   /** IDs of nodes whose answers came without a 102 Processing before: a proxy drops it. */
   readonly #silent = new Set<string>();
   /** Ends a standalone stream, whose client then finds another node to open it on. */
-  readonly #streams = new Set<() => void>();
+  readonly #streams = new Set<(last: string) => void>();
 
   /**
    * @param stalled - How long a client may read nothing of an answer, in ms.
@@ -146,7 +149,7 @@ export class Forwarder {
     }
     const headers: OutgoingHttpHeaders = {};
     for (const [name, value] of Object.entries(response.headers)) if (!HOP_BY_HOP.has(name)) headers[name] = value;
-    // It goes out with the first of the body: a client that has nothing but the head, and so no event to resume from, when this
+    // The head goes out with the first of the body: a client that has nothing but that, and so no event to resume from, when this
     // process dies, would wait for the rest.
     // The app's middleware may have wrapped the response. An error that it throws ends this reply only.
     const say = (write: () => void): void => {
@@ -157,14 +160,17 @@ export class Forwarder {
       }
     };
     say(() => res.writeHead(response.statusCode ?? 502, headers));
+    let betweenEvents = true;
     const pass = (chunk: Buffer): void =>
       say(() => {
+        betweenEvents = chunk.subarray(-EVENT_END.length).equals(EVENT_END);
         if (!res.write(chunk)) response.pause();
       });
     const finish = (): void => say(() => res.end());
-    const end = (): void => {
+    const end = (last: string): void => {
       response.off('data', pass);
-      finish();
+      // Within an event it would become a part of that.
+      say(() => res.end(betweenEvents ? last : undefined));
       response.destroy();
     };
     if (isStream) this.#streams.add(end);
@@ -189,8 +195,9 @@ export class Forwarder {
     res.setTimeout(0).off('timeout', stop);
   }
 
-  endStreams(): void {
-    for (const end of this.#streams) end();
+  /** @param last - Said before the end where that is between two events. */
+  endStreams(last: string): void {
+    for (const end of this.#streams) end(last);
   }
 
   close(): void {

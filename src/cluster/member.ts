@@ -208,8 +208,9 @@ export class Member implements Elsewhere {
     this.#cluster?.drain();
   }
 
-  endStreams(): void {
-    this.#forwarder.endStreams();
+  /** @param last - Said before the end where that is between two events. */
+  endStreams(last: string): void {
+    this.#forwarder.endStreams(last);
   }
 
   /** When this node owns nothing any more. */

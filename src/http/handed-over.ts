@@ -5,6 +5,9 @@ import { Refusal } from '../errors.js';
 import type { HandedRequest } from '../sessions/elsewhere.js';
 import { Exchange } from './exchange.js';
 
+/** HTML, 9.2.6: no event. */
+const COMMENT = ': open\n\n';
+
 /**
  * The exchange of a request that another node handed over, on the connection between the two nodes. That node has done what
  * comes before: the guards, CORS, who asks. Of Express there is only what an {@link Exchange} takes.
@@ -16,7 +19,9 @@ export function handedOver(
   res: ServerResponse,
 ): Exchange {
   const request = Object.assign(req, { method, url: path, originalUrl: path, headers, protocol, auth, body });
-  const response = Object.assign(res, { locals: {} });
+  // The node that relays the reply passes its head on with the first of its body: a stream with nothing to say yet has a comment.
+  const flushHeaders = (): void => void res.write(COMMENT);
+  const response = Object.assign(res, { locals: {}, flushHeaders });
   return new Exchange(request as unknown as Request, response as unknown as Response, principal, true);
 }
 

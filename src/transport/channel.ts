@@ -55,7 +55,8 @@ export class Channel {
   /** Makes a fresh reply carry the stream from now on. */
   carryOn(reply: Reply): void {
     this.#replay?.destroy();
-    this.reply?.end();
+    // Its client is not to come back for what it has already.
+    this.reply?.end(false);
     this.reply = reply;
   }
 
@@ -67,7 +68,7 @@ export class Channel {
    */
   async resume(replay: Replay, lastEventId: string, view: EventView, makeReply: () => Reply): Promise<void> {
     replay.open = () => {
-      this.reply?.end();
+      this.reply?.end(false);
       this.reply = makeReply();
       this.reply.begin();
       return this.reply;

@@ -11,8 +11,8 @@ export interface TransportContext {
   readonly clock: Clock;
   readonly events: Events<CoreEvents>;
   readonly enableJsonResponse: boolean;
-  /** Milliseconds, for the SSE `retry` field. */
-  readonly retryInterval: number;
+  /** Milliseconds, for the SSE `retry` field; undefined where only a stream that the server ends has one. */
+  readonly retryInterval: number | undefined;
   /** Requests of one session that may be unsettled at once. */
   readonly maxRequestsPerSession: number;
   /** Bytes. */
@@ -22,7 +22,9 @@ export interface TransportContext {
   /** Answers that the event store refused, of all sessions. Undefined when no stream can be resumed. */
   readonly refusedAnswers: MemoryEvents | undefined;
   /** Replies that have been quiet for `keepAlive`. */
-  readonly quiet: DueQueue<{ keepAlive(): void }>;
+  readonly quiet: DueQueue<{ keepAlive(): void; sendHead(): void }>;
+  /** SSE replies of which nothing was said yet. */
+  readonly headless: DueQueue<{ keepAlive(): void; sendHead(): void }>;
   /** Requests, due when they went without answer or progress for `requestTimeout`. */
   readonly unanswered: DueQueue<{ timeOut(): void }>;
   /** Standalone streams, due a ping; undefined when `pingInterval` is not set. */

@@ -4,13 +4,17 @@ import { errorResponse, ERRORS, RETRY_AFTER_SECONDS } from '../errors.js';
 import type { StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './context.js';
 import { isCutOff } from './http2.js';
-import { frame, SSE_HEADERS } from './sse.js';
+import { frame, retryBlock, retryLine, SSE_HEADERS } from './sse.js';
 
 /** Told when the HTTP reply is over, whoever ended it. `complete`: the server ended it, and all of it went out. */
 export interface ReplyListener {
   replyClosed(reply: Reply, complete: boolean): void;
-  /** What to answer where nothing is known of what was asked any more; undefined where nothing was asked. */
-  lastWords?(asEvents: boolean): string | undefined;
+  /**
+   * What to answer where nothing is known of what was asked any more; undefined where nothing was asked.
+   *
+   * @param begun - Whether the reply has its head; undefined then also where the client can get the answer itself.
+   */
+  lastWords?(asEvents: boolean, begun: boolean): string | undefined;
 }
 
 /** Characters from which on text is written at once, and a whole body encoded before it is handed to Node. */
@@ -33,8 +37,8 @@ function encode(text: string): Buffer {
  *
  * What is said in one turn of the event loop is written at the turn's end, when all requests that came with it were worked
  * on: a write wakes the process at the other end, and to be woken costs more than to find the next reply waiting. So a
- * reply that is whole within a turn is one write with a Content-Length. A request that takes longer gets head and comment
- * from the keep-alive.
+ * reply that is whole within a turn is one write with a Content-Length. An SSE reply that takes longer gets its head after a
+ * second.
  */
 export class Reply {
   /** True while events are read from a store, at the reader's speed. A client that stops reading can resume later. */
@@ -45,13 +49,15 @@ export class Reply {
   readonly #context: TransportContext;
   readonly #listener: ReplyListener;
   readonly #jsonFirst: boolean;
-  readonly #quiet = new Due<{ keepAlive(): void }>(this);
+  /** When it is to say something by itself: its head, then comments. */
+  readonly #due = new Due<{ keepAlive(): void; sendHead(): void }>(this);
   #json = false;
   /** What was not written yet. */
   #text = '';
   #flushing = false;
   #headSent = false;
   #streaming = false;
+  #retryTold = false;
   #ended = false;
   /** More than `maxStreamBuffer` still waits, a turn of the event loop after it was written. */
   #full = false;
@@ -73,7 +79,8 @@ export class Reply {
     res.on('error', ignore);
     if (res.destroyed) queueMicrotask(this.#onClose);
     else res.once('close', this.#onClose);
-    this.#context.quiet.add(this.#quiet);
+    // One that may become JSON has no head until it is whole.
+    (jsonFirst ? this.#context.quiet : this.#context.headless).add(this.#due);
   }
 
   /** Whether something can still be sent. */
@@ -95,15 +102,14 @@ export class Reply {
     this.#last(text);
   }
 
-  /** Begins an SSE reply at once and tells the client how soon to reconnect. */
+  /** Begins an SSE reply at once, with its head at least. */
   begin(eventId?: string): void {
     // An event without data is not dispatched (HTML, 9.2.6), but its ID counts: the priming event of spec 2025-11-25.
-    const prime = eventId === undefined ? '' : `id: ${eventId}\ndata: \n`;
-    this.#write(`${prime}retry: ${this.#context.retryInterval}\n\n`);
+    this.#write(eventId === undefined ? '' : `${this.#retryLine()}id: ${eventId}\ndata: \n\n`);
   }
 
   event(json: string, eventId?: string): void {
-    this.#write(frame(json, eventId));
+    this.#write(this.#retryLine() + frame(json, eventId));
   }
 
   /** The last event of the reply. */
@@ -111,9 +117,14 @@ export class Reply {
     this.#last(frame(json, eventId));
   }
 
-  /** Ends the reply; an SSE reply of which nothing was sent ends empty. */
-  end(): void {
-    this.#last('');
+  /**
+   * Ends the reply; an SSE reply of which nothing was sent ends empty.
+   *
+   * @param returns - Whether the stream goes on, and its client is to come back for it: it is told when, if it was not yet
+   * (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6). Default: on a standalone stream.
+   */
+  end(returns = this.#kind === 'standalone'): void {
+    this.#last(returns && this.#streaming && !this.#retryTold ? retryBlock(this.#context.retryInterval) : '');
   }
 
   /** Ends the reply without waiting for its reader. */
@@ -143,6 +154,12 @@ export class Reply {
     return this.#drain;
   }
 
+  /** Called when nothing was said for a second: the client may see that it is heard. */
+  sendHead(): void {
+    if (this.live) this.#write('');
+    else this.#context.quiet.add(this.#due);
+  }
+
   /** Called when nothing was written for `keepAlive`. */
   keepAlive(): void {
     const waiting = this.#res.writableLength;
@@ -150,7 +167,7 @@ export class Reply {
     this.#drained();
     if (this.live && waiting === 0 && (this.#streaming || !this.#jsonFirst)) this.#write(': keep-alive\n\n');
     else if (this.#ended || (this.catchingUp && waiting > 0) || waiting > this.#context.maxStreamBuffer) this.#watch();
-    else this.#context.quiet.add(this.#quiet);
+    else this.#context.quiet.add(this.#due);
   }
 
   /**
@@ -165,13 +182,21 @@ export class Reply {
       this.#watched = false;
       // Node adds the listener, and leaves it.
       res.setTimeout(0).off('timeout', decide).off('drain', goOn);
-      this.#context.quiet.add(this.#quiet);
+      this.#context.quiet.add(this.#due);
     };
     const decide = (): void => {
       if (this.#ended || res.writableLength > 0) res.destroy();
       else goOn();
     };
     res.setTimeout(this.#context.keepAlive, decide).once('drain', goOn);
+  }
+
+  /** In the first event only, and never as an event of its own: some clients fail on either (see `retryInterval`). */
+  #retryLine(): string {
+    const { retryInterval } = this.#context;
+    if (this.#retryTold || retryInterval === undefined) return '';
+    this.#retryTold = true;
+    return retryLine(retryInterval);
   }
 
   #last(text: string): void {
@@ -191,7 +216,7 @@ export class Reply {
       this.#context.events.emit('streamOpened', this.#kind);
     }
     this.#say(text);
-    this.#context.quiet.add(this.#quiet);
+    this.#context.quiet.add(this.#due);
   }
 
   #say(text: string): void {
@@ -222,7 +247,7 @@ export class Reply {
     try {
       if (this.#side.owner.silenced) this.#refuse();
       else if (this.#ended) this.#end(text);
-      else if (text !== '') this.#writeNow(text);
+      else if (text !== '' || !this.#headSent) this.#writeNow(text);
     } catch (error) {
       this.#context.events.emit('failure', 'a reply could not be written', error, this.#side.sessionId);
       res.destroy();
@@ -232,13 +257,15 @@ export class Reply {
   /** Of the session nothing may be said any more. Where nothing was, its client can be told at least to come again. */
   #refuse(): void {
     const res = this.#res;
-    const words = this.#listener.lastWords?.(!this.#jsonFirst);
-    if (res.headersSent || (words !== undefined && this.#side.owner.speechless)) {
+    const words = this.#listener.lastWords?.(!this.#jsonFirst || this.#headSent, this.#headSent);
+    if ((res.headersSent && words === undefined) || (words !== undefined && this.#side.owner.speechless)) {
       res.destroy();
       return;
     }
     this.#ended = true;
-    if (words === undefined) {
+    if (this.#headSent) {
+      res.end(words);
+    } else if (words === undefined) {
       res.writeHead(ERRORS.storeUnavailable.status, { ...JSON_TYPE, 'Retry-After': String(RETRY_AFTER_SECONDS) });
       res.end(JSON.stringify(errorResponse('storeUnavailable')));
     } else {
@@ -250,17 +277,18 @@ export class Reply {
   #end(text: string): void {
     // Node puts a string into one write with the head; a long one is better encoded once than measured and then encoded.
     const body = text.length > LONG ? encode(text) : text;
-    if (!this.#headSent) this.#sendHead(Buffer.byteLength(body));
+    if (!this.#headSent) this.#writeHead(Buffer.byteLength(body));
     this.#res.end(body);
   }
 
   #writeNow(text: string): void {
-    if (!this.#headSent) this.#sendHead();
-    this.#res.write(text);
+    if (!this.#headSent) this.#writeHead();
+    if (text === '') this.#res.flushHeaders();
+    else this.#res.write(text);
     if (this.#res.writableLength > this.#context.maxStreamBuffer) setImmediate(this.#checkBuffer);
   }
 
-  #sendHead(length?: number): void {
+  #writeHead(length?: number): void {
     this.#headSent = true;
     const headers: Record<string, string | number> = this.#json ? { ...JSON_TYPE } : { ...SSE_HEADERS };
     if (length !== undefined) headers['Content-Length'] = length;
@@ -279,7 +307,7 @@ export class Reply {
   readonly #onClose = (): void => {
     const complete = this.#ended && !isCutOff(this.#res);
     this.#ended = true;
-    this.#quiet.cancel();
+    this.#due.cancel();
     this.#drained();
     if (this.#streaming) this.#context.events.emit('streamClosed', this.#kind);
     this.#listener.replyClosed(this, complete);

@@ -20,6 +20,8 @@ export class RequestStream implements ReplyListener {
   readonly #batch: boolean;
   readonly #ids: readonly RequestId[];
   #unsettled: number;
+  /** Whether one of the answers was sent as an event. */
+  #answered = false;
   /** The answers so far, as long as the reply may still be JSON. */
   #answers: string[] | undefined;
 
@@ -82,7 +84,9 @@ export class RequestStream implements ReplyListener {
     return this.#answers !== undefined;
   }
 
-  lastWords(asEvents: boolean): string {
+  lastWords(asEvents: boolean, begun: boolean): string | undefined {
+    // The client resumes at another node, or has some of the answers.
+    if (begun && (this.#resumable || this.#answered)) return undefined;
     const words = this.#ids.map((id) => JSON.stringify(errorResponse('outcomeUnknown', id)));
     if (asEvents) return words.map((json) => frame(json)).join('');
     return this.#batch ? `[${words.join(',')}]` : (words[0] ?? '');
@@ -99,6 +103,7 @@ export class RequestStream implements ReplyListener {
       if (this.settled) reply?.json(this.#batch ? `[${this.#answers.join(',')}]` : (this.#answers[0] ?? ''));
       return;
     }
+    this.#answered ||= answer !== undefined && !this.#side.owner.silenced;
     if (answer !== undefined && this.settled) this.channel.lastEvent(answer, eventId);
     else if (answer !== undefined) this.channel.event(answer, eventId, true);
     else if (this.settled) this.channel.finish();

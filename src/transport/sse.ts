@@ -8,6 +8,19 @@ export const SSE_HEADERS = {
   'X-Accel-Buffering': 'no',
 } as const;
 
+/** How soon a client is to come back to a stream that the server ends, in ms, where the option says nothing. */
+const RETRY = 1_000;
+
+/** A field of an event: how long the client is to wait before it reconnects, in ms (HTML, 9.2.6). */
+export function retryLine(interval: number): string {
+  return `retry: ${interval}\n`;
+}
+
+/** The same where no event follows. */
+export function retryBlock(interval = RETRY): string {
+  return `${retryLine(interval)}\n`;
+}
+
 /** One message as an event of a stream (HTML, 9.2.5). */
 export function frame(json: string, eventId?: string): string {
   const data = escapeLineBreaks(json);

@@ -317,7 +317,7 @@ export class HttpTransport implements Transport, TransportSide {
   #pollable(extra: MessageExtraInfo, stream: RequestStream): MessageExtraInfo {
     return {
       ...extra,
-      closeSSEStream: () => stream.channel.reply?.end(),
+      closeSSEStream: () => stream.channel.reply?.end(true),
       closeStandaloneSSEStream: () => this.#standalone.channel.reply?.end(),
     };
   }
