@@ -8,7 +8,7 @@ import {
 import { redisEventStore } from '../../src/stores/redis.js';
 import { initializeBody, post } from '../support/harness.js';
 import { RawSocket, requestBytes } from '../support/raw-http.js';
-import { RawSession } from '../support/raw-session.js';
+import { answerOf, RawSession } from '../support/raw-session.js';
 import { expectRow } from '../support/rows.js';
 import { StalledReader } from '../support/stalled-reader.js';
 import { Deferred, soon, until } from '../support/waiting.js';
@@ -117,6 +117,15 @@ describe('a session is served at every node by the one that owns it (docs/scalin
         expect(await response.text()).toContain('"result"');
       }
     }
+  });
+
+  test('a call that takes long has the head of its reply after a second at every node', async () => {
+    const [a, b] = await cluster.nodes(2, { tools });
+    const session = await AnyNodeSession.open(a!.url);
+    const response = await soon('the head', session.request(b!.url, 'wait'));
+    expect(response.headers.get('content-type')).toBe('text/event-stream');
+    gate.resolve();
+    expect(await answerOf(response)).toMatchObject({ id: 1, result: {} });
   });
 
   test('progress comes through a hop as it is sent, before the call is answered', async () => {

@@ -4,6 +4,7 @@ import { createServer, get, request, type IncomingMessage, type Server, type Ser
 import type { AddressInfo } from 'node:net';
 import { Forwarder } from '../../src/cluster/forwarder.js';
 import { systemClock } from '../../src/clock.js';
+import { until } from '../support/waiting.js';
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -77,4 +78,58 @@ test('a slow reader gets all of a relayed answer', async () => {
   }
   expect(read).toBe(bytes);
   await relayed;
+});
+
+describe('a relayed stream of events', () => {
+  const LOST = 'data: lost\n\n';
+
+  /** Relays a stream that begins so, until `finish` is called; gives what the client got, and whether that came to its end. */
+  async function relayed(
+    said: string,
+    finish: (forwarder: Forwarder, owner: ServerResponse) => void,
+    isStream = false,
+  ) {
+    const forwarder = new Forwarder(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, 1_000_000);
+    let owned: ServerResponse | undefined;
+    const owner = await listen((_req, res) => {
+      owned = res;
+      res.writeHead(200, { 'Content-Type': 'text/event-stream' });
+      res.write(said);
+    });
+    const port = await listen((_req, res) => {
+      get({ port: owner, host: '127.0.0.1' }, (response) => void forwarder.relay(response, res, isStream, LOST)).on(
+        'error',
+        () => undefined,
+      );
+    });
+    const [response] = (await once(get({ port, host: '127.0.0.1' }), 'response')) as [IncomingMessage];
+    let text = '';
+    response.on('error', () => undefined).on('data', (chunk: Buffer) => (text += chunk.toString()));
+    await until('what was said is here', () => text === said);
+    finish(forwarder, owned!);
+    await new Promise((resolve) => response.once('close', resolve));
+    forwarder.close();
+    return { text, whole: response.complete };
+  }
+
+  test('that breaks off before its first event tells that its requests were lost', async () => {
+    const comments = ': open\n\n: keep-alive\n\n';
+    expect(await relayed(comments, (_, owner) => owner.destroy())).toEqual({ text: comments + LOST, whole: true });
+  });
+
+  test.each(['data: one\n\n', ': open\n\nid: 1\ndata: \n\n', 'data: o'])(
+    'breaks off with its owner after an event, of which a client may resume: %j',
+    async (said) => {
+      expect(await relayed(said, (_, owner) => owner.destroy())).toEqual({ text: said, whole: false });
+    },
+  );
+
+  test.each([
+    [': open\n\n', 'retry: 1\n\n'],
+    ['data: one\n\n', 'retry: 1\n\n'],
+    ['data: o', ''],
+  ])('that this node ends has a last word, but never within an event: %j', async (said, last) => {
+    const end = (forwarder: Forwarder): void => forwarder.endStreams('retry: 1\n\n');
+    expect(await relayed(said, end, true)).toEqual({ text: said + last, whole: true });
+  });
 });

@@ -19,7 +19,7 @@ import type { Peers } from './peers.js';
 import type { Migration, Tried } from './migration.js';
 import type { StoredRecord } from '../stores/session-store.js';
 import { orUnavailable } from './or-unavailable.js';
-import { replyLost } from './replies.js';
+import { lostEvents, replyLost } from './replies.js';
 
 /** The shortest and the longest wait before an owner is looked for anew, in ms. */
 const WAITS = [10, 250] as const;
@@ -304,7 +304,7 @@ export class Cluster {
     events.emit('forwarded', sent.outcome);
     if (sent.outcome === 'lost') replyLost(res, request);
     else {
-      const relayed = forwarder.relay(sent.response, res, method === 'GET');
+      const relayed = forwarder.relay(sent.response, res, method === 'GET', lostEvents(request));
       if (method !== 'GET') await relayed;
     }
     return 'done';

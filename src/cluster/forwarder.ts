@@ -9,6 +9,7 @@ import {
 import type { KeyObject } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Clock } from '../clock.js';
+import { SSE_HEADERS } from '../transport/sse.js';
 import { seal, SIGNATURE, type MessageId, type Order } from './envelope.js';
 import type { Lease } from './lease.js';
 
@@ -74,6 +75,9 @@ export interface Sending {
 
 /** What the end of an event looks like (HTML, 9.2.5). */
 const EVENT_END = Buffer.from('\n\n');
+
+/** Nothing but comments (HTML, 9.2.6). */
+const COMMENTS = /^(?::[^\n]*\n\n)*$/;
 
 /** Bound on the number of remembered nodes whose 102 responses do not arrive. */
 const MOST_SILENT = 1_000;
@@ -141,8 +145,13 @@ export class Forwarder {
     return { id, sent, closed, abort: giveUp };
   }
 
-  /** Gives the client what another node answered; where that breaks off, so does the client's reply. Never rejects. */
-  async relay(response: IncomingMessage, res: ServerResponse, isStream: boolean): Promise<void> {
+  /**
+   * Gives the client what another node answered; where that breaks off, so does the client's reply. Never rejects.
+   *
+   * @param isStream - Whether it is a standalone stream.
+   * @param lost - The last events of a stream that breaks off before it had any; undefined where it only breaks off.
+   */
+  async relay(response: IncomingMessage, res: ServerResponse, isStream: boolean, lost?: string): Promise<void> {
     if (res.destroyed || res.headersSent) {
       response.destroy();
       return;
@@ -161,8 +170,10 @@ export class Forwarder {
     };
     say(() => res.writeHead(response.statusCode ?? 502, headers));
     let betweenEvents = true;
+    let hasEvents = !isOpenStream(response);
     const pass = (chunk: Buffer): void =>
       say(() => {
+        hasEvents ||= !COMMENTS.test(chunk.toString('latin1'));
         betweenEvents = chunk.subarray(-EVENT_END.length).equals(EVENT_END);
         if (!res.write(chunk)) response.pause();
       });
@@ -178,12 +189,15 @@ export class Forwarder {
     const stop = (): void => void res.destroy();
     res.setTimeout(this.#stalled, stop);
     // Not `pipeline`, which makes an `AbortError`, with its stack, of each that ends well.
-    response.once('close', () => {
-      if (!response.readableEnded && !res.writableEnded) res.destroy();
-    });
+    const broken = (): void => {
+      if (response.readableEnded || res.writableEnded) return;
+      if (hasEvents || lost === undefined) res.destroy();
+      else say(() => res.end(lost));
+    };
+    response.once('close', broken);
     // Not `pipe`, which lets an error out that a wrapped `write` throws.
     if (response.readableEnded) finish();
-    else response.on('error', stop).once('end', finish).on('data', pass).resume();
+    else response.on('error', broken).once('end', finish).on('data', pass).resume();
     res.on('drain', () => response.resume()).on('error', stop);
     await new Promise<void>((resolve) => {
       if (res.closed) resolve();
@@ -224,6 +238,11 @@ export class Forwarder {
       socket.once('connect', made).once('close', made);
     });
   }
+}
+
+/** Whether it is a stream of events whose length is not known. */
+function isOpenStream({ headers }: IncomingMessage): boolean {
+  return headers['content-type'] === SSE_HEADERS['Content-Type'] && headers['content-length'] === undefined;
 }
 
 function tooLarge(id: MessageId): Sending {

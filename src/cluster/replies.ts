@@ -5,17 +5,24 @@ import { replyFormOf } from '../transport/reply-form.js';
 import { frame, SSE_HEADERS } from '../transport/sse.js';
 
 /** What a client is told whose request was taken by a node that has died: it may have been carried out, or not. */
-export function replyLost(res: ServerResponse, { requestIds, body, headers }: HandedRequest): void {
+export function replyLost(res: ServerResponse, request: HandedRequest): void {
+  const { requestIds, body, headers } = request;
   if (res.destroyed || res.headersSent) return;
   const answers = requestIds.map((id) => errorResponse('outcomeUnknown', id));
   if (answers.length === 0) return accept(res);
   if (replyFormOf(headers.accept) === 'sse') {
     res.writeHead(200, SSE_HEADERS);
-    res.end(answers.map((answer) => frame(JSON.stringify(answer))).join(''));
+    res.end(lostEvents(request));
     return;
   }
   res.writeHead(200, { 'Content-Type': 'application/json' });
   res.end(JSON.stringify(Array.isArray(body) ? answers : answers[0]));
+}
+
+/** The same as events, where the client has the head of a stream already; undefined where nothing was asked. */
+export function lostEvents({ requestIds }: HandedRequest): string | undefined {
+  if (requestIds.length === 0) return undefined;
+  return requestIds.map((id) => frame(JSON.stringify(errorResponse('outcomeUnknown', id)))).join('');
 }
 
 /** What was said was given to the node that it is for. */
