@@ -47,6 +47,11 @@ describe('an Accept header (RFC 9110, 12.5.1)', () => {
     );
   });
 
+  test('ends with a quote that does not end, so that it is read in one pass, however many quotes follow', () => {
+    expect(replyFormOf(`${JSON_TYPE}; note="\\", ${SSE_TYPE}`)).toBe('json');
+    expect(replyFormOf(`${JSON_TYPE}; note=${'"\\'.repeat(1_000)}, ${SSE_TYPE}`)).toBe('json');
+  });
+
   test.each<[string | undefined, ReturnType<typeof replyFormOf>]>([
     [undefined, 'any'],
     ['*/*', 'any'],
