@@ -18,6 +18,7 @@ export class Probe {
   readonly #timer: unknown;
   /** The GETs that wait for the stream, oldest first. */
   readonly #waiting: ServerResponse[] = [];
+  #newest: ServerResponse | undefined;
   #resolve: (lives: boolean) => void = () => undefined;
 
   /** @param onSettled - Called before the promise resolves. */
@@ -36,14 +37,15 @@ export class Probe {
     this.#waiting.push(res);
   }
 
-  /** Whether this is the newest waiting GET whose client is still connected. That one takes the stream. */
+  /** Whether this was, as the ping was settled, the newest waiting GET whose client was connected. That one takes the stream. */
   isNewest(res: ServerResponse): boolean {
-    return this.#waiting.findLast((each) => !each.destroyed) === res;
+    return this.#newest === res;
   }
 
   settle(lives: boolean): void {
     this.#clock.clearTimeout(this.#timer);
     this.onSettled();
+    this.#newest = this.#waiting.findLast((each) => !each.destroyed);
     this.#resolve(lives);
   }
 }
