@@ -1,9 +1,12 @@
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { memoryEventStore, type McpRouterOptions } from '../../src/index.js';
 import { storeWith } from '../support/event-stores.js';
 import { EventStream } from '../support/event-stream.js';
+import { JSON_HEADERS } from '../support/harness.js';
+import { RawSocket, requestBytes } from '../support/raw-http.js';
 import type { RawSession } from '../support/raw-session.js';
 import { startScripted, type Extra, type Scripted } from '../support/scripted.js';
 import { StalledReader } from '../support/stalled-reader.js';
@@ -297,4 +300,31 @@ test('a finished stream is resumed while the standalone stream is open: what was
   await harness.servers[0]!.sendLoggingMessage({ level: 'info', data: 'outside' });
   expect(await soon('the next event', next)).toMatchObject({ params: { data: 'outside' } });
   expect((await session.getBeside(open)).status).toBe(409);
+});
+
+test('a resume that waits behind another answer of its connection takes no memory once a newer one has come', async () => {
+  const running = new Deferred<void>();
+  const fill = (_params: unknown, extra: Extra) => say(extra, `0:${DATA}`).then(() => ({}));
+  const wait = () => (running.resolve(), new Promise(() => undefined));
+  harness = await startScripted({ fill, wait }, { eventStore: memoryEventStore() });
+  const session = await harness.session();
+  const [first] = await new EventStream(await session.request(1, 'fill')).blocks();
+  const queued = new Promise<ServerResponse>((resolve) => {
+    harness.http.on('request', (req, res) => {
+      if (req.headers['last-event-id'] !== undefined) resolve(res);
+    });
+  });
+
+  const headers = Object.entries({ ...JSON_HEADERS, ...session.headers });
+  const socket = await RawSocket.open(harness.url.port);
+  const call = JSON.stringify({ jsonrpc: '2.0', id: 2, method: 'wait' });
+  await socket.write(requestBytes('POST', '/mcp', headers, call));
+  await running.promise;
+  await socket.write(requestBytes('GET', '/mcp', [...headers, ['Last-Event-ID', first!.id!]]));
+  const older = await queued;
+  await until('it has begun', () => older.writableLength > DATA.length);
+
+  const closed = once(older, 'close');
+  expect(await (await session.stream(first!.id)).messages()).toHaveLength(2);
+  await soon('its connection ends', Promise.all([socket.end(), closed]));
 });

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
+import { breakOff } from './break-off.js';
 import type { EventSink, StoredEvent } from './event-view.js';
 import type { Reply } from './reply.js';
 
@@ -122,7 +123,7 @@ export class Replay implements EventSink {
   /** Breaks the reply off: a newer resume has come, or this one cannot go on. */
   destroy(): void {
     this.#stop();
-    this.#res.destroy();
+    breakOff(this.#res);
   }
 
   /** Ends the replay with its session. A reply that has not begun stays free for the refusal. */

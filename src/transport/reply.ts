@@ -3,6 +3,7 @@ import { Due } from '../due-queue.js';
 import { errorResponse, ERRORS, RETRY_AFTER_SECONDS } from '../errors.js';
 import type { StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './context.js';
+import { breakOff } from './break-off.js';
 import { isCutOff } from './http2.js';
 import { frame, retryBlock, retryLine, SSE_HEADERS } from './sse.js';
 
@@ -129,7 +130,7 @@ export class Reply {
 
   /** Ends the reply without waiting for its reader. */
   destroy(): void {
-    this.#res.destroy();
+    breakOff(this.#res);
   }
 
   /** Whether the reader is slower than the writer now. */
@@ -208,7 +209,7 @@ export class Reply {
   #write(text: string): void {
     if (!this.live) return;
     if (this.#full && this.#res.writableLength > this.#context.maxStreamBuffer) {
-      this.#res.destroy();
+      breakOff(this.#res);
       return;
     }
     if (!this.#streaming) {
@@ -250,7 +251,7 @@ export class Reply {
       else if (text !== '' || !this.#headSent) this.#writeNow(text);
     } catch (error) {
       this.#context.events.emit('failure', 'a reply could not be written', error, this.#side.sessionId);
-      res.destroy();
+      breakOff(res);
     }
   }
 
@@ -259,7 +260,7 @@ export class Reply {
     const res = this.#res;
     const words = this.#listener.lastWords?.(!this.#jsonFirst || this.#headSent, this.#headSent);
     if ((res.headersSent && words === undefined) || (words !== undefined && this.#side.owner.speechless)) {
-      res.destroy();
+      breakOff(res);
       return;
     }
     this.#ended = true;
