@@ -109,12 +109,14 @@ describe('a node joins only if it reaches itself at the address that it advertis
     expect(node.lines('failure')).toEqual([]);
   });
 
-  test('in a worker of node:cluster the log names shared ports as the likely cause', () => {
+  test('the log names the address that is not reached, and the options to check, and blames no shared port', () => {
     const lease = { id: 'a', host: '10.0.0.7', port: 7_000, proof: undefined, challenge: 'c', leaving: false };
     const message = (): string => notReached(lease, { outcome: 'untaken', why: 'notThis' }).message;
-    expect(message()).not.toContain('node:cluster');
     const worker = jest.replaceProperty(nodeCluster, 'isWorker', true);
-    expect(message()).toMatch(/10\.0\.0\.7:7000, .* Workers of node:cluster may share one port/);
+    expect(message()).toMatch(
+      /10\.0\.0\.7:7000, .* Are the options cluster.host, cluster.port and cluster.advertise right/,
+    );
+    expect(message()).not.toContain('node:cluster');
     worker.restore();
   });
 });

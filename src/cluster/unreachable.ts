@@ -1,4 +1,3 @@
-import cluster from 'node:cluster';
 import type { Sent } from './forwarder.js';
 import type { Lease } from './lease.js';
 
@@ -20,11 +19,8 @@ export function cannotListen(host: string, port: number, cause: NodeJS.ErrnoExce
 export function notReached({ host, port }: Lease, sent: Exclude<Sent, { outcome: 'answered' }>): Unreachable {
   const refused = sent.outcome === 'untaken' && sent.why !== 'unreachable';
   const found = refused ? `another process answers there (${sent.why})` : 'nothing that is a node answers there';
-  // https://nodejs.org/api/cluster.html: workers share a listening port, so a connection reaches any one of them.
-  const hint = cluster.isWorker
-    ? 'Workers of node:cluster may share one port (0 too): give each a cluster.port of its own'
-    : 'Are the options cluster.host, cluster.port and cluster.advertise right, and is the port open to this machine itself?';
   return new Unreachable(
-    `this node does not reach itself at ${host}:${port}, which it tells other nodes: ${found}. ${hint}`,
+    `this node does not reach itself at ${host}:${port}, which it tells other nodes: ${found}. Are the options cluster.host, ` +
+      'cluster.port and cluster.advertise right, and is the port open to this machine itself?',
   );
 }
