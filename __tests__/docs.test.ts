@@ -9,9 +9,10 @@ import request from 'supertest';
 import ts from 'typescript';
 import { z } from 'zod';
 import { mcpRouter } from '../src/index.js';
-import type { McpRouterOptions } from '../src/index.js';
+import type { McpRouter, McpRouterOptions } from '../src/index.js';
 import { resolveOptions } from '../src/resolve-options.js';
-import { echoServer, start } from './support/harness.js';
+import { echoServer, initializeBody, JSON_HEADERS, start } from './support/harness.js';
+import { until } from './support/waiting.js';
 
 const root = resolve(__dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
@@ -111,6 +112,31 @@ describe("the README's test of an app with supertest", () => {
   expect(code).toContain('test(');
   // eslint-disable-next-line @typescript-eslint/no-implied-eval
   new Function('request', 'app', 'test', code)(request, app, test);
+});
+
+test("docs/testing.md's clock: a session expires at the turns that the page names", async () => {
+  const code = codeAfter(read('docs/testing.md'), '<!-- test: clock -->');
+  const [setUp = '', turns = ''] = code.split(/^\/\/ A client opens a session.*\n/m);
+  const quiet = (options: McpRouterOptions) => mcpRouter({ ...options, logger: false });
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval
+  const { mcp, turn, run } = new Function(
+    'mcpRouter',
+    'serverFactory',
+    `${setUp}; return { mcp, turn, run: () => { ${turns} } };`,
+  )(quiet, echoServer) as { mcp: McpRouter; turn: (ms: number) => void; run: () => void };
+  const app = express().use('/mcp', mcp);
+  await request(app).post('/mcp').set(JSON_HEADERS).send(initializeBody()).expect(200);
+  await until('the reply is over', () => {
+    turn(1);
+    return (mcp.sessions.list()[0]?.idleMs ?? 0) > 0;
+  });
+  const ended: string[] = [];
+  mcp.sessions.on('orphaned', () => ended.push('orphaned')).on('closed', (_, reason) => ended.push(reason));
+  run();
+  expect(turns.match(/turn\(/g)).toHaveLength(2);
+  await until('the session has closed', () => ended.length === 2);
+  expect(ended).toEqual(['orphaned', 'expired']);
+  await mcp.close();
 });
 
 describe("docs/performance.md's factories", () => {
