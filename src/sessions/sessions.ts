@@ -65,6 +65,8 @@ export class Sessions {
    * Ends all sessions of a principal that are here, or on any node of the cluster (its access was withdrawn, say). Resolves to
    * their number. Rejects when the store or a node does not answer, and some sessions are as they were.
    *
+   * With a store but no cluster, sessions that are only stored are not ended: the next request restores them.
+   *
    * Takes the name that the option `principal` returns. If that option is not set, it also takes the claims: `{ iss, sub }`,
    * `{ clientId }` or an `AuthInfo`. Rejects with a TypeError when the claims name no party, or when the option `principal` is
    * set and claims are passed.
