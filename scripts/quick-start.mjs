@@ -80,6 +80,9 @@ export async function checkQuickStart(exec, root, tarball) {
 
   for (const command of more) exec(dir, 'sh', '-c', command);
   writeFileSync(join(dir, 'server.mts'), code);
+  const compile = commands.find((command) => command.startsWith('npx tsc '));
+  assert.ok(compile, 'the quick start says how server.mts is compiled');
+  exec(dir, 'sh', '-c', compile);
   const strict = ['--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext', '--noEmit', '--types', 'node'];
   exec(dir, 'npx', '--no-install', 'tsc', ...strict, 'server.mts');
   console.log('quick start: compiled as TypeScript, with the types that it names');
