@@ -1,5 +1,43 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { jest } from '@jest/globals';
-import { post, initializeBody, start } from './support/harness.js';
+import { openSession, post, initializeBody, start } from './support/harness.js';
+
+const TESTING = readFileSync(resolve(__dirname, '../docs/testing.md'), 'utf8');
+const IMMEDIATE = ['setImmediate', 'clearImmediate', 'nextTick', 'queueMicrotask'] as const;
+const TIMERS = ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance', 'hrtime'] as const;
+
+/** The names in a list of the page. */
+const namesAfter = (marker: string): string[] => {
+  const [, list = ''] = new RegExp(`${marker}: \\[([^\\]]*)\\]`).exec(TESTING) ?? [];
+  return [...list.matchAll(/'(\w+)'/g)].map(([, name = '']) => name);
+};
+const toFake = namesAfter('toFake');
+
+test.each([
+  ['vitest', [...IMMEDIATE, ...TIMERS].filter((name) => !toFake.includes(name))],
+  ['Jest', IMMEDIATE.filter((name) => namesAfter('doNotFake').includes(name))],
+])(
+  'with the timers that docs/testing.md fakes for %s, the router answers and a session expires',
+  async (_, doNotFake) => {
+    expect(doNotFake).toEqual(expect.arrayContaining(IMMEDIATE));
+    jest.useFakeTimers({ doNotFake });
+    const harness = await start({ ttl: 60_000 });
+    try {
+      await openSession(harness.url);
+      expect(harness.router.sessions.list()).toHaveLength(1);
+      // The clock of `until` is faked here, so turns of the event loop are counted. The server may see the end of a reply late.
+      for (let turn = 0; turn < 10_000 && harness.router.sessions.list().length > 0; turn += 1) {
+        await jest.advanceTimersByTimeAsync(1_000);
+        await new Promise(setImmediate);
+      }
+      expect(harness.router.sessions.list()).toEqual([]);
+    } finally {
+      jest.useRealTimers();
+      await harness.close();
+    }
+  },
+);
 
 test.each([
   ['faked', 1],
