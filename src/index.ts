@@ -33,6 +33,12 @@ export { createHttpServer, createHttpsServer } from './http/server.js';
 export { stop, trackConnections, type Drainable, type StopOptions } from './http/stop.js';
 export { principalOf, type AuthSubject, type PrincipalRef } from './sessions/principal-name.js';
 export { memoryEventStore, type MemoryEventStore, type MemoryEventStoreOptions } from './stores/memory-event-store.js';
-export type { NodeRedisClient, RedisAccess, RedisOptions, SendCommand } from './stores/redis-client.js';
+export type {
+  NodeRedisClient,
+  NodeRedisSentinel,
+  RedisAccess,
+  RedisOptions,
+  SendCommand,
+} from './stores/redis-client.js';
 export type { SessionEventStore } from './stores/session-event-store.js';
 export type { SessionStore, StoredRecord } from './stores/session-store.js';

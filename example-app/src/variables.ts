@@ -251,6 +251,12 @@ export const ROUTER: readonly RouterVariable[] = [
     count,
     'Resources that one session may be subscribed to, if sessions outlive their servers.',
   ),
+  sets(
+    'MCP_ADOPT_ANONYMOUS',
+    'adoptAnonymous',
+    flag,
+    'Let the first principal that uses a session adopt it, where it was opened without one.',
+  ),
   sets('MCP_STATELESS', 'stateless', flag, 'Serve each request with a server of its own, without sessions.'),
   sets(
     'MCP_JSON_RESPONSE',
@@ -280,7 +286,12 @@ export const ROUTER: readonly RouterVariable[] = [
   ),
   sets('MCP_MAX_DEPTH', 'maxDepth', count, 'Levels to which the JSON of a POST may be nested.'),
   sets('MCP_KEEP_ALIVE_MS', 'keepAlive', ms, 'Interval of SSE comments on a quiet stream.'),
-  sets('MCP_RETRY_INTERVAL_MS', 'retryInterval', ms, 'How long a client waits before it reconnects a lost stream.'),
+  sets(
+    'MCP_RETRY_INTERVAL_MS',
+    'retryInterval',
+    ms,
+    'How long a client waits before it reconnects a lost stream; empty for its own choice.',
+  ),
   sets(
     'MCP_PING_INTERVAL_MS',
     'pingInterval',
