@@ -195,8 +195,9 @@ export interface McpRouterOptions {
   /** Bytes of one POST body. Default: 4,194,304 (4 MiB). */
   maxBodySize?: number | undefined;
   /**
-   * Bytes that the bodies of POSTs may hold together while they arrive. A body beyond that gets 503. A body that arrives in one
-   * piece is always read. Default: a quarter of V8's heap limit, at most 268,435,456 (256 MiB), at least `maxBodySize`.
+   * Bytes that the buffers of incomplete POST bodies may take together. When a chunk needs more, the bodies whose last chunk
+   * came longest ago get 503. A body that arrives in one piece is always read. Default: a quarter of V8's heap limit, at most
+   * 268,435,456 (256 MiB), at least `maxBodySize`.
    */
   maxBodyMemory?: number | undefined;
   /** Levels to which arrays and objects may be nested in a POST body, the outermost included. Default: 200. */

@@ -9,7 +9,6 @@ import { BodyReader } from '../../src/http/body.js';
 import { echoServer, initializeBody, JSON_HEADERS, post, start, type Harness } from '../support/harness.js';
 import { chunked, RawSocket, requestBytes, type RawResponse } from '../support/raw-http.js';
 import { expectRow } from '../support/rows.js';
-import { until } from '../support/waiting.js';
 
 const HEADERS = Object.entries(JSON_HEADERS);
 const CHUNKED = [...HEADERS, ['Transfer-Encoding', 'chunked']] as [string, string][];
@@ -72,7 +71,11 @@ class Bodies {
   readonly outcomes: Promise<unknown>[] = [];
   readonly #begun = new EventEmitter();
 
-  readonly #reader = new BodyReader({ maxBodySize: MAX, maxBodyMemory: 10 * MAX, maxDepth: 200, clock: systemClock });
+  readonly #reader: BodyReader;
+
+  constructor(maxBodyMemory = 10 * MAX) {
+    this.#reader = new BodyReader({ maxBodySize: MAX, maxBodyMemory, maxDepth: 200, clock: systemClock });
+  }
 
   read(req: IncomingMessage): Promise<unknown> {
     const outcome = this.#reader.read(req).catch((error: unknown) => (error instanceof Refusal ? error.reason : error));
@@ -179,6 +182,25 @@ describe('a body on its way', () => {
     },
   );
 
+  test('that alone needs more memory than there is gets 503, and takes none from the others', async () => {
+    bodies = new Bodies(1_000);
+    const seen = new EventEmitter();
+    await listen((req, res) => {
+      req.once('data', () => seen.emit('half'));
+      void bodies.read(req).then((outcome) => res.end(JSON.stringify(outcome)));
+    });
+    const other = await RawSocket.open((server.address() as AddressInfo).port);
+    const bytes = requestBytes('POST', '/', HEADERS, '{"text":"€uro"}');
+    const half = once(seen, 'half');
+    await other.write(bytes.subarray(0, -6));
+    await half;
+    const large = chunked(Buffer.alloc(600, ' '), Buffer.alloc(600, ' '));
+    expect((await socket.exchange('POST', '/', CHUNKED, large)).body).toBe('"bodiesAtCapacity"');
+    await other.write(bytes.subarray(-6));
+    expect((await other.response()).body).toBe('{"text":"€uro"}');
+    other.destroy();
+  });
+
   test('whose client disconnects while other middleware waits for something is given up', async () => {
     await listen((req) => {
       socket.destroy();
@@ -207,57 +229,94 @@ describe('maxBodyMemory', () => {
     sockets.push(socket);
     return socket;
   };
-  /** Sends an `initialize` without its last byte. Resolves to the socket and that byte when the router has read the rest. */
-  const slow = async (): Promise<{ socket: RawSocket; last: Buffer }> => {
-    const socket = await open();
-    const bytes = requestBytes('POST', '/mcp', HEADERS, initializeOf(MAX));
-    const read = new Promise<void>((resolve) => {
-      harness.http.once('request', (req: IncomingMessage) => {
-        let length = 0;
-        req.on('data', (chunk: Buffer) => {
-          length += chunk.length;
-          if (length === MAX - 1) resolve();
-        });
+  /** Sends a part of a request. Resolves when the router has read so many bytes of the body. */
+  const write = async (socket: RawSocket, part: Buffer, bytes: number): Promise<IncomingMessage> => {
+    const read = new Promise<IncomingMessage>((resolve) => {
+      harness.http.once('request', (req: IncomingMessage) => void hasRead(req, bytes).then(() => resolve(req)));
+    });
+    await socket.write(part);
+    return read;
+  };
+  const hasRead = (req: IncomingMessage, bytes: number): Promise<void> =>
+    new Promise((resolve) => {
+      let length = 0;
+      req.on('data', (chunk: Buffer) => {
+        length += chunk.length;
+        if (length === bytes) resolve();
       });
     });
-    await socket.write(bytes.subarray(0, -1));
-    await read;
-    return { socket, last: bytes.subarray(-1) };
+  interface Slow {
+    readonly socket: RawSocket;
+    readonly req: IncomingMessage;
+    readonly rest: Buffer;
+  }
+  /** Sends an `initialize` without its last bytes. */
+  const slow = async (missing = 1): Promise<Slow> => {
+    const socket = await open();
+    const bytes = requestBytes('POST', '/mcp', HEADERS, initializeOf(MAX));
+    const req = await write(socket, bytes.subarray(0, -missing), MAX - missing);
+    return { socket, req, rest: bytes.subarray(-missing) };
+  };
+  const finish = async ({ socket, rest }: Slow): Promise<RawResponse> => {
+    await socket.write(rest);
+    return socket.response();
   };
   const inPieces = async (): Promise<RawResponse> => {
     const body = initializeOf(MAX);
     return (await open()).exchange('POST', '/mcp', CHUNKED, chunked(body.subarray(0, 5_000), body.subarray(5_000)));
   };
 
-  test('bounds the bytes of all incomplete bodies: one more gets 503, and its socket stays usable', async () => {
-    await slow();
-    await slow();
-    const socket = await open();
-    const body = initializeOf(MAX);
-    const parts = chunked(body.subarray(0, 5_000), body.subarray(5_000));
-    const refused = await socket.exchange('POST', '/mcp', CHUNKED, parts);
+  test('is not kept from others by bodies that stop: the one that waits longest gets 503, its socket stays usable', async () => {
+    const [first, second] = [await slow(), await slow()];
+    expect(await inPieces()).toMatchObject({ status: 200 });
+    const refused = await first.socket.response();
     expectRow(refused, 'bodiesAtCapacity');
     expect(refused.headers.get('retry-after')).toBe('5');
-    expect(await socket.exchange('POST', '/mcp', HEADERS, JSON.stringify(initializeBody()))).toMatchObject({
-      status: 200,
-    });
+    await first.socket.write(first.rest);
+    const again = await first.socket.exchange('POST', '/mcp', HEADERS, JSON.stringify(initializeBody()));
+    expect(again).toMatchObject({ status: 200 });
+    expect(await finish(second)).toMatchObject({ status: 200 });
+  });
+
+  test('stays with the body to which a chunk came last', async () => {
+    const [first, second] = [await slow(2), await slow()];
+    const read = hasRead(first.req, 1);
+    await first.socket.write(first.rest.subarray(0, 1));
+    await read;
+    expect(await inPieces()).toMatchObject({ status: 200 });
+    expectRow(await second.socket.response(), 'bodiesAtCapacity');
+    expect(await finish({ ...first, rest: first.rest.subarray(1) })).toMatchObject({ status: 200 });
+  });
+
+  test('counts what a buffer takes, which is more than has come', async () => {
+    const part = chunked(Buffer.alloc(3_000, ' '), Buffer.alloc(1, ' ')).subarray(0, -'0\r\n\r\n'.length);
+    const bytes = Buffer.concat([requestBytes('POST', '/mcp', CHUNKED), part]);
+    const halves: RawSocket[] = [];
+    // Buffers of 6,000 bytes.
+    for (let n = 0; n < 4; n += 1) {
+      halves.push(await open());
+      await write(halves.at(-1)!, bytes, 3_001);
+    }
+    expectRow(await halves[0]!.response(), 'bodiesAtCapacity');
+    for (const half of halves.slice(1)) {
+      await half.write(chunked(Buffer.from(JSON.stringify(initializeBody()))));
+      expect(await half.response()).toMatchObject({ status: 200 });
+    }
   });
 
   test('does not apply to a body in one piece, so slow bodies block no other call', async () => {
-    await slow();
-    await slow();
+    const halves = [await slow(), await slow()];
     for (let n = 0; n < 3; n += 1) expect((await post(harness.url, initializeBody())).status).toBe(200);
+    for (const half of halves) expect(await finish(half)).toMatchObject({ status: 200 });
   });
 
-  test.each<[string, (half: Awaited<ReturnType<typeof slow>>) => Promise<unknown>]>([
-    ['comes to its end', async ({ socket, last }) => (await socket.write(last), socket.response())],
+  test.each<[string, (half: Slow) => Promise<unknown>]>([
+    ['comes to its end', finish],
     ['breaks off', ({ socket }) => Promise.resolve(socket.destroy())],
-    ['grows too large', async ({ socket, last }) => socket.write(Buffer.concat([last, last]))],
-  ])('is released when a body %s', async (_, finish) => {
-    const halves = [await slow(), await slow()];
-    expectRow(await inPieces(), 'bodiesAtCapacity');
-    for (const half of halves) await finish(half);
-    await until('it is free', async () => (await inPieces()).status === 200);
+    ['grows too large', async ({ socket, rest }) => socket.write(Buffer.concat([rest, rest]))],
+  ])('is released when a body %s', async (_, end) => {
+    for (const half of [await slow(), await slow()]) await end(half);
+    for (const half of [await slow(), await slow()]) expect(await finish(half)).toMatchObject({ status: 200 });
   });
 });
 

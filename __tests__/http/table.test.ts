@@ -165,14 +165,13 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
       id: null,
       readsBody: true,
       provoke: async (target) => {
-        await target.begin(JSON_HEADERS, ' '.repeat(MAX_BODY_SIZE - 1));
+        const stopped = await target.begin(JSON_HEADERS, ' '.repeat(MAX_BODY_SIZE - 1));
         const body = chunked(Buffer.from(JSON.stringify(ping(1)))).toString();
-        let response: RawResponse | undefined;
         await until('what has come fills the memory', async () => {
-          response = await target.send('POST', { ...JSON_HEADERS, 'transfer-encoding': 'chunked' }, body);
-          return response.status === ERRORS.bodiesAtCapacity.status;
+          await target.send('POST', { ...JSON_HEADERS, 'transfer-encoding': 'chunked' }, body);
+          return stopped.unread !== '';
         });
-        return response!;
+        return stopped.response();
       },
     },
   ],

@@ -87,12 +87,13 @@ export class Target {
   }
 
   /** Sends a POST without the last byte of its body. */
-  async begin(headers: Headers, body: string): Promise<void> {
+  async begin(headers: Headers, body: string): Promise<RawSocket> {
     const { port, pathname } = this.#harness!.url;
     const socket = await RawSocket.open(port);
     this.#sockets.push(socket);
     const length: [string, string] = ['content-length', String(body.length + 1)];
     await socket.write(requestBytes('POST', pathname, [...Object.entries(headers), length], body));
+    return socket;
   }
 
   /** Opens the standalone stream. The returned function waits for a ping on it, and answers the ping. */

@@ -33,7 +33,7 @@ export class BodyReader {
    *
    * @throws Refusal `unsupportedMediaType` for another type or encoding.
    * @throws Refusal `bodyTooLarge` above `maxBodySize`, before anything is read if Content-Length says so.
-   * @throws Refusal `bodiesAtCapacity` when all bodies together exceed `maxBodyMemory`.
+   * @throws Refusal `bodiesAtCapacity` when other bodies need its share of `maxBodyMemory`.
    * @throws Refusal `bodyTooDeep` above `maxDepth`; `parseError` when the body is not JSON in UTF-8, or breaks off.
    * @throws Refusal `draining` when the router closes before the body is complete.
    */
@@ -75,16 +75,10 @@ export class BodyReader {
     if (req.destroyed) return Promise.reject(new Refusal('parseError'));
     return new Promise((resolve, reject) => {
       const arriving = this.#arriving;
-      const body = new GrowingBuffer();
       const declared = Number(req.headers['content-length']);
-      let held = 0;
-      const over = (): void => {
-        arriving.delete(refuse);
-        arriving.release(held);
-        held = 0;
-      };
+      const body = new GrowingBuffer(Number.isNaN(declared) ? this.#maxSize : declared);
       const refuse = (reason: Error): void => {
-        over();
+        arriving.delete(refuse);
         // The rest is read and dropped: a reset while the client writes could lose our answer.
         req.off('data', onData).resume();
         body.clear();
@@ -103,15 +97,12 @@ export class BodyReader {
           const bytes = asBytes(chunk, req);
           if (body.length + bytes.length > this.#maxSize) throw new Refusal('bodyTooLarge');
           // A body in one piece does not wait in memory, so slow bodies of others must not make it fail.
-          if (bytes.length !== declared) {
-            if (!arriving.hold(bytes.length)) throw new Refusal('bodiesAtCapacity');
-            held += bytes.length;
-          }
+          if (body.length > 0 || bytes.length !== declared) arriving.hold(refuse, body.capacityWith(bytes));
           body.add(bytes);
         });
       req.on('data', onData);
       req.once('end', () => {
-        over();
+        arriving.delete(refuse);
         attempt(() => resolve(body.text()));
       });
       // A body that breaks off: no client reads the answer.
@@ -161,23 +152,36 @@ function decode(bytes: Buffer): string {
  * of 4 MiB in chunks of one byte makes four million buffers.
  */
 class GrowingBuffer {
+  readonly #most: number;
   #bytes: Buffer = Buffer.alloc(0);
   #length = 0;
+
+  /** @param most - Bytes that the pieces are expected to have together, past which the buffer does not double. */
+  constructor(most: number) {
+    this.#most = most;
+  }
 
   get length(): number {
     return this.#length;
   }
 
-  add(chunk: Buffer): void {
+  /** The bytes that the buffer takes once the chunk is added. */
+  capacityWith(chunk: Buffer): number {
     const length = this.#length + chunk.length;
+    const capacity = this.#bytes.length;
+    return length <= capacity ? capacity : Math.max(length, Math.min(2 * capacity, this.#most));
+  }
+
+  add(chunk: Buffer): void {
     if (this.#length === 0) {
       // Most bodies come in one piece, which need not be copied.
       this.#bytes = chunk;
     } else {
-      if (length > this.#bytes.length) this.#grow(length);
+      const capacity = this.capacityWith(chunk);
+      if (capacity > this.#bytes.length) this.#grow(capacity);
       chunk.copy(this.#bytes, this.#length);
     }
-    this.#length = length;
+    this.#length += chunk.length;
   }
 
   clear(): void {
@@ -190,8 +194,8 @@ class GrowingBuffer {
     return decode(bytes.length === this.#length ? bytes : bytes.subarray(0, this.#length));
   }
 
-  #grow(length: number): void {
-    const grown = Buffer.allocUnsafe(Math.max(length, 2 * this.#bytes.length));
+  #grow(capacity: number): void {
+    const grown = Buffer.allocUnsafe(capacity);
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
   }
