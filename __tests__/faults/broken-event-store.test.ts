@@ -1,6 +1,7 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { EmptyResultSchema } from '@modelcontextprotocol/sdk/types.js';
 import { ERRORS } from '../../src/errors.js';
+import { memoryEventStore } from '../../src/index.js';
 import { storeWith } from '../support/event-stores.js';
 import { EventStream } from '../support/event-stream.js';
 import { startScripted, type Extra, type Scripted } from '../support/scripted.js';
@@ -253,6 +254,23 @@ describe('an event store that refuses an answer while its client is away (docs/t
       { id: 1, ...NOT_STORED },
     ]);
   });
+
+  test.each<[outcome: string, maxBytesPerSession: number | undefined, length: number, end: object]>([
+    ['the answer, where the router keeps it', 100_000, 200_000, { result: { text: 'x'.repeat(200_000) } }],
+    ['-32000, where it is too large to be kept', undefined, 9 * 1024 * 1024, NOT_STORED],
+  ])(
+    'as memoryEventStore does, when it exceeds maxBytesPerSession: a resume gets %s',
+    async (_outcome, maxBytesPerSession, length, end) => {
+      const { session, lastEventId, settle } = await callAndLose({
+        eventStore: memoryEventStore({ maxBytesPerSession }),
+      });
+      await settle({ text: 'x'.repeat(length) });
+      expect(await (await session.stream(lastEventId)).messages()).toMatchObject([
+        { params: { data: 'begun' } },
+        { id: 1, ...end },
+      ]);
+    },
+  );
 
   test('and the ID of the request is not known: a resume gets 400, and never 204', async () => {
     const { session, lastEventId, settle } = await callAndLose({ eventStore: refusing() }, 'x'.repeat(1_000));

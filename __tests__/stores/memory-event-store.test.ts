@@ -109,13 +109,17 @@ describe('against a model that never forgets', () => {
       const message: JSONRPCMessage = { jsonrpc: '2.0', method: 'notifications/message', params };
       const json = JSON.stringify(message);
       const bytes = bytesOf(message);
-      const id = await store.storeEvent(streamId, message);
+      const storing = store.storeEvent(streamId, message);
       params.text = 'changed by the app later';
-
-      const event = { id, streamId, json, bytes, dueAt: clock.now() + options.maxAge, life: model.life(streamId) };
       const most = Math.min(options.maxBytes, options.maxBytesPerSession);
-      model.all.push({ ...event, held: bytes <= most });
-      if (bytes > most) model.forget(streamId);
+      if (bytes > most) {
+        await expect(storing).rejects.toThrow('more than a session may hold');
+        return check(model, real);
+      }
+
+      const id = await storing;
+      const event = { id, streamId, json, bytes, dueAt: clock.now() + options.maxAge, life: model.life(streamId) };
+      model.all.push({ ...event, held: true });
       if (model.held(streamId).length > options.maxEventsPerStream) model.drop(model.held(streamId)[0]!);
       while (sum(model.ofSession(streamId)) > most) model.drop(model.ofSession(streamId)[0]!);
       while (sum(model.held()) > options.maxBytes) model.drop(model.held()[0]!);
@@ -335,17 +339,21 @@ describe('a hole in a stream is never hidden', () => {
     expect((await replay(store, ids[1]!)).events.map(({ id }) => id)).toEqual(ids.slice(2));
   });
 
-  test('a message larger than maxBytes is not kept, costs no other stream its events, and its own stream all of them', async () => {
-    const clock = new FakeClock();
-    const store = memoryEventStore({ maxBytes: 2_000, clock });
-    const other = await store.storeEvent('other', notification('1'));
-    const before = await store.storeEvent('own', notification('2'));
-    const large = await store.storeEvent('own', notification('x'.repeat(2_000)));
-    expect(await store.getStreamIdForEventId(other)).toBe('other');
-    expect(await store.getStreamIdForEventId(before)).toBeUndefined();
-    expect(await store.getStreamIdForEventId(large)).toBeUndefined();
-    expect([store.size, store.streams, clock.pending]).toEqual([1, 1, 1]);
-  });
+  test.each(['maxBytes', 'maxBytesPerSession'])(
+    'a message larger than %s is refused, and costs no stream its events',
+    async (bound) => {
+      const clock = new FakeClock();
+      const store = memoryEventStore({ [bound]: 2_000, clock });
+      const other = await store.storeEvent('other', notification('1'));
+      const before = await store.storeEvent('own', notification('2'));
+      await expect(store.storeEvent('own', notification('x'.repeat(2_000)))).rejects.toThrow(
+        'more than a session may hold',
+      );
+      expect(await replay(store, other)).toEqual({ streamId: 'other', events: [] });
+      expect(await replay(store, before)).toEqual({ streamId: 'own', events: [] });
+      expect([store.size, store.streams, clock.pending]).toEqual([2, 2, 1]);
+    },
+  );
 
   test('what fits maxBytes to the byte is kept; one more pushes out the oldest of all, whose stream it is not', async () => {
     const store = memoryEventStore({ maxBytes: 2 * bytesOf(notification('x')), clock: new FakeClock() });
@@ -365,8 +373,7 @@ describe('a hole in a stream is never hidden', () => {
   test('a message larger than maxBytes on an empty store leaves it empty', async () => {
     const clock = new FakeClock();
     const store = memoryEventStore({ maxBytes: OVERHEAD, clock });
-    const id = await store.storeEvent('a', notification('1'));
-    expect(await replay(store, id)).toEqual({ streamId: '', events: [] });
+    await expect(store.storeEvent('a', notification('1'))).rejects.toThrow('more than a session may hold');
     expect([store.size, store.streams, store.bytes, clock.pending]).toEqual([0, 0, 0, 0]);
   });
 

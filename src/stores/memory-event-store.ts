@@ -16,8 +16,8 @@ export interface MemoryEventStoreOptions {
   maxBytes?: number | undefined;
   /**
    * Bytes kept of one session, counted in the same way. Past it, the session's oldest event goes, so that one session cannot
-   * push out the events of all others. The router makes stream IDs whose part before the first `-` is the session. Default:
-   * 8,388,608 (8 MiB).
+   * push out the events of all others. A larger event is not stored: `storeEvent` rejects. The router makes stream IDs whose
+   * part before the first `-` is the session. Default: 8,388,608 (8 MiB), at most `maxBytes`.
    */
   maxBytesPerSession?: number | undefined;
   /** Milliseconds that an event is kept. Default: 300,000 (5 min). */
@@ -144,7 +144,11 @@ export class MemoryEvents implements MemoryEventStore {
     return this.#bytes;
   }
 
-  /** Stored when the call returns, so that events have the order of the calls. */
+  /**
+   * Stored when the call returns, so that events have the order of the calls.
+   *
+   * @throws Error when the event is larger than `maxBytesPerSession` or `maxBytes`. What is stored stays.
+   */
   storeEvent(streamId: string, message: JSONRPCMessage): Promise<string> {
     return new Promise((resolve) => resolve(this.#append(streamId, JSON.stringify(message))));
   }
@@ -187,13 +191,11 @@ export class MemoryEvents implements MemoryEventStore {
   }
 
   #append(streamId: string, json: string): string {
-    const sequence = (this.#sequence += 1);
     const bytes = Buffer.byteLength(json) + EVENT_OVERHEAD;
-    if (bytes > this.#maxBytesPerSession) {
-      // Keeping it would push out the session's other events, and then itself. Its own stream has a hole here.
-      this.#forget(streamId);
-      return idOf(streamId, sequence);
-    }
+    // To store it would push out the session's other events, and then the event itself.
+    if (bytes > this.#maxBytesPerSession)
+      throw new Error(`memoryEventStore: ${bytes} bytes are more than a session may hold`);
+    const sequence = (this.#sequence += 1);
     const stream = this.#streams.get(streamId) ?? this.#open(streamId);
     const { session } = stream;
     const event: StoredEvent = {

@@ -196,7 +196,8 @@ export class EventView {
     const refused = this.#refused;
     if (refused === undefined || !('id' in message) || 'method' in message) return;
     refused.owner.answersRefused = true;
-    void refused.kept.storeEvent(streamId, message);
+    // An answer that is too large to be kept is answered with an error (`lossOf`).
+    refused.kept.storeEvent(streamId, message).catch(() => undefined);
   }
 
   /** Makes the store read the events after the given one. The time-out counts while the store reads, not while `take` runs. */
