@@ -218,6 +218,8 @@ describe.each(STORES)('a second GET after the client lost its stream, which is s
   test('causes a ping that is not stored, and whose late answer does not reach the server', async () => {
     harness = await startScripted({}, options());
     const session = await harness.session();
+    const errors: Error[] = [];
+    harness.servers[0]!.onerror = (error) => errors.push(error);
     const first = await session.stream();
     const second = session.stream();
     const id = await pinged(first);
@@ -226,6 +228,7 @@ describe.each(STORES)('a second GET after the client lost its stream, which is s
     await session.answer(id, {});
     await say('the first that comes');
     expect(await opened.message()).toEqual(said('the first that comes'));
+    expect(errors).toEqual([]);
     expect(harness.log.all).toEqual([]);
   });
 });
