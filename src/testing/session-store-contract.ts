@@ -245,11 +245,12 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     };
     await store.create(id, OLD, 'a', TTL);
     await isWithin(TTL, TTL / 2);
-    await store.update(id, 0, OLD, 8 * resolution);
-    await isWithin(8 * resolution, 0);
+    await store.update(id, 0, OLD, 16 * resolution);
+    await isWithin(16 * resolution, 0);
     await pass(2 * resolution);
-    await isWithin(6 * resolution, 0);
-    await pass(8 * resolution);
+    // A timer of Node's may fire a fraction of a millisecond early.
+    await isWithin(15 * resolution, 0);
+    await pass(16 * resolution);
     assert.equal(await store.remaining(id), undefined);
   });
 
