@@ -78,6 +78,8 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
         const answer = await transport.initialize(call.message, call.extra);
         if ('error' in answer) throw new Rejected(answer);
         session.protocolVersion = transport.protocolVersion;
+        // The record holds the session's age, and the time that its opening took is none of it.
+        session.openedAt = registry.clock.now();
         const facts = firstFacts(session, call.params, context.state, wallTime(registry.clock));
         await keeper.create(session, facts, call.evicts);
         return { session, transport, answer };
