@@ -45,18 +45,12 @@ export class Caps {
    * @throws Refusal `atCapacity` or `principalAtCapacity` when a cap is reached and no session may be evicted.
    */
   take(principal: string | undefined): Slot {
-    if (!this.#isBelowShare(principal)) {
-      this.#evictIfAny(this.#longestOrphanedLike(principal));
-      // An evicted session keeps its place until a pending build of its server has settled.
-      if (!this.#isBelowShare(principal))
-        throw new Refusal(principal === undefined ? 'atCapacity' : 'principalAtCapacity');
-    }
+    this.#makeRoomInShare(principal);
     if (!this.#isBelowTotal()) {
       this.#evictIfAny(principal === undefined ? this.#longestOrphanedLike(undefined) : this.#reaper.longestOrphaned());
       if (!this.#isBelowTotal()) throw new Refusal('atCapacity');
     }
-    this.#add(principal, 1);
-    return new Slot(() => this.#add(principal, -1));
+    return this.#newSlot(principal);
   }
 
   /**
@@ -65,10 +59,19 @@ export class Caps {
    * @throws Refusal `principalAtCapacity`: the share is used up, and none of the principal's sessions is orphaned.
    */
   takeShare(principal: string): Slot {
-    if (!this.#isBelowShare(principal)) {
-      this.#evictIfAny(this.#longestOrphanedLike(principal));
-      if (!this.#isBelowShare(principal)) throw new Refusal('principalAtCapacity');
-    }
+    this.#makeRoomInShare(principal);
+    return this.#newSlot(principal);
+  }
+
+  #makeRoomInShare(principal: string | undefined): void {
+    if (this.#isBelowShare(principal)) return;
+    this.#evictIfAny(this.#longestOrphanedLike(principal));
+    // An evicted session keeps its place until a pending build of its server has settled.
+    if (!this.#isBelowShare(principal))
+      throw new Refusal(principal === undefined ? 'atCapacity' : 'principalAtCapacity');
+  }
+
+  #newSlot(principal: string | undefined): Slot {
     this.#add(principal, 1);
     return new Slot(() => this.#add(principal, -1));
   }
