@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { systemClock } from '../src/clock.js';
+import { systemClock } from '../src/runtime/clock.js';
 import { FakeClock } from './support/fake-clock.js';
 
 describe('systemClock', () => {

@@ -10,7 +10,7 @@ import ts from 'typescript';
 import { z } from 'zod';
 import { mcpRouter } from '../src/index.js';
 import type { McpRouter, McpRouterOptions } from '../src/index.js';
-import { resolveOptions } from '../src/resolve-options.js';
+import { resolveOptions } from '../src/options/resolve.js';
 import { echoServer, initializeBody, JSON_HEADERS, start } from './support/harness.js';
 import { until } from './support/waiting.js';
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { Due, DueQueue } from '../src/due-queue.js';
+import { Deadline, DeadlineQueue } from '../src/runtime/deadline-queue.js';
 import { FakeClock } from './support/fake-clock.js';
 
 /** A clock on which a second timer is an error. */
@@ -32,8 +32,8 @@ class Thrown extends Error {}
  */
 class Trial {
   readonly clock = new OneTimerClock();
-  readonly #queue: DueQueue<string>;
-  readonly #places = new Map(ITEMS.map((item) => [item, new Due(item)]));
+  readonly #queue: DeadlineQueue<string>;
+  readonly #places = new Map(ITEMS.map((item) => [item, new Deadline(item)]));
   readonly #delay: number;
   readonly #howLate: () => number;
   #waiting: { readonly item: string; readonly since: number; readonly dueAt: number }[] = [];
@@ -44,7 +44,7 @@ class Trial {
     this.#delay = delay;
     this.#reactions = [...reactions];
     this.#howLate = howLate;
-    this.#queue = new DueQueue(this.clock, delay, (item) => this.#onDue(item));
+    this.#queue = new DeadlineQueue(this.clock, delay, (item) => this.#onDue(item));
   }
 
   do(step: Step): void {
@@ -69,7 +69,7 @@ class Trial {
     for (const { dueAt } of this.#waiting) expect(dueAt + this.#howLate()).toBeGreaterThan(this.clock.now());
   }
 
-  #place(item: string): Due<string> {
+  #place(item: string): Deadline<string> {
     return this.#places.get(item)!;
   }
 
@@ -227,12 +227,12 @@ describe('DueQueue', () => {
     const clock = new FakeClock();
     let steps = 0;
     let last = -Infinity;
-    const queue = new DueQueue<number>(clock, 2 * COUNT, (at) => {
+    const queue = new DeadlineQueue<number>(clock, 2 * COUNT, (at) => {
       expect(at).toBeGreaterThanOrEqual(last);
       last = at;
     });
     const places = Array.from({ length: COUNT }, (_, n) => {
-      const due = new Due(since(n));
+      const due = new Deadline(since(n));
       let at = 0;
       // Each read of an item's time is a step.
       Object.defineProperty(due, 'at', { get: () => ((steps += 1), at), set: (time: number) => (at = time) });
@@ -251,9 +251,9 @@ describe('DueQueue', () => {
   test('takes an item from the queue that it was in, whose timer stops with its last item', () => {
     const clock = new FakeClock();
     const given: string[] = [];
-    const early = new DueQueue<string>(clock, 10, (item) => given.push(`early ${item}`));
-    const late = new DueQueue<string>(clock, 20, (item) => given.push(`late ${item}`));
-    const due = new Due('a');
+    const early = new DeadlineQueue<string>(clock, 10, (item) => given.push(`early ${item}`));
+    const late = new DeadlineQueue<string>(clock, 20, (item) => given.push(`late ${item}`));
+    const due = new Deadline('a');
     early.add(due);
     late.add(due);
     expect([early.oldest(), late.oldest(), clock.pending]).toEqual([undefined, 'a', 1]);
@@ -263,8 +263,12 @@ describe('DueQueue', () => {
   });
 
   test('holds nothing of an item that has left: a link left behind would keep all that left after it', () => {
-    const queue = new DueQueue<string>(new FakeClock(), 10, () => undefined);
-    const [a, b, c] = ['a', 'b', 'c'].map((item) => new Due(item)) as [Due<string>, Due<string>, Due<string>];
+    const queue = new DeadlineQueue<string>(new FakeClock(), 10, () => undefined);
+    const [a, b, c] = ['a', 'b', 'c'].map((item) => new Deadline(item)) as [
+      Deadline<string>,
+      Deadline<string>,
+      Deadline<string>,
+    ];
     for (const due of [a, b, c]) queue.add(due);
     b.cancel();
     expect([b.queue, b.before, b.after]).toEqual([undefined, undefined, undefined]);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { Heap, type Slotted } from '../src/heap.js';
+import { Heap, type Slotted } from '../src/runtime/heap.js';
 
 interface Item extends Slotted {
   readonly rank: number;

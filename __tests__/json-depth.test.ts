@@ -1,6 +1,6 @@
 import express, { type RequestHandler } from 'express';
 import fc from 'fast-check';
-import { isTextDeeperThan, isValueDeeperThan } from '../src/json-depth.js';
+import { isTextDeeperThan, isValueDeeperThan } from '../src/runtime/json-depth.js';
 import { initializeBody, post, start, type Harness } from './support/harness.js';
 import { expectRow } from './support/rows.js';
 

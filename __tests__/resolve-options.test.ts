@@ -3,9 +3,9 @@ import { getHeapStatistics } from 'node:v8';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { systemClock } from '../src/clock.js';
+import { systemClock } from '../src/runtime/clock.js';
 import { mcpRouter, memoryEventStore, type McpRouterOptions } from '../src/index.js';
-import { resolveOptions } from '../src/resolve-options.js';
+import { resolveOptions } from '../src/options/resolve.js';
 import { KEYS, SHAPES } from './option-shapes.js';
 import { FakeClock } from './support/fake-clock.js';
 import { echoServer } from './support/harness.js';
@@ -66,7 +66,7 @@ describe('each option (DESIGN 3)', () => {
 
   test('is known to the test', () => {
     const declared = [
-      ...readFileSync('src/options.ts', 'utf8')
+      ...readFileSync('src/options/options.ts', 'utf8')
         .split('interface McpRouterOptions')[1]!
         .split('\n}')[0]!
         .matchAll(/^ {2}(\w+)\??:/gm),
@@ -144,7 +144,7 @@ describe('the defaults', () => {
   });
 
   test('are stated as they are in the TSDoc of each option', () => {
-    const source = readFileSync('src/options.ts', 'utf8').split('interface McpRouterOptions')[1]!;
+    const source = readFileSync('src/options/options.ts', 'utf8').split('interface McpRouterOptions')[1]!;
     const stated = [...source.matchAll(/Default: ([\d,]+|none|false)[\s\S]*?\*\/\n {2}(\w+)\??:/g)].map(
       ([, value, name]) => [name!, value!],
     );

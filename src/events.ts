@@ -1,5 +1,5 @@
 import { Refusal, type ErrorName } from './errors.js';
-import { onRejection } from './user-code.js';
+import { onRejection } from './runtime/user-code.js';
 
 // Each set is closed, and fit for the labels of a metric.
 
@@ -126,7 +126,7 @@ interface Registration {
  * Typed events whose listeners cannot hurt the core: what one throws or rejects with is reported as a `failure` event, and
  * the others still run.
  */
-export class Events<EventMap extends { [K in keyof EventMap]: unknown[] }> {
+export class Emitter<EventMap extends { [K in keyof EventMap]: unknown[] }> {
   readonly #listeners = new Map<keyof EventMap, readonly Registration[]>();
   readonly #onFailure: (name: string, error: unknown) => void;
 

@@ -10,7 +10,7 @@ export type {
   PrincipalFunction,
   ServerContext,
   ServerFactory,
-} from './options.js';
+} from './options/options.js';
 export type {
   CloseReason,
   OrphanCause,
@@ -20,16 +20,16 @@ export type {
   SessionState,
   SessionStats,
 } from './events.js';
-export type { Sessions } from './sessions/sessions.js';
-export type { Clock } from './clock.js';
-export { mcpErrorHandler } from './http/error-handler.js';
+export type { Sessions } from './sessions/session-api.js';
+export type { Clock } from './runtime/clock.js';
+export { mcpErrorHandler } from './express/error-handler.js';
 export {
   bearerPrincipal,
   trustedProxyPrincipal,
   type BearerOptions,
   type TrustedProxyOptions,
 } from './http/identity.js';
-export { createHttpServer, createHttpsServer } from './http/server.js';
+export { createHttpServer, createHttpsServer } from './express/http-server.js';
 export { stop, trackConnections, type Drainable, type StopOptions } from './http/stop.js';
 export { principalOf, type AuthSubject, type PrincipalRef } from './sessions/principal-name.js';
 export { memoryEventStore, type MemoryEventStore, type MemoryEventStoreOptions } from './stores/memory-event-store.js';

@@ -1,50 +1,46 @@
 import { randomUUID } from 'node:crypto';
-import { setImmediate as endOfTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
-import { MAX_TIMER } from './checks.js';
-import { guardClock } from './clock.js';
-import { Member } from './cluster/member.js';
-import { keepingAlive } from './clock.js';
-import { DueQueue } from './due-queue.js';
+import { createLifecycle } from './lifecycle.js';
+import { guardClock } from './runtime/clock.js';
+import { ClusterNode } from './cluster/cluster-node.js';
+import { DeadlineQueue } from './runtime/deadline-queue.js';
 import { Refusal } from './errors.js';
-import { Events, type CoreEvents } from './events.js';
+import { Emitter, type CoreEvents } from './events.js';
 import { BodyReader } from './http/body.js';
 import { createCors } from './http/cors.js';
-import type { Endpoint } from './http/endpoint.js';
 import { Exchange } from './http/exchange.js';
 import { createGuard } from './http/guard.js';
-import { handedOver } from './http/handed-over.js';
-import { shareHiddenClasses } from './http/hidden-class.js';
+import { toExchange } from './endpoint/session/forwarded-request.js';
+import { shareHiddenClasses } from './express/hidden-class.js';
 import { createIdentify } from './http/identity.js';
-import { createEndpointCheck, withoutTrailingSlash } from './http/mount.js';
+import { createEndpointCheck, withoutTrailingSlash } from './express/mount.js';
 import { createQueueWatch } from './http/pipelining.js';
 import { createRefuse } from './http/refuse.js';
-import { StatefulEndpoint } from './http/stateful.js';
-import { StatelessEndpoint } from './http/stateless.js';
-import { errorLine } from './observe/error-line.js';
+import { SessionEndpoint } from './endpoint/session/session-endpoint.js';
+import { StatelessEndpoint } from './endpoint/per-request/stateless-endpoint.js';
+import { errorLine } from './observe/logging/error-line.js';
 import { createHealth, createReady } from './observe/health.js';
-import { stdoutDestination } from './observe/log-destination.js';
-import { guardLogger } from './observe/logger-guard.js';
-import { createLogger, createRequestLog, logSessions } from './observe/logging.js';
-import { createMetrics } from './observe/metrics.js';
-import type { McpRouterOptions, ResolvedOptions } from './options.js';
-import { resolveOptions } from './resolve-options.js';
+import { stdoutDestination } from './observe/logging/log-destination.js';
+import { guardLogger } from './observe/logging/logger-guard.js';
+import { createLogger, createRequestLog, logSessions } from './observe/logging/logging.js';
+import { createMetrics } from './observe/prometheus/metrics.js';
+import type { McpRouterOptions, ResolvedOptions } from './options/options.js';
+import { resolveOptions } from './options/resolve.js';
 import { createAnswersTo } from './sessions/answers-to.js';
-import { ServerBuilder } from './sessions/build.js';
-import type { Unowned } from './sessions/elsewhere.js';
-import { Keeper } from './sessions/keeper.js';
-import type { Opener } from './sessions/open.js';
+import { ServerBuilder } from './sessions/server/server-builder.js';
+import type { UnownedSession } from './sessions/ownership.js';
+import { SessionPersistence } from './sessions/session-persistence.js';
+import type { Opener } from './sessions/life/open.js';
 import { createPrincipalNames } from './sessions/principal-name.js';
-import { Records } from './sessions/records.js';
+import { RecordStore } from './sessions/records/record-store.js';
 import { Registry } from './sessions/registry.js';
-import { Reissuer } from './sessions/reissue.js';
-import { Restorer } from './sessions/restore.js';
+import { Reissuer } from './sessions/life/reissue.js';
+import { Restorer } from './sessions/life/restore.js';
 import { sessionIdCheck } from './sessions/session-ids.js';
-import { Sessions } from './sessions/sessions.js';
+import { Sessions } from './sessions/session-api.js';
 import { MemoryEvents } from './stores/memory-event-store.js';
-import type { TransportContext } from './transport/context.js';
-import { retryBlock } from './transport/sse.js';
+import type { TransportContext } from './transport/transport-types.js';
 import { completeHttp2 } from './transport/http2.js';
 
 /** What {@link mcpRouter} returns: an Express router, and what an app needs to watch and to stop it. */
@@ -105,17 +101,17 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const logRequest = createRequestLog(logger);
 
   const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, reportFailure);
-  const member = resolved.cluster && new Member(resolved.cluster, resolved, recordLifetime(resolved), events);
+  const member = resolved.cluster && new ClusterNode(resolved.cluster, resolved, recordLifetime(resolved), events);
   const leaseAge = member && ((): number => member.leaseAge);
   const metrics = resolved.metrics === false ? undefined : createMetrics(events, resolved.metrics, leaseAge);
   const records = createRecords(resolved, member);
   const transports = createTransportContext(resolved, events);
-  const keeper = createKeeper(resolved, events, records, member, transports.refusedAnswers);
-  const registry = new Registry(resolved, events, builder, keeper, () => member?.tenure);
+  const persistence = createPersistence(resolved, events, records, member, transports.refusedAnswers);
+  const registry = new Registry(resolved, events, builder, persistence, () => member?.membership);
   const opener: Opener = {
     registry,
     builder,
-    keeper,
+    persistence,
     transports,
     eventStore: resolved.eventStore,
     recordKey: member?.recordKey,
@@ -129,11 +125,11 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const bodies = new BodyReader(resolved);
   const endpoint = resolved.stateless
     ? new StatelessEndpoint(builder, opener.transports, bodies)
-    : new StatefulEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies);
+    : new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies);
   const lifecycle = createLifecycle(endpoint, member, resolved);
   const warn = (message: string): void => logger.warn(message);
   const principalNames = createPrincipalNames(resolved.principal === undefined, warn);
-  const destroy = (id: string, unowned?: Unowned): Promise<boolean> => restorer.destroy(id, unowned);
+  const destroy = (id: string, unowned?: UnownedSession): Promise<boolean> => restorer.destroy(id, unowned);
   const sessions = new Sessions(registry, destroy, member, events, principalNames);
   const refuse = createRefuse(events);
   if (member !== undefined && records !== undefined)
@@ -143,7 +139,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
       sessions,
       destroy,
       serve: async (request, body, req, res) => {
-        const exchange = handedOver(request, body, req, res);
+        const exchange = toExchange(request, body, req, res);
         await endpoint.handle(exchange).catch((error: unknown) => refuse(exchange.res, error, exchange));
       },
     });
@@ -217,7 +213,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     health: createHealth(),
     ready: createReady(() => {
       if (lifecycle.stopping()) return 'draining';
-      if (member?.tenure.holds === false) return 'joining';
+      if (member?.membership.isValid === false) return 'joining';
       return registry.caps.full ? 'full' : 'ready';
     }),
     sessions,
@@ -232,8 +228,8 @@ function warnOfFakeTimers(): void {
   process.emitWarning('mcpRouter: setImmediate is faked, and replies wait for it: leave it real (docs/testing.md)');
 }
 
-function createEvents(): Events<CoreEvents> {
-  const events: Events<CoreEvents> = new Events((name, error) => {
+function createEvents(): Emitter<CoreEvents> {
+  const events: Emitter<CoreEvents> = new Emitter((name, error) => {
     // The listener of `failure` writes the log, and that of `logLost` counts. After both threw, there is nothing left to tell.
     if (name === 'failure') events.emit('logLost', 'threw');
     else if (name !== 'logLost') events.emit('failure', `a listener of ${name}`, error);
@@ -241,7 +237,7 @@ function createEvents(): Events<CoreEvents> {
   return events;
 }
 
-function createGuardedLogger({ logger, clock }: ResolvedOptions, events: Events<CoreEvents>): Logger {
+function createGuardedLogger({ logger, clock }: ResolvedOptions, events: Emitter<CoreEvents>): Logger {
   const unwritten = (): void => events.emit('logLost', 'unwritten');
   const destination = logger === undefined ? stdoutDestination(clock, unwritten) : undefined;
   let warned = false;
@@ -253,11 +249,11 @@ function createGuardedLogger({ logger, clock }: ResolvedOptions, events: Events<
   });
 }
 
-function createRecords(options: ResolvedOptions, member: Member | undefined): Records | undefined {
+function createRecords(options: ResolvedOptions, member: ClusterNode | undefined): RecordStore | undefined {
   const { store, clock } = options;
   const keeps = member?.store ?? store;
   const owner = randomUUID();
-  return keeps && new Records(keeps, clock, () => member?.tenure.id ?? owner, recordLifetime(options));
+  return keeps && new RecordStore(keeps, clock, () => member?.membership.id ?? owner, recordLifetime(options));
 }
 
 /** The parts of a session's time to live after each of which a record is touched, if its session was in use. */
@@ -267,15 +263,15 @@ const touchInterval = ({ ttl }: ResolvedOptions): number => Math.ceil(ttl / TOUC
 
 const recordLifetime = (options: ResolvedOptions): number => options.ttl + touchInterval(options);
 
-function createKeeper(
+function createPersistence(
   options: ResolvedOptions,
-  events: Events<CoreEvents>,
-  records: Records | undefined,
-  member: Member | undefined,
+  events: Emitter<CoreEvents>,
+  records: RecordStore | undefined,
+  member: ClusterNode | undefined,
   refusedAnswers: MemoryEvents | undefined,
-): Keeper {
+): SessionPersistence {
   const { adoptAnonymous, eventStore, clock, hibernateAfter, maxLifetime } = options;
-  return new Keeper({
+  return new SessionPersistence({
     records,
     principals: member?.principals,
     eventStore,
@@ -295,7 +291,7 @@ const REFUSED_ANSWERS = { maxBytes: 32 * 1024 * 1024, maxBytesPerSession: 4 * 10
 /** How long an SSE reply may wait for something to say before its head is sent, in ms. */
 const HEAD_AFTER = 1_000;
 
-function createTransportContext(options: ResolvedOptions, events: Events<CoreEvents>): TransportContext {
+function createTransportContext(options: ResolvedOptions, events: Emitter<CoreEvents>): TransportContext {
   const { clock, pingInterval, eventStore } = options;
   return {
     clock,
@@ -306,45 +302,9 @@ function createTransportContext(options: ResolvedOptions, events: Events<CoreEve
     maxStreamBuffer: options.maxStreamBuffer,
     maxRequestsPerSession: options.maxRequestsPerSession,
     refusedAnswers: eventStore && new MemoryEvents({ clock, ...REFUSED_ANSWERS }),
-    headless: new DueQueue(clock, Math.min(HEAD_AFTER, options.keepAlive), (reply) => reply.sendHead()),
-    quiet: new DueQueue(clock, options.keepAlive, (reply) => reply.keepAlive()),
-    unanswered: new DueQueue(clock, options.requestTimeout, (request) => request.timeOut()),
-    pings: pingInterval === undefined ? undefined : new DueQueue(clock, pingInterval, (stream) => stream.ping()),
+    headless: new DeadlineQueue(clock, Math.min(HEAD_AFTER, options.keepAlive), (reply) => reply.sendHead()),
+    quiet: new DeadlineQueue(clock, options.keepAlive, (reply) => reply.keepAlive()),
+    unanswered: new DeadlineQueue(clock, options.requestTimeout, (request) => request.timeOut()),
+    pings: pingInterval === undefined ? undefined : new DeadlineQueue(clock, pingInterval, (stream) => stream.ping()),
   };
-}
-
-function createLifecycle(endpoint: Endpoint, member: Member | undefined, { clock, retryInterval }: ResolvedOptions) {
-  let draining: Promise<void> | undefined;
-  let closing: Promise<void> | undefined;
-
-  const closeAll = async (): Promise<void> => {
-    await endpoint.close();
-    // What was said last is on its way to other nodes.
-    if (member !== undefined) await endOfTurn();
-    await member?.leave();
-    // Replies are written at the end of the turn that ends them, and who awaits this may then close every socket.
-    await endOfTurn();
-  };
-  const close = (): Promise<void> => (closing ??= keepingAlive(closeAll()));
-  const drainThenClose = async (timeoutMs: number): Promise<void> => {
-    member?.drain();
-    endpoint.drain();
-    let timer: unknown;
-    const late = new Promise<void>((resolve) => (timer = clock.setTimeout(resolve, timeoutMs)));
-    await Promise.race([endpoint.idle(), late]);
-    clock.clearTimeout(timer);
-    // Last: a client that tries to open its stream again is refused until another process listens, and soon gives up.
-    member?.endStreams(retryBlock(retryInterval));
-    await endpoint.endStreams();
-    await close();
-  };
-  const drain = (timeoutMs: number): Promise<void> => {
-    if (Number.isFinite(timeoutMs) && timeoutMs >= 0 && timeoutMs <= MAX_TIMER) {
-      return (draining ??= keepingAlive(drainThenClose(timeoutMs)));
-    }
-    return Promise.reject(
-      new TypeError(`mcpRouter: drain takes milliseconds from 0 to ${MAX_TIMER}; got ${String(timeoutMs)}`),
-    );
-  };
-  return { drain, close, stopping: () => draining !== undefined || closing !== undefined };
 }

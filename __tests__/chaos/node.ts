@@ -7,7 +7,7 @@ import type { ServerNotification, ServerRequest } from '@modelcontextprotocol/sd
 import express from 'express';
 import { createClient } from 'redis';
 import { mcpRouter, type McpRouter, type ServerContext } from '../../src/index.js';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/runtime/clock.js';
 import { redisEventStore, redisStore } from '../../src/stores/redis.js';
 import type { NodeInit } from './node-process.js';
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { Challenges } from '../../src/cluster/challenges.js';
+import { Challenges } from '../../src/cluster/membership/challenges.js';
 
 /** Issue 5, 2: freshness from a challenge that the receiver publishes and rotates, not from clocks; replays refused. */
 describe('the challenges of a node (docs/scaling.md: freshness without clocks)', () => {

@@ -1,8 +1,8 @@
-import { decodeLease, leaseKey } from '../../src/cluster/lease.js';
-import { ClusterNode } from '../../src/cluster/node.js';
-import { systemClock, type Clock } from '../../src/clock.js';
-import { Events, type CoreEvents } from '../../src/events.js';
-import type { Tenure } from '../../src/sessions/elsewhere.js';
+import { decodeLease, leaseKey } from '../../src/cluster/membership/lease.js';
+import { NodeMembership } from '../../src/cluster/membership/membership.js';
+import { systemClock, type Clock } from '../../src/runtime/clock.js';
+import { Emitter, type CoreEvents } from '../../src/events.js';
+import type { Membership } from '../../src/sessions/ownership.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { FakeRedis, settled, type Mode } from './in-process-fake-redis.js';
@@ -14,13 +14,13 @@ export const TIMES = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
 
 /** A node, and what it tells of itself. */
 class ObservedNode {
-  readonly node: ClusterNode;
+  readonly node: NodeMembership;
   readonly joined: string[] = [];
   readonly fenced: string[] = [];
   readonly failures: string[] = [];
 
   constructor(send: SendCommand, clock: Clock, timing: typeof TIMES) {
-    const events: Events<CoreEvents> = new Events(() => undefined);
+    const events: Emitter<CoreEvents> = new Emitter(() => undefined);
     events.on('joined', (id) => this.joined.push(id)).on('failure', (what) => this.failures.push(what));
     let lost = 0;
     events.on('fenced', (id) => {
@@ -30,7 +30,7 @@ class ObservedNode {
         if (lost !== this.fenced.length) throw new Error('onFenced was not called once for each fence');
       });
     });
-    this.node = new ClusterNode({
+    this.node = new NodeMembership({
       send,
       prefix: PREFIX,
       clock,
@@ -44,8 +44,8 @@ class ObservedNode {
     this.node.start();
   }
 
-  get tenure(): Tenure {
-    return this.node.tenure;
+  get membership(): Membership {
+    return this.node.membership;
   }
 }
 
@@ -57,8 +57,8 @@ export const realNode = (send: SendCommand): ObservedNode =>
 export class FakeNode extends ObservedNode {
   readonly clock: FakeClock;
   readonly redis: FakeRedis;
-  readonly #over = new Set<Tenure>();
-  readonly #known = new Set<Tenure>();
+  readonly #over = new Set<Membership>();
+  readonly #known = new Set<Membership>();
   #checks = false;
 
   constructor({ mode = 'up' }: { mode?: Mode } = {}) {
@@ -101,18 +101,18 @@ export class FakeNode extends ObservedNode {
     this.#checks = true;
   }
 
-  /** @throws Error when a tenure holds whose lease may have expired, or that was over before. */
+  /** @throws Error when a membership holds whose lease may have expired, or that was over before. */
   check(): void {
-    this.#known.add(this.tenure);
-    for (const tenure of this.#known) {
-      if (!tenure.holds) {
-        if (tenure !== this.tenure) this.#over.add(tenure);
+    this.#known.add(this.membership);
+    for (const membership of this.#known) {
+      if (!membership.isValid) {
+        if (membership !== this.membership) this.#over.add(membership);
         continue;
       }
-      if (this.#over.has(tenure)) throw new Error('a tenure that was over holds again');
-      if (tenure !== this.tenure) throw new Error('two tenures hold at once');
-      const until = this.redis.granted.get(leaseKey(PREFIX, tenure.id)) ?? -Infinity;
-      if (this.clock.now() >= until) throw new Error('a tenure holds whose lease has expired');
+      if (this.#over.has(membership)) throw new Error('a membership that was over holds again');
+      if (membership !== this.membership) throw new Error('two tenures hold at once');
+      const until = this.redis.granted.get(leaseKey(PREFIX, membership.id)) ?? -Infinity;
+      if (this.clock.now() >= until) throw new Error('a membership holds whose lease has expired');
     }
   }
 }

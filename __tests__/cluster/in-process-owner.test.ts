@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { decodeLease, encodeLease, leaseKey } from '../../src/cluster/lease.js';
+import { decodeLease, encodeLease, leaseKey } from '../../src/cluster/membership/lease.js';
 import { ERRORS } from '../../src/errors.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { valueOf } from '../support/exposition.js';

@@ -5,7 +5,7 @@ import { CallToolRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import express from 'express';
 import { pino } from 'pino';
 import { mcpRouter, type McpRouterOptions, type ServerContext } from '../../src/index.js';
-import type { ClusterOptions } from '../../src/options.js';
+import type { ClusterOptions } from '../../src/options/options.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { KEEP_ALIVE } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';

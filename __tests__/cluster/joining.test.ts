@@ -1,7 +1,7 @@
 import nodeCluster from 'node:cluster';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
-import { notReached } from '../../src/cluster/unreachable.js';
+import { notReached } from '../../src/cluster/membership/unreachable.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { freePort } from '../support/free-port.js';
 import { soon, until } from '../support/waiting.js';
@@ -111,7 +111,7 @@ describe('a node joins only if it reaches itself at the address that it advertis
 
   test('the log names the address that is not reached, and the options to check, and blames no shared port', () => {
     const lease = { id: 'a', host: '10.0.0.7', port: 7_000, proof: undefined, challenge: 'c', leaving: false };
-    const message = (): string => notReached(lease, { outcome: 'untaken', why: 'notThis' }).message;
+    const message = (): string => notReached(lease, 'notThis').message;
     const worker = jest.replaceProperty(nodeCluster, 'isWorker', true);
     expect(message()).toMatch(
       /10\.0\.0\.7:7000, .* Are the options cluster.host, cluster.port and cluster.advertise right/,

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { decodeLease, leaseKey, nodesKey } from '../../src/cluster/lease.js';
+import { decodeLease, leaseKey, nodesKey } from '../../src/cluster/membership/lease.js';
 import { connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
@@ -14,8 +14,8 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
   test('is taken with SET NX PX, told with where its listener is, and renewed with SET XX PX under another challenge', async () => {
     const node = new FakeNode();
     await node.pass(0);
-    const { id } = node.tenure;
-    expect(node.tenure.holds).toBe(true);
+    const { id } = node.membership;
+    expect(node.membership.isValid).toBe(true);
     expect(node.joined).toEqual([id]);
     await node.pass(RENEW);
     const [join, add, renewal] = node.redis.commands;
@@ -27,7 +27,7 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     expect(second).toEqual({ ...first, challenge: expect.any(String) });
     expect(second.challenge).not.toBe(first.challenge);
     await node.pass(100 * RENEW);
-    expect([node.tenure.id, node.tenure.holds, node.fenced]).toEqual([id, true, []]);
+    expect([node.membership.id, node.membership.isValid, node.fenced]).toEqual([id, true, []]);
   });
 
   test('keeps its challenge when a renewal failed, as Redis may have it all the same; all that it may have are good', async () => {
@@ -39,7 +39,7 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     await node.pass(RETRY);
     const [first, failed, again] = node.challenges;
     expect(again).toBe(failed);
-    const check = (challenge: string, nonce = 'a', to = node.tenure.id) =>
+    const check = (challenge: string, nonce = 'a', to = node.membership.id) =>
       node.node.check({ to, challenge, nonce, order: { kind: 'list' } });
     expect(check(first!)).toBe('fresh');
     expect(check(again!)).toBe('fresh');
@@ -52,11 +52,11 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     const node = new FakeNode();
     await node.pass(0);
     node.redis.mode = 'down';
-    const { tenure } = node;
+    const { membership } = node;
     await node.pass(FENCE - 1);
-    expect([tenure.holds, node.fenced]).toEqual([true, []]);
+    expect([membership.isValid, node.fenced]).toEqual([true, []]);
     await node.pass(1);
-    expect([tenure.holds, node.fenced]).toEqual([false, [tenure.id]]);
+    expect([membership.isValid, node.fenced]).toEqual([false, [membership.id]]);
   });
 
   test('counts from before the renewal was sent, however late its answer is', async () => {
@@ -66,71 +66,71 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     await node.pass(RENEW + ANSWER - 1);
     node.redis.answer();
     node.redis.mode = 'down';
-    const { tenure } = node;
+    const { membership } = node;
     await node.pass(FENCE - ANSWER);
-    expect(tenure.holds).toBe(true);
+    expect(membership.isValid).toBe(true);
     expect(node.node.leaseAge).toBe(FENCE - 1);
     await node.pass(1);
-    expect([tenure.holds, node.fenced]).toEqual([false, [tenure.id]]);
+    expect([membership.isValid, node.fenced]).toEqual([false, [membership.id]]);
   });
 
   test('does not hold past its time, also where the process was stopped and no timer could fire', async () => {
     const node = new FakeNode();
     await node.pass(0);
-    const { tenure } = node;
+    const { membership } = node;
     node.clock.block(FENCE - 1);
-    expect(tenure.holds).toBe(true);
+    expect(membership.isValid).toBe(true);
     node.clock.block(1);
-    expect([tenure.holds, node.fenced]).toEqual([false, []]);
+    expect([membership.isValid, node.fenced]).toEqual([false, []]);
     await expect(node.node.checkMember()).rejects.toMatchObject({ reason: 'storeUnavailable' });
     await node.pass(1);
-    expect(node.fenced).toEqual([tenure.id]);
+    expect(node.fenced).toEqual([membership.id]);
   });
 
   test('one that Redis lost fences at the next renewal; the node joins again under a new ID, and never the old one', async () => {
     const node = new FakeNode();
     await node.pass(0);
-    const { tenure } = node;
+    const { membership } = node;
     await node.pass(RENEW / 2);
     node.redis.lose();
     await node.pass(RENEW / 2);
-    expect([tenure.holds, node.fenced]).toEqual([false, [tenure.id]]);
+    expect([membership.isValid, node.fenced]).toEqual([false, [membership.id]]);
     await node.pass(2 * RETRY);
-    expect(node.tenure.holds).toBe(true);
-    expect(node.tenure.id).not.toBe(tenure.id);
-    expect(node.joined).toEqual([tenure.id, node.tenure.id]);
-    expect([node.has(tenure.id), node.has(node.tenure.id)]).toEqual([false, true]);
-    expect(node.redis.members(nodesKey(PREFIX))).toEqual([node.tenure.id]);
+    expect(node.membership.isValid).toBe(true);
+    expect(node.membership.id).not.toBe(membership.id);
+    expect(node.joined).toEqual([membership.id, node.membership.id]);
+    expect([node.has(membership.id), node.has(node.membership.id)]).toEqual([false, true]);
+    expect(node.redis.members(nodesKey(PREFIX))).toEqual([node.membership.id]);
   });
 
   test('a fenced node takes a new ID at once, joins when Redis is back, and gives up the old lease first', async () => {
     const node = new FakeNode();
     await node.pass(0);
-    const old = node.tenure.id;
+    const old = node.membership.id;
     node.redis.mode = 'down';
     await node.pass(FENCE + 1);
-    expect(node.tenure.id).not.toBe(old);
-    expect([node.tenure.holds, node.has(old), node.node.leaseAge]).toEqual([false, true, Infinity]);
+    expect(node.membership.id).not.toBe(old);
+    expect([node.membership.isValid, node.has(old), node.node.leaseAge]).toEqual([false, true, Infinity]);
     await expect(node.node.checkMember()).rejects.toMatchObject({ reason: 'storeUnavailable' });
     node.redis.mode = 'up';
     await node.pass(2 * RETRY);
-    expect([node.tenure.holds, node.has(old), node.has(node.tenure.id)]).toEqual([true, false, true]);
+    expect([node.membership.isValid, node.has(old), node.has(node.membership.id)]).toEqual([true, false, true]);
     await node.node.checkMember();
   });
 
-  test('a late answer to a renewal that was sent before the fence came down does not revive the old tenure', async () => {
+  test('a late answer to a renewal that was sent before the fence came down does not revive the old membership', async () => {
     const node = new FakeNode();
     await node.pass(0);
-    const old = node.tenure;
+    const old = node.membership;
     node.redis.mode = 'hang';
     await node.pass(FENCE + 1);
-    expect(old.holds).toBe(false);
+    expect(old.isValid).toBe(false);
     node.redis.mode = 'up';
     node.redis.answer();
     await node.pass(RETRY);
-    expect(old.holds).toBe(false);
+    expect(old.isValid).toBe(false);
     await node.pass(LEASE);
-    expect([old.holds, node.tenure.holds, node.has(old.id)]).toEqual([false, true, false]);
+    expect([old.isValid, node.membership.isValid, node.has(old.id)]).toEqual([false, true, false]);
   });
 
   test('a node whose answer to joining was lost joins as soon as Redis answers: nobody has to wait for a lease', async () => {
@@ -138,7 +138,7 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     await node.pass(ANSWER + 1);
     node.redis.mode = 'up';
     await node.pass(2 * RETRY + ANSWER);
-    expect(node.tenure.holds).toBe(true);
+    expect(node.membership.isValid).toBe(true);
   });
 });
 
@@ -146,31 +146,35 @@ describe('leaving (docs/scaling.md: released on SIGTERM, so that others take ove
   test('gives up the lease, and the place among the nodes; nothing is renewed after that', async () => {
     const node = new FakeNode();
     await node.pass(0);
-    const { tenure } = node;
+    const { membership } = node;
     await node.node.leave();
-    expect([tenure.holds, node.has(tenure.id), node.redis.members(nodesKey(PREFIX))]).toEqual([false, false, []]);
+    expect([membership.isValid, node.has(membership.id), node.redis.members(nodesKey(PREFIX))]).toEqual([
+      false,
+      false,
+      [],
+    ]);
     expect([node.clock.pending, node.fenced, node.failures]).toEqual([0, [], []]);
   });
 
   test.each(['down', 'hang', 'late'] as const)('never rejects, and is over soon, while Redis is %s', async (mode) => {
     const node = new FakeNode();
     await node.pass(0);
-    const { tenure } = node;
+    const { membership } = node;
     node.redis.mode = mode;
     let left = false;
     const leaving = node.node.leave().then(() => (left = true));
     await node.pass(3 * ANSWER);
-    expect([left, tenure.holds]).toEqual([true, false]);
+    expect([left, membership.isValid]).toEqual([true, false]);
     await leaving;
     await node.pass(LEASE);
-    expect(node.has(tenure.id)).toBe(false);
+    expect(node.has(membership.id)).toBe(false);
     expect(node.clock.pending).toBe(0);
   });
 
-  test('gives up also the lease of a tenure that was fenced before, which others would wait for', async () => {
+  test('gives up also the lease of a membership that was fenced before, which others would wait for', async () => {
     const node = new FakeNode();
     await node.pass(0);
-    const old = node.tenure.id;
+    const old = node.membership.id;
     node.redis.mode = 'down';
     await node.pass(FENCE);
     node.redis.mode = 'up';
@@ -189,7 +193,7 @@ describe('against a model of time', () => {
     { arbitrary: fc.record({ deed: fc.constant('lose' as const) }), weight: 1 },
   );
 
-  test('a tenure holds only while its lease in Redis cannot have expired, whatever happens; one that is over stays over', async () => {
+  test('a membership holds only while its lease in Redis cannot have expired, whatever happens; one that is over stays over', async () => {
     const seen = { held: 0, fenced: 0, lost: 0 };
     await fc.assert(
       fc.asyncProperty(fc.array(deed, { minLength: 5, maxLength: 40, size: 'max' }), async (deeds) => {
@@ -203,13 +207,13 @@ describe('against a model of time', () => {
           else node.redis.mode = each.deed;
           seen.lost += Number(each.deed === 'lose');
           node.check();
-          seen.held += Number(node.tenure.holds);
+          seen.held += Number(node.membership.isValid);
         }
         seen.fenced += node.fenced.length;
         node.redis.mode = 'up';
         node.redis.answer();
         await node.pass(LEASE + FENCE);
-        expect(node.tenure.holds).toBe(true);
+        expect(node.membership.isValid).toBe(true);
       }),
       { numRuns: 150 },
     );
@@ -235,18 +239,18 @@ describe('with a real Redis', () => {
   test('joins, renews, fences itself when Redis lost the lease, joins again, and leaves', async () => {
     const { node, fenced } = realNode(redis.ask);
     await node.checkMember();
-    const { id } = node.tenure;
+    const { id } = node.membership;
     expect(await held(id)).toBeGreaterThan(0);
     expect(await redis.ask('SMEMBERS', nodesKey(PREFIX))).toEqual([id]);
     const challenge = async (): Promise<string> =>
       decodeLease((await redis.ask('GET', leaseKey(PREFIX, id))) as string).challenge;
     const first = await challenge();
     await until('it is renewed', async () => (await challenge()) !== first);
-    expect(node.tenure).toMatchObject({ id, holds: true });
+    expect(node.membership).toMatchObject({ id, isValid: true });
     await redis.ask('DEL', leaseKey(PREFIX, id));
     await until('it fences itself', () => fenced.length === 1);
-    await until('it is a member again', () => node.tenure.holds);
-    expect(node.tenure.id).not.toBe(id);
+    await until('it is a member again', () => node.membership.isValid);
+    expect(node.membership.id).not.toBe(id);
     await node.leave();
     expect(await redis.ask('KEYS', leaseKey(PREFIX, '*'))).toEqual([]);
   });
@@ -257,7 +261,7 @@ describe('with a real Redis', () => {
     );
     await redis.ask('SET', 'taken', 'by another', 'PX', '60000');
     await until('it has failed', () => failures.length > 0);
-    expect(node.tenure.holds).toBe(false);
+    expect(node.membership.isValid).toBe(false);
     await node.leave();
   });
 });

@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import { Agent, createServer as createHttpServer, request, type ServerResponse } from 'node:http';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import fc from 'fast-check';
-import { Challenges } from '../../src/cluster/challenges.js';
+import { Challenges } from '../../src/cluster/membership/challenges.js';
 import { seal, SIGNATURE, type Order } from '../../src/cluster/envelope.js';
-import { Forwarder, REFUSED } from '../../src/cluster/forwarder.js';
-import { Listener } from '../../src/cluster/listener.js';
-import { NotHere } from '../../src/sessions/elsewhere.js';
-import { systemClock } from '../../src/clock.js';
+import { NodeClient, REFUSED } from '../../src/cluster/forwarding/node-client.js';
+import { NodeServer } from '../../src/cluster/forwarding/node-server.js';
+import { NotOwner } from '../../src/sessions/ownership.js';
+import { systemClock } from '../../src/runtime/clock.js';
 import { freePort } from '../support/free-port.js';
 import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { Deferred, soon, until } from '../support/waiting.js';
@@ -19,7 +19,7 @@ const MAX_BODY = 1_000;
 
 let challenges: Challenges;
 let challenge: string;
-let listener: Listener;
+let listener: NodeServer;
 let port: number;
 let agent: Agent;
 /** What was carried out. */
@@ -34,7 +34,7 @@ beforeEach(async () => {
   fail = undefined;
   reply = (res) => res.end('done');
   agent = new Agent({ keepAlive: true });
-  listener = new Listener({
+  listener = new NodeServer({
     key: KEY,
     host: '127.0.0.1',
     port: 0,
@@ -172,7 +172,7 @@ describe('the private listener (docs/scaling.md: signed, fresh, once)', () => {
   });
 
   test('says of a session that is not here that nothing was done; of any other failure only that it broke off', async () => {
-    fail = new NotHere();
+    fail = new NotOwner();
     const first = sealed();
     expect(await send(first.payload, first.signature)).toEqual({ ...REFUSAL('notHere'), taken: true });
     fail = new Error('SECRET');
@@ -187,12 +187,12 @@ const TIME = 60_000;
 describe('what a sender makes of it (docs/scaling.md: held only where nothing was done)', () => {
   const lease = (to = ID) => ({ id: to, host: '127.0.0.1', port, proof: undefined, challenge, leaving: false });
   const outcome = async (to = lease()): Promise<unknown> => {
-    const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
-    const exchange = forwarder.send(to, ORDER, undefined, TIME);
+    const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
+    const exchange = nodeClient.send(to, ORDER, undefined, TIME);
     const sent = await exchange.sent;
     if (sent.outcome === 'answered') sent.response.resume();
     await exchange.closed;
-    forwarder.close();
+    nodeClient.close();
     return sent;
   };
 
@@ -206,14 +206,14 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
       const silent = createServer().listen(0, '127.0.0.1');
       await once(silent, 'listening');
       const connected = once(silent, 'connection') as Promise<[Socket]>;
-      const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
+      const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
       const to = { ...lease(), ...told, port: (silent.address() as AddressInfo).port };
-      const { sent, abort } = forwarder.send(to, ORDER, undefined, TIME);
+      const { sent, abort } = nodeClient.send(to, ORDER, undefined, TIME);
       const [socket] = await connected;
       await once(socket, 'data');
       abort('gone');
       const result = await soon('it is over', sent);
-      forwarder.close();
+      nodeClient.close();
       silent.close();
       expect(result).toMatchObject({ outcome });
     },
@@ -223,7 +223,7 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
     expect(await outcome()).toMatchObject({ outcome: 'answered' });
     expect(await outcome(lease('another'))).toEqual({ outcome: 'untaken', why: 'notThis' });
     expect(await outcome({ ...lease(), challenge: 'old' })).toEqual({ outcome: 'untaken', why: 'stale' });
-    fail = new NotHere();
+    fail = new NotOwner();
     expect(await outcome()).toEqual({ outcome: 'untaken', why: 'notHere' });
     fail = new Error('it died');
     expect(await outcome()).toEqual({ outcome: 'lost' });
@@ -256,10 +256,10 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
         res.writeHead(200, { 'Content-Type': 'text/event-stream', ...length }).flushHeaders();
         setTimeout(() => res.end(events), 50);
       };
-      const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
+      const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
       const front = createHttpServer((_req, res) => {
-        void forwarder.send(lease(), ORDER, undefined, TIME).sent.then((sent) => {
-          if (sent.outcome === 'answered') void forwarder.relay(sent.response, res, false);
+        void nodeClient.send(lease(), ORDER, undefined, TIME).sent.then((sent) => {
+          if (sent.outcome === 'answered') void nodeClient.relay(sent.response, res, false);
         });
       }).listen(0, '127.0.0.1');
       await once(front, 'listening');
@@ -268,30 +268,30 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
       const [first] = (await once(client, 'data')) as [Buffer];
       expect(first.toString()).toMatch(/^HTTP\/1.1 200 [^]*\r\n\r\n[^]*id: 1/);
       client.destroy();
-      forwarder.close();
+      nodeClient.close();
       front.close();
     },
   );
 
   test('one that is given up before it was taken is untaken', async () => {
-    const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
-    const exchange = forwarder.send(lease(), ORDER, undefined, TIME);
+    const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
+    const exchange = nodeClient.send(lease(), ORDER, undefined, TIME);
     exchange.abort();
     expect(await soon('it is over', exchange.sent)).toEqual({ outcome: 'untaken', why: 'unreachable' });
     await soon('it is closed', exchange.closed);
-    forwarder.close();
+    nodeClient.close();
     expect(done).toEqual([]);
   });
 
   test('a message that is not acknowledged in time may be taken later: its outcome is unknown', async () => {
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
-    const forwarder = new Forwarder(KEY, systemClock, TIME, TIME, MAX_BODY);
+    const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
     const to = { ...lease(), port: (silent.address() as AddressInfo).port };
-    const { sent, closed } = forwarder.send(to, ORDER, undefined, 50);
+    const { sent, closed } = nodeClient.send(to, ORDER, undefined, 50);
     const result = await soon('it is given up', sent);
     await soon('it is closed', closed);
-    forwarder.close();
+    nodeClient.close();
     silent.close();
     expect(result).toEqual({ outcome: 'unknown', mayAsk: true });
   });

@@ -37,10 +37,10 @@ const tools: Readonly<Record<string, Tool>> = {
   },
 };
 
-/** Until every letter has been read. */
+/** Until every message has been read. */
 const lettersRead = (): Promise<void> =>
   until('the owner has been asked', async () => {
-    const inboxes = await cluster.ask('KEYS', `${cluster.prefix}inbox:*`);
+    const inboxes = await cluster.ask('KEYS', `${cluster.prefix}mailbox:*`);
     return (inboxes as string[]).length === 0;
   });
 
@@ -118,7 +118,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
       async (...command) => {
         if (holds && command[0] === 'HMGET') await hold.promise;
         const reply = await send(...command);
-        if (command[0] !== 'LPOP' && command[3]?.includes('inbox:') === true) asks.resolve();
+        if (command[0] !== 'LPOP' && command[3]?.includes('mailbox:') === true) asks.resolve();
         return reply;
       };
     const c = await cluster.node({ name: 'c', tap, times: { routing: 'migrate' } });
@@ -140,7 +140,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     const tap =
       (send: SendCommand): SendCommand =>
       async (...command) => {
-        if (command[0] !== 'LPOP' && command[3]?.includes('inbox:') === true) {
+        if (command[0] !== 'LPOP' && command[3]?.includes('mailbox:') === true) {
           asks.resolve();
           await hold.promise;
         }
@@ -176,17 +176,17 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(await session.statuses(b.url, bob)).toEqual([404, 404, 404]);
     const said = await session.post(b.url, { jsonrpc: '2.0', method: 'notifications/roots/list_changed' }, bob);
     expect(said.status).toBe(404);
-    // Whoever writes to the inbox all the same is asked for the principal there.
+    // Whoever writes to the mailbox all the same is asked for the principal there.
     const running = session.call(a.url, 'wait');
     await begun.promise;
     const { owner } = await cluster.record();
     const body = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } };
     const tell = async (wish: string, principal: string): Promise<void> => {
-      const letter = { sessionId: session.id, wish, by: { principal }, body };
-      await cluster.ask('RPUSH', `${cluster.prefix}inbox:${owner}`, JSON.stringify(letter));
+      const message = { sessionId: session.id, wish, by: { principal }, body };
+      await cluster.ask('RPUSH', `${cluster.prefix}mailbox:${owner}`, JSON.stringify(message));
       await lettersRead();
     };
-    for (const wish of ['letGo', 'end', 'take']) await tell(wish, 'bob');
+    for (const wish of ['handOff', 'end', 'take']) await tell(wish, 'bob');
     gate.resolve();
     expect(await running).toMatchObject({ node: 'a', epoch: 0 });
     expect(a.lines('session closed')).toEqual([]);

@@ -1,19 +1,19 @@
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import type { Clock } from '../../src/clock.js';
-import { Cluster } from '../../src/cluster/cluster.js';
+import type { Clock } from '../../src/runtime/clock.js';
+import { OwnerRouting } from '../../src/cluster/forwarding/owner-routing.js';
 import type { MessageId, Order } from '../../src/cluster/envelope.js';
-import type { Sending, Sent } from '../../src/cluster/forwarder.js';
-import type { Lease } from '../../src/cluster/lease.js';
-import { ClusterNode } from '../../src/cluster/node.js';
-import { Owners } from '../../src/cluster/owners.js';
-import { Peers } from '../../src/cluster/peers.js';
+import type { Sending, Sent } from '../../src/cluster/forwarding/node-client.js';
+import type { Lease } from '../../src/cluster/membership/lease.js';
+import { NodeMembership } from '../../src/cluster/membership/membership.js';
+import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
+import { Peers } from '../../src/cluster/membership/peers.js';
 import { Refusal } from '../../src/errors.js';
-import { Events, type CoreEvents } from '../../src/events.js';
+import { Emitter, type CoreEvents } from '../../src/events.js';
 import { createAnswersTo, mayAnswer } from '../../src/sessions/answers-to.js';
-import { NotHere, type HandedRequest, type Tenure } from '../../src/sessions/elsewhere.js';
-import { Records } from '../../src/sessions/records.js';
-import type { Principals } from '../../src/sessions/principals.js';
+import { NotOwner, type ForwardedRequest, type Membership } from '../../src/sessions/ownership.js';
+import { RecordStore } from '../../src/sessions/records/record-store.js';
+import type { PrincipalCounts } from '../../src/sessions/limits/principal-counts.js';
 import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
 import type { StoredRecord } from '../../src/stores/session-store.js';
 import { recordKey } from '../../src/stores/redis-store.js';
@@ -41,7 +41,7 @@ export interface Wish {
 
 export interface OwnedSession {
   readonly epoch: number;
-  readonly tenure: Tenure;
+  readonly membership: Membership;
   said: number;
 }
 
@@ -66,9 +66,9 @@ const answered = (answer: Answer): Sent => {
 export class ModelNode {
   readonly name: string;
   readonly sessions = new Map<string, OwnedSession>();
-  readonly node: ClusterNode;
-  readonly #cluster: Cluster;
-  readonly #records: Records;
+  readonly node: NodeMembership;
+  readonly #cluster: OwnerRouting;
+  readonly #records: RecordStore;
   readonly #events: FencedEventStore;
   readonly #watcher: Watcher;
   readonly #ended = new Set<string>();
@@ -76,10 +76,10 @@ export class ModelNode {
 
   constructor(name: string, surroundings: Surroundings, watcher: Watcher) {
     const { send } = surroundings;
-    const events = new Events<CoreEvents>(() => undefined);
+    const events = new Emitter<CoreEvents>(() => undefined);
     this.name = name;
     this.#watcher = watcher;
-    this.node = new ClusterNode({
+    this.node = new NodeMembership({
       send,
       prefix: PREFIX,
       clock: surroundings,
@@ -90,13 +90,18 @@ export class ModelNode {
       probe: () => Promise.resolve(true),
       onFenced: () => this.sessions.clear(),
     });
-    this.#records = new Records(redisStore({ sendCommand: send }), surroundings, () => this.node.tenure.id, TTL);
+    this.#records = new RecordStore(
+      redisStore({ sendCommand: send }),
+      surroundings,
+      () => this.node.membership.id,
+      TTL,
+    );
     this.#events = redisEventStore({ sendCommand: send, clock: surroundings });
-    this.#cluster = new Cluster({
+    this.#cluster = new OwnerRouting({
       node: this.node,
       peers: new Peers(send, PREFIX, surroundings, TIMING.renewInterval, undefined),
-      owners: new Owners(),
-      forwarder: {
+      owners: new OwnerCache(),
+      nodeClient: {
         send: (lease, order, _body, _time, repeats) =>
           this.#hand(lease, { ...newId(lease), order, repeats }, surroundings),
         relay: (response, res) => {
@@ -105,7 +110,7 @@ export class ModelNode {
         },
       },
       records: this.#records,
-      principals: {} as Principals,
+      principals: {} as PrincipalCounts,
       isLeaving: () => false,
       clock: surroundings,
       events,
@@ -120,9 +125,9 @@ export class ModelNode {
   async open(id: string): Promise<boolean> {
     try {
       await this.node.checkMember();
-      const { tenure } = this.node;
-      if (!(await this.#records.create(id, '{}')) || !tenure.holds) return false;
-      this.sessions.set(id, { epoch: 0, tenure, said: 0 });
+      const { membership } = this.node;
+      if (!(await this.#records.create(id, '{}')) || !membership.isValid) return false;
+      this.sessions.set(id, { epoch: 0, membership, said: 0 });
       return true;
     } catch {
       return false;
@@ -141,7 +146,7 @@ export class ModelNode {
         end: () => undefined,
       });
       const sent = { method, path: name, headers: {}, sessionId: id, requestIds: [1], forwarded };
-      const request = sent as unknown as HandedRequest;
+      const request = sent as unknown as ForwardedRequest;
       const found = await this.#cluster.handOver(request, res as unknown as ServerResponse);
       // Its end was believed, and not relayed.
       if (found === undefined) return res.statusCode === 200 ? 'served' : res.answer;
@@ -173,27 +178,27 @@ export class ModelNode {
       const wish = { id: order.sessionId!, method: order.method as Wish['method'], name: order.path };
       return answered(await this.ask(wish, true));
     } catch (error) {
-      if (error instanceof NotHere) return { outcome: 'untaken', why: 'notHere' };
+      if (error instanceof NotOwner) return { outcome: 'untaken', why: 'notHere' };
       throw error;
     }
   }
 
   async #act(session: OwnedSession, { id, method, name }: Wish): Promise<Answer> {
-    if (!session.tenure.holds) return 'refused';
+    if (!session.membership.isValid) return 'refused';
     if (method === 'DELETE') {
-      // As `Keeper` does: another node may own it by the time that this is carried out.
+      // As `SessionPersistence` does: another node may own it by the time that this is carried out.
       const removed = await this.#records.destroy(id, session.epoch);
       this.sessions.delete(id);
       return removed ? 'served' : 'refused';
     }
     this.#watcher.served(this, name, id, session);
-    const { epoch, tenure } = session;
+    const { epoch, membership } = session;
     const message = {
       jsonrpc: '2.0' as const,
       method: 'said',
-      params: { epoch, owner: tenure.id, n: (session.said += 1) },
+      params: { epoch, owner: membership.id, n: (session.said += 1) },
     };
-    const fence = { key: recordKey(PREFIX, id), owner: tenure.id, epoch };
+    const fence = { key: recordKey(PREFIX, id), owner: membership.id, epoch };
     try {
       await this.#events.storeEvent(`${sessionHash(id)}-get`, message, fence);
     } catch (error) {
@@ -209,12 +214,12 @@ export class ModelNode {
   }
 
   async #claim(id: string, record: StoredRecord): Promise<OwnedSession> {
-    const { tenure } = this.node;
+    const { membership } = this.node;
     const claimed = await this.#records.claim(id, record);
-    if (!claimed || !tenure.holds || tenure !== this.node.tenure || this.#ended.has(id)) {
+    if (!claimed || !membership.isValid || membership !== this.node.membership || this.#ended.has(id)) {
       throw new Refusal('restoreFailed');
     }
-    const session = { epoch: record.epoch + 1, tenure, said: 0 };
+    const session = { epoch: record.epoch + 1, membership, said: 0 };
     this.sessions.set(id, session);
     return session;
   }

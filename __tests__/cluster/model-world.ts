@@ -1,8 +1,8 @@
 import type fc from 'fast-check';
 import { sessionHash } from '../../src/stores/stream-session.js';
 import { FakeClock } from '../support/fake-clock.js';
-import type { Sent } from '../../src/cluster/forwarder.js';
-import type { Lease } from '../../src/cluster/lease.js';
+import type { Sent } from '../../src/cluster/forwarding/node-client.js';
+import type { Lease } from '../../src/cluster/membership/lease.js';
 import {
   ModelNode,
   type Message,
@@ -161,14 +161,14 @@ export class ClusterWorld implements Watcher {
     await this.happen(1_000);
   }
 
-  served(node: ModelNode, request: string, id: string, { epoch, tenure }: OwnedSession): void {
+  served(node: ModelNode, request: string, id: string, { epoch, membership }: OwnedSession): void {
     const fault = (what: string): void =>
       void this.faults.push(`${request} of ${id} at ${node.name}, epoch ${epoch}: ${what}`);
-    const others = this.#nodes.filter((other) => other !== node && other.sessions.get(id)?.tenure.holds === true);
+    const others = this.#nodes.filter((other) => other !== node && other.sessions.get(id)?.membership.isValid === true);
     if (others.length > 0) fault(`owned by ${others.map(({ name }) => name).join()} as well`);
-    const owner = this.#owners.get(`${id} ${epoch}`) ?? tenure.id;
-    if (owner !== tenure.id) fault('another owner was in this epoch');
-    this.#owners.set(`${id} ${epoch}`, tenure.id);
+    const owner = this.#owners.get(`${id} ${epoch}`) ?? membership.id;
+    if (owner !== membership.id) fault('another owner was in this epoch');
+    this.#owners.set(`${id} ${epoch}`, membership.id);
     if (epoch < (this.#epochs.get(id) ?? 0)) fault('a later epoch had begun');
     this.#epochs.set(id, epoch);
     if (this.#deleted.has(id)) fault('it was deleted');

@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { build } from 'esbuild';
-import type { ClusterOptions } from '../../src/options.js';
+import type { ClusterOptions } from '../../src/options/options.js';
 import { killWithThisProcess } from '../support/haproxy.js';
 import { soon, until } from '../support/waiting.js';
 

@@ -14,7 +14,7 @@ import express from 'express';
 import { createClient } from 'redis';
 import { z } from 'zod';
 import { createHttpServer, mcpRouter, type ServerContext } from '../../src/index.js';
-import { decodeLease, encodeLease } from '../../src/cluster/lease.js';
+import { decodeLease, encodeLease } from '../../src/cluster/membership/lease.js';
 import { redisEventStore, type SendCommand } from '../../src/stores/redis.js';
 import type { NodeInit } from './node-process.js';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { mcpRouter, type McpRouterOptions } from '../../src/index.js';
-import { resolveOptions } from '../../src/resolve-options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { memoryStore } from '../../src/stores/index.js';
 import { echoServer } from '../support/harness.js';
 

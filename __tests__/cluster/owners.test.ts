@@ -1,9 +1,9 @@
-import { Owners } from '../../src/cluster/owners.js';
+import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
 
 const MOST = 20_000;
 
 test('owners are remembered of 20,000 sessions, and the one that was not asked for the longest is forgotten first (docs/scaling.md)', () => {
-  const owners = new Owners();
+  const owners = new OwnerCache();
   for (let n = 0; n < MOST; n += 1) owners.set(`session ${n}`, 'a');
   expect(owners.get('session 0')).toBe('a');
   owners.set('another session', 'b');

@@ -1,6 +1,6 @@
-import { encodeLease, leaseKey, nodesKey, type Lease } from '../../src/cluster/lease.js';
-import { Peers } from '../../src/cluster/peers.js';
-import { ownProof, type ProcessProof } from '../../src/cluster/process-proof.js';
+import { encodeLease, leaseKey, nodesKey, type Lease } from '../../src/cluster/membership/lease.js';
+import { Peers } from '../../src/cluster/membership/peers.js';
+import { ownProof, type ProcessProof } from '../../src/cluster/membership/process-proof.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { Children, startOf } from './in-process-children.js';
 import { FakeRedis, settled } from './in-process-fake-redis.js';

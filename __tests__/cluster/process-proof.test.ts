@@ -1,4 +1,4 @@
-import { isGone, ownProof, type ProcessProof } from '../../src/cluster/process-proof.js';
+import { isGone, ownProof, type ProcessProof } from '../../src/cluster/membership/process-proof.js';
 import { until } from '../support/waiting.js';
 import { Children, startOf, stateOf } from './in-process-children.js';
 

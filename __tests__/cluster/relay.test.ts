@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createSecretKey } from 'node:crypto';
 import { createServer, get, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Forwarder } from '../../src/cluster/forwarder.js';
-import { systemClock } from '../../src/clock.js';
+import { NodeClient } from '../../src/cluster/forwarding/node-client.js';
+import { systemClock } from '../../src/runtime/clock.js';
 import { until } from '../support/waiting.js';
 
 const servers: Server[] = [];
@@ -27,12 +27,12 @@ async function edge(
   bytes = 100,
 ): Promise<{ port: number; relayed: Promise<void> }> {
   const owner = await listen((_req, res) => res.end('x'.repeat(bytes)));
-  const forwarder = new Forwarder(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, 1_000_000);
+  const nodeClient = new NodeClient(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, 1_000_000);
   let relay: (relayed: Promise<void>) => void;
   const relayed = new Promise<void>((resolve) => (relay = resolve));
   const port = await listen((_req, res) => {
     wrap(res);
-    get({ port: owner, host: '127.0.0.1' }, (response) => relay(forwarder.relay(response, res, false))).on(
+    get({ port: owner, host: '127.0.0.1' }, (response) => relay(nodeClient.relay(response, res, false))).on(
       'error',
       () => undefined,
     );
@@ -86,10 +86,10 @@ describe('a relayed stream of events', () => {
   /** Relays a stream that begins so, until `finish` is called; gives what the client got, and whether that came to its end. */
   async function relayed(
     said: string,
-    finish: (forwarder: Forwarder, owner: ServerResponse) => void,
+    finish: (nodeClient: NodeClient, owner: ServerResponse) => void,
     isStream = false,
   ) {
-    const forwarder = new Forwarder(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, 1_000_000);
+    const nodeClient = new NodeClient(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, 1_000_000);
     let owned: ServerResponse | undefined;
     const owner = await listen((_req, res) => {
       owned = res;
@@ -97,7 +97,7 @@ describe('a relayed stream of events', () => {
       res.write(said);
     });
     const port = await listen((_req, res) => {
-      get({ port: owner, host: '127.0.0.1' }, (response) => void forwarder.relay(response, res, isStream, LOST)).on(
+      get({ port: owner, host: '127.0.0.1' }, (response) => void nodeClient.relay(response, res, isStream, LOST)).on(
         'error',
         () => undefined,
       );
@@ -106,9 +106,9 @@ describe('a relayed stream of events', () => {
     let text = '';
     response.on('error', () => undefined).on('data', (chunk: Buffer) => (text += chunk.toString()));
     await until('what was said is here', () => text === said);
-    finish(forwarder, owned!);
+    finish(nodeClient, owned!);
     await new Promise((resolve) => response.once('close', resolve));
-    forwarder.close();
+    nodeClient.close();
     return { text, whole: response.complete };
   }
 
@@ -129,7 +129,7 @@ describe('a relayed stream of events', () => {
     ['data: one\n\n', 'retry: 1\n\n'],
     ['data: o', ''],
   ])('that this node ends has a last word, but never within an event: %j', async (said, last) => {
-    const end = (forwarder: Forwarder): void => forwarder.endStreams('retry: 1\n\n');
+    const end = (nodeClient: NodeClient): void => nodeClient.endStreams('retry: 1\n\n');
     expect(await relayed(said, end, true)).toEqual({ text: said + last, whole: true });
   });
 });

@@ -1,4 +1,4 @@
-import { leaseKey, nodesKey } from '../../src/cluster/lease.js';
+import { leaseKey, nodesKey } from '../../src/cluster/membership/lease.js';
 import { until } from '../support/waiting.js';
 import { InProcessCluster } from './in-process.js';
 

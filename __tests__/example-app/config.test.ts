@@ -66,7 +66,7 @@ describe('the configuration from the environment', () => {
   it('reads true and false in any case, and refuses any other word', () => {
     const cased = (word: string) =>
       fc
-        .tuple(...Array.from(word).map((letter) => fc.constantFrom(letter, letter.toUpperCase())))
+        .tuple(...Array.from(word).map((message) => fc.constantFrom(message, message.toUpperCase())))
         .map((all) => all.join(''));
     fc.assert(
       fc.property(
@@ -277,7 +277,7 @@ describe('the distance between two names', () => {
     );
   });
 
-  it('is one for one letter more, less or other', () => {
+  it('is one for one message more, less or other', () => {
     fc.assert(
       fc.property(word, fc.nat(), (text, at) => {
         const index = at % (text.length + 1);

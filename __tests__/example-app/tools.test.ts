@@ -6,7 +6,7 @@ import {
   type JSONRPCMessage,
   type LoggingMessageNotification,
 } from '@modelcontextprotocol/sdk/types.js';
-import { State } from '../../src/sessions/state.js';
+import { AppState } from '../../src/sessions/records/app-state.js';
 import { buildServer } from '../../example-app/src/server.js';
 import { call, next, startApp, type StartedApp } from './start.js';
 
@@ -180,7 +180,7 @@ describe('countdown, looked at from close by', () => {
       restored: false,
       epoch: 0,
       signal: new AbortController().signal,
-      state: new State(),
+      state: new AppState(),
       onHibernate: () => undefined,
     });
     here.onmessage = onMessage;

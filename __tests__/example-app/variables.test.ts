@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { APP, VARIABLES } from '../../example-app/src/variables.js';
-import { resolveCluster } from '../../src/resolve-cluster.js';
-import { resolveOptions } from '../../src/resolve-options.js';
+import { resolveCluster } from '../../src/options/resolve-cluster.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 
 interface Row {
   readonly name: string;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import { memoryEventStore, type McpRouterOptions } from '../../src/index.js';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/runtime/clock.js';
 import type { WireMessage } from '../support/event-stream.js';
 import { initializeBody, messagesOf } from '../support/harness.js';
 import { REPLIES, startScripted, type Extra, type Method, type Scripted } from '../support/scripted.js';

@@ -45,7 +45,7 @@ describe('a client', () => {
     );
   });
 
-  test('whose Mcp-Session-Id is one letter does not take that letter out of the log', async () => {
+  test('whose Mcp-Session-Id is one message does not take that message out of the log', async () => {
     const log = new LogLines();
     const serverFactory = (): never => {
       throw new Error('the database rejected the credentials of the user');

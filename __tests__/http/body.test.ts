@@ -3,7 +3,7 @@ import http, { type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { RequestHandler } from 'express';
 import fc from 'fast-check';
-import { systemClock } from '../../src/clock.js';
+import { systemClock } from '../../src/runtime/clock.js';
 import { Refusal } from '../../src/errors.js';
 import { BodyReader } from '../../src/http/body.js';
 import { echoServer, initializeBody, JSON_HEADERS, post, start, type Harness } from '../support/harness.js';

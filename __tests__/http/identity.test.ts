@@ -6,7 +6,7 @@ import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import fc from 'fast-check';
 import { Refusal } from '../../src/errors.js';
 import { bearerPrincipal, createIdentify, trustedProxyPrincipal } from '../../src/http/identity.js';
-import type { IdentifiableRequest, PrincipalFunction } from '../../src/options.js';
+import type { IdentifiableRequest, PrincipalFunction } from '../../src/options/options.js';
 
 /** What is thrown, to be told apart: a Refusal by its reason, an error by its message. */
 function thrownBy(run: () => unknown): unknown {

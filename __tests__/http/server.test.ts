@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import type { NextFunction, Request, Response } from 'express';
 import fc from 'fast-check';
-import { createHttpServer, createHttpsServer } from '../../src/http/server.js';
+import { createHttpServer, createHttpsServer } from '../../src/express/http-server.js';
 import { EXPRESSES, type Express } from '../support/expresses.js';
 
 type Create = (app: RequestListener, options?: http.ServerOptions) => http.Server;
@@ -364,7 +364,7 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     let create: Create = NODE;
     jest.isolateModules(() => {
       jest.doMock('node:http', () => ({ ...actual, default: actual, __esModule: true, IncomingMessage: Modern }));
-      create = jest.requireActual<{ createHttpServer: Create }>('../../src/http/server.js').createHttpServer;
+      create = jest.requireActual<{ createHttpServer: Create }>('../../src/express/http-server.js').createHttpServer;
       jest.dontMock('node:http');
     });
     expect(create).not.toBe(NODE);

@@ -6,7 +6,7 @@ import express from 'express';
 import { ERRORS, type ErrorName } from '../../src/errors.js';
 import { mcpErrorHandler, type McpRouterOptions } from '../../src/index.js';
 import { memoryEventStore, memoryStore } from '../../src/stores/index.js';
-import { EventView } from '../../src/transport/event-view.js';
+import { SessionEventLog } from '../../src/transport/session-events.js';
 import { initializeBody, JSON_HEADERS, messagesOf } from '../support/harness.js';
 import { chunked, type RawResponse } from '../support/raw-http.js';
 import { freePort } from '../support/free-port.js';
@@ -265,7 +265,7 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
       id: 8,
       provoke: async (target) => {
         const session = await storedSession();
-        const earlierLife = new EventView(eventStore, session, 0, target.clock, () => undefined);
+        const earlierLife = new SessionEventLog(eventStore, session, 0, target.clock, () => undefined);
         const primed = await earlierLife.store(earlierLife.newStreamId([8]));
         return target.get({ 'mcp-session-id': session, 'last-event-id': primed! });
       },

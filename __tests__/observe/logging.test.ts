@@ -1,17 +1,17 @@
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { type ErrorName, Refusal } from '../../src/errors.js';
-import { type CoreEvents, Events } from '../../src/events.js';
-import { createLogger, logSessions } from '../../src/observe/logging.js';
+import { type CoreEvents, Emitter } from '../../src/events.js';
+import { createLogger, logSessions } from '../../src/observe/logging/logging.js';
 import { LogLines } from '../support/log-lines.js';
 import { sessionInfo } from '../support/session-info.js';
 
 const ID = '3f2b8c1e-0d4a-4b7c-9a52-6a1f0e9d8c7b';
 const SHORT = '3f2b8c1e';
 
-function logged(): { events: Events<CoreEvents>; lines: LogLines } {
+function logged(): { events: Emitter<CoreEvents>; lines: LogLines } {
   const lines = new LogLines();
-  const events = new Events<CoreEvents>((_name, error) => {
+  const events = new Emitter<CoreEvents>((_name, error) => {
     throw error;
   });
   logSessions(events, pino({ base: null, timestamp: false }, lines));

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { type Metric, Registry } from 'prom-client';
-import { type CloseReason, type CoreEvents, Events, type OrphanCause, type StreamKind } from '../../src/events.js';
-import { createMetrics } from '../../src/observe/metrics.js';
+import { type CloseReason, type CoreEvents, Emitter, type OrphanCause, type StreamKind } from '../../src/events.js';
+import { createMetrics } from '../../src/observe/prometheus/metrics.js';
 import { sessionInfo } from '../support/session-info.js';
 
 const ROUTERS = 2;
@@ -25,7 +25,7 @@ interface Model {
 
 interface Real {
   readonly registry: Registry;
-  readonly routers: Events<CoreEvents>[];
+  readonly routers: Emitter<CoreEvents>[];
 }
 
 type Command = fc.AsyncCommand<Model, Real>;
@@ -154,7 +154,7 @@ test('whatever happens to the sessions of two routers, each is in exactly one ga
     fc.asyncProperty(fc.commands(commands, { size: '+1' }), async (sequence) => {
       const registry = new Registry();
       const routers = Array.from({ length: ROUTERS }, () => {
-        const events = new Events<CoreEvents>((_name, error) => {
+        const events = new Emitter<CoreEvents>((_name, error) => {
           throw error;
         });
         createMetrics(events, { registry });

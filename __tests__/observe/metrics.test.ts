@@ -4,23 +4,23 @@ import fc from 'fast-check';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import request from 'supertest';
 import { REJECT_REASONS } from '../../src/events.js';
-import { type CoreEvents, Events, type Outcome } from '../../src/events.js';
-import { createMetrics } from '../../src/observe/metrics.js';
+import { type CoreEvents, Emitter, type Outcome } from '../../src/events.js';
+import { createMetrics } from '../../src/observe/prometheus/metrics.js';
 import { parseExposition, valueOf } from '../support/exposition.js';
 import { sessionInfo } from '../support/session-info.js';
 
 const METHODS = ClientRequestSchema.options.map((schema) => schema.shape.method.value as string);
 const OUTCOMES: readonly Outcome[] = ['ok', 'error', 'cancelled', 'timeout', 'closed'];
 
-function failures(): { events: Events<CoreEvents>; seen: unknown[] } {
+function failures(): { events: Emitter<CoreEvents>; seen: unknown[] } {
   const seen: unknown[] = [];
-  const events = new Events<CoreEvents>((name, error) => seen.push([name, error]));
+  const events = new Emitter<CoreEvents>((name, error) => seen.push([name, error]));
   events.on('failure', (what, error) => seen.push([what, error]));
   return { events, seen };
 }
 
 const throwing = () =>
-  new Events<CoreEvents>((_name, error) => {
+  new Emitter<CoreEvents>((_name, error) => {
     throw error;
   });
 

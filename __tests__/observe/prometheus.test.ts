@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type CoreEvents, Events } from '../../src/events.js';
-import { createMetrics } from '../../src/observe/metrics.js';
+import { type CoreEvents, Emitter } from '../../src/events.js';
+import { createMetrics } from '../../src/observe/prometheus/metrics.js';
 import { startApp, type StartedApp } from '../example-app/start.js';
 import { ensureDebianTool } from '../support/debian.js';
 import { openSession } from '../support/harness.js';
@@ -17,7 +17,7 @@ const STREAM_LOST = 2;
 const IDLE = 1;
 
 function routerWithSessions() {
-  const events = new Events<CoreEvents>((_name, error) => {
+  const events = new Emitter<CoreEvents>((_name, error) => {
     throw error;
   });
   const metrics = createMetrics(events, {});

@@ -4,7 +4,7 @@ import express, { type ErrorRequestHandler, type Express, type Request, type Res
 import { type Logger, pino, stdSerializers } from 'pino';
 import { pinoHttp } from 'pino-http';
 import request from 'supertest';
-import { createRequestLog } from '../../src/observe/logging.js';
+import { createRequestLog } from '../../src/observe/logging/logging.js';
 import { LogLines } from '../support/log-lines.js';
 
 const ID = '3f2b8c1e-0d4a-4b7c-9a52-6a1f0e9d8c7b';

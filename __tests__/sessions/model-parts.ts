@@ -1,5 +1,5 @@
 import type { OrphanCause } from '../../src/events.js';
-import type { ResolvedOptions } from '../../src/options.js';
+import type { ResolvedOptions } from '../../src/options/options.js';
 
 /** The options that the model knows of. */
 export type Settings = { readonly stored: boolean } & Pick<

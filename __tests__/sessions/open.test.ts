@@ -125,7 +125,7 @@ describe('session IDs (spec 2025-11-25, basic/transports: visible ASCII, unique)
     ['an empty one', ''],
     ['a space', 'a b'],
     ['a line break', 'a\nb'],
-    ['a letter beyond ASCII', 'sesión'],
+    ['a message beyond ASCII', 'sesión'],
     ['DEL', 'a\x7f'],
     ['a number', 7],
     ['nothing', undefined],

@@ -1,9 +1,9 @@
-import { type CoreEvents, Events } from '../../src/events.js';
-import { ServerBuilder } from '../../src/sessions/build.js';
-import { FactoryContext } from '../../src/sessions/context.js';
-import { Keeper } from '../../src/sessions/keeper.js';
+import { type CoreEvents, Emitter } from '../../src/events.js';
+import { ServerBuilder } from '../../src/sessions/server/server-builder.js';
+import { FactoryContext } from '../../src/sessions/server/server-context.js';
+import { SessionPersistence } from '../../src/sessions/session-persistence.js';
 import { Registry } from '../../src/sessions/registry.js';
-import { State } from '../../src/sessions/state.js';
+import { AppState } from '../../src/sessions/records/app-state.js';
 import { FakeClock } from '../support/fake-clock.js';
 
 describe('the cost of waiting (DESIGN 4: follows the number that expire, not the number that are open)', () => {
@@ -33,7 +33,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
   /** A registry of so many sessions, one opened each millisecond, and left alone; without HTTP and servers. */
   function crowd(size: number): { clock: CountingClock; registry: Registry; closed: () => number } {
     const clock = new CountingClock();
-    const events = new Events<CoreEvents>(() => undefined);
+    const events = new Emitter<CoreEvents>(() => undefined);
     let closed = 0;
     events.on('closed', () => (closed += 1));
     const builder = new ServerBuilder(
@@ -43,7 +43,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
       () => undefined,
     );
     const limits = { ttl: TTL, orphanAfter: ORPHAN_AFTER, orphanTtl: TTL, maxLifetime: 10 * TTL, maxSessions: size };
-    const keeper = new Keeper({
+    const persistence = new SessionPersistence({
       records: undefined,
       eventStore: undefined,
       refusedAnswers: undefined,
@@ -59,7 +59,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
       { ...limits, maxSessionsPerPrincipal: undefined, maxAnonymousSessions: size, hibernateAfter: undefined, clock },
       events,
       builder,
-      keeper,
+      persistence,
     );
     for (let i = 0; i < size; i += 1) {
       const context = new FactoryContext({
@@ -70,7 +70,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
         clientCapabilities: undefined,
         restored: false,
         epoch: 0,
-        state: new State(),
+        state: new AppState(),
       });
       const session = registry.admit(context);
       session.begin(context, { close: () => Promise.resolve() } as never);

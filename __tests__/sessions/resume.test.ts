@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { McpRouterOptions, ServerContext } from '../../src/index.js';
 import { memoryEventStore, type SessionEventStore } from '../../src/stores/index.js';
 import { sessionHash } from '../../src/stores/stream-session.js';
-import { EventView } from '../../src/transport/event-view.js';
+import { SessionEventLog } from '../../src/transport/session-events.js';
 import { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { messagesOf } from '../support/harness.js';
@@ -245,8 +245,8 @@ describe('the events of a session', () => {
 });
 
 describe('the requests that an ID of a stream tells of', () => {
-  const viewOf = (epoch: number): EventView =>
-    new EventView(memoryEventStore(), 'session', epoch, new FakeClock(), () => undefined);
+  const viewOf = (epoch: number): SessionEventLog =>
+    new SessionEventLog(memoryEventStore(), 'session', epoch, new FakeClock(), () => undefined);
 
   test('are those that it was made for, in every later epoch, and none in its own', () => {
     const requestId = fc.oneof(fc.string(), fc.integer());

@@ -2,7 +2,7 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { SubscribeRequestSchema, UnsubscribeRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
 import type { McpRouterOptions } from '../../src/index.js';
-import { Subscriptions } from '../../src/sessions/subscriptions.js';
+import { Subscriptions } from '../../src/sessions/records/subscriptions.js';
 import type { WireMessage } from '../support/event-stream.js';
 import { RawSession } from '../support/raw-session.js';
 import { Restartable } from '../support/restartable.js';

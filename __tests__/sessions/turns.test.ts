@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { Turns } from '../../src/sessions/turns.js';
+import { EventLoopBudget } from '../../src/runtime/event-loop-budget.js';
 import { FakeClock } from '../support/fake-clock.js';
 import {
   JSON_HEADERS,
@@ -29,7 +29,7 @@ test('whatever comes when: all is done once, in order, in its own context; nothi
   await fc.assert(
     fc.asyncProperty(tasks, async (given) => {
       const clock = new FakeClock();
-      const turns = new Turns(clock);
+      const turns = new EventLoopBudget(clock);
       const context = new AsyncLocalStorage<number>();
       const done: (number | undefined)[] = [];
       let spent = 0;

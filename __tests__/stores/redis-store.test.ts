@@ -1,8 +1,8 @@
 import { Redis as IoRedis } from 'ioredis';
 import { Redis as IoValkey } from 'iovalkey';
 import { createCluster } from 'redis';
-import { EventView } from '../../src/transport/event-view.js';
-import { systemClock } from '../../src/clock.js';
+import { SessionEventLog } from '../../src/transport/session-events.js';
+import { systemClock } from '../../src/runtime/clock.js';
 import { redisEventStore, redisStore, type RedisStoreOptions } from '../../src/stores/redis.js';
 import type { SessionStore } from '../../src/stores/session-store.js';
 import { sessionStoreContract } from '../../src/testing/session-store-contract.js';
@@ -132,7 +132,7 @@ describe('in Redis Cluster', () => {
 
     const id = '3f2504e0-4f89-41d3-9a0c-0305e82c3301';
     await store.create(id, 'data', undefined, TTL);
-    const view = new EventView(events, id, 0, systemClock, (_what, error) => {
+    const view = new SessionEventLog(events, id, 0, systemClock, (_what, error) => {
       throw error;
     });
     await view.store(view.standaloneId);

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.js';
+import type { Clock } from '../../src/runtime/clock.js';
 
 /** The longest delay that a Node timer takes. */
 const MAX_DELAY = 2 ** 31 - 1;

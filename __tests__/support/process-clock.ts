@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.js';
+import type { Clock } from '../../src/runtime/clock.js';
 import type { FakeClock } from './fake-clock.js';
 
 /** The clock of one process: its timers die with it. */

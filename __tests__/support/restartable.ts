@@ -41,7 +41,7 @@ export class StopStore implements Required<SessionStore> {
   release = this.#through('release');
   remaining = this.#through('remaining');
 
-  /** Keeps every call waiting until `letGo`, in order. */
+  /** Keeps every call waiting until `handOff`, in order. */
   hold(): void {
     this.#held = [];
   }

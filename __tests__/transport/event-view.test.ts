@@ -1,7 +1,7 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
-import { EventView, type StoredEvent } from '../../src/transport/event-view.js';
+import { SessionEventLog, type StoredEvent } from '../../src/transport/session-events.js';
 import { storeWith } from '../support/event-stores.js';
 import { FakeClock } from '../support/fake-clock.js';
 
@@ -11,14 +11,18 @@ const message = (data: string): JSONRPCMessage => ({
   params: { data },
 });
 const viewOf = (store: EventStore, sessionId: string, epoch = 0) =>
-  new EventView(store, sessionId, epoch, new FakeClock(), (what, error) => {
+  new SessionEventLog(store, sessionId, epoch, new FakeClock(), (what, error) => {
     throw new Error(what, { cause: error });
   });
 
 const skip = () => Promise.resolve();
 
 /** The events that a view replays. Undefined when the event is unknown. */
-async function eventsAfter(view: EventView, eventId: string, streamId: string): Promise<StoredEvent[] | undefined> {
+async function eventsAfter(
+  view: SessionEventLog,
+  eventId: string,
+  streamId: string,
+): Promise<StoredEvent[] | undefined> {
   const events: StoredEvent[] = [];
   const known = await view.replay(eventId, streamId, { take: async (event) => void events.push(event) });
   return known ? events : undefined;
@@ -129,7 +133,7 @@ describe('a store that hangs', () => {
   });
   const clock = new FakeClock();
   const failures: string[] = [];
-  const view = new EventView(hanging(), 'session', 0, clock, (what) => failures.push(what));
+  const view = new SessionEventLog(hanging(), 'session', 0, clock, (what) => failures.push(what));
   const store = () => view.store(view.standaloneId, message('x'));
 
   test('holds up one event for ten seconds and none for the minute after; then it is tried again', async () => {
@@ -157,7 +161,7 @@ describe('a store that hangs', () => {
         return new Promise(() => undefined);
       },
     };
-    const patient = new EventView(store, 'session', 0, clock, () => undefined);
+    const patient = new SessionEventLog(store, 'session', 0, clock, () => undefined);
     let take = (): void => undefined;
     const replaying = patient.replay('1', patient.standaloneId, {
       take: () => new Promise((resolve) => (take = resolve)),

@@ -1,10 +1,10 @@
 import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
-import { DueQueue } from '../../src/due-queue.js';
+import { DeadlineQueue } from '../../src/runtime/deadline-queue.js';
 import { Refusal } from '../../src/errors.js';
-import { Events, type CoreEvents } from '../../src/events.js';
-import type { TransportSide } from '../../src/transport/context.js';
-import { PendingRequest, PendingRequests } from '../../src/transport/pending.js';
+import { Emitter, type CoreEvents } from '../../src/events.js';
+import type { TransportSide } from '../../src/transport/transport-types.js';
+import { PendingRequest, PendingRequests } from '../../src/transport/pending-requests.js';
 import type { RequestStream } from '../../src/transport/request-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
 
@@ -23,9 +23,9 @@ test('requests in flight are known by their IDs, 1 and "1" apart, until each is 
   fc.assert(
     fc.property(fc.array(deed, { maxLength: 40 }), (deeds) => {
       const clock = new FakeClock();
-      const events = new Events<CoreEvents>(() => undefined);
+      const events = new Emitter<CoreEvents>(() => undefined);
       const late: PendingRequest[] = [];
-      const unanswered = new DueQueue<{ timeOut(): void }>(clock, REQUEST_TIMEOUT, (request) => request.timeOut());
+      const unanswered = new DeadlineQueue<{ timeOut(): void }>(clock, REQUEST_TIMEOUT, (request) => request.timeOut());
       const side = { context: { clock, events, unanswered } } as unknown as TransportSide;
       const stream = { settle: () => undefined, settled: true, channel: { streamId: '' } } as unknown as RequestStream;
       const pending = new PendingRequests(side);

@@ -2,9 +2,9 @@ import http, { type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { ClientCapabilities, JSONRPCMessage, Progress } from '@modelcontextprotocol/sdk/types.js';
-import { DueQueue } from '../../src/due-queue.js';
-import { Events, type CoreEvents } from '../../src/events.js';
-import type { TransportContext, TransportOwner } from '../../src/transport/context.js';
+import { DeadlineQueue } from '../../src/runtime/deadline-queue.js';
+import { Emitter, type CoreEvents } from '../../src/events.js';
+import type { TransportContext, TransportOwner } from '../../src/transport/transport-types.js';
 import { HttpTransport } from '../../src/transport/transport.js';
 import { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
@@ -25,22 +25,22 @@ class FourthLife {
     const clock = new FakeClock();
     const context: TransportContext = {
       clock,
-      events: new Events<CoreEvents>(() => undefined),
+      events: new Emitter<CoreEvents>(() => undefined),
       enableJsonResponse: false,
       retryInterval: 1_000,
       maxStreamBuffer: 1_000_000,
       maxRequestsPerSession: 1_000,
       keepAlive: 15_000,
-      headless: new DueQueue(clock, 1_000, () => undefined),
-      quiet: new DueQueue(clock, 15_000, () => undefined),
-      unanswered: new DueQueue(clock, 15_000, () => undefined),
+      headless: new DeadlineQueue(clock, 1_000, () => undefined),
+      quiet: new DeadlineQueue(clock, 15_000, () => undefined),
+      unanswered: new DeadlineQueue(clock, 15_000, () => undefined),
       pings: undefined,
       refusedAnswers: undefined,
     };
     const nothing = (): void => undefined;
     const owner: TransportOwner = {
-      silenced: false,
-      speechless: false,
+      mayNotRespond: false,
+      pastGracePeriod: false,
       answersRefused: false,
       fenced: () => undefined,
       hold: nothing,

@@ -1,12 +1,12 @@
 import { createHmac, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
-import type { HandedRequest } from '../sessions/elsewhere.js';
+import type { ForwardedRequest } from '../sessions/ownership.js';
 
 /** The header that holds the signature of a message between nodes. */
 export const SIGNATURE = 'x-mcp-signature';
 
 /** A client's request, handed over. */
-export type RequestOrder = { readonly kind: 'request' } & Omit<HandedRequest, 'body' | 'requestIds' | 'forwarded'>;
+export type RequestOrder = { readonly kind: 'request' } & Omit<ForwardedRequest, 'body' | 'requestIds' | 'forwarded'>;
 
 /** What a node asks of another. */
 export type Order =

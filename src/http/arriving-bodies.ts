@@ -1,8 +1,8 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../runtime/clock.js';
 import { Refusal } from '../errors.js';
 
 /** How long a body may take that begins to arrive after the router was closed, in ms. */
-const LATE = 1_000;
+const LATE_BODY_TIMEOUT = 1_000;
 
 /** Stops the reading of one body. Its identity stands for the body. */
 type Refuse = (reason: Refusal) => void;
@@ -31,7 +31,7 @@ export class ArrivingBodies {
   add(refuse: Refuse): void {
     this.#refusals.add(refuse);
     // A body that has arrived already is still read: the refusal quotes the ID of its request.
-    if (this.#closed) this.#lateTimer ??= this.#clock.setTimeout(() => this.#refuseAll(), LATE);
+    if (this.#closed) this.#lateTimer ??= this.#clock.setTimeout(() => this.#refuseAll(), LATE_BODY_TIMEOUT);
   }
 
   /** Releases what the body holds. */

@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { Refusal } from '../errors.js';
-import { isTextDeeperThan, isValueDeeperThan } from '../json-depth.js';
-import type { ResolvedOptions } from '../options.js';
+import { isTextDeeperThan, isValueDeeperThan } from '../runtime/json-depth.js';
+import type { ResolvedOptions } from '../options/options.js';
 import { ArrivingBodies } from './arriving-bodies.js';
 
 /** A request whose body other middleware may have parsed already. */

@@ -2,9 +2,9 @@ import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import { SUPPORTED_PROTOCOL_VERSIONS, type MessageExtraInfo, type RequestId } from '@modelcontextprotocol/sdk/types.js';
 import type { Request, Response } from 'express';
 import { Refusal } from '../errors.js';
-import type { Caller } from '../sessions/open.js';
+import type { Caller } from '../sessions/life/open.js';
 import { shortId } from '../sessions/short-id.js';
-import { lazyRequest, RequestInfo, toldOf } from './request-info.js';
+import { lazyRequest, RequestInfo, requestFactsOf } from './request-info.js';
 
 /** One HTTP request with its reply, on its way through the router. */
 export class Exchange {
@@ -43,7 +43,7 @@ export class Exchange {
   /** What a server's handlers are told of the request that a message came in. */
   get extra(): MessageExtraInfo {
     const { auth } = this.req;
-    const told = toldOf(this.req);
+    const told = requestFactsOf(this.req);
     // `requestInfo` is for servers of the SDK's version 1, `request` for those of version 2.
     const extra = { requestInfo: new RequestInfo(told), request: lazyRequest(told) };
     return auth === undefined ? extra : { ...extra, authInfo: auth };

@@ -3,9 +3,9 @@ import type { IncomingMessage } from 'node:http';
 import { BlockList, isIPv4 } from 'node:net';
 import { types } from 'node:util';
 import { Refusal } from '../errors.js';
-import type { IdentifiableRequest, PrincipalFunction, ResolvedOptions } from '../options.js';
+import type { IdentifiableRequest, PrincipalFunction, ResolvedOptions } from '../options/options.js';
 import { principalOf } from '../sessions/principal-name.js';
-import { onRejection } from '../user-code.js';
+import { onRejection } from '../runtime/user-code.js';
 
 /** The output of SHA-256: a shorter key weakens the HMAC (RFC 2104, 3). */
 const MIN_KEY_BYTES = 32;

@@ -1,7 +1,7 @@
 import type { Response } from 'express';
 import { Refusal } from '../errors.js';
-import type { CoreEvents, Events } from '../events.js';
-import { NotHere } from '../sessions/elsewhere.js';
+import type { CoreEvents, Emitter } from '../events.js';
+import { NotOwner } from '../sessions/ownership.js';
 import { closeAfter, sendError } from './answer.js';
 import type { Exchange } from './exchange.js';
 
@@ -11,10 +11,10 @@ import type { Exchange } from './exchange.js';
  * @throws NotHere, which is for the node that handed the request over.
  */
 export function createRefuse(
-  events: Events<CoreEvents>,
+  events: Emitter<CoreEvents>,
 ): (res: Response, error: unknown, exchange: Exchange | undefined) => void {
   return (res, error, exchange) => {
-    if (error instanceof NotHere) throw error;
+    if (error instanceof NotOwner) throw error;
     const refusal = error instanceof Refusal ? error : undefined;
     if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
     else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);

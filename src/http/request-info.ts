@@ -3,7 +3,7 @@ import type { Request as ExpressRequest } from 'express';
 import { hostOf } from './guard.js';
 
 /** Everything that servers learn of a request: its URL and its headers. */
-interface Told {
+interface RequestFacts {
   readonly method: string;
   readonly headers: IncomingHttpHeaders;
   readonly originalUrl: string;
@@ -12,13 +12,13 @@ interface Told {
   readonly protocol: string | undefined;
 }
 
-export function toldOf(req: ExpressRequest): Told {
+export function requestFactsOf(req: ExpressRequest): RequestFacts {
   const { method, headers, originalUrl, protocol } = req;
   return { method, headers, originalUrl, host: hostOf(req), protocol };
 }
 
 /** The client chooses the Host. If it is not valid, at least the path is right. */
-function urlOf({ host, originalUrl, protocol }: Told): URL {
+function urlOf({ host, originalUrl, protocol }: RequestFacts): URL {
   const scheme = protocol ?? 'http';
   const base = `${scheme}://${host ?? 'localhost'}`;
   return new URL(originalUrl, URL.canParse(base) ? base : `${scheme}://localhost`);
@@ -37,10 +37,10 @@ const URL_PROPERTY: PropertyDescriptor & ThisType<RequestInfo> = {
 export class RequestInfo {
   declare readonly url: URL;
   readonly headers: IncomingHttpHeaders;
-  readonly #told: Told;
+  readonly #told: RequestFacts;
   #url: URL | undefined;
 
-  constructor(told: Told) {
+  constructor(told: RequestFacts) {
     this.headers = told.headers;
     this.#told = told;
     Object.defineProperty(this, 'url', URL_PROPERTY);
@@ -55,15 +55,15 @@ export class RequestInfo {
  * The web's `Request`, which servers of the SDK's version 2 hand to their handlers (`ctx.http.req`). Building one takes longer
  * than a tool call, and few handlers read it, so it is built on the first read. It has no body: the router has read that.
  */
-export function lazyRequest(told: Told): Request {
+export function lazyRequest(told: RequestFacts): Request {
   return new Proxy(Object.create(Request.prototype) as Request, new LazyRequest(told));
 }
 
 class LazyRequest implements ProxyHandler<Request> {
-  readonly #told: Told;
+  readonly #told: RequestFacts;
   #request: Request | undefined;
 
-  constructor(told: Told) {
+  constructor(told: RequestFacts) {
     this.#told = told;
   }
 
@@ -75,7 +75,7 @@ class LazyRequest implements ProxyHandler<Request> {
   }
 }
 
-function build(told: Told): Request {
+function build(told: RequestFacts): Request {
   const headers = new Headers();
   for (const [name, value] of Object.entries(told.headers)) {
     // `Headers` does not take the pseudo-headers of HTTP/2.

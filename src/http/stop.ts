@@ -2,7 +2,7 @@ import type { Server as HttpServer } from 'node:http';
 import type { ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MAX_TIMER } from '../checks.js';
+import { MAX_TIMER } from '../runtime/checks.js';
 
 /** The part of a router that {@link stop} needs. */
 export interface Drainable {

@@ -1,5 +1,5 @@
 import type { StoredRecord } from '../stores/session-store.js';
-import { decodeRecord } from './record.js';
+import { decodeRecord } from './records/record-format.js';
 
 /** Whether a session of `owner` answers to `caller`; undefined stands for no principal. */
 export type AnswersTo = (owner: string | undefined, caller: string | undefined) => boolean;

@@ -1,21 +1,21 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../runtime/clock.js';
 import { Refusal } from '../errors.js';
-import type { CloseReason, CoreEvents, Events, SessionStats } from '../events.js';
-import type { ResolvedOptions } from '../options.js';
-import type { ServerBuilder } from './build.js';
-import { Caps } from './caps.js';
-import type { FactoryContext } from './context.js';
-import type { Tenure } from './elsewhere.js';
-import { Ending } from './ending.js';
-import type { Keeper } from './keeper.js';
-import type { LiveRecord } from './live-record.js';
-import { Reaper, type Delays, type ReaperActions } from './reaper.js';
+import type { CloseReason, CoreEvents, Emitter, SessionStats } from '../events.js';
+import type { ResolvedOptions } from '../options/options.js';
+import type { ServerBuilder } from './server/server-builder.js';
+import { Caps } from './limits/caps.js';
+import type { FactoryContext } from './server/server-context.js';
+import type { Membership } from './ownership.js';
+import { ClosingSessions } from './closing-sessions.js';
+import type { SessionPersistence } from './session-persistence.js';
+import type { RecordWriter } from './records/record-writer.js';
+import { Reaper, type Delays, type ReaperActions } from './limits/reaper.js';
 import { isVisibleAscii } from './session-ids.js';
 import { SessionIndex } from './session-index.js';
 import { Session, type SessionHome } from './session.js';
-import type { Slot } from './slot.js';
-import { UnderWay } from './under-way.js';
-import { onRejection } from '../user-code.js';
+import type { Slot } from './limits/slot.js';
+import { InFlight } from '../runtime/in-flight.js';
+import { onRejection } from '../runtime/user-code.js';
 
 type Limits = Delays &
   Pick<ResolvedOptions, 'maxSessions' | 'maxSessionsPerPrincipal' | 'maxAnonymousSessions' | 'clock'>;
@@ -26,35 +26,36 @@ type Limits = Delays &
  */
 export class Registry implements SessionHome, ReaperActions {
   readonly clock: Clock;
-  readonly underWay = new UnderWay();
+  readonly inFlight = new InFlight();
   readonly caps: Caps;
-  readonly #events: Events<CoreEvents>;
+  readonly #events: Emitter<CoreEvents>;
   readonly #builder: ServerBuilder;
-  readonly #keeper: Keeper;
-  readonly #tenure: () => Tenure | undefined;
+  readonly #persistence: SessionPersistence;
+  readonly #membership: () => Membership | undefined;
   readonly #reaper: Reaper;
   readonly #sessions = new SessionIndex();
   /** Sessions that are closing: their servers have not let go of them, or their opening is not undone yet. */
-  readonly ending = new Ending();
+  readonly closingSessions = new ClosingSessions();
   #stopping = false;
   #initializing = 0;
   #orphaned = 0;
   #hibernated = 0;
 
-  /** @param tenure - This node's, where it is one of a cluster. */
+  /** @param membership - This node's, where it is one of a cluster. */
   constructor(
     limits: Limits,
-    events: Events<CoreEvents>,
+    events: Emitter<CoreEvents>,
     builder: ServerBuilder,
-    keeper: Keeper,
-    tenure: () => Tenure | undefined = () => undefined,
+    persistence: SessionPersistence,
+    membership: () => Membership | undefined = () => undefined,
   ) {
     this.clock = limits.clock;
     this.#events = events;
     this.#builder = builder;
-    this.#keeper = keeper;
-    this.#tenure = tenure;
-    keeper.onLost = (session, reason) => void (reason === 'moved' ? this.fenced(session) : this.close(session, reason));
+    this.#persistence = persistence;
+    this.#membership = membership;
+    persistence.onLost = (session, reason) =>
+      void (reason === 'moved' ? this.fenced(session) : this.close(session, reason));
     this.#reaper = new Reaper(limits.clock, limits, this);
     this.caps = new Caps(limits, this.#sessions, this.#reaper, (session) => void this.close(session, 'evicted'));
   }
@@ -98,9 +99,9 @@ export class Registry implements SessionHome, ReaperActions {
     }
     if (this.#sessions.has(id)) throw new TypeError('sessionIdGenerator returned the ID of a session that is open');
     if (this.#stopping) throw new Refusal('draining');
-    const tenure = this.#tenure();
-    if (tenure?.holds === false) throw new Refusal('storeUnavailable');
-    const session = new Session(id, context, this.caps.take(context.principal), this, tenure);
+    const membership = this.#membership();
+    if (membership?.isValid === false) throw new Refusal('storeUnavailable');
+    const session = new Session(id, context, this.caps.take(context.principal), this, membership);
     this.#sessions.add(session);
     this.#initializing += 1;
     return session;
@@ -110,7 +111,7 @@ export class Registry implements SessionHome, ReaperActions {
   activate(session: Session): void {
     this.#initializing -= 1;
     session.state = 'active';
-    session.opening = session.abandon = undefined;
+    session.opening = session.abandonOpening = undefined;
     session.openedAt = this.clock.now();
     session.idleSince = session.openedAt;
     this.#reaper.opened(session);
@@ -128,12 +129,12 @@ export class Registry implements SessionHome, ReaperActions {
       this.#reaper.opened(session);
     } else {
       this.#hibernated -= 1;
-      session.orphanCause = session.asleep = undefined;
+      session.orphanCause = session.hibernatedRecord = undefined;
     }
     session.state = 'active';
-    session.opening = session.abandon = undefined;
-    if (session.retiring) session.transport?.stopStandalone('sessionNotFound');
-    if (session.attached) this.#keeper.attached(session);
+    session.opening = session.abandonOpening = undefined;
+    if (session.pastMaxLifetime) session.transport?.stopStandalone('sessionNotFound');
+    if (session.attached) this.#persistence.attached(session);
     else this.#reaper.detached(session);
     this.#events.emit('restored', session.info(), before);
   }
@@ -143,7 +144,7 @@ export class Registry implements SessionHome, ReaperActions {
     if (session.state !== 'initializing') return;
     this.#initializing -= 1;
     session.state = 'closed';
-    session.opening = session.abandon = undefined;
+    session.opening = session.abandonOpening = undefined;
     session.touchDue?.cancel();
     this.#remove(session);
   }
@@ -156,7 +157,7 @@ export class Registry implements SessionHome, ReaperActions {
    */
   async terminate(session: Session): Promise<{ cleanUp: Promise<void> }> {
     // Without a store, nobody may be called between the wish and the end.
-    const removed = this.#keeper.destroy(session);
+    const removed = this.#persistence.destroy(session);
     if (removed !== undefined) await removed;
     return { cleanUp: this.close(session, 'deleted') };
   }
@@ -167,7 +168,7 @@ export class Registry implements SessionHome, ReaperActions {
    */
   close(session: Session, reason: CloseReason): Promise<void> {
     if (session.state === 'initializing' || session.opening !== undefined) {
-      return this.ending.track(this.#giveUp(session, reason));
+      return this.closingSessions.track(this.#giveUp(session, reason));
     }
     if (session.state === 'closing' || session.state === 'closed') return Promise.resolve();
     const before = session.info();
@@ -179,7 +180,7 @@ export class Registry implements SessionHome, ReaperActions {
     session.life.end();
     this.#events.emit('closed', before, reason);
     const leaving = reason === 'shutdown' || reason === 'moved' ? session.id : undefined;
-    return this.ending.track(this.#closeServer(session, reason), leaving);
+    return this.closingSessions.track(this.#closeServer(session, reason), leaving);
   }
 
   /**
@@ -199,7 +200,7 @@ export class Registry implements SessionHome, ReaperActions {
 
   attached(session: Session): void {
     this.#reaper.attached(session);
-    this.#keeper.attached(session);
+    this.#persistence.attached(session);
     if (session.state !== 'orphaned') return;
     const before = session.info();
     this.#orphaned -= 1;
@@ -211,30 +212,30 @@ export class Registry implements SessionHome, ReaperActions {
   detached(session: Session): void {
     if (session.state === 'hibernated') this.#reaper.resting(session, session.causeIfOrphaned);
     if (session.state !== 'active') return;
-    if (session.retiring) void this.close(session, 'lifetime');
+    if (session.pastMaxLifetime) void this.close(session, 'lifetime');
     else this.#reaper.detached(session);
   }
 
   /** Has another node own the session as soon as no request of it is under way. */
-  letGo(session: Session): void {
-    session.leaving = true;
-    this.quiet(session);
+  handOff(session: Session): void {
+    session.handingOff = true;
+    this.requestsSettled(session);
   }
 
-  quiet(session: Session): void {
-    if (!session.leaving || session.busy || session.state === 'initializing') return;
+  requestsSettled(session: Session): void {
+    if (!session.handingOff || session.busy || session.state === 'initializing') return;
     session.transport?.stopStandalone('draining');
     void this.close(session, this.#stopping ? 'shutdown' : 'moved');
   }
 
   fenced(session: Session): void {
-    session.lost = true;
+    session.ownershipLost = true;
     session.stored = false;
     void this.close(session, 'moved');
   }
 
   closedByServer(session: Session): void {
-    session.abandon?.(new Error('The server closed its transport while the session was being opened'));
+    session.abandonOpening?.(new Error('The server closed its transport while the session was being opened'));
     if (session.state === 'hibernated') return this.#closeOnceAwake(session);
     void this.close(session, 'deleted');
   }
@@ -259,7 +260,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   retire(session: Session): void {
-    session.retiring = true;
+    session.pastMaxLifetime = true;
     session.transport?.stopStandalone('sessionNotFound');
     if (!session.attached) void this.close(session, 'lifetime');
   }
@@ -279,8 +280,8 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   async #giveUp(session: Session, reason: CloseReason): Promise<void> {
-    session.abandon?.(
-      new Refusal(reason === 'shutdown' ? 'draining' : session.silenced ? 'storeUnavailable' : 'sessionNotFound'),
+    session.abandonOpening?.(
+      new Refusal(reason === 'shutdown' ? 'draining' : session.mayNotRespond ? 'storeUnavailable' : 'sessionNotFound'),
     );
     await session.opening?.catch(() => undefined);
     // Given up too late, it is open now.
@@ -303,21 +304,21 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   /** All but the server's own clean-up is done when this returns; the promise is for that. */
-  #sleep(session: Session, record: LiveRecord): Promise<void> {
+  #sleep(session: Session, record: RecordWriter): Promise<void> {
     const { life, transport, server } = session;
     this.#hibernated += 1;
     const before = session.info();
-    session.sleep(record.encode());
+    session.hibernate(record.encode());
     this.#events.emit('hibernated', before);
     void transport?.close();
     life.end();
-    return server === undefined ? Promise.resolve() : this.ending.track(this.#builder.close(server));
+    return server === undefined ? Promise.resolve() : this.closingSessions.track(this.#builder.close(server));
   }
 
   async #closeServer(session: Session, reason: CloseReason): Promise<void> {
     const { server } = session;
     const closing = server === undefined ? undefined : this.#builder.close(server);
-    await Promise.all([closing, this.#keeper.ended(session, reason)]);
+    await Promise.all([closing, this.#persistence.ended(session, reason)]);
     session.state = 'closed';
   }
 }

@@ -1,25 +1,25 @@
 import type { Implementation, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
-import type { Clock } from '../clock.js';
-import { Due } from '../due-queue.js';
+import type { Clock } from '../runtime/clock.js';
+import { Deadline } from '../runtime/deadline-queue.js';
 import type { OrphanCause, SessionInfo, SessionState, StreamKind } from '../events.js';
-import type { McpServerLike } from '../options.js';
-import type { TransportOwner } from '../transport/context.js';
+import type { McpServerLike } from '../options/options.js';
+import type { TransportOwner } from '../transport/transport-types.js';
 import type { HttpTransport } from '../transport/transport.js';
-import type { FactoryContext, Life } from './context.js';
-import type { Tenure } from './elsewhere.js';
-import type { LiveRecord } from './live-record.js';
-import type { Slot } from './slot.js';
-import type { UnderWay } from './under-way.js';
+import type { FactoryContext, Life } from './server/server-context.js';
+import type { Membership } from './ownership.js';
+import type { RecordWriter } from './records/record-writer.js';
+import type { Slot } from './limits/slot.js';
+import type { InFlight } from '../runtime/in-flight.js';
 
 /** Where a session lives: told when it gets its first lease, when it loses its last, and when its server ends it. */
 export interface SessionHome {
   readonly clock: Clock;
   /** All leases but those of standalone streams. */
-  readonly underWay: UnderWay;
+  readonly inFlight: InFlight;
   attached(session: Session): void;
   detached(session: Session): void;
   /** Its last request is settled and answered. */
-  quiet(session: Session): void;
+  requestsSettled(session: Session): void;
   closedByServer(session: Session): void;
   /** Another node owns it. */
   fenced(session: Session): void;
@@ -44,16 +44,16 @@ export class Session implements TransportOwner {
   /** When its last lease went, by the router's clock. */
   idleSince: number;
   /** Past `maxLifetime`: what runs may finish, nothing new may begin. */
-  retiring = false;
+  pastMaxLifetime = false;
   /** The lock: what concurrent requests await while it is being opened, restored or woken. Rejects with what they are told. */
   opening: Promise<void> | undefined;
   /** Gives up opening it; undefined once it is open. */
-  abandon: ((reason: Error) => void) | undefined;
+  abandonOpening: ((reason: Error) => void) | undefined;
   server: McpServerLike | undefined;
   /** Undefined where no record is kept, and while it hibernates. */
-  record: LiveRecord | undefined;
+  record: RecordWriter | undefined;
   /** The record's text, while it hibernates. */
-  asleep: string | undefined;
+  hibernatedRecord: string | undefined;
   /** Whether the store has its record, in this epoch. */
   stored = false;
   /** Whether its record was removed for good, and nothing that it leaves behind is of use to anyone. */
@@ -61,21 +61,21 @@ export class Session implements TransportOwner {
   /** The epoch in which this process got it: what ran in those before died with another process. */
   readonly firstEpoch: number;
   /** In which this node came to own it; undefined without a cluster. */
-  readonly tenure: Tenure | undefined;
+  readonly membership: Membership | undefined;
   /** Whether another node owns it by now. */
-  lost = false;
+  ownershipLost = false;
   /** Whether it ends here as soon as no request of it is under way, for another node to own it. */
-  leaving = false;
+  handingOff = false;
   /** The next time to look whether its record must be touched. */
-  touchDue: Due<Session> | undefined;
+  touchDue: Deadline<Session> | undefined;
   /** Agreed on when it was opened. */
   protocolVersion: string | undefined;
   /** Whether anything was ever asked of it after its opening. */
   used = false;
   /** Its turn to be orphaned, or to expire. */
-  readonly idleDue = new Due<Session>(this);
+  readonly idleDue = new Deadline<Session>(this);
   /** The end of its `maxLifetime`. */
-  lifetimeDue: Due<Session> | undefined;
+  lifetimeDue: Deadline<Session> | undefined;
   readonly #home: SessionHome;
   answersRefused = false;
   #transport: HttpTransport | undefined;
@@ -83,10 +83,10 @@ export class Session implements TransportOwner {
   #requests = 0;
   #streamLost = false;
 
-  constructor(id: string, context: FactoryContext, slot: Slot, home: SessionHome, tenure?: Tenure) {
+  constructor(id: string, context: FactoryContext, slot: Slot, home: SessionHome, membership?: Membership) {
     this.id = id;
     this.slot = slot;
-    this.tenure = tenure;
+    this.membership = membership;
     this.principal = context.principal;
     this.clientInfo = context.clientInfo;
     this.life = context.life;
@@ -111,9 +111,9 @@ export class Session implements TransportOwner {
   }
 
   /** A life has ended, and only its record stays. */
-  sleep(record: string): void {
+  hibernate(record: string): void {
     this.state = 'hibernated';
-    this.asleep = record;
+    this.hibernatedRecord = record;
     this.touchDue?.cancel();
     this.touchDue = undefined;
     this.end();
@@ -124,12 +124,12 @@ export class Session implements TransportOwner {
     return this.#transport;
   }
 
-  get silenced(): boolean {
-    return this.tenure !== undefined && (this.lost || !this.tenure.holds);
+  get mayNotRespond(): boolean {
+    return this.membership !== undefined && (this.ownershipLost || !this.membership.isValid);
   }
 
-  get speechless(): boolean {
-    return this.tenure?.mayTakeLeave === false;
+  get pastGracePeriod(): boolean {
+    return this.membership?.inGracePeriod === false;
   }
 
   /** Whether a request of it is under way: anything but a standalone stream. */
@@ -152,20 +152,20 @@ export class Session implements TransportOwner {
     if (this.#leases === 1) this.#home.attached(this);
     if (kind !== 'request') return;
     this.#requests += 1;
-    this.#home.underWay.begin();
+    this.#home.inFlight.begin();
   }
 
   release(kind: StreamKind = 'request'): void {
     if (kind === 'request') {
       this.#requests -= 1;
-      this.#home.underWay.end();
+      this.#home.inFlight.end();
     }
     this.#leases -= 1;
     if (this.#leases === 0) {
       this.idleSince = this.#home.clock.now();
       this.#home.detached(this);
     }
-    if (kind === 'request' && this.#requests === 0) this.#home.quiet(this);
+    if (kind === 'request' && this.#requests === 0) this.#home.requestsSettled(this);
   }
 
   streamOpened(): void {

@@ -1,4 +1,4 @@
-export type { Clock } from '../clock.js';
+export type { Clock } from '../runtime/clock.js';
 export { keyvStore, type KeyvLike, type KeyvStoreOptions } from './keyv-store.js';
 export { memoryEventStore, type MemoryEventStore, type MemoryEventStoreOptions } from './memory-event-store.js';
 export { memoryStore, type MemoryStoreOptions } from './memory-store.js';

@@ -1,4 +1,4 @@
-import { callable, checkOptions, having, shown, type Check } from '../checks.js';
+import { callable, checkOptions, having, shown, type Check } from '../runtime/checks.js';
 import { EntryStore, type Change, type Entry } from './entry-store.js';
 import type { SessionStore } from './session-store.js';
 

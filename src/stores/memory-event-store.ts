@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
-import { checkOptions, clock, count, timer, type Check } from '../checks.js';
-import { systemClock, type Clock } from '../clock.js';
+import { checkOptions, clock, count, timer, type Check } from '../runtime/checks.js';
+import { systemClock, type Clock } from '../runtime/clock.js';
 import type { SessionEventStore } from './session-event-store.js';
 import { sessionOf } from './stream-session.js';
 

@@ -1,5 +1,5 @@
-import { checkOptions, clock, type Check } from '../checks.js';
-import { systemClock, type Clock } from '../clock.js';
+import { checkOptions, clock, type Check } from '../runtime/checks.js';
+import { systemClock, type Clock } from '../runtime/clock.js';
 import { EntryStore, type Entry } from './entry-store.js';
 import type { SessionStore } from './session-store.js';
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { callable, checkOptions, type Check } from '../checks.js';
-import { asPromise } from '../user-code.js';
+import { callable, checkOptions, type Check } from '../runtime/checks.js';
+import { asPromise } from '../runtime/user-code.js';
 
 /**
  * Sends one command and resolves with Redis' reply as it came, strings and numbers; rejects where Redis answers with an

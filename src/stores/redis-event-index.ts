@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import type { Clock } from '../runtime/clock.js';
 import { notAReply, type SendCommand } from './redis-client.js';
 
 /** Changes are written to the index after this time in ms, or this number of bytes of events, whichever comes first. */

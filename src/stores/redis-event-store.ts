@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
-import { clock, count, timer } from '../checks.js';
-import { systemClock, type Clock } from '../clock.js';
+import { clock, count, timer } from '../runtime/checks.js';
+import { systemClock, type Clock } from '../runtime/clock.js';
 import { RedisEventIndex, type KeysOfSession } from './redis-event-index.js';
 import { notAReply, openRedis, type RedisOptions, type SendCommand } from './redis-client.js';
 import { Fenced, type EventFence, type SessionEventStore } from './session-event-store.js';

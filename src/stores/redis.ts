@@ -1,5 +1,5 @@
 /** The entry of `express-mcp-router/redis`. */
-export type { Clock } from '../clock.js';
+export type { Clock } from '../runtime/clock.js';
 export type { NodeRedisClient, NodeRedisSentinel, RedisAccess, RedisOptions, SendCommand } from './redis-client.js';
 export { redisEventStore, type RedisEventStoreOptions } from './redis-event-store.js';
 export { redisStore, type RedisStoreOptions } from './redis-store.js';

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { breakOff } from './break-off.js';
-import type { EventSink, StoredEvent } from './event-view.js';
+import type { EventSink, StoredEvent } from './session-events.js';
 import type { Reply } from './reply.js';
 
 /** A replay yields to the event loop after this much: a store in memory would otherwise block it to the end. */

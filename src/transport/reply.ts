@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
-import { Due } from '../due-queue.js';
+import { Deadline } from '../runtime/deadline-queue.js';
 import { errorResponse, ERRORS, RETRY_AFTER_SECONDS } from '../errors.js';
 import type { StreamKind } from '../events.js';
-import type { TransportContext, TransportSide } from './context.js';
+import type { TransportContext, TransportSide } from './transport-types.js';
 import { breakOff } from './break-off.js';
 import { isCutOff } from './http2.js';
 import { frame, retryBlock, retryLine, SSE_HEADERS } from './sse.js';
@@ -15,11 +15,11 @@ export interface ReplyListener {
    *
    * @param begun - Whether the reply has its head; undefined then also where the client can get the answer itself.
    */
-  lastWords?(asEvents: boolean, begun: boolean): string | undefined;
+  finalErrors?(asEvents: boolean, begun: boolean): string | undefined;
 }
 
 /** Characters from which on text is written at once, and a whole body encoded before it is handed to Node. */
-const LONG = 16_384;
+const LONG_TEXT = 16_384;
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
@@ -51,14 +51,14 @@ export class Reply {
   readonly #listener: ReplyListener;
   readonly #jsonFirst: boolean;
   /** When it is to say something by itself: its head, then comments. */
-  readonly #due = new Due<{ keepAlive(): void; sendHead(): void }>(this);
+  readonly #due = new Deadline<{ keepAlive(): void; sendHead(): void }>(this);
   #json = false;
   /** What was not written yet. */
   #text = '';
   #flushing = false;
   #headSent = false;
   #streaming = false;
-  #retryTold = false;
+  #retrySent = false;
   #ended = false;
   /** More than `maxStreamBuffer` still waits, a turn of the event loop after it was written. */
   #full = false;
@@ -100,7 +100,7 @@ export class Reply {
   /** Sends the whole reply as one JSON body. */
   json(text: string): void {
     this.#json = true;
-    this.#last(text);
+    this.#appendLast(text);
   }
 
   /** Begins an SSE reply at once, with its head at least. */
@@ -115,7 +115,7 @@ export class Reply {
 
   /** The last event of the reply. */
   lastEvent(json: string, eventId?: string): void {
-    this.#last(frame(json, eventId));
+    this.#appendLast(frame(json, eventId));
   }
 
   /**
@@ -125,7 +125,7 @@ export class Reply {
    * (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6). Default: on a standalone stream.
    */
   end(returns = this.#kind === 'standalone'): void {
-    this.#last(returns && this.#streaming && !this.#retryTold ? retryBlock(this.#context.retryInterval) : '');
+    this.#appendLast(returns && this.#streaming && !this.#retrySent ? retryBlock(this.#context.retryInterval) : '');
   }
 
   /** Ends the reply without waiting for its reader. */
@@ -195,15 +195,15 @@ export class Reply {
   /** In the first event only, and never as an event of its own: some clients fail on either (see `retryInterval`). */
   #retryLine(): string {
     const { retryInterval } = this.#context;
-    if (this.#retryTold || retryInterval === undefined) return '';
-    this.#retryTold = true;
+    if (this.#retrySent || retryInterval === undefined) return '';
+    this.#retrySent = true;
     return retryLine(retryInterval);
   }
 
-  #last(text: string): void {
+  #appendLast(text: string): void {
     if (!this.live) return;
     this.#ended = true;
-    this.#say(text);
+    this.#append(text);
   }
 
   #write(text: string): void {
@@ -216,15 +216,15 @@ export class Reply {
       this.#streaming = true;
       this.#context.events.emit('streamOpened', this.#kind);
     }
-    this.#say(text);
+    this.#append(text);
     this.#context.quiet.add(this.#due);
   }
 
-  #say(text: string): void {
+  #append(text: string): void {
     this.#text += text;
     // Who awaits each message, and nothing else, never lets a turn end, and feels back-pressure only through the socket. Nor
     // is there anything to be won by waiting with much.
-    if (this.#text.length > LONG) {
+    if (this.#text.length > LONG_TEXT) {
       this.flush();
     } else if (!this.#flushing) {
       this.#flushing = true;
@@ -246,7 +246,7 @@ export class Reply {
     const res = this.#res;
     if (res.destroyed || res.writableEnded || (res.headersSent && !this.#headSent)) return;
     try {
-      if (this.#side.owner.silenced) this.#refuse();
+      if (this.#side.owner.mayNotRespond) this.#refuse();
       else if (this.#ended) this.#end(text);
       else if (text !== '' || !this.#headSent) this.#writeNow(text);
     } catch (error) {
@@ -258,8 +258,8 @@ export class Reply {
   /** Of the session nothing may be said any more. Where nothing was, its client can be told at least to come again. */
   #refuse(): void {
     const res = this.#res;
-    const words = this.#listener.lastWords?.(!this.#jsonFirst || this.#headSent, this.#headSent);
-    if ((res.headersSent && words === undefined) || (words !== undefined && this.#side.owner.speechless)) {
+    const words = this.#listener.finalErrors?.(!this.#jsonFirst || this.#headSent, this.#headSent);
+    if ((res.headersSent && words === undefined) || (words !== undefined && this.#side.owner.pastGracePeriod)) {
       breakOff(res);
       return;
     }
@@ -277,7 +277,7 @@ export class Reply {
 
   #end(text: string): void {
     // Node puts a string into one write with the head; a long one is better encoded once than measured and then encoded.
-    const body = text.length > LONG ? encode(text) : text;
+    const body = text.length > LONG_TEXT ? encode(text) : text;
     if (!this.#headSent) this.#writeHead(Buffer.byteLength(body));
     this.#res.end(body);
   }

@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse, Refusal } from '../errors.js';
-import type { TransportSide } from './context.js';
-import type { EventView } from './event-view.js';
-import type { Answer, PendingRequests } from './pending.js';
+import type { TransportSide } from './transport-types.js';
+import type { SessionEventLog } from './session-events.js';
+import type { Answer, PendingRequests } from './pending-requests.js';
 import { Replay, ReplayStopped, type Replays } from './replay.js';
 import { replyEmpty } from './reply-empty.js';
 import { Reply } from './reply.js';
@@ -12,7 +12,7 @@ import type { StandaloneStream } from './standalone-stream.js';
 /** A transport's streams: where a client that comes back may find what it lost. */
 export interface ResumableStreams {
   readonly side: TransportSide;
-  readonly view: EventView;
+  readonly eventLog: SessionEventLog;
   readonly standalone: StandaloneStream;
   readonly pending: PendingRequests;
   readonly replays: Replays;
@@ -31,14 +31,14 @@ export interface ResumableStreams {
  * `sessionNotFound` when the session was closed meanwhile.
  */
 export async function resume(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
-  const { side, view, replays } = streams;
+  const { side, eventLog, replays } = streams;
   // Half of the stream buffer: a burst that is written at once must not overflow it.
   const replay = new Replay(res, side.context.maxStreamBuffer / 2);
   // Until the stream is known, the event is the key. No stream ID begins with a question mark.
   let key = `?${lastEventId}`;
   try {
     replays.begin(key, replay);
-    const streamId = (await view.streamOf(lastEventId, replay)) ?? quietStream(lastEventId, streams);
+    const streamId = (await eventLog.streamOf(lastEventId, replay)) ?? quietStream(lastEventId, streams);
     replays.end(key, replay);
     if (streams.isClosed()) throw new Refusal('sessionNotFound');
     if (streamId === undefined) {
@@ -63,11 +63,11 @@ async function replayStream(
   streamId: string,
   streams: ResumableStreams,
 ): Promise<void> {
-  const { side, view, standalone, pending } = streams;
-  if (streamId === view.standaloneId) return standalone.resume(res, replay, lastEventId, view);
+  const { side, eventLog, standalone, pending } = streams;
+  if (streamId === eventLog.standaloneId) return standalone.resume(res, replay, lastEventId, eventLog);
   const stream = pending.stream(streamId);
   if (stream === undefined) return replayFinished(res, replay, lastEventId, streamId, streams);
-  return stream.channel.resume(replay, lastEventId, view, () => new Reply(res, 'request', side, stream));
+  return stream.events.resume(replay, lastEventId, eventLog, () => new Reply(res, 'request', side, stream));
 }
 
 /** @throws Refusal when the reply has not begun and the client is still connected. */
@@ -84,8 +84,8 @@ function fail(error: unknown, res: ServerResponse, replay: Replay, { side, isClo
 
 /** The stream that has been so quiet that the store let go even of the event that it ends with. */
 function quietStream(lastEventId: string, { standalone, pending }: ResumableStreams): string | undefined {
-  const stream = standalone.channel.endsWith(lastEventId) ? standalone : pending.streamEndingWith(lastEventId);
-  return stream?.channel.streamId;
+  const stream = standalone.events.endsWith(lastEventId) ? standalone : pending.streamEndingWith(lastEventId);
+  return stream?.events.streamId;
 }
 
 /**
@@ -95,11 +95,11 @@ function quietStream(lastEventId: string, { standalone, pending }: ResumableStre
  * @throws Refusal `unknownEventId` when the stream was not this session's, or no answer can have been lost with its events.
  */
 async function beginAgain(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
-  const { side, view, standalone, pending, primed } = streams;
-  const streamId = view.lostStreamOf(lastEventId);
+  const { side, eventLog, standalone, pending, primed } = streams;
+  const streamId = eventLog.lostStreamOf(lastEventId);
   if (streamId === undefined || pending.stream(streamId) !== undefined) throw new Refusal('unknownEventId');
-  if (streamId === view.standaloneId) return standalone.start(res, primed, true);
-  const { answers, errors } = unstored(view, streamId, new Set());
+  if (streamId === eventLog.standaloneId) return standalone.start(res, primed, true);
+  const { answers, errors } = unstored(eventLog, streamId, new Set());
   if (answers.length + errors.length === 0) throw new Refusal('unknownEventId');
   endWith(finishedReply(res, side), [...answers, ...errors]);
 }
@@ -114,11 +114,11 @@ async function replayFinished(
   replay: Replay,
   lastEventId: string,
   streamId: string,
-  { side, view }: ResumableStreams,
+  { side, eventLog }: ResumableStreams,
 ): Promise<void> {
   replay.open = () => finishedReply(res, side);
   const answered = new Set<RequestId | undefined>();
-  const known = await view.replay(lastEventId, streamId, {
+  const known = await eventLog.replay(lastEventId, streamId, {
     take(event) {
       answered.add(event.answers);
       return replay.take(event);
@@ -126,11 +126,11 @@ async function replayFinished(
   });
   if (!known) throw new Refusal('unknownEventId');
   if (replay.stopped) return;
-  const { answers, errors } = unstored(view, streamId, answered);
+  const { answers, errors } = unstored(eventLog, streamId, answered);
   const rest = [...answers, ...errors];
   if (replay.reply !== undefined || rest.length > 0) return endWith(replay.begin(), rest);
   // An answer was lost, and its request is not known: 204 would say that all is well.
-  if (view.lossOf(streamId)?.requests.length === 0) throw new Refusal('unknownEventId');
+  if (eventLog.lossOf(streamId)?.requests.length === 0) throw new Refusal('unknownEventId');
   await replyEmpty(res, 204, side.owner);
 }
 
@@ -140,7 +140,7 @@ interface Unstored {
 }
 
 /** The rest for requests whose answers the store does not have: answers that are kept in memory, and errors. */
-function unstored(view: EventView, streamId: string, answered: Set<RequestId | undefined>): Unstored {
+function unstored(view: SessionEventLog, streamId: string, answered: Set<RequestId | undefined>): Unstored {
   const answers = view.refusedAnswers(streamId).filter((json) => {
     const { id } = JSON.parse(json) as Answer;
     const isNew = !answered.has(id);

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
-import { Due } from '../due-queue.js';
+import { Deadline } from '../runtime/deadline-queue.js';
 import { Refusal, type ErrorName } from '../errors.js';
-import { Channel } from './channel.js';
-import type { TransportSide } from './context.js';
-import type { EventView } from './event-view.js';
+import { EventStream } from './event-stream.js';
+import type { TransportSide } from './transport-types.js';
+import type { SessionEventLog } from './session-events.js';
 import { Probe } from './probe.js';
 import type { Replay } from './replay.js';
 import { Reply, type ReplyListener } from './reply.js';
@@ -20,14 +20,14 @@ interface Held {
 
 /** The stream that a GET opens: what the server has to say outside any request of the client. One a session. */
 export class StandaloneStream implements ReplyListener {
-  readonly channel: Channel;
+  readonly events: EventStream;
   readonly #side: TransportSide;
   /**
    * Requests sent while no stream is open. The SDK's client opens its stream after `notifications/initialized`, so a server
    * that asks for the client's roots just then would otherwise wait for its time-out.
    */
   #held: Map<RequestId, Held> | undefined;
-  #pingDue: Due<{ ping(): void }> | undefined;
+  #pingDue: Deadline<{ ping(): void }> | undefined;
   #unansweredPing: string | undefined;
   /** The ping that finds out whether the stream still has a reader, while it is under way. */
   #probe: Probe | undefined;
@@ -36,13 +36,13 @@ export class StandaloneStream implements ReplyListener {
   /** Why it may not be opened again. */
   #stopped: ErrorName | undefined;
 
-  constructor(side: TransportSide, view: EventView | undefined) {
+  constructor(side: TransportSide, view: SessionEventLog | undefined) {
     this.#side = side;
-    this.channel = new Channel(view, view?.standaloneId ?? '');
+    this.events = new EventStream(view, view?.standaloneId ?? '');
   }
 
   get open(): boolean {
-    return this.channel.reply?.live === true;
+    return this.events.reply?.live === true;
   }
 
   /**
@@ -55,10 +55,10 @@ export class StandaloneStream implements ReplyListener {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
     if (this.open && !replace) await this.#takeOver(res);
     const reply = new Reply(res, 'standalone', this.#side, this);
-    this.channel.carryOn(reply);
+    this.events.carryOn(reply);
     this.#opened();
     // What is held has IDs of its own; they are older than that of a priming event would be.
-    if (primed && (this.#held?.size ?? 0) === 0) await this.channel.prime();
+    if (primed && (this.#held?.size ?? 0) === 0) await this.events.prime();
     else reply.begin();
     this.#sendHeld(reply, false);
   }
@@ -68,9 +68,9 @@ export class StandaloneStream implements ReplyListener {
    *
    * @throws Refusal when it was stopped; what the channel throws.
    */
-  async resume(res: ServerResponse, replay: Replay, lastEventId: string, view: EventView): Promise<void> {
+  async resume(res: ServerResponse, replay: Replay, lastEventId: string, view: SessionEventLog): Promise<void> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
-    await this.channel.resume(replay, lastEventId, view, () => {
+    await this.events.resume(replay, lastEventId, view, () => {
       const reply = new Reply(res, 'standalone', this.#side, this);
       this.#opened();
       return reply;
@@ -82,22 +82,22 @@ export class StandaloneStream implements ReplyListener {
   stop(reason: ErrorName): void {
     this.#stopped = reason;
     this.#probe?.settle(true);
-    this.channel.finish();
+    this.events.finish();
   }
 
   /** Ends the stream with its session. */
   close(): void {
     this.#stopped ??= 'sessionNotFound';
     this.#probe?.settle(true);
-    this.channel.close();
+    this.events.close();
   }
 
   /** Sends a request or notification; one that finds no stream waits if it is a request, and is gone if it is not. */
   send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
     const id = 'id' in message ? message.id : undefined;
-    const published = this.channel.publish(message, (eventId) => {
+    const published = this.events.publish(message, (eventId) => {
       const { open } = this;
-      this.channel.event(json, eventId);
+      this.events.event(json, eventId);
       if (open) return;
       if (id !== undefined) this.#hold(id, { json, eventId });
       else this.#withdraw(message);
@@ -114,11 +114,11 @@ export class StandaloneStream implements ReplyListener {
   ping(): void {
     if (!this.open) return;
     if (this.#unansweredPing !== undefined) {
-      this.channel.reply?.destroy();
+      this.events.reply?.destroy();
       return;
     }
     this.#unansweredPing = randomUUID();
-    this.channel.reply?.event(JSON.stringify({ jsonrpc: '2.0', id: this.#unansweredPing, method: 'ping' }));
+    this.events.reply?.event(JSON.stringify({ jsonrpc: '2.0', id: this.#unansweredPing, method: 'ping' }));
     this.#pingLater();
   }
 
@@ -134,7 +134,7 @@ export class StandaloneStream implements ReplyListener {
   }
 
   replyClosed(reply: Reply, complete: boolean): void {
-    if (!this.channel.detach(reply)) return;
+    if (!this.events.detach(reply)) return;
     this.#probe?.settle(false);
     this.#pingDue?.cancel();
     if (!complete) this.#side.owner.streamLost();
@@ -146,7 +146,7 @@ export class StandaloneStream implements ReplyListener {
    * @throws Refusal `streamConflict` when the client answers, or a newer GET takes the stream; or the reason of `stop`.
    */
   async #takeOver(res: ServerResponse): Promise<void> {
-    const { reply } = this.channel;
+    const { reply } = this.events;
     if (reply === undefined) return;
     const probe = (this.#probe ??= this.#ask(reply));
     probe.wait(res);
@@ -173,7 +173,7 @@ export class StandaloneStream implements ReplyListener {
   #pingLater(): void {
     const { pings } = this.#side.context;
     if (pings === undefined) return;
-    this.#pingDue ??= new Due<{ ping(): void }>(this);
+    this.#pingDue ??= new Deadline<{ ping(): void }>(this);
     pings.add(this.#pingDue);
   }
 
@@ -187,7 +187,7 @@ export class StandaloneStream implements ReplyListener {
 
   /** Sends what is held, if the reply carries the stream. What a resume has sent is not sent again: all that was stored. */
   #sendHeld(reply: Reply, resumed: boolean): void {
-    if (this.channel.reply !== reply || !reply.live) return;
+    if (this.events.reply !== reply || !reply.live) return;
     for (const { json, eventId } of this.#held?.values() ?? []) {
       if (!resumed || eventId === undefined) reply.event(json, eventId);
     }

@@ -8,13 +8,13 @@ import type {
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
-import { onRejection } from '../user-code.js';
-import type { PostInit, TransportContext, TransportInit, TransportOwner, TransportSide } from './context.js';
+import { onRejection } from '../runtime/user-code.js';
+import type { PostInit, TransportContext, TransportInit, TransportOwner, TransportSide } from './transport-types.js';
 import { EpochIds } from './epoch-ids.js';
-import { EventView } from './event-view.js';
-import { OwnRequests } from './own-requests.js';
+import { SessionEventLog } from './session-events.js';
+import { RouterRequests } from './router-requests.js';
 import { isResponse } from './jsonrpc.js';
-import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending.js';
+import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending-requests.js';
 import { RequestStream } from './request-stream.js';
 import { Replays } from './replay.js';
 import { replyEmpty } from './reply-empty.js';
@@ -42,12 +42,12 @@ export class HttpTransport implements Transport, TransportSide {
   protocolVersion: string | undefined;
   readonly #pending: PendingRequests;
   readonly #standalone: StandaloneStream;
-  readonly #view: EventView | undefined;
-  readonly #ids: EpochIds;
+  readonly #eventLog: SessionEventLog | undefined;
+  readonly #epochIds: EpochIds;
   /** Undefined until a client resumes. */
   #replays: Replays | undefined;
   /** Undefined once the session is open: there are thousands of those. */
-  #own: OwnRequests | undefined;
+  #routerRequests: RouterRequests | undefined;
   #started = false;
   #closed = false;
 
@@ -56,15 +56,24 @@ export class HttpTransport implements Transport, TransportSide {
     this.context = context;
     this.owner = owner;
     this.#pending = new PendingRequests(this);
-    this.#ids = new EpochIds(epoch);
+    this.#epochIds = new EpochIds(epoch);
     if (eventStore !== undefined && sessionId !== undefined) {
       const onFailure = (what: string, error: unknown): void => context.events.emit('failure', what, error, sessionId);
       const fencing = fence && { fence, onFenced: () => owner.fenced() };
       const kept = context.refusedAnswers;
       const refused = kept && { kept, owner };
-      this.#view = new EventView(eventStore, sessionId, epoch, context.clock, onFailure, firstEpoch, fencing, refused);
+      this.#eventLog = new SessionEventLog(
+        eventStore,
+        sessionId,
+        epoch,
+        context.clock,
+        onFailure,
+        firstEpoch,
+        fencing,
+        refused,
+      );
     }
-    this.#standalone = new StandaloneStream(this, this.#view);
+    this.#standalone = new StandaloneStream(this, this.#eventLog);
   }
 
   /** Whether a server has connected, be it too late. */
@@ -95,8 +104,8 @@ export class HttpTransport implements Transport, TransportSide {
   /** Has the server answer a request of the router's, before the session is open. */
   ask(message: JSONRPCRequest, extra: MessageExtraInfo): Promise<Answer> {
     if (this.#closed) return Promise.reject(new Error('Closed while it was being opened'));
-    this.#own ??= new OwnRequests();
-    return this.#own.ask(message, (request): unknown => this.onmessage?.(request, extra));
+    this.#routerRequests ??= new RouterRequests();
+    return this.#routerRequests.ask(message, (request): unknown => this.onmessage?.(request, extra));
   }
 
   /** Hands the server a notification of the router's. */
@@ -107,7 +116,7 @@ export class HttpTransport implements Transport, TransportSide {
   /** The session is open: from here on every answer is its client's. */
   opened(): void {
     if (this.#closed) throw new Error('The server closed itself while it was being connected');
-    this.#own = undefined;
+    this.#routerRequests = undefined;
   }
 
   /**
@@ -131,13 +140,13 @@ export class HttpTransport implements Transport, TransportSide {
     if (this.#pending.size + requests.length > this.context.maxRequestsPerSession) {
       throw new Refusal('tooManyRequests');
     }
-    const stream = new RequestStream(res, this, requests, init, this.#view);
-    const resumable = this.#view !== undefined;
+    const stream = new RequestStream(res, this, requests, init, this.#eventLog);
+    const resumable = this.#eventLog !== undefined;
     for (const { id, method } of requests) {
       this.#pending.add(new PendingRequest(id, method, this.context.clock.now(), stream, this), resumable);
     }
     const primed = resumable && version >= PRIMING_SINCE && !stream.json;
-    if (primed) await stream.channel.prime();
+    if (primed) await stream.events.prime();
     for (const message of messages) this.#take(message, primed ? this.#pollable(extra, stream) : extra, stream);
   }
 
@@ -147,12 +156,12 @@ export class HttpTransport implements Transport, TransportSide {
    * @throws Refusal: a standalone stream is open; the event is not this session's, or not kept; the store does not answer.
    */
   async get(res: ServerResponse, lastEventId: string | undefined): Promise<void> {
-    const primed = this.#view !== undefined && (this.protocolVersion ?? '') >= PRIMING_SINCE;
+    const primed = this.#eventLog !== undefined && (this.protocolVersion ?? '') >= PRIMING_SINCE;
     if (lastEventId !== undefined) {
-      if (this.#view === undefined) throw new Refusal('unknownEventId');
+      if (this.#eventLog === undefined) throw new Refusal('unknownEventId');
       return resume(res, lastEventId, {
         side: this,
-        view: this.#view,
+        eventLog: this.#eventLog,
         standalone: this.#standalone,
         pending: this.#pending,
         replays: (this.#replays ??= new Replays()),
@@ -167,7 +176,7 @@ export class HttpTransport implements Transport, TransportSide {
   async send(message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
     if (!('method' in message)) return this.#answer(message);
     if (this.#closed) throw new Error('Session closed');
-    const marked = this.#ids.outgoing(message);
+    const marked = this.#epochIds.outgoing(message);
     const json = JSON.stringify(marked);
     if ('id' in message && this.sessionId === undefined) {
       throw new Error('A stateless server cannot send requests: their answers would reach another server');
@@ -199,7 +208,7 @@ export class HttpTransport implements Transport, TransportSide {
   close(): Promise<void> {
     if (this.#closed) return Promise.resolve();
     this.#closed = true;
-    this.#own?.close();
+    this.#routerRequests?.close();
     for (const pending of this.#pending.all()) {
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
@@ -237,7 +246,7 @@ export class HttpTransport implements Transport, TransportSide {
     if (!('method' in message)) return this.#takeAnswer(message, extra);
     if ('id' in message) return this.#takeRequest(message, extra, stream);
     if (message.method === 'notifications/cancelled') return this.#cancel(message);
-    const known = this.#ids.incoming(message);
+    const known = this.#epochIds.incoming(message);
     if (known !== undefined) this.#handOver(known, extra);
   }
 
@@ -260,7 +269,7 @@ export class HttpTransport implements Transport, TransportSide {
 
   #takeAnswer(message: Answer, extra: MessageExtraInfo): void {
     if (this.#standalone.takesAnswer(message.id)) return;
-    const known = this.#ids.incoming(message);
+    const known = this.#epochIds.incoming(message);
     if (known !== undefined) this.#handOver(known, extra);
   }
 
@@ -291,7 +300,7 @@ export class HttpTransport implements Transport, TransportSide {
   }
 
   #answer(message: Answer): Promise<void> | undefined {
-    if (this.#own?.takesAnswer(message) === true) return undefined;
+    if (this.#routerRequests?.takesAnswer(message) === true) return undefined;
     const pending = message.id === undefined ? undefined : this.#pending.get(message.id);
     if (pending === undefined) return undefined;
     // A handler may return what is no result at all, and the SDK's server would send it; the client would wait on.
@@ -317,8 +326,8 @@ export class HttpTransport implements Transport, TransportSide {
   #pollable(extra: MessageExtraInfo, stream: RequestStream): MessageExtraInfo {
     return {
       ...extra,
-      closeSSEStream: () => stream.channel.reply?.end(true),
-      closeStandaloneSSEStream: () => this.#standalone.channel.reply?.end(),
+      closeSSEStream: () => stream.events.reply?.end(true),
+      closeStandaloneSSEStream: () => this.#standalone.events.reply?.end(),
     };
   }
 

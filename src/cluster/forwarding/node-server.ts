@@ -1,0 +1,115 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { KeyObject } from 'node:crypto';
+import { NotOwner } from '../../sessions/ownership.js';
+import { SIGNATURE, unseal, type Envelope, type Order } from '../envelope.js';
+import { BEGUN, endOf, PEER, REFUSED } from './node-client.js';
+import { cannotListen } from '../membership/unreachable.js';
+
+/** Bytes that the envelope of a request may take: its headers, which Node bounds at 16 KiB, as JSON, and who asks. */
+const MAX_ENVELOPE = 256 * 1024;
+
+/** How much longer JSON may be that was read and written again: `1e20` is 21 digits then. */
+const MAX_GROWTH = 6;
+
+/** Bytes of a message at most, where that is the option. */
+export const maxPayload = (maxBodySize: number): number => maxBodySize * MAX_GROWTH + MAX_ENVELOPE;
+
+export interface NodeServerInit {
+  readonly key: KeyObject;
+  readonly host: string;
+  readonly port: number;
+  /** Bytes of a request's body. */
+  readonly maxBodySize: number;
+  /** Whether a message is for this node, as it is now, and was not sent before. */
+  readonly check: (envelope: Envelope) => string;
+  /** Carries out an order and answers it. Rejects with NotHere when nothing was done, and never otherwise. */
+  readonly carryOut: (order: Order, body: Buffer, req: IncomingMessage, res: ServerResponse) => Promise<void>;
+}
+
+/** The private listener, by which the other nodes hand requests over. */
+export class NodeServer {
+  readonly #init: NodeServerInit;
+  readonly #server: Server;
+  /** The connections on which {@link PEER} has been sent. */
+  readonly #greeted = new WeakSet<Socket>();
+
+  constructor(init: NodeServerInit) {
+    this.#init = init;
+    this.#server = createServer((req, res) => {
+      this.#serve(req, res).catch(() => res.destroy());
+    });
+    // Without a listener, one that comes later (no file descriptors left, say) would end the process.
+    this.#server.on('error', () => undefined);
+    // Other nodes keep their connections; one that is closed just when it is used again would fail a request.
+    this.#server.keepAliveTimeout = 5 * 60_000;
+    // It must not keep the process alive.
+    this.#server.unref();
+  }
+
+  /** Resolves to the port. Rejects with `Unreachable` when the port cannot be bound. It may then be called again. */
+  listen(): Promise<number> {
+    const { host, port } = this.#init;
+    return new Promise((resolve, reject) => {
+      const listening = (): void => {
+        this.#server.off('error', failed);
+        resolve((this.#server.address() as AddressInfo).port);
+      };
+      const failed = (error: Error): void => {
+        this.#server.off('listening', listening);
+        reject(cannotListen(host, port, error));
+      };
+      // Exclusive: otherwise the workers of `node:cluster` share a port, and a connection reaches any one of them.
+      this.#server.once('error', failed).once('listening', listening).listen({ host, port, exclusive: true });
+    });
+  }
+
+  close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeAllConnections();
+    return closed;
+  }
+
+  async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    try {
+      const payload = await this.#read(req);
+      if (payload === undefined) return void res.destroy();
+      const opened = unseal(this.#init.key, payload, req.headers[SIGNATURE]);
+      if (opened === undefined) return refuse(res, 'unsigned');
+      // Whoever sent it may have given up, and asked another node.
+      if (res.destroyed) return;
+      const verdict = this.#init.check(opened.envelope);
+      if (verdict !== 'fresh') return refuse(res, verdict);
+      if (!this.#greeted.has(req.socket)) {
+        this.#greeted.add(req.socket);
+        res.setHeader(PEER, endOf(req.socket.remoteAddress, req.socket.remotePort));
+      }
+      // Both tell that this node takes the message: a proxy may drop the 102.
+      res.writeProcessing();
+      res.setHeader(BEGUN, opened.envelope.to);
+      await this.#init.carryOut(opened.envelope.order, opened.body, req, res);
+    } catch (error) {
+      if (error instanceof NotOwner && !res.headersSent) refuse(res, 'notHere');
+      else res.destroy();
+    }
+  }
+
+  /** Undefined for what is more than any node sends, or broke off. */
+  async #read(req: IncomingMessage): Promise<Buffer | undefined> {
+    const most = maxPayload(this.#init.maxBodySize);
+    const length = Number(req.headers['content-length'] ?? Infinity);
+    if (!(length <= most)) return undefined;
+    const chunks: Buffer[] = [];
+    req.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const ended = await new Promise<boolean>((resolve) => {
+      req.once('end', () => resolve(true)).once('close', () => resolve(false));
+    });
+    return ended ? (chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)) : undefined;
+  }
+}
+
+function refuse(res: ServerResponse, why: string): void {
+  res.removeHeader(BEGUN);
+  res.writeHead(421, { [REFUSED]: why, 'Content-Length': 0 });
+  res.end();
+}

@@ -1,0 +1,350 @@
+import type { ServerResponse } from 'node:http';
+import { json } from 'node:stream/consumers';
+import type { Clock } from '../../runtime/clock.js';
+import { Refusal } from '../../errors.js';
+import type { CoreEvents, Emitter, SessionInfo } from '../../events.js';
+import type { RecordStore } from '../../sessions/records/record-store.js';
+import { NotOwner, type ForwardedRequest, type UnownedSession } from '../../sessions/ownership.js';
+import type { PrincipalCounts } from '../../sessions/limits/principal-counts.js';
+import { replyEmpty } from '../../transport/reply-empty.js';
+import { BackOff } from './back-off.js';
+import type { Order } from '../envelope.js';
+import type { NodeClient, Sent } from './node-client.js';
+import { sendTo, UNSIGNED, type Forwarding } from './send-order.js';
+import type { Lease } from '../membership/lease.js';
+import type { NodeMembership } from '../membership/membership.js';
+import type { OwnerCache } from './owner-cache.js';
+import type { LocalOrphans } from '../principal-counts.js';
+import type { Peers } from '../membership/peers.js';
+import type { Migration, Tried } from '../migration/migration.js';
+import type { StoredRecord } from '../../stores/session-store.js';
+import { orStoreUnavailable } from '../or-unavailable.js';
+import { outcomeUnknownEvents, answerOutcomeUnknown } from '../outcome-unknown.js';
+
+/** The shortest and the longest wait before an owner is looked for anew, in ms. */
+const WAITS = [10, 250] as const;
+
+/** The shortest time for a try, in ms. A shorter one is abandoned before its outcome can be known. */
+const LAST_TRY = 500;
+
+export interface OwnerRoutingInit {
+  readonly node: NodeMembership;
+  readonly peers: Peers;
+  readonly owners: OwnerCache;
+  readonly nodeClient: Pick<NodeClient, 'send' | 'relay'>;
+  readonly records: RecordStore;
+  readonly principals: PrincipalCounts;
+  readonly mayAnswer: (record: StoredRecord, id: string | undefined, caller: string | undefined) => boolean;
+  /** Whether the session was closed for another node to own, and is still this one's by its record. */
+  readonly isLeaving: (sessionId: string) => boolean;
+  readonly clock: Clock;
+  readonly events: Emitter<CoreEvents>;
+  /** In ms. */
+  readonly claimTimeout: number;
+  /** How sessions are moved here; undefined where requests are handed to their owners. */
+  readonly migration: Migration | undefined;
+}
+
+/** No other node owns the session; `asked`: one that did was asked first. */
+interface NoOwner {
+  readonly unowned: UnownedSession;
+  readonly asked: boolean;
+}
+
+/** Whether the session has ended since an owner was first asked to end it, be it heard of again or not. */
+const isEnded = ({ unowned, asked }: NoOwner): boolean => asked && unowned.record === undefined;
+
+type Concerns = (record: StoredRecord) => boolean;
+
+const ANY_NODE: Concerns = () => true;
+
+/** `leaving`: this node has not let go of it yet. */
+type Owner = Lease | UnownedSession | 'leaving';
+
+/**
+ * Finds for a request the node that owns its session, and hands it over. Where that node cannot be reached the request is
+ * held until it can be, or until its sessions are free for whoever asks. Never is a session served here "for now" that
+ * another node may own.
+ */
+export class OwnerRouting {
+  readonly #init: OwnerRoutingInit;
+  readonly #backOff: BackOff;
+  #draining = false;
+  #closed = false;
+
+  constructor(init: OwnerRoutingInit) {
+    this.#init = init;
+    this.#backOff = new BackOff(init.clock);
+  }
+
+  /** See {@link Elsewhere.gaveUp}. */
+  gaveUp(sessionId: string): void {
+    this.#backOff.start(sessionId);
+  }
+
+  /** Nothing is claimed from now on: what is nobody's goes to another node. */
+  drain(): void {
+    this.#draining = true;
+    this.#init.migration?.drain();
+    this.#init.node.announceLeaving();
+  }
+
+  /** Nobody waits for another node from now on. */
+  stop(): void {
+    this.#closed = true;
+  }
+
+  /** See `Elsewhere`. */
+  async handOver(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined> {
+    const { sessionId, forwarded, principal } = request;
+    const handing: Forwarding = { request, res, doubt: undefined };
+    const { migration, mayAnswer } = this.#init;
+    // A node that is handed a request looks itself whose the session is; not so one that lets go of it, or did not live to answer.
+    const answers = (record: StoredRecord): boolean => mayAnswer(record, sessionId, principal);
+    const concerns = migration === undefined && request.method !== 'DELETE' ? undefined : answers;
+    const end = await this.#withOwner(sessionId, concerns, async (owner, left, asked) => {
+      if (forwarded) throw new NotOwner();
+      const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, handing, left, asked));
+      return res.destroyed ? 'done' : tried;
+    }).catch((error: unknown) => {
+      // The request may have been begun, whatever prevents another try.
+      if (handing.doubt !== undefined && error instanceof Refusal) return 'done' as const;
+      throw this.#counted(error);
+    });
+    // A node that has died may have begun the request, so no other node may run it.
+    if (handing.doubt !== undefined) return this.#replyUnknown(handing);
+    if (end === 'done') return undefined;
+    if (request.method === 'DELETE') {
+      if (!isEnded(end)) return end.unowned;
+      await replyEmpty(res, 200);
+      return undefined;
+    }
+    const { record } = end.unowned;
+    if (record === undefined || sessionId === undefined || !this.#backOff.isOn(sessionId)) return end.unowned;
+    // Another principal's session is treated exactly like a missing one.
+    if (!answers(record)) return end.unowned;
+    return this.#leaveToOthers(sessionId, record, handing);
+  }
+
+  async list(): Promise<SessionInfo[]> {
+    const others = await this.#others();
+    const lists = await Promise.all(others.map((other) => this.#ask<SessionInfo[]>(other, { kind: 'list' })));
+    return lists.flat();
+  }
+
+  /**
+   * Ends one session of a principal, which may have no more of them: the one that was orphaned for the longest, on whichever
+   * node, or else one that no node holds and nobody has used for long. False when there is none.
+   */
+  async evict(principal: string, here: LocalOrphans): Promise<boolean> {
+    const order = { kind: 'orphaned', principal } as const;
+    const others = await this.#others();
+    // One that does not answer keeps nobody from being evicted elsewhere.
+    const idle = await Promise.all(others.map((node) => this.#ask<number>(node, order).catch(() => -1)));
+    const longest = Math.max(-1, ...idle);
+    const holder = others[idle.indexOf(longest)];
+    const own = here.longest(principal);
+    if (holder !== undefined && longest > own) return this.#ask<boolean>(holder, { kind: 'evict', principal });
+    if (own >= 0) return here.evict(principal);
+    for (const id of await this.#init.principals.longUnused(principal)) {
+      if (await this.#evictUnowned(principal, id)) return true;
+    }
+    return false;
+  }
+
+  /** See `Elsewhere`. */
+  async close(sessionId: string): Promise<UnownedSession | boolean> {
+    const { migration } = this.#init;
+    let closed = false;
+    const end = await this.#withOwner(sessionId, ANY_NODE, async (owner, left, asked) => {
+      if (migration !== undefined) return migration.end(owner, sessionId);
+      const sent = await sendTo(this.#init, owner, { kind: 'close', sessionId }, left).sent;
+      if (sent.outcome !== 'answered') return this.#unanswered(owner, sessionId, sent);
+      closed = (await json(sent.response)) as boolean;
+      return closed || !asked ? 'done' : 'again';
+    }).catch((error: unknown) => {
+      throw this.#counted(error);
+    });
+    if (end === 'done') return closed;
+    return isEnded(end) || end.unowned;
+  }
+
+  /** @throws NotHere when another node owns the session. */
+  async unowned(sessionId: string): Promise<UnownedSession> {
+    const end = await this.#withOwner(sessionId, ANY_NODE, () => Promise.reject(new NotOwner()));
+    return end === 'done' ? { record: undefined } : end.unowned;
+  }
+
+  /**
+   * Tries with the node that owns the session until that is done, or no other node owns it.
+   *
+   * @param concerns - Whether it is a session that may be asked for by its record; one that may not is none. Without it, whoever
+   * owned the session last is asked first, and no record is read.
+   */
+  async #withOwner(
+    sessionId: string | undefined,
+    concerns: Concerns | undefined,
+    act: (owner: Lease, left: number, asked: boolean) => Promise<Tried>,
+  ): Promise<'done' | NoOwner> {
+    const { clock, claimTimeout, peers } = this.#init;
+    const deadline = clock.now() + claimTimeout;
+    let asked = false;
+    for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
+      const owner = await this.#ownerOf(sessionId, concerns);
+      if (this.#closed) throw new Refusal('draining');
+      if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, asked };
+      const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(LAST_TRY, deadline - clock.now()), asked);
+      if (tried === 'done') return tried;
+      if (owner !== 'leaving') asked = true;
+      const left = deadline - clock.now();
+      if (left <= 0) throw new Refusal('ownerUnreachable');
+      const time = Math.min(left, wait);
+      if (owner !== 'leaving' && tried === 'unreachable') await peers.untilGone(owner, time);
+      else await new Promise<void>((resolve) => clock.setTimeout(resolve, time));
+    }
+  }
+
+  async #ownerOf(sessionId: string | undefined, concerns?: Concerns): Promise<Owner> {
+    const { node, owners, records, isLeaving } = this.#init;
+    if (sessionId === undefined) return this.#anybody({ record: undefined });
+    const known = concerns === undefined ? await this.#live(owners.get(sessionId)) : undefined;
+    if (known !== undefined) return known;
+    const record = await records.find(sessionId);
+    if (record === undefined || concerns?.(record) === false) return { record: undefined };
+    if (record.owner === node.membership.id) {
+      return this.#draining || isLeaving(sessionId) ? 'leaving' : { record };
+    }
+    const owner = await this.#live(record.owner);
+    if (owner === undefined) return this.#anybody({ record });
+    owners.set(sessionId, owner.id);
+    return owner;
+  }
+
+  /** The node for what is nobody's: this one, unless it stops and there is another. */
+  async #anybody(unowned: UnownedSession): Promise<Owner> {
+    if (!this.#draining) return unowned;
+    const others = (await this.#others()).filter(({ leaving }) => !leaving);
+    return others[Math.floor(Math.random() * others.length)] ?? unowned;
+  }
+
+  /**
+   * Asks the other nodes in turn to claim a session that this node recently failed to restore.
+   *
+   * @throws Refusal `restoreFailed` when no other node can. NotHere when another node forwarded the request to this one.
+   */
+  async #leaveToOthers(sessionId: string, { owner, epoch }: StoredRecord, handing: Forwarding): Promise<undefined> {
+    const { node, records, events, claimTimeout } = this.#init;
+    const { request, res } = handing;
+    // An earlier release may have failed: the record would still name this node.
+    if (owner === node.membership.id) await records.release(sessionId, epoch);
+    if (request.forwarded) throw new NotOwner();
+    const others = (await this.#others()).filter(({ leaving }) => !leaving);
+    const from = Math.floor(Math.random() * others.length);
+    for (const other of [...others.slice(from), ...others.slice(0, from)]) {
+      const tried = await this.#forward(other, handing, claimTimeout, false);
+      if (handing.doubt !== undefined) return this.#replyUnknown(handing);
+      if (tried === 'done' || res.destroyed) return undefined;
+    }
+    events.emit('rejected', 'restoreFailed');
+    throw new Refusal('restoreFailed');
+  }
+
+  /** The nodes that can be asked for anything. */
+  async #others(): Promise<Lease[]> {
+    const { node, peers, migration } = this.#init;
+    if (migration !== undefined) return [];
+    return (await orStoreUnavailable(peers.all())).filter(({ id }) => id !== node.membership.id);
+  }
+
+  #live(id: string | undefined): Promise<Lease | undefined> {
+    const { node, peers } = this.#init;
+    if (id === undefined || id === node.membership.id) return Promise.resolve(undefined);
+    return orStoreUnavailable(peers.find(id));
+  }
+
+  async #evictUnowned(principal: string, sessionId: string): Promise<boolean> {
+    const { node, records, principals } = this.#init;
+    const record = await records.find(sessionId);
+    if (record !== undefined) {
+      if (record.owner === node.membership.id || (await this.#live(record.owner)) !== undefined) return false;
+      if (!(await records.destroy(sessionId, record.epoch))) return false;
+    }
+    await principals.leave(principal, sessionId);
+    return true;
+  }
+
+  async #forward(owner: Lease, handing: Forwarding, left: number, asked: boolean): Promise<Tried> {
+    const { nodeClient, events } = this.#init;
+    const { request, res, doubt } = handing;
+    // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
+    if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
+    const { body, method, path, headers, protocol, principal, auth, sessionId } = request;
+    const order = { kind: 'request', method, path, headers, protocol, principal, auth, sessionId } as const;
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const sending = sendTo(this.#init, owner, order, left, { body: text, res, repeats: doubt?.id });
+    const sent = await sending.sent;
+    // Its client has hung up, and nobody is to be told.
+    if (res.destroyed) return 'done';
+    if (sent.outcome === 'unknown' && method === 'POST') {
+      // `initialize` may be sent again, to any node: a session whose ID never reached its client is ended.
+      if (sessionId !== undefined || !sent.mayAsk) handing.doubt ??= { node: owner.id, id: sending.id };
+      if (!sent.mayAsk) return 'done';
+    }
+    if (sent.outcome === 'untaken' || sent.outcome === 'unknown' || (sent.outcome === 'lost' && method !== 'POST')) {
+      // This node had begun none of the messages before it looked for the session, and it refuses those that arrive late.
+      if (sent.outcome === 'untaken' && sent.why === 'notHere') handing.doubt = undefined;
+      return this.#unanswered(owner, sessionId, sent);
+    }
+    handing.doubt = undefined;
+    if (method === 'DELETE' && asked && sent.outcome === 'answered' && sent.response.statusCode === 404) {
+      // It may have been ended by what was asked first. Its record tells.
+      sent.response.resume();
+      return 'again';
+    }
+    events.emit('forwarded', sent.outcome);
+    if (sent.outcome === 'lost') answerOutcomeUnknown(res, request);
+    else {
+      const relayed = nodeClient.relay(sent.response, res, method === 'GET', outcomeUnknownEvents(request));
+      if (method !== 'GET') await relayed;
+    }
+    return 'done';
+  }
+
+  /** The outcome is unknown. The client of a request gets that error; a notification or response gets 503 and may be resent. */
+  #replyUnknown({ request, res }: Forwarding): undefined {
+    if (res.destroyed) return undefined;
+    if (request.requestIds.length === 0) throw this.#counted(new Refusal('ownerUnreachable'));
+    this.#init.events.emit('forwarded', 'lost');
+    answerOutcomeUnknown(res, request);
+    return undefined;
+  }
+
+  #counted<E>(error: E): E {
+    const isCounted = error instanceof Refusal && error.reason === 'ownerUnreachable';
+    if (isCounted) this.#init.events.emit('forwarded', 'unreachable');
+    return error;
+  }
+
+  /** What was believed of the owner is forgotten. */
+  #unanswered(owner: Lease, sessionId: string | undefined, sent: Exclude<Sent, { outcome: 'answered' }>): Tried {
+    const { peers, owners } = this.#init;
+    if (sessionId !== undefined) owners.delete(sessionId);
+    peers.forget(owner.id);
+    if (sent.outcome !== 'untaken') return 'again';
+    const { why } = sent;
+    if (why === 'tooLarge') throw new Refusal('bodyTooLarge');
+    if (why === 'unsigned') throw new Refusal('ownerUnreachable', { cause: new Error(UNSIGNED) });
+    return why === 'unreachable' ? 'unreachable' : 'again';
+  }
+
+  async #ask<T>(node: Lease, order: Order): Promise<T> {
+    const sent = await sendTo(this.#init, node, order, this.#init.claimTimeout).sent;
+    if (sent.outcome !== 'answered') {
+      this.#init.peers.forget(node.id);
+      const isOlder = sent.outcome === 'untaken' && sent.why === 'unknownOrder';
+      const why = isOlder ? `is of a version that does not know the order ${order.kind}` : 'does not answer';
+      throw new Refusal('ownerUnreachable', { cause: new Error(`a node of the cluster ${why}`) });
+    }
+    return (await json(sent.response)) as T;
+  }
+}

@@ -1,0 +1,17 @@
+import type { Exchange } from '../http/exchange.js';
+
+/** The MCP endpoint: what becomes of a request that passed the guards. */
+export interface Endpoint {
+  /** The HTTP methods that it answers; any other gets 405. */
+  readonly methods: readonly string[];
+  /** @throws Refusal for what the client is to be told; anything else is an internal error. */
+  handle(exchange: Exchange): Promise<void>;
+  /** From now on no session and no standalone stream is opened. */
+  drain(): void;
+  /** Resolves once no request is under way. */
+  idle(): Promise<void>;
+  /** Ends the standalone streams, each when all is saved that another process needs to go on with its session. */
+  endStreams(): Promise<void>;
+  /** Ends everything. */
+  close(): Promise<void>;
+}

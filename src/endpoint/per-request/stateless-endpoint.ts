@@ -1,0 +1,205 @@
+import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal } from '../../errors.js';
+import type { McpServerLike } from '../../options/options.js';
+import type { ServerBuilder } from '../../sessions/server/server-builder.js';
+import { FactoryContext } from '../../sessions/server/server-context.js';
+import { AppState } from '../../sessions/records/app-state.js';
+import { InFlight } from '../../runtime/in-flight.js';
+import type { PostInit, TransportContext, TransportOwner } from '../../transport/transport-types.js';
+import { HttpTransport } from '../../transport/transport.js';
+import { createAcceptCheck } from '../../http/accept.js';
+import type { BodyReader } from '../../http/body.js';
+import { checkBatch, classify, idOf, methodOf, type Classified } from '../../http/classify.js';
+import type { Endpoint } from '../endpoint.js';
+import type { Exchange } from '../../http/exchange.js';
+
+const ignore = (): void => undefined;
+
+/** The MCP endpoint of a router that keeps no sessions: a server and a transport for each POST, closed when all is done. */
+export class StatelessEndpoint implements Endpoint {
+  readonly methods = ['POST'];
+  readonly #builder: ServerBuilder;
+  readonly #transports: TransportContext;
+  readonly #bodies: BodyReader;
+  readonly #checkAccept = createAcceptCheck();
+  readonly #calls = new Set<StatelessCall>();
+  readonly #inFlight = new InFlight();
+  #draining = false;
+
+  constructor(builder: ServerBuilder, transports: TransportContext, bodies: BodyReader) {
+    this.#builder = builder;
+    this.#transports = transports;
+    this.#bodies = bodies;
+  }
+
+  async handle(exchange: Exchange): Promise<void> {
+    const { req, principal } = exchange;
+    const form = this.#checkAccept(req);
+    const body = await this.#bodies.read(req);
+    exchange.id = idOf(body);
+    const classified = classify(body);
+    exchange.note({ method: methodOf(classified) });
+    const initialize = classified.kind === 'initialize' ? classified.params : undefined;
+    // Without a session, the header is all that tells the version (spec 2025-11-25, "Protocol Version Header").
+    const version = initialize?.protocolVersion ?? exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
+    checkBatch(classified, version);
+    if (this.#draining) throw new Refusal('draining');
+
+    const context = new FactoryContext({
+      sessionId: undefined,
+      principal,
+      req: { headers: req.headers, auth: req.auth },
+      clientInfo: initialize?.clientInfo,
+      clientCapabilities: initialize?.capabilities,
+      restored: false,
+      epoch: 0,
+      state: new AppState(),
+    });
+    await this.#call(exchange, classified, context, { version, form });
+  }
+
+  drain(): void {
+    this.#draining = true;
+  }
+
+  idle(): Promise<void> {
+    return this.#inFlight.whenNone();
+  }
+
+  endStreams(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    this.#draining = true;
+    this.#bodies.close();
+    const idle = this.idle();
+    for (const call of this.#calls) call.abandon(new Refusal('draining'));
+    await idle;
+  }
+
+  async #call(
+    exchange: Exchange,
+    classified: Classified,
+    context: FactoryContext,
+    init: Pick<PostInit, 'version' | 'form'>,
+  ): Promise<void> {
+    const call = new StatelessCall(context, this.#transports, this.#builder, () => this.#ended(call));
+    this.#calls.add(call);
+    this.#inFlight.begin();
+    exchange.res.once('close', () => call.abandonOpening());
+    try {
+      const messages = classified.kind === 'initialize' ? [classified.message] : classified.messages;
+      const batch = classified.kind === 'messages' && classified.batch;
+      await call.open();
+      // Abandoned too late to stop its opening.
+      if (call.abandonedFor !== undefined) throw call.abandonedFor;
+      await call.transport.post(exchange.res, messages, { ...init, batch, extra: exchange.extra });
+    } finally {
+      call.release();
+    }
+  }
+
+  #ended(call: StatelessCall): void {
+    this.#calls.delete(call);
+    this.#inFlight.end();
+  }
+}
+
+/** One POST with a server of its own. The server is closed when the last hold is released, or the call is abandoned. */
+class StatelessCall implements TransportOwner {
+  readonly mayNotRespond = false;
+  readonly pastGracePeriod = false;
+  answersRefused = false;
+  readonly transport: HttpTransport;
+  /** Set when the router closes. */
+  abandonedFor: Error | undefined;
+  readonly #context: FactoryContext;
+  readonly #builder: ServerBuilder;
+  readonly #onEnd: () => void;
+  readonly #abandoned: Promise<never>;
+  #reject: (error: Error) => void = ignore;
+  #server: McpServerLike | undefined;
+  #holds = 1;
+  #ended = false;
+
+  constructor(context: FactoryContext, transports: TransportContext, builder: ServerBuilder, onEnd: () => void) {
+    this.#context = context;
+    this.#builder = builder;
+    this.#onEnd = onEnd;
+    this.transport = new HttpTransport({
+      sessionId: undefined,
+      epoch: 0,
+      eventStore: undefined,
+      context: transports,
+      owner: this,
+    });
+    this.#abandoned = new Promise<never>((_, reject) => (this.#reject = reject));
+    this.#abandoned.catch(ignore);
+  }
+
+  async open(): Promise<void> {
+    const { server } = await this.#builder.build(this.#context, this.transport, this.#abandoned, () =>
+      Promise.resolve(),
+    );
+    this.#server = server;
+  }
+
+  /** Nobody waits for it to open any longer; once it is open, a client that hangs up cancels nothing (spec 2025-11-25). */
+  abandonOpening(): void {
+    this.#reject(new Refusal('sessionClosed'));
+  }
+
+  abandon(reason: Error): void {
+    this.abandonedFor = reason;
+    this.#reject(reason);
+    void this.transport.close();
+    // A client that stops reading stalls its reply. It must not stall the router's close.
+    if (this.#server !== undefined) this.#end();
+  }
+
+  hold(): void {
+    this.#holds += 1;
+  }
+
+  release(): void {
+    this.#holds -= 1;
+    if (this.#holds === 0) this.#end();
+  }
+
+  streamOpened(): void {
+    // Only standalone streams are told of, and there is none here.
+  }
+
+  streamLost(): void {
+    // Nobody asks whether a client that has no session went away.
+  }
+
+  transportClosed(): void {
+    // The holds see to the end.
+  }
+
+  fenced(): void {
+    // No other node can own it.
+  }
+
+  reserve(): boolean {
+    return true;
+  }
+
+  free(): void {
+    // A stateless server reserves nothing.
+  }
+
+  settledWell(): undefined {
+    // Nothing outlives the request.
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#context.life.end();
+    const closed = this.#server === undefined ? this.transport.close() : this.#builder.close(this.#server);
+    void closed.finally(this.#onEnd);
+  }
+}

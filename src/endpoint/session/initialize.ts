@@ -1,0 +1,54 @@
+import { rejectReason, type CoreEvents, type Emitter } from '../../events.js';
+import { openSession, type Opened, type Opener } from '../../sessions/life/open.js';
+import { isJson, type ReplyForm } from '../../transport/reply-form.js';
+import { Reply } from '../../transport/reply.js';
+import { sendEvent, sendJson } from '../../http/answer.js';
+import type { Classified } from '../../http/classify.js';
+import type { Exchange } from '../../http/exchange.js';
+
+export type Initialize = Extract<Classified, { kind: 'initialize' }>;
+
+/** Opens a session and answers its `initialize`. */
+export async function initialize(
+  opener: Opener,
+  events: Emitter<CoreEvents>,
+  exchange: Exchange,
+  call: Initialize,
+  form: ReplyForm,
+): Promise<void> {
+  const { res } = exchange;
+  const opened = await open(opener, events, exchange, call);
+  const { session, answer } = opened;
+  const json = isJson(form, opener.transports.enableJsonResponse);
+  if (session === undefined) return json || form === 'any' ? sendJson(res, 200, answer) : sendEvent(res, answer);
+  exchange.note({ session: session.id });
+  const reply = new Reply(res, 'request', opened.transport, {
+    // A client that did not get its session ID can never come back for the session.
+    replyClosed: (_, complete) => {
+      if (!complete) void opener.registry.close(session, 'failed');
+    },
+  });
+  if (json) reply.json(JSON.stringify(answer));
+  else reply.lastEvent(JSON.stringify(answer));
+}
+
+async function open(
+  opener: Opener,
+  events: Emitter<CoreEvents>,
+  { res, caller }: Exchange,
+  { message, params }: Initialize,
+): Promise<Opened> {
+  try {
+    return await openSession(opener, {
+      ...caller,
+      message,
+      params,
+      evicts: true,
+      onGone: (listener) => res.once('close', listener),
+    });
+  } catch (error) {
+    const reason = rejectReason(error);
+    if (!res.destroyed && reason !== undefined) events.emit('rejected', reason);
+    throw error;
+  }
+}

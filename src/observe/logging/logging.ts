@@ -1,0 +1,143 @@
+import type { Request, Response } from 'express';
+import { type DestinationStream, type LevelWithSilent, type Logger, pino } from 'pino';
+import { pinoHttp } from 'pino-http';
+import { ERRORS, Refusal } from '../../errors.js';
+import type { CoreEvents, Emitter, SessionInfo } from '../../events.js';
+import { shortId } from '../../sessions/short-id.js';
+import { type ErrorLine, errorLine } from './error-line.js';
+import { bounded } from './log-text.js';
+
+const DEFAULT_LEVEL = 'info';
+
+/**
+ * The logger that the user gave; a silent one for `false`; else pino to stdout at the level that `LOG_LEVEL` names.
+ *
+ * @param destination - Where pino writes. Default: stdout.
+ */
+export function createLogger(option: Logger | false | undefined, destination?: DestinationStream): Logger {
+  if (option === false) return pino({ enabled: false });
+  if (option !== undefined) return option;
+
+  const asked = process.env.LOG_LEVEL ?? DEFAULT_LEVEL;
+  const level = asked.toLowerCase();
+  const levels = [...Object.keys(pino.levels.values), 'silent'];
+  if (levels.includes(level)) return pino({ level }, destination);
+
+  const logger = pino({ level: DEFAULT_LEVEL }, destination);
+  logger.warn({ asked, levels }, `LOG_LEVEL names no level; using ${DEFAULT_LEVEL}`);
+  return logger;
+}
+
+/** `errorLine` has made errors fit to be shown; pino's own serializer would take its result for another error. */
+const ERROR_LINES = { err: (line: unknown) => line };
+
+/** Writes a line for each turn in a session's life, and for each failure that no client is told of. */
+export function logSessions(events: Emitter<CoreEvents>, logger: Logger): void {
+  const log = logger.child({}, { serializers: ERROR_LINES });
+  events
+    .on('opened', (session) => log.info(described(session), 'session opened'))
+    .on('restored', (session) => log.info(described(session), 'session restored'))
+    .on('claimed', (id, from, epoch) => log.info({ session: shortId(id), from, epoch }, 'session claimed'))
+    .on('joined', (node) => log.info({ node }, 'cluster joined'))
+    .on('fenced', (node, why) => log.error({ node, why }, 'cluster node fenced: its sessions are let go of'))
+    .on('adopted', (session) => log.info(described(session), 'session adopted'))
+    .on('orphaned', ({ id, idleMs }, cause) => {
+      log.info({ session: shortId(id), cause, idleMs: Math.round(idleMs) }, 'session orphaned');
+    })
+    .on('hibernated', ({ id, idleMs }) => {
+      log.info({ session: shortId(id), idleMs: Math.round(idleMs) }, 'session hibernated');
+    })
+    .on('closed', ({ id, ageMs }, reason) => {
+      log.info({ session: shortId(id), reason, ageMs: Math.round(ageMs) }, 'session closed');
+    })
+    .on('rejected', (reason) => log.warn({ reason }, 'session rejected'))
+    .on('failure', (what, error, sessionId) => {
+      const session = sessionId === undefined ? {} : { session: shortId(sessionId) };
+      const err = error === undefined ? {} : { err: errorLine(error, sessionId) };
+      log[failureLevel(error)]({ what, ...session, ...err }, 'failure');
+    });
+}
+
+function described({ id, principal, clientInfo, protocolVersion }: SessionInfo): object {
+  const client = clientInfo && { name: bounded(clientInfo.name), version: bounded(clientInfo.version) };
+  return { session: shortId(id), principal, client, protocolVersion };
+}
+
+/** A refusal with a 4xx, or a mere notice, is for the operator to know of; whatever else was thrown is broken. */
+function failureLevel(error: unknown): 'warn' | 'error' {
+  if (error === undefined) return 'warn';
+  return error instanceof Refusal && ERRORS[error.reason].status < 500 ? 'warn' : 'error';
+}
+
+/** What the request's way has left in `res.locals.mcp`; the session's ID is shortened there already. */
+interface RequestFacts {
+  readonly session?: string;
+  readonly method?: string;
+}
+
+/**
+ * Logs each request in one line when its reply has ended, an SSE stream's with all the time that it was open. Leaves
+ * requests alone that have a `req.log`: the app logs them itself.
+ *
+ * Neither headers nor the query string are shown: both may carry credentials.
+ */
+export function createRequestLog(logger: Logger): (req: Request, res: Response) => void {
+  if (!logger.isLevelEnabled('error')) return () => undefined;
+
+  const attach = pinoHttp<Request, Response>({
+    logger,
+    wrapSerializers: false,
+    serializers: {
+      ...ERROR_LINES,
+      req: ({ method, originalUrl, socket }: Request) => ({
+        method,
+        url: originalUrl.split('?', 1)[0],
+        remoteAddress: socket.remoteAddress,
+      }),
+      res: ({ statusCode }: Response) => ({ statusCode }),
+    },
+    customLogLevel: (_req, res, error) => requestLevel(res, error),
+    customSuccessMessage: (_req, res) => ending(res),
+    customErrorMessage: (_req, res) => ending(res),
+    customSuccessObject: (_req, res, line: object) => ({ ...facts(res), ...line }),
+    customErrorObject: (req, res, error, line: object) => ({ ...facts(res), ...line, err: causeOf(req, res, error) }),
+  });
+  return (req, res) => {
+    if (!('log' in req)) attach(req, res);
+  };
+}
+
+/**
+ * Only what the server did wrong is an error; a 503 is what it says when it is full or stops, as with every deploy. A 4xx
+ * is the protocol at work: clients open with a GET that a stateless endpoint must answer 405, and learn of a lost session by
+ * 404. A client that leaves early is how most GET streams end.
+ */
+function requestLevel(res: Response, error: Error | undefined): LevelWithSilent {
+  if (res.statusCode === 503) return 'warn';
+  if (error !== undefined) return 'error';
+  return res.writableFinished && res.statusCode >= 500 ? 'error' : 'info';
+}
+
+/** pino-http makes up an error for a 5xx that has none; its stack says nothing. */
+function causeOf(req: Request, res: Response, error: Error): ErrorLine | undefined {
+  if (res.err === undefined && res.statusCode >= 500) return undefined;
+  const session = req.headers['mcp-session-id'];
+  return errorLine(error, typeof session === 'string' ? session : undefined);
+}
+
+function ending(res: Response): string {
+  return res.writableFinished ? 'request completed' : 'request aborted';
+}
+
+function facts(res: Response): RequestFacts {
+  try {
+    const { session, method } = (res.locals.mcp ?? {}) as Partial<Record<keyof RequestFacts, unknown>>;
+    return {
+      ...(typeof session === 'string' && { session: bounded(session) }),
+      ...(typeof method === 'string' && { method: bounded(method) }),
+    };
+  } catch {
+    // Other middleware removed `locals`, or made it throw. An error from here would end the process.
+    return {};
+  }
+}

@@ -1,0 +1,238 @@
+import type { Request, RequestHandler, Response } from 'express';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { MetricsOptions } from '../../options/options.js';
+import {
+  CLOSE_REASONS,
+  LOG_LOSSES,
+  ORPHAN_CAUSES,
+  OUTCOMES,
+  REJECT_REASONS,
+  STREAM_KINDS,
+  type CoreEvents,
+  type Emitter,
+  type SessionInfo,
+} from '../../events.js';
+import { atZero, each } from './children.js';
+import { countCluster } from './cluster-metrics.js';
+import { SharedMetrics } from './shared-metrics.js';
+
+/** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema), which has those of all earlier versions. */
+const METHODS = [
+  'completion/complete',
+  'initialize',
+  'logging/setLevel',
+  'ping',
+  'prompts/get',
+  'prompts/list',
+  'resources/list',
+  'resources/read',
+  'resources/subscribe',
+  'resources/templates/list',
+  'resources/unsubscribe',
+  'tasks/cancel',
+  'tasks/get',
+  'tasks/list',
+  'tasks/result',
+  'tools/call',
+  'tools/list',
+] as const;
+const OTHER_METHOD = 'other';
+
+// Both as advised by OpenTelemetry's conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md); sessions live
+// longer than the 5 minutes at which that list ends.
+const OPERATION_BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
+const SESSION_BUCKETS = [...OPERATION_BUCKETS, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
+
+export interface Metrics {
+  readonly registry: Registry;
+  /** Answers GET and HEAD in Prometheus' text format. */
+  readonly handler: RequestHandler;
+}
+
+/**
+ * Counts what the core tells of, in a registry of its own or in the app's.
+ *
+ * Every label value is from a closed set and stands at 0 from the start, so that a query, or the `rate()` of a first
+ * event, finds it. Routers that share a registry share its metrics, which then are their sum.
+ *
+ * @param leaseAge - Of this node's lease in its cluster, in ms; undefined where there is none.
+ * @throws TypeError when the registry holds something else under one of the names.
+ */
+export function createMetrics(events: Emitter<CoreEvents>, options: MetricsOptions, leaseAge?: () => number): Metrics {
+  const registry = options.registry ?? new Registry();
+  const metrics = new SharedMetrics(registry, options.prefix ?? '');
+  countSessions(events, metrics);
+  countStreams(events, metrics);
+  timeOperations(events, metrics);
+  countLogLosses(events, metrics);
+  if (leaseAge !== undefined) countCluster(events, metrics, leaseAge);
+  return { registry, handler: metricsHandler(registry, (error) => events.emit('failure', 'metrics', error)) };
+}
+
+function countSessions(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {
+  const active = metrics.share(
+    Gauge,
+    { name: 'mcp_sessions_active', help: 'Open MCP sessions that are not orphaned.' },
+    (gauge) => gauge.labels(),
+  );
+  const orphaned = metrics.share(
+    Gauge,
+    {
+      name: 'mcp_sessions_orphaned',
+      help: 'Open MCP sessions whose client seems to have gone away.',
+      labelNames: ['cause'],
+    },
+    (gauge) => each(ORPHAN_CAUSES, (cause) => atZero(gauge.labels({ cause }))),
+  );
+  const hibernated = metrics.share(
+    Gauge,
+    { name: 'mcp_sessions_hibernated', help: 'MCP sessions of which only the record is kept.' },
+    (gauge) => gauge.labels(),
+  );
+  const opened = metrics.share(
+    Counter,
+    { name: 'mcp_sessions_opened_total', help: 'MCP sessions opened.' },
+    (counter) => counter.labels(),
+  );
+  const restored = metrics.share(
+    Counter,
+    { name: 'mcp_sessions_restored_total', help: 'MCP sessions built again from their stored records.' },
+    (counter) => counter.labels(),
+  );
+  const closed = metrics.share(
+    Counter,
+    { name: 'mcp_sessions_closed_total', help: 'MCP sessions closed.', labelNames: ['reason'] },
+    (counter) => each(CLOSE_REASONS, (reason) => atZero(counter.labels({ reason }))),
+  );
+  const rejected = metrics.share(
+    Counter,
+    { name: 'mcp_sessions_rejected_total', help: 'New MCP sessions refused.', labelNames: ['reason'] },
+    (counter) => each(REJECT_REASONS, (reason) => atZero(counter.labels({ reason }))),
+  );
+  const duration = metrics.share(
+    Histogram,
+    {
+      name: 'mcp_server_session_duration_seconds',
+      help: 'How long MCP sessions lived, from opening to close.',
+      buckets: SESSION_BUCKETS,
+    },
+    (histogram) => histogram.labels(),
+  );
+  const gaugeOf = ({ state, orphanCause }: SessionInfo) => {
+    if (state === 'hibernated') return hibernated;
+    return orphanCause === undefined ? active : orphaned[orphanCause];
+  };
+
+  // Moved by steps, never set: in a shared registry the value is another router's too.
+  events
+    .on('opened', () => {
+      opened.inc();
+      active.inc();
+    })
+    .on('restored', (_session, before) => {
+      restored.inc();
+      if (before !== undefined) gaugeOf(before).dec();
+      active.inc();
+    })
+    .on('orphaned', (_session, cause) => {
+      active.dec();
+      orphaned[cause].inc();
+    })
+    .on('hibernated', (session) => {
+      gaugeOf(session).dec();
+      hibernated.inc();
+    })
+    .on('revived', (session) => {
+      gaugeOf(session).dec();
+      active.inc();
+    })
+    .on('closed', (session, reason) => {
+      // It never was `opened`: there is nothing to take back.
+      if (session.state === 'initializing') return;
+      gaugeOf(session).dec();
+      closed[reason].inc();
+      duration.observe(session.ageMs / 1000);
+    })
+    .on('rejected', (reason) => rejected[reason].inc());
+}
+
+function countStreams(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {
+  const open = metrics.share(
+    Gauge,
+    { name: 'mcp_streams_open', help: 'Open SSE streams.', labelNames: ['kind'] },
+    (gauge) => each(STREAM_KINDS, (kind) => atZero(gauge.labels({ kind }))),
+  );
+  events.on('streamOpened', (kind) => open[kind].inc()).on('streamClosed', (kind) => open[kind].dec());
+}
+
+function timeOperations(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {
+  const durations = metrics.share(
+    Histogram,
+    {
+      name: 'mcp_server_operation_duration_seconds',
+      help: 'Time from the arrival of an MCP request until it was settled.',
+      labelNames: ['mcp_method_name', 'outcome'],
+      buckets: OPERATION_BUCKETS,
+    },
+    (histogram, isNew) =>
+      each([...METHODS, OTHER_METHOD], (method) =>
+        each(OUTCOMES, (outcome) => {
+          const labels = { mcp_method_name: method, outcome };
+          // Each label value stands at 0, but not each pair: of those 1,530 series most would stay empty for ever. And
+          // none in a shared metric: `zero` would forget what the other router has observed.
+          if (isNew && (outcome === 'ok' || method === 'tools/call')) histogram.zero(labels);
+          return histogram.labels(labels);
+        }),
+      ),
+  );
+
+  // Children are made once, and found through a Map: this runs on every request, and the name is the client's.
+  const byMethod = new Map<string, (typeof durations)[typeof OTHER_METHOD]>(Object.entries(durations));
+  events.on('settled', (method, outcome, durationMs) => {
+    const children = byMethod.get(method) ?? durations[OTHER_METHOD];
+    children[outcome].observe(durationMs / 1000);
+  });
+}
+
+function countLogLosses(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {
+  const lost = metrics.share(
+    Counter,
+    { name: 'mcp_log_lines_lost_total', help: 'Log lines that could not be written.', labelNames: ['reason'] },
+    (counter) => each(LOG_LOSSES, (reason) => atZero(counter.labels({ reason }))),
+  );
+  events.on('logLost', (why) => lost[why].inc());
+}
+
+function metricsHandler(registry: Registry, onError: (error: unknown) => void): RequestHandler {
+  const answer = async (req: Request, res: Response): Promise<void> => {
+    if (req.method !== 'GET' && req.method !== 'HEAD') {
+      res.setHeader('Allow', 'GET, HEAD');
+      return send(res, 405, PLAIN_TEXT, 'Method Not Allowed\n');
+    }
+    const text = await registry.metrics();
+    send(res, 200, registry.contentType, text);
+  };
+  // Never rejects: Express 4 does not await handlers, and a collector of the app's metrics may throw.
+  return async (req, res) => {
+    try {
+      await answer(req, res);
+    } catch (error) {
+      onError(error);
+      try {
+        send(res, 500, PLAIN_TEXT, 'Internal Server Error\n');
+      } catch {
+        res.destroy();
+      }
+    }
+  };
+}
+
+const PLAIN_TEXT = 'text/plain; charset=utf-8';
+
+function send(res: Response, status: number, contentType: string, body: string): void {
+  // The app's own time-out may have answered while collectors of its metrics were awaited.
+  if (res.headersSent) return;
+  res.statusCode = status;
+  res.setHeader('Content-Type', contentType);
+  res.end(body);
+}

@@ -1,0 +1,79 @@
+import { checkOptions, count, having, timer, type Check } from '../runtime/checks.js';
+import type { ClusterOptions, ResolvedClusterOptions } from './options.js';
+
+/** The output of SHA-256: a shorter key weakens the HMAC (RFC 2104, 3). */
+const MIN_SECRET_BYTES = 32;
+
+const host: Check = (value) =>
+  typeof value === 'string' && /^[\w.:-]+$/.test(value) ? undefined : 'a host name or an IP address';
+
+const port: Check = (value) =>
+  value === 0 || (count(value) === undefined && (value as number) < 65_536) ? undefined : 'a port from 0 to 65535';
+
+const REDIS = 'an object of client or sendCommand, and prefix';
+
+const CHECKS = new Map<string, Check>([
+  ['redis', having(REDIS)],
+  // Checked without being shown: even what is no secret may be half of one.
+  ['secret', () => undefined],
+  ['host', host],
+  ['port', port],
+  ['advertise', host],
+  ['lease', timer],
+  ['renewInterval', timer],
+  ['fenceAfter', timer],
+  ['claimTimeout', timer],
+  ['routing', (value) => (value === 'forward' || value === 'migrate' ? undefined : "'forward' or 'migrate'")],
+]);
+
+function refuse(message: string): never {
+  throw new TypeError(`mcpRouter: option cluster.${message}`);
+}
+
+/**
+ * Checks the options of a cluster and fills in the defaults.
+ *
+ * @throws TypeError naming the option, what it got and what it wants; also for times that are at odds with each other.
+ */
+export function resolveCluster(options: ClusterOptions): ResolvedClusterOptions {
+  checkOptions('mcpRouter', options, CHECKS, 'cluster.');
+  // Both may be missing where no type says that they must not.
+  const { redis, secret } = options as Partial<ClusterOptions>;
+  if (redis === undefined) refuse(`redis must be ${REDIS}; got undefined`);
+  const bytes = typeof secret === 'string' ? Buffer.byteLength(secret) : undefined;
+  if (secret === undefined || bytes === undefined || bytes < MIN_SECRET_BYTES) {
+    const got = bytes === undefined ? typeof secret : `one of ${bytes}`;
+    refuse(`secret must be a string of at least ${MIN_SECRET_BYTES} bytes; got ${got}`);
+  }
+
+  const bound = options.host ?? '127.0.0.1';
+  const advertise = options.advertise ?? bound;
+  if (['0.0.0.0', '::'].includes(advertise)) {
+    refuse(`advertise must be given with host ${bound}, by which no other node can reach this one`);
+  }
+  const lease = options.lease ?? 5_000;
+  const renewInterval = options.renewInterval ?? 1_500;
+  const fenceAfter = options.fenceAfter ?? 3_300;
+  const claimTimeout = options.claimTimeout ?? 10_000;
+  if (fenceAfter >= lease) {
+    refuse(`fenceAfter must be less than lease (${lease}), or two nodes might own a session; got ${fenceAfter}`);
+  }
+  if (renewInterval * 2 > fenceAfter) {
+    refuse(`renewInterval must be at most half of fenceAfter (${fenceAfter}), for a second try; got ${renewInterval}`);
+  }
+  if (claimTimeout <= lease) {
+    refuse(`claimTimeout must be more than lease (${lease}), after which a session is free; got ${claimTimeout}`);
+  }
+  return Object.freeze({
+    redis,
+    secret,
+    host: bound,
+    port: options.port ?? 0,
+    advertise,
+    lease,
+    renewInterval,
+    fenceAfter,
+    claimTimeout,
+    routing: options.routing ?? 'forward',
+  });
+}

@@ -1,0 +1,142 @@
+import type { Clock } from './clock.js';
+import { Heap, type Slotted } from './heap.js';
+
+/** The place of an item in a {@link DeadlineQueue}, in one at a time. Made once for each item, and used again. */
+export class Deadline<T> implements Slotted {
+  readonly item: T;
+  /** By the clock of its queue. */
+  at = 0;
+  /** Grows with each addition to its queue, so that items which are due at the same time keep their order. */
+  order = 0;
+  slot = -1;
+  queue: DeadlineQueue<T> | undefined;
+  before: Deadline<T> | undefined;
+  after: Deadline<T> | undefined;
+
+  constructor(item: T) {
+    this.item = item;
+  }
+
+  /** Leaves the queue that it is in, if any. */
+  cancel(): void {
+    this.queue?.delete(this);
+  }
+}
+
+/**
+ * Items that are each due a fixed time after they were added, behind a single timer.
+ *
+ * The time is the same for all, so insertion order is due order. The exception is an item that began to wait before it was
+ * added. Such items wait in a heap, where each costs little in any order. The timer looks at the oldest item only, so its cost
+ * follows the number of due items. Adding an item again moves it to the end.
+ *
+ * The other items are a linked list whose links are cut when an item leaves. A `Map` would be rebuilt all the time, as each
+ * request is in it for a moment only. Each discarded table of a `Map` keeps what it last held from an early garbage collection:
+ * the request, the response and their buffers.
+ */
+export class DeadlineQueue<T> {
+  readonly #clock: Clock;
+  readonly #delay: number;
+  readonly #onDue: (item: T) => void;
+  #first: Deadline<T> | undefined;
+  #last: Deadline<T> | undefined;
+  readonly #early = new Heap<Deadline<T>>(isBefore);
+  #added = 0;
+  #timer: unknown;
+  #timerAt = 0;
+
+  constructor(clock: Clock, delay: number, onDue: (item: T) => void) {
+    this.#clock = clock;
+    this.#delay = delay;
+    this.#onDue = onDue;
+  }
+
+  /** @param since - When the item began to wait, if that was earlier than now. */
+  add(due: Deadline<T>, since = this.#clock.now()): void {
+    // Within the queue its timer goes on.
+    if (due.queue === this) this.#remove(due);
+    else due.cancel();
+    due.queue = this;
+    due.at = since + this.#delay;
+    due.order = this.#added += 1;
+    if (this.#last !== undefined && this.#last.at > due.at) this.#early.add(due);
+    else this.#append(due);
+    if (this.#next === due) this.#arm(due);
+  }
+
+  /** A queue without items has no timer; one with later items leaves it to run, find nothing due and set itself anew. */
+  delete(due: Deadline<T>): void {
+    if (due.queue !== this) return;
+    this.#remove(due);
+    if (this.#next === undefined) this.#stop();
+  }
+
+  /** The item that has waited longest. */
+  oldest(): T | undefined {
+    return this.#next?.item;
+  }
+
+  readonly #run = (): void => {
+    const now = this.#clock.now();
+    try {
+      // Added again by its own handler, an item waits behind `now` and ends the loop.
+      for (let due = this.#next; due !== undefined && due.at <= now; due = this.#next) {
+        this.#remove(due);
+        this.#onDue(due.item);
+      }
+    } finally {
+      // Also when a handler threw, as the others still wait; and for the oldest, whatever a handler has added.
+      this.#stop();
+      if (this.#next !== undefined) this.#arm(this.#next);
+    }
+  };
+
+  /** The item that is due first. */
+  get #next(): Deadline<T> | undefined {
+    const early = this.#early.first;
+    if (early === undefined || this.#first === undefined) return early ?? this.#first;
+    return isBefore(early, this.#first) ? early : this.#first;
+  }
+
+  #append(due: Deadline<T>): void {
+    due.before = this.#last;
+    if (this.#last === undefined) this.#first = due;
+    else this.#last.after = due;
+    this.#last = due;
+  }
+
+  #remove(due: Deadline<T>): void {
+    due.queue = undefined;
+    if (due.slot === -1) this.#unlink(due);
+    else this.#early.delete(due);
+  }
+
+  #unlink(due: Deadline<T>): void {
+    if (due.before === undefined) this.#first = due.after;
+    else due.before.after = due.after;
+    if (due.after === undefined) this.#last = due.before;
+    else due.after.before = due.before;
+    due.before = due.after = undefined;
+  }
+
+  /** Sets the timer for an item, unless it will look sooner anyway. */
+  #arm({ at }: Deadline<T>): void {
+    const now = this.#clock.now();
+    const delay = Math.max(1, Math.ceil(at - now));
+    if (this.#timer !== undefined && this.#timerAt <= now + delay) return;
+    this.#stop();
+    this.#timerAt = now + delay;
+    this.#timer = this.#clock.setTimeout(this.#run, delay);
+  }
+
+  #stop(): void {
+    if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+type Turn = Pick<Deadline<unknown>, 'at' | 'order'>;
+
+function isBefore(a: Turn, b: Turn): boolean {
+  return a.at === b.at ? a.order < b.order : a.at < b.at;
+}

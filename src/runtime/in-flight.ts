@@ -1,0 +1,20 @@
+/** Counts what is under way, and tells when nothing is. */
+export class InFlight {
+  readonly #waiting: (() => void)[] = [];
+  #count = 0;
+
+  begin(): void {
+    this.#count += 1;
+  }
+
+  end(): void {
+    this.#count -= 1;
+    if (this.#count === 0) this.#waiting.splice(0).forEach((resolve) => resolve());
+  }
+
+  /** Resolves once nothing is. */
+  whenNone(): Promise<void> {
+    if (this.#count === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+}

@@ -1,0 +1,173 @@
+import type { InitializeRequestParams, JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import { wallTime } from '../../runtime/clock.js';
+import { Refusal } from '../../errors.js';
+import type { OpeningRequest } from '../../options/options.js';
+import type { TransportContext } from '../../transport/transport-types.js';
+import type { FencedEventStore } from '../../stores/session-event-store.js';
+import { HttpTransport } from '../../transport/transport.js';
+import type { ServerBuilder } from '../server/server-builder.js';
+import { FactoryContext } from '../server/server-context.js';
+import type { SessionPersistence } from '../session-persistence.js';
+import type { Registry } from '../registry.js';
+import type { Session } from '../session.js';
+import { AppState } from '../records/app-state.js';
+
+/** The parts that opening a session takes. */
+export interface Opener {
+  readonly registry: Registry;
+  readonly builder: ServerBuilder;
+  readonly persistence: SessionPersistence;
+  readonly transports: TransportContext;
+  readonly eventStore: FencedEventStore | undefined;
+  /** Where a session's record is in the Redis of the event store; undefined where no other node can own the session. */
+  readonly recordKey: ((id: string) => string) | undefined;
+  readonly sessionIdGenerator: () => string;
+}
+
+/** Who asks for a session to be there. */
+export interface Caller {
+  readonly principal: string | undefined;
+  readonly req: OpeningRequest;
+  readonly extra: MessageExtraInfo;
+}
+
+/** An `initialize` and who sent it. */
+export interface InitializeCall extends Caller {
+  readonly message: JSONRPCRequest;
+  readonly params: InitializeRequestParams;
+  /** Whether an orphaned session of the same principal may be ended for it. */
+  readonly evicts: boolean;
+  /** Has the listener called if the client hangs up. */
+  onGone(listener: () => void): void;
+}
+
+/** What became of it: a session on its transport with the server's answer, or an answer that is an error, and no session. */
+export type Opened =
+  | { readonly session: Session; readonly transport: HttpTransport; readonly answer: unknown }
+  | { readonly session: undefined; readonly answer: unknown };
+
+/**
+ * Opens a session: its entry stands before anything is awaited, concurrent requests for its ID await the same promise, and
+ * whatever fails, nothing of it remains.
+ *
+ * @throws Refusal at a cap, when it takes too long or the session store does not answer; whatever `serverFactory` or
+ * `connect` threw.
+ */
+export async function openSession(opener: Opener, call: InitializeCall): Promise<Opened> {
+  const { registry, persistence, transports } = opener;
+  persistence.checkSize(call.params);
+  const context = new FactoryContext({
+    sessionId: opener.sessionIdGenerator(),
+    principal: call.principal,
+    req: call.req,
+    clientInfo: call.params.clientInfo,
+    clientCapabilities: call.params.capabilities,
+    restored: false,
+    epoch: 0,
+    state: new AppState(),
+  });
+  const session = registry.admit(context);
+  const since = registry.clock.now();
+  const settled = (outcome: 'ok' | 'error'): void =>
+    transports.events.emit('settled', 'initialize', outcome, registry.clock.now() - since);
+  call.onGone(() => session.abandonOpening?.(new Refusal('sessionClosed')));
+
+  const open = async (): Promise<Opened> => {
+    try {
+      const opened = await start(opener, session, context, async (transport) => {
+        const answer = await transport.initialize(call.message, call.extra);
+        if ('error' in answer) throw new Rejected(answer);
+        session.protocolVersion = transport.protocolVersion;
+        // The record holds the session's age, and the time that its opening took is none of it.
+        session.openedAt = registry.clock.now();
+        const facts = firstFacts(session, call.params, context.state, wallTime(registry.clock));
+        await persistence.create(session, facts, call.evicts);
+        return { session, transport, answer };
+      });
+      registry.activate(session);
+      return opened;
+    } catch (error) {
+      registry.discard(session);
+      void persistence.ended(session, 'failed');
+      throw error;
+    }
+  };
+  const opening = open();
+  session.opening = locked(opening, () => new Refusal('sessionNotFound'));
+  try {
+    const opened = await opening;
+    settled('ok');
+    return opened;
+  } catch (error) {
+    settled('error');
+    if (error instanceof Rejected) return { session: undefined, answer: error.answer };
+    throw error;
+  }
+}
+
+/**
+ * Begins a life of the session: builds a server and connects it; `first` is what it is asked before anybody else does.
+ *
+ * @throws whatever {@link ServerBuilder.build} does; then nothing of that life remains.
+ */
+export async function start<T>(
+  { builder, eventStore, recordKey, transports }: Opener,
+  session: Session,
+  context: FactoryContext,
+  first: (transport: HttpTransport) => Promise<T>,
+): Promise<T> {
+  const transport = new HttpTransport({
+    sessionId: session.id,
+    epoch: context.epoch,
+    firstEpoch: session.firstEpoch,
+    eventStore,
+    fence: recordKey &&
+      session.membership && { key: recordKey(session.id), owner: session.membership.id, epoch: context.epoch },
+    context: transports,
+    owner: session,
+  });
+  session.begin(context, transport);
+  const { slot } = session;
+  slot.retain();
+  const abandoned = new Promise<never>((_, reject) => (session.abandonOpening = reject));
+  const settled = (): void => slot.release();
+  const { server, result } = await builder.build(context, transport, abandoned, () => first(transport), settled);
+  transport.opened();
+  session.server = server;
+  return result;
+}
+
+/** The promise that concurrent requests await, with what they are told when it fails. */
+export function locked(opening: Promise<unknown>, told: (error: unknown) => Error): Promise<void> {
+  const lock = opening.then(
+    () => undefined,
+    (error: unknown) => {
+      throw told(error);
+    },
+  );
+  // Nobody else may be waiting.
+  lock.catch(() => undefined);
+  return lock;
+}
+
+function firstFacts(session: Session, params: InitializeRequestParams, state: AppState, openedAt: number) {
+  // `_meta` is the request's own, and may hold anything.
+  const initialize = { ...params, _meta: undefined };
+  return {
+    id: session.id,
+    principal: session.principal,
+    initialize,
+    protocolVersion: session.protocolVersion ?? initialize.protocolVersion,
+    logLevel: undefined,
+    subscriptions: [],
+    state,
+    openedAt,
+  };
+}
+
+/** The server itself answered `initialize` with an error: the session is not to be, but the client gets that answer. */
+class Rejected extends Error {
+  constructor(readonly answer: unknown) {
+    super('The server rejected initialize');
+  }
+}

@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto';
+import { Deadline, DeadlineQueue } from '../../runtime/deadline-queue.js';
+import type { CoreEvents, Emitter } from '../../events.js';
+import { openSession, type Caller, type Opener } from './open.js';
+import type { Session } from '../session.js';
+
+/** How long a session waits for its client to adopt it, in ms. It does so at once, or never. */
+const UNCLAIMED_TTL = 60_000;
+
+/** The share of `maxSessions` that may wait so at a time: whoever makes up IDs must not fill the router. */
+const UNCLAIMED_SHARE = 0.1;
+
+interface Issue {
+  readonly key: string;
+  readonly session: Promise<Session | undefined>;
+  /** The session once it is open; null when there is none. */
+  opened: Session | null | undefined;
+}
+
+/** Opens a new session in place of one that is gone, for a client that adopts the ID which a 404 carries. */
+export class Reissuer {
+  readonly #opener: Opener;
+  readonly #events: Emitter<CoreEvents>;
+  readonly #isSessionId: (id: string) => boolean;
+  readonly #most: number;
+  /** By stale ID and principal, so that parallel requests get the same. */
+  readonly #issued = new Map<string, Issue>();
+  readonly #unclaimed: DeadlineQueue<Issue>;
+
+  /** @param isSessionId - Whether it may have been an ID of ours. */
+  constructor(opener: Opener, events: Emitter<CoreEvents>, isSessionId: (id: string) => boolean, maxSessions: number) {
+    this.#opener = opener;
+    this.#events = events;
+    this.#isSessionId = isSessionId;
+    this.#most = Math.max(1, Math.floor(maxSessions * UNCLAIMED_SHARE));
+    this.#unclaimed = new DeadlineQueue(opener.registry.clock, UNCLAIMED_TTL, (issue) => void this.#expire(issue));
+  }
+
+  /**
+   * The ID of the session that takes the place of the stale one; undefined when there can be none. Never rejects.
+   *
+   * @param version - The protocol version that the client says it agreed on.
+   */
+  async reissue(stale: string, version: string, caller: Caller): Promise<string | undefined> {
+    if (!this.#isSessionId(stale)) return undefined;
+    const key = JSON.stringify([stale, caller.principal]);
+    const session = await (this.#issued.get(key) ?? this.#issue(key, version, caller))?.session;
+    return session?.state === 'closed' ? undefined : session?.id;
+  }
+
+  #issue(key: string, version: string, caller: Caller): Issue | undefined {
+    if (this.#issued.size >= this.#most) this.#forgetClaimed();
+    // Nobody is evicted for one whose client may never come for it.
+    if (this.#issued.size >= this.#most || !this.#opener.registry.caps.hasRoom(caller.principal)) return undefined;
+    const session = this.#open(version, caller);
+    const issue: Issue = { key, session, opened: undefined };
+    void session.then((opened) => (issue.opened = opened ?? null));
+    this.#issued.set(key, issue);
+    this.#unclaimed.add(new Deadline(issue));
+    return issue;
+  }
+
+  async #open(version: string, caller: Caller): Promise<Session | undefined> {
+    const params = { protocolVersion: version, capabilities: {}, clientInfo: { name: 'unknown', version: '0' } };
+    try {
+      const { session } = await openSession(this.#opener, {
+        ...caller,
+        message: { jsonrpc: '2.0', id: randomUUID(), method: 'initialize', params },
+        params,
+        evicts: false,
+        onGone: () => undefined,
+      });
+      session?.transport?.tell({ jsonrpc: '2.0', method: 'notifications/initialized' }, caller.extra);
+      return session;
+    } catch (error) {
+      this.#events.emit('failure', 'a session could not be reissued', error);
+      return undefined;
+    }
+  }
+
+  /** Those that were adopted, or came to nothing, wait for nobody. */
+  #forgetClaimed(): void {
+    for (const { key, opened } of this.#issued.values()) {
+      if (opened === null || opened?.used === true) this.#issued.delete(key);
+    }
+  }
+
+  async #expire(issue: Issue): Promise<void> {
+    if (this.#issued.get(issue.key) === issue) this.#issued.delete(issue.key);
+    const session = await issue.session;
+    if (session?.used === false) await this.#opener.registry.close(session, 'expired');
+  }
+}

@@ -1,0 +1,61 @@
+import type { MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import type { CoreEvents, Emitter } from '../../events.js';
+import type { HttpTransport } from '../../transport/transport.js';
+import type { Opener } from './open.js';
+import { UnreadableRecord, type SessionRecord } from '../records/record-format.js';
+
+const ignore = (): void => undefined;
+
+/**
+ * Says to a new server what made its session: `initialize`, the log level, the subscriptions. Its answers go to no client.
+ *
+ * @throws UnreadableRecord when the server no longer speaks the session's protocol version; Error when it rejects `initialize`.
+ */
+export async function replayToServer(
+  { builder, persistence }: Opener,
+  events: Emitter<CoreEvents>,
+  transport: HttpTransport,
+  record: SessionRecord,
+  extra: MessageExtraInfo,
+): Promise<void> {
+  const { id: sessionId, initialize, protocolVersion, logLevel } = record;
+  const subscriptions = subscriptionsOf(record, persistence.maxSubscriptions, events);
+  const params = { ...initialize, protocolVersion };
+  const answer = await transport.initialize({ jsonrpc: '2.0', id: 'initialize', method: 'initialize', params }, extra);
+  if ('error' in answer) throw new Error(`the server rejected initialize: ${answer.error.message}`);
+  if (transport.protocolVersion !== protocolVersion) {
+    throw new UnreadableRecord(`its server no longer speaks its protocol version: ${protocolVersion}`);
+  }
+  transport.tell({ jsonrpc: '2.0', method: 'notifications/initialized' }, extra);
+  const repeat = async (method: string, params: Record<string, unknown>, id = method): Promise<void> => {
+    const answer = await transport.ask({ jsonrpc: '2.0', id, method, params }, extra);
+    if ('error' in answer) {
+      events.emit('failure', `a restored server refuses ${method}`, new Error(answer.error.message), sessionId);
+    }
+  };
+  if (logLevel !== undefined) await repeat('logging/setLevel', { level: logLevel });
+  const answers: Promise<void>[] = [];
+  // The subscriptions run at the same time: one after the other they might exceed `openTimeout`. Each takes its turn of the
+  // event loop, as there may be thousands when many sessions are restored.
+  for (const [n, uri] of subscriptions.entries()) {
+    await builder.eventLoopBudget.runPiece(() => {
+      const answer = repeat('resources/subscribe', { uri }, `resources/subscribe ${n}`);
+      answer.catch(ignore);
+      answers.push(answer);
+    });
+  }
+  await Promise.all(answers);
+}
+
+/** The first `maxSubscriptions`. A record has more if its writer had a greater limit, or was a version without one. */
+function subscriptionsOf(
+  { id, subscriptions }: SessionRecord,
+  maxSubscriptions: number,
+  events: Emitter<CoreEvents>,
+): readonly string[] {
+  const tooMany = subscriptions.length - maxSubscriptions;
+  if (tooMany <= 0) return subscriptions;
+  const error = new Error(`${tooMany} subscriptions beyond maxSubscriptions are lost`);
+  events.emit('failure', 'a session was restored in part', error, id);
+  return subscriptions.slice(0, maxSubscriptions);
+}

@@ -1,0 +1,326 @@
+import { wallTime } from '../../runtime/clock.js';
+import { Refusal } from '../../errors.js';
+import { rejectReason, type CoreEvents, type Emitter } from '../../events.js';
+import type { StoredRecord } from '../../stores/session-store.js';
+import type { AnswersTo } from '../answers-to.js';
+import { FactoryContext } from '../server/server-context.js';
+import { OwnershipChanged, type ForwardingPort, type UnownedSession } from '../ownership.js';
+import { start, locked, type Caller, type Opener } from './open.js';
+import {
+  decodeRecord,
+  principalOf,
+  NewerRecord,
+  UnreadableRecord,
+  withPrincipal,
+  type SessionRecord,
+} from '../records/record-format.js';
+import type { RecordStore } from '../records/record-store.js';
+import { replayToServer } from './replay-record.js';
+import type { Session } from '../session.js';
+import { AppState } from '../records/app-state.js';
+
+/** How often a session is tried for that others take over at the same time. */
+const ATTEMPTS = 3;
+
+/** Builds sessions again, from the store or out of hibernation: each once, however many requests ask for it. */
+export class Restorer {
+  readonly #opener: Opener;
+  readonly #events: Emitter<CoreEvents>;
+  readonly #isSessionId: (id: string) => boolean;
+  readonly #answersTo: AnswersTo;
+  readonly #maxLifetime: number;
+  readonly #forwarding: Pick<ForwardingPort, 'pauseRestoring'> | undefined;
+  /** The locks, by session ID and principal: who is refused must not keep out the one whose session it is. */
+  readonly #restoring = new Map<string, Promise<Session | undefined>>();
+
+  /**
+   * @param isSessionId - Whether this router could have issued the ID. The store is not asked for any other.
+   * @param forwarding - Undefined without a cluster.
+   */
+  constructor(
+    opener: Opener,
+    events: Emitter<CoreEvents>,
+    isSessionId: (id: string) => boolean,
+    answersTo: AnswersTo,
+    maxLifetime: number | undefined,
+    forwarding?: Pick<ForwardingPort, 'pauseRestoring'>,
+  ) {
+    this.#opener = opener;
+    this.#events = events;
+    this.#isSessionId = isSessionId;
+    this.#answersTo = answersTo;
+    this.#maxLifetime = maxLifetime ?? Infinity;
+    this.#forwarding = forwarding;
+  }
+
+  /** Whether there may be a stored session of that ID. */
+  mayRestore(id: string): boolean {
+    return this.#opener.persistence.records !== undefined && this.#isSessionId(id);
+  }
+
+  /**
+   * Restores a session that is not here; undefined when there is none of that ID and principal.
+   *
+   * @param unowned - As it was found, where there are other nodes: only then is it known that none of them owns it.
+   * @throws Refusal: the store does not answer, a cap is reached, or the server cannot be built now. The record is kept.
+   * @throws Overtaken when it is not any more as it was found.
+   */
+  async restore(id: string, caller: Caller, unowned?: UnownedSession): Promise<Session | undefined> {
+    const { records } = this.#opener.persistence;
+    if (records === undefined || !this.#isSessionId(id)) return undefined;
+    const key = JSON.stringify([id, caller.principal]);
+    const under = this.#restoring.get(key);
+    if (under !== undefined) return under;
+    const restoring = this.#counted(this.#restore(records, id, caller, unowned)).finally(() =>
+      this.#restoring.delete(key),
+    );
+    this.#restoring.set(key, restoring);
+    return restoring;
+  }
+
+  /**
+   * Builds the server of a hibernated session again. Must be called while the session is held.
+   *
+   * @throws Refusal as {@link restore} does; the session goes on hibernating then, unless it was ended or another node claimed it.
+   */
+  async wake(session: Session, caller: Caller): Promise<void> {
+    const clear = (): void => void (session.opening = session.abandonOpening = undefined);
+    const waking = this.#counted(this.#wake(session, caller)).finally(clear);
+    session.opening = locked(waking, (error) => error as Error);
+    await waking;
+  }
+
+  /**
+   * Ends a session that is not here. False when there is none of that ID and principal.
+   *
+   * @param unowned - See {@link restore}.
+   * @throws Refusal `storeUnavailable`.
+   * @throws Overtaken when it is not any more as it was found.
+   */
+  async discard(id: string, principal: string | undefined, unowned?: UnownedSession): Promise<boolean> {
+    const { records } = this.#opener.persistence;
+    if (records === undefined || !this.#isSessionId(id)) return false;
+    const { record: stored } = unowned ?? { record: await records.find(id) };
+    if (stored === undefined) return false;
+    const record = await this.#read(records, id, stored);
+    if (record === undefined || !this.#answersTo(record.principal, principal)) return false;
+    return this.#destroy(id, principal, unowned);
+  }
+
+  /** Whether there is a stored session of that ID and principal. */
+  async knows(id: string, principal: string | undefined): Promise<boolean> {
+    const { records } = this.#opener.persistence;
+    if (records === undefined || !this.#isSessionId(id)) return false;
+    const stored = await records.find(id);
+    const record = stored && (await this.#read(records, id, stored));
+    return record !== undefined && this.#answersTo(record.principal, principal);
+  }
+
+  /** Ends a session that is not here, whoever's it is. False when there is none of that ID. */
+  async destroy(id: string, unowned?: UnownedSession): Promise<boolean> {
+    if (!this.mayRestore(id)) return false;
+    return this.#destroy(id, unowned?.record && principalOf(unowned.record, id), unowned);
+  }
+
+  async #destroy(id: string, principal: string | undefined, unowned?: UnownedSession): Promise<boolean> {
+    const removed = await this.#opener.persistence.discard(id, principal, unowned?.record?.epoch);
+    if (!removed && unowned?.record !== undefined) throw new OwnershipChanged();
+    // A request may have restored it meanwhile.
+    const here = this.#opener.registry.get(id);
+    if (here !== undefined) void this.#opener.registry.close(here, 'deleted');
+    return removed;
+  }
+
+  async #restore(
+    records: RecordStore,
+    id: string,
+    caller: Caller,
+    unowned?: UnownedSession,
+  ): Promise<Session | undefined> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const { record: stored } = unowned ?? { record: await records.find(id) };
+      if (stored === undefined) return undefined;
+      const record = await this.#read(records, id, stored);
+      if (record === undefined || !this.#answersTo(record.principal, caller.principal)) return undefined;
+      // It is being restored for another principal, or without one.
+      if (this.#opener.registry.get(id) !== undefined) throw new OwnershipChanged();
+      const session = await this.#rebuild(records, stored, record, caller);
+      if (session !== undefined) return session;
+      if (unowned !== undefined) throw new OwnershipChanged();
+    }
+    throw busy();
+  }
+
+  /** Undefined when the record was claimed or removed since it was read. */
+  async #rebuild(
+    records: RecordStore,
+    stored: StoredRecord,
+    record: SessionRecord,
+    caller: Caller,
+  ): Promise<Session | undefined> {
+    const { registry } = this.#opener;
+    const context = contextOf(record, stored.epoch + 1, caller);
+    const session = registry.admit(context);
+    session.openedAt = registry.clock.now() - (record.age ?? 0);
+    const build = async (): Promise<boolean> => {
+      let claimed = false;
+      try {
+        claimed = await records.claim(session.id, stored);
+        if (claimed) {
+          session.stored = true;
+          if (record.principal === caller.principal) this.#opener.persistence.enlist(session);
+          else await this.#adopt(session, stored, context.epoch, caller.principal);
+          if (session.membership !== undefined) this.#events.emit('claimed', session.id, stored.owner, context.epoch);
+          await this.#start(session, record, context, caller);
+          registry.revive(session);
+        } else registry.discard(session);
+        return claimed;
+      } catch (error) {
+        session.stored = false;
+        registry.discard(session);
+        if (error instanceof UnreadableRecord) await records.destroy(session.id, context.epoch);
+        if (claimed && this.#mayOthersRestore(session, error)) {
+          session.end();
+          await records.release(session.id, context.epoch).catch((failure: unknown) => {
+            this.#events.emit('failure', 'a session could not be given up', failure, session.id);
+          });
+          throw new OwnershipChanged();
+        }
+        throw this.#refusal(error, session.id);
+      }
+    };
+    const building = build();
+    session.opening = locked(
+      building.then((claimed) => withOwnershipCheck(claimed, session)),
+      (error) => error as Error,
+    );
+    return (await building) ? session : undefined;
+  }
+
+  /** Gives a session that is only stored, and was just claimed, to a principal. */
+  async #adopt(session: Session, { data }: StoredRecord, epoch: number, principal = ''): Promise<void> {
+    const { persistence } = this.#opener;
+    const text = withPrincipal(data, session.id, principal);
+    await persistence.adopt(session, principal, () => persistence.rewrite(session, text, epoch));
+  }
+
+  async #wake(session: Session, caller: Caller): Promise<void> {
+    const { registry, persistence } = this.#opener;
+    const record = decodeRecord(session.hibernatedRecord ?? '', session.id);
+    const context = contextOf(record, session.epoch + 1, caller);
+    withOwnershipCheck(await persistence.claimAgain(session), session);
+    try {
+      await this.#start(session, record, context, caller);
+    } catch (error) {
+      session.end();
+      if (error instanceof UnreadableRecord) void registry.close(session, 'failed');
+      else if (this.#mayOthersRestore(session, error)) {
+        // Closing the session gives it up. It is not awaited, as it waits for this restore.
+        void registry.close(session, 'moved');
+        throw new OwnershipChanged();
+      }
+      throw this.#refusal(error, session.id);
+    }
+    registry.revive(session);
+  }
+
+  /** A life that begins where the one before ended: what made the session is said to the new server, its answers to nobody. */
+  async #start(session: Session, record: SessionRecord, context: FactoryContext, caller: Caller): Promise<void> {
+    // First, as a factory may set the state that it finds.
+    const { principal, state } = context;
+    this.#opener.persistence.begin(session, { ...record, principal, state }, context.epoch);
+    await start(this.#opener, session, context, (transport) =>
+      replayToServer(this.#opener, this.#events, transport, record, caller.extra),
+    );
+    session.protocolVersion = record.protocolVersion;
+  }
+
+  /** True when only this node failed to build the server: it then leaves the session to the other nodes for a while. */
+  #mayOthersRestore({ id, membership }: Session, error: unknown): boolean {
+    if (this.#forwarding === undefined || membership?.isValid !== true || error instanceof UnreadableRecord)
+      return false;
+    if (error instanceof Refusal && error.reason !== 'openTimeout') return false;
+    this.#events.emit('failure', 'a session could not be restored by this node', error, id);
+    this.#forwarding.pauseRestoring(id);
+    return true;
+  }
+
+  /** Undefined for a record that can never be restored; it is removed then. */
+  async #read(records: RecordStore, id: string, stored: StoredRecord): Promise<SessionRecord | undefined> {
+    try {
+      const record = decodeRecord(stored.data, id);
+      const age = await this.#ageOf(records, record);
+      if (age < this.#maxLifetime) return { ...record, age };
+      await records.destroy(id, stored.epoch);
+    } catch (error) {
+      if (error instanceof NewerRecord) throw new Refusal('restoreFailed', { cause: error });
+      if (!(error instanceof UnreadableRecord)) throw error;
+      this.#unrestorable(error, id);
+      await records.destroy(id, stored.epoch);
+    }
+    return undefined;
+  }
+
+  /**
+   * Two wall clocks are never compared. The age is the sum of times that one clock measured: that of each owner, and the store's.
+   * A time that no clock has measured is left out (a record of an earlier version, a store without `remaining`).
+   */
+  async #ageOf(records: RecordStore, { id, openedAt, age = 0 }: SessionRecord): Promise<number> {
+    if (this.#maxLifetime < Infinity) return age + (await records.idleTime(id));
+    // Without a `maxLifetime`, the age is for display only.
+    return Math.max(0, wallTime(this.#opener.registry.clock) - openedAt);
+  }
+
+  /** What a request is told for which a session could not be restored. */
+  #refusal(error: unknown, id: string): Refusal {
+    if (!(error instanceof UnreadableRecord)) {
+      return error instanceof Refusal ? error : new Refusal('restoreFailed', { cause: error });
+    }
+    this.#unrestorable(error, id);
+    return new Refusal('sessionNotFound');
+  }
+
+  #unrestorable(error: UnreadableRecord, id: string): void {
+    this.#events.emit('failure', 'a session can never be restored', error, id);
+    this.#events.emit('rejected', 'unrestorable');
+  }
+
+  /** Counts a failure once, however many requests are told of it. */
+  async #counted<T>(restoring: Promise<T>): Promise<T> {
+    try {
+      return await restoring;
+    } catch (error) {
+      const reason = rejectReason(error);
+      if (reason !== undefined && !(error instanceof OwnershipChanged)) this.#events.emit('rejected', reason);
+      throw error;
+    }
+  }
+}
+
+/**
+ * @throws Overtaken when a session could not be claimed, where there are other nodes; Refusal where there should be none.
+ */
+function withOwnershipCheck(claimed: boolean, { membership }: Session): void {
+  if (!claimed) throw membership === undefined ? busy() : new OwnershipChanged();
+}
+
+function busy(): Refusal {
+  return new Refusal('restoreFailed', { cause: new Error('another node claimed the session, or it ended') });
+}
+
+function contextOf(
+  { id, initialize, state }: SessionRecord,
+  epoch: number,
+  { principal, req }: Caller,
+): FactoryContext {
+  return new FactoryContext({
+    sessionId: id,
+    principal,
+    req,
+    clientInfo: initialize.clientInfo,
+    clientCapabilities: initialize.capabilities,
+    restored: true,
+    epoch,
+    state: new AppState(state),
+  });
+}

@@ -1,0 +1,52 @@
+import type { ContextState } from '../../options/options.js';
+import { recordJson } from './kept-json.js';
+
+/** Bytes that the keys and values of one session may take as JSON: a record is read and written whole. */
+const MAX_STATE = 64 * 1024;
+
+/** The application's own values of one session, as JSON text. */
+export class AppState implements ContextState {
+  readonly #values = new Map<string, string>();
+  /** Saves what was set; undefined where nothing is saved. */
+  save: (() => Promise<void>) | undefined;
+
+  constructor(values: Readonly<Record<string, unknown>> = {}) {
+    for (const [key, value] of Object.entries(values)) this.#values.set(key, JSON.stringify(value));
+  }
+
+  get(key: string): unknown {
+    const text = this.#values.get(key);
+    return text === undefined ? undefined : JSON.parse(text);
+  }
+
+  set(key: string, value: unknown): Promise<void> {
+    if (typeof key !== 'string') throw new TypeError('context.state: a key must be a string');
+    const text = value === undefined ? undefined : asJson(key, value);
+    const before = this.#values.get(key);
+    if (text === undefined) this.#values.delete(key);
+    else this.#values.set(key, text);
+    if (text !== undefined && this.#size() > MAX_STATE) {
+      if (before === undefined) this.#values.delete(key);
+      else this.#values.set(key, before);
+      throw new RangeError(`context.state: with ${JSON.stringify(key)} it would take more than ${MAX_STATE} bytes`);
+    }
+    return this.save?.() ?? Promise.resolve();
+  }
+
+  /** All values, as a JSON object. */
+  toString(): string {
+    return `{${[...this.#values].map(([key, text]) => `${JSON.stringify(key)}:${text}`).join(',')}}`;
+  }
+
+  #size(): number {
+    let size = 0;
+    for (const [key, text] of this.#values) size += Buffer.byteLength(key) + Buffer.byteLength(text);
+    return size;
+  }
+}
+
+function asJson(key: string, value: unknown): string {
+  const text = recordJson(value);
+  if (text === undefined) throw new TypeError(`context.state: ${JSON.stringify(key)} cannot be written as JSON`);
+  return text;
+}

@@ -1,0 +1,133 @@
+import {
+  InitializeRequestParamsSchema,
+  LATEST_PROTOCOL_VERSION,
+  LoggingLevelSchema,
+  SUPPORTED_PROTOCOL_VERSIONS,
+  type InitializeRequestParams,
+  type LoggingLevel,
+} from '@modelcontextprotocol/sdk/types.js';
+import { isTextDeeperThan } from '../../runtime/json-depth.js';
+import { MAX_RECORD_DEPTH } from './kept-json.js';
+import type { StoredRecord } from '../../stores/session-store.js';
+
+/** What rebuilds a session under its old ID. Holds no token, and nothing else of the requests that were made. */
+export interface SessionRecord {
+  readonly id: string;
+  readonly principal: string | undefined;
+  /** As the client sent them, without `_meta`. */
+  readonly initialize: InitializeRequestParams;
+  readonly protocolVersion: string;
+  readonly logLevel: LoggingLevel | undefined;
+  /** URIs of resources. */
+  readonly subscriptions: readonly string[];
+  /** The application's own. */
+  readonly state: Readonly<Record<string, unknown>>;
+  /** Milliseconds since 1970. For display only: the clocks of two nodes may differ by hours. */
+  readonly openedAt: number;
+  /** Milliseconds from the opening to the writing of this record. Undefined in a record of an earlier version. */
+  readonly age: number | undefined;
+}
+
+/** A kept value is one level deep in a record, and a value of `state` two. */
+const MAX_DEPTH = MAX_RECORD_DEPTH + 2;
+
+/** Another one is not read: a router that wrote it may mean something else by the same words. */
+const FORMAT = 1;
+
+/** A record that can never be restored. */
+export class UnreadableRecord extends Error {
+  override readonly name = 'UnreadableRecord';
+}
+
+/** A record that a newer router wrote, which may be running beside this one: it is not for this one to remove. */
+export class NewerRecord extends Error {
+  override readonly name = 'NewerRecord';
+}
+
+/** @param state - A JSON object. */
+export function encodeRecord(record: Omit<SessionRecord, 'state'>, state: string): string {
+  const { subscriptions } = record;
+  const rest = JSON.stringify({
+    v: FORMAT,
+    ...record,
+    subscriptions: subscriptions.length > 0 ? subscriptions : undefined,
+  });
+  return state === '{}' ? rest : `${rest.slice(0, -1)},"state":${state}}`;
+}
+
+/**
+ * @param id - The session that the record was found under.
+ * @throws UnreadableRecord when the text is not a record of that session, is nested too deep to be written again, or names a
+ * protocol version that the SDK no longer supports.
+ * @throws NewerRecord for one in a later format, or for a protocol version that the SDK does not support yet.
+ */
+export function decodeRecord(text: string, id: string): SessionRecord {
+  const read = parsed(text);
+  if (typeof read.v === 'number' && read.v > FORMAT) throw new NewerRecord(`the record is of format ${read.v}`);
+  if (read.v !== FORMAT) throw new UnreadableRecord(`the record is of no known format: ${String(read.v)}`);
+  const { principal, protocolVersion, openedAt, age, subscriptions = [], state = {} } = read;
+  const logLevel = LoggingLevelSchema.optional().safeParse(read.logLevel);
+  if (
+    read.id !== id ||
+    !InitializeRequestParamsSchema.safeParse(read.initialize).success ||
+    !logLevel.success ||
+    (principal !== undefined && typeof principal !== 'string') ||
+    typeof protocolVersion !== 'string' ||
+    typeof openedAt !== 'number' ||
+    (age !== undefined && !(typeof age === 'number' && age >= 0)) ||
+    !isStrings(subscriptions) ||
+    !isObject(state)
+  ) {
+    throw new UnreadableRecord('the record is not one of this session');
+  }
+  if (!SUPPORTED_PROTOCOL_VERSIONS.includes(protocolVersion)) {
+    const message = `its protocol version is not supported: ${protocolVersion}`;
+    throw protocolVersion > LATEST_PROTOCOL_VERSION ? new NewerRecord(message) : new UnreadableRecord(message);
+  }
+  return {
+    id,
+    principal,
+    initialize: read.initialize as InitializeRequestParams,
+    protocolVersion,
+    logLevel: logLevel.data,
+    subscriptions,
+    state,
+    openedAt,
+    age,
+  };
+}
+
+/** The text of a record whose session is given to a principal. Throws as {@link decodeRecord} does. */
+export function withPrincipal(text: string, id: string, principal: string): string {
+  const { state, ...facts } = decodeRecord(text, id);
+  return encodeRecord({ ...facts, principal }, JSON.stringify(state));
+}
+
+/** Whose session it is by its record; undefined for what is no record. */
+export function principalOf({ data }: StoredRecord, id: string): string | undefined {
+  try {
+    return decodeRecord(data, id).principal;
+  } catch {
+    return undefined;
+  }
+}
+
+function parsed(text: string): Record<string, unknown> {
+  let value: unknown;
+  if (isTextDeeperThan(MAX_DEPTH, text)) throw new UnreadableRecord('the record is nested too deep');
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new UnreadableRecord('the record is no JSON', { cause });
+  }
+  if (!isObject(value)) throw new UnreadableRecord('the record is no JSON object');
+  return value;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
+}

@@ -1,0 +1,129 @@
+import type { Clock } from '../../runtime/clock.js';
+import { Refusal } from '../../errors.js';
+import type { McpServerLike, ServerFactory } from '../../options/options.js';
+import type { HttpTransport } from '../../transport/transport.js';
+import type { FactoryContext } from './server-context.js';
+import { EventLoopBudget } from '../../runtime/event-loop-budget.js';
+
+/** How long a server's own `close` may take, in ms, before nobody waits for it any longer. */
+const CLOSE_TIMEOUT = 5_000;
+
+const ignore = (): void => undefined;
+
+/** Runs a factory and makes sure of what it returned. One for each router, as it remembers the servers it has seen. */
+export class ServerBuilder {
+  readonly #factory: ServerFactory;
+  readonly #clock: Clock;
+  readonly #openTimeout: number;
+  readonly #onFailure: (what: string, error: unknown) => void;
+  /** Spreads the building of servers over eventLoopBudget of the event loop. */
+  readonly eventLoopBudget: EventLoopBudget;
+  readonly #seen = new WeakSet<McpServerLike>();
+
+  constructor(
+    factory: ServerFactory,
+    clock: Clock,
+    openTimeout: number,
+    onFailure: (what: string, error: unknown) => void,
+  ) {
+    this.#factory = factory;
+    this.#clock = clock;
+    this.#openTimeout = openTimeout;
+    this.#onFailure = onFailure;
+    this.eventLoopBudget = new EventLoopBudget(clock);
+  }
+
+  /**
+   * Builds a server, connects it, and runs `first` on it; all within `openTimeout`.
+   *
+   * @param gone - Rejects when nobody waits any longer.
+   * @param onSettled - Called when the factory, `connect` and `first` have settled. That may be long after this rejects.
+   * @throws Refusal `openTimeout`; whatever the factory, `connect` or `first` threw. Then the server and the transport are
+   * closed, also a server that the factory hands over only later.
+   */
+  async build<T>(
+    context: FactoryContext,
+    transport: HttpTransport,
+    gone: Promise<never>,
+    first: () => Promise<T>,
+    onSettled: () => void = ignore,
+  ): Promise<{ server: McpServerLike; result: T }> {
+    let server: McpServerLike | undefined;
+    let abandoned = false;
+    const work = async (): Promise<{ server: McpServerLike; result: T }> => {
+      const made = this.#check(
+        await this.eventLoopBudget.run(() => {
+          if (abandoned) throw new Error('abandoned');
+          return this.#factory(context);
+        }),
+      );
+      if (abandoned) {
+        await this.close(made);
+        throw new Error('abandoned');
+      }
+      server = made;
+      await made.connect(transport);
+      if (!transport.started) throw new TypeError('connect() did not start the transport that it was given');
+      return { server: made, result: await first() };
+    };
+
+    let timer: unknown;
+    const late = new Promise<never>((_, reject) => {
+      timer = this.#clock.setTimeout(() => reject(new Refusal('openTimeout')), this.#openTimeout);
+    });
+    const working = work();
+    working.then(onSettled, onSettled);
+    try {
+      return await Promise.race([working, late, gone]);
+    } catch (error) {
+      abandoned = true;
+      context.life.end();
+      await transport.close();
+      // A server that never takes our transport may be connected to another one, which closing it would end.
+      const letGo = async (): Promise<void> => {
+        if (server !== undefined && transport.started) await this.close(server);
+      };
+      if (transport.started) await letGo();
+      // One that is still connecting may take it yet.
+      else void working.catch(ignore).then(letGo);
+      throw error;
+    } finally {
+      this.#clock.clearTimeout(timer);
+    }
+  }
+
+  /** Closes a server; never rejects, and waits no longer than a while for one that does not settle. */
+  async close(server: McpServerLike): Promise<void> {
+    let timer: unknown;
+    const late = new Promise<void>((resolve) => {
+      timer = this.#clock.setTimeout(resolve, CLOSE_TIMEOUT);
+    });
+    try {
+      await Promise.race([server.close(), late]);
+    } catch (error) {
+      this.#onFailure('server.close', error);
+    } finally {
+      this.#clock.clearTimeout(timer);
+    }
+  }
+
+  #check(server: unknown): McpServerLike {
+    if (!isServer(server)) {
+      throw new TypeError('serverFactory must return an McpServer or a Server, or a promise of one');
+    }
+    if (this.#seen.has(server)) {
+      throw new Error(
+        'serverFactory returned a server that it had returned before. A server is bound to one transport: to connect it a ' +
+          'second time sends the answers of one client to another, or fails with "Already connected to a transport" ' +
+          '(CVE-2026-25536). Build a new server in each call.',
+      );
+    }
+    this.#seen.add(server);
+    return server;
+  }
+}
+
+function isServer(value: unknown): value is McpServerLike {
+  if (typeof value !== 'object' || value === null || !('connect' in value) || !('close' in value)) return false;
+  return typeof value.connect === 'function' && typeof value.close === 'function';
+}

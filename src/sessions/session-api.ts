@@ -1,0 +1,142 @@
+import { keepingAlive } from '../runtime/clock.js';
+import type { Emitter, CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
+import type { Registry } from './registry.js';
+import { OwnershipChanged, type ForwardingPort, type UnownedSession } from './ownership.js';
+import type { PrincipalRef } from './principal-name.js';
+import type { Session } from './session.js';
+
+/** What an app may see of a router's sessions, and do with them. */
+export class Sessions {
+  readonly #registry: Registry;
+  readonly #destroyStored: (id: string, unowned?: UnownedSession) => Promise<boolean>;
+  readonly #forwarding: ForwardingPort | undefined;
+  readonly #events: Emitter<CoreEvents>;
+  readonly #nameOf: (principal: PrincipalRef) => string;
+
+  /**
+   * @internal
+   * @param destroyStored - Removes the record of a session that is not here.
+   * @param forwarding - Undefined where there are no other nodes.
+   * @param nameOf - Throws a TypeError for claims that name no principal.
+   */
+  constructor(
+    registry: Registry,
+    destroyStored: (id: string, unowned?: UnownedSession) => Promise<boolean>,
+    forwarding: ForwardingPort | undefined,
+    events: Emitter<CoreEvents>,
+    nameOf: (principal: PrincipalRef) => string,
+  ) {
+    this.#nameOf = nameOf;
+    this.#registry = registry;
+    this.#forwarding = forwarding;
+    this.#destroyStored = destroyStored;
+    this.#events = events;
+  }
+
+  /** How many sessions there are, by state. */
+  stats(): SessionStats {
+    return this.#registry.stats();
+  }
+
+  /** Every session that is here, oldest first. */
+  list(): SessionInfo[];
+  /** Those of all nodes of the cluster (with `routing: 'migrate'`, of this one). Rejects when one of them does not answer. */
+  list(options: { readonly cluster: true }): Promise<SessionInfo[]>;
+  list(options?: { readonly cluster: true }): SessionInfo[] | Promise<SessionInfo[]> {
+    const here = this.#registry.all().map((session) => session.info());
+    if (options?.cluster !== true) return here;
+    const listed = (this.#forwarding?.list() ?? Promise.resolve([])).then((others) => [...here, ...others]);
+    return keepingAlive(listed);
+  }
+
+  get(id: string): SessionInfo | undefined {
+    return this.#registry.get(id)?.info();
+  }
+
+  /**
+   * Ends a session as a DELETE by its client would, also one that is only stored. False when there is none with that ID.
+   * Rejects when the store does not answer: the session is as it was then.
+   */
+  close(id: string): Promise<boolean> {
+    return keepingAlive(this.#close(id));
+  }
+
+  /**
+   * Ends all sessions of a principal that are here, or on any node of the cluster (its access was withdrawn, say). Resolves to
+   * their number. Rejects when the store or a node does not answer, and some sessions are as they were.
+   *
+   * With a store but no cluster, sessions that are only stored are not ended: the next request restores them.
+   *
+   * Takes the name that the option `principal` returns. If that option is not set, it also takes the claims: `{ iss, sub }`,
+   * `{ clientId }` or an `AuthInfo`. Rejects with a TypeError when the claims name no party, or when the option `principal` is
+   * set and claims are passed.
+   *
+   * @example
+   * ```ts
+   * await mcp.sessions.closeByPrincipal({ iss: 'https://idp.example', sub: 'alice' });
+   * ```
+   */
+  closeByPrincipal(principal: PrincipalRef): Promise<number> {
+    return keepingAlive(this.#closeByPrincipal(principal));
+  }
+
+  /**
+   * Has the listener called at each such event. What it throws or rejects with is logged, and hurts nothing.
+   *
+   * @example
+   * ```ts
+   * mcp.sessions.on('closed', (session, reason) => audit(session.principal, reason));
+   * ```
+   */
+  on<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
+    this.#events.on(name, listener);
+    return this;
+  }
+
+  /** Like {@link on}, for the next such event only. */
+  once<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
+    this.#events.once(name, listener);
+    return this;
+  }
+
+  off<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
+    this.#events.off(name, listener);
+    return this;
+  }
+
+  async #close(id: string): Promise<boolean> {
+    const session = this.#registry.get(id);
+    try {
+      if (session === undefined) return await this.#closeElsewhere(id);
+      await this.#end(session);
+      return true;
+    } catch (error) {
+      if (error instanceof OwnershipChanged) return this.#close(id);
+      throw error;
+    }
+  }
+
+  async #closeByPrincipal(principal: PrincipalRef): Promise<number> {
+    const name = this.#nameOf(principal);
+    const here = this.#registry.ofPrincipal(name).map(({ id }) => id);
+    const anywhere = (await this.#forwarding?.principals.sessionsOf(name)) ?? [];
+    const ids = new Set([...here, ...anywhere]);
+    const results = await Promise.allSettled([...ids].map((id) => this.#close(id)));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return results.filter((result) => result.status === 'fulfilled' && result.value).length;
+  }
+
+  async #closeElsewhere(id: string): Promise<boolean> {
+    const closed = await this.#forwarding?.close(id);
+    return typeof closed === 'boolean' ? closed : this.#destroyStored(id, closed);
+  }
+
+  async #end(session: Session): Promise<void> {
+    const wasOpening = session.opening !== undefined;
+    const { cleanUp } = await this.#registry.terminate(session);
+    await cleanUp;
+    // Given up while it was restored or woken, it may have left its record.
+    if (wasOpening) await this.#destroyStored(session.id);
+  }
+}

@@ -1,0 +1,163 @@
+import type {
+  JSONRPCErrorResponse,
+  JSONRPCRequest,
+  JSONRPCResultResponse,
+  RequestId,
+} from '@modelcontextprotocol/sdk/types.js';
+import { Deadline } from '../runtime/deadline-queue.js';
+import { errorResponse, Refusal, type ErrorName } from '../errors.js';
+import type { Outcome } from '../events.js';
+import type { TransportContext, TransportSide } from './transport-types.js';
+import type { RequestStream } from './request-stream.js';
+
+export type Answer = JSONRPCResultResponse | JSONRPCErrorResponse;
+
+/** Who takes a request that went without answer or progress for too long. */
+interface TimeOutTaker {
+  timeOut(request: PendingRequest): void;
+}
+
+/** Requests that change what a session is, and so its record. */
+export const CHANGES_SESSION: ReadonlySet<string> = new Set([
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+]);
+
+/** A request of the client that is not settled. */
+export class PendingRequest {
+  /** The request itself, if it is one of {@link CHANGES_SESSION}. */
+  message: JSONRPCRequest | undefined;
+  /** When it is to be answered. */
+  readonly due = new Deadline<{ timeOut(): void }>(this);
+  /** The ID that the server knows it by. */
+  readonly key: RequestId;
+
+  /**
+   * @param id - The client's own ID.
+   * @param since - When it arrived, by the router's clock.
+   */
+  constructor(
+    readonly id: RequestId,
+    readonly method: string,
+    readonly since: number,
+    readonly stream: RequestStream,
+    readonly taker: TimeOutTaker,
+  ) {
+    this.key = keyOf(id);
+  }
+
+  timeOut(): void {
+    this.taker.timeOut(this);
+  }
+}
+
+/**
+ * The ID that the server is to know a request by. The SDK's server ignores the cancellation of one whose ID is falsy
+ * (`Protocol._oncancel`, SDK 1.32.2), so such a request goes by another.
+ */
+export function keyOf(id: RequestId): RequestId {
+  return id === 0 || id === '' ? `\0${id}` : id;
+}
+
+/** The unsettled requests of one transport, by the ID that the server knows them by. */
+export class PendingRequests {
+  readonly #side: TransportSide;
+  readonly #context: TransportContext;
+  /** Most sessions have one at most, and a `Map` is rebuilt every few times that something is put into it and taken out. */
+  #first: PendingRequest | undefined;
+  #others: Map<RequestId, PendingRequest> | undefined;
+  /** Their streams that can be resumed, by stream ID. */
+  #streams: Map<string, RequestStream> | undefined;
+
+  constructor(side: TransportSide) {
+    this.#side = side;
+    this.#context = side.context;
+  }
+
+  get size(): number {
+    return (this.#first === undefined ? 0 : 1) + (this.#others?.size ?? 0);
+  }
+
+  get(key: RequestId): PendingRequest | undefined {
+    return this.#first?.key === key ? this.#first : this.#others?.get(key);
+  }
+
+  all(): PendingRequest[] {
+    const others = this.#others?.values() ?? [];
+    return this.#first === undefined ? [...others] : [this.#first, ...others];
+  }
+
+  /** The unsettled stream with that ID; undefined when it is finished. */
+  stream(streamId: string): RequestStream | undefined {
+    return this.#streams?.get(streamId);
+  }
+
+  /** The unsettled stream whose last event that was. */
+  streamEndingWith(eventId: string): RequestStream | undefined {
+    for (const stream of this.#streams?.values() ?? []) if (stream.events.endsWith(eventId)) return stream;
+    return undefined;
+  }
+
+  /** @throws Refusal when one has the ID of another that is in flight: only one of them could be answered. */
+  refuseDuplicates(requests: readonly JSONRPCRequest[]): void {
+    const keys = new Set<RequestId>();
+    for (const { id } of requests) {
+      const key = keyOf(id);
+      if (this.get(key) !== undefined || keys.has(key)) throw new Refusal('requestIdInFlight', { id });
+      keys.add(key);
+    }
+  }
+
+  add(request: PendingRequest, resumable: boolean): void {
+    if (this.#first === undefined) this.#first = request;
+    else (this.#others ??= new Map<RequestId, PendingRequest>()).set(request.key, request);
+    this.#context.unanswered.add(request.due, request.since);
+    if (!resumable) return;
+    this.#streams ??= new Map();
+    this.#streams.set(request.stream.events.streamId, request.stream);
+  }
+
+  /** Progress was reported, or something was asked of the client: the request is alive. */
+  touch(request: PendingRequest): void {
+    this.#context.unanswered.add(request.due);
+  }
+
+  /** Settles a request with an answer, which is stored first where it could be asked for again. */
+  answer(request: PendingRequest, outcome: Outcome, answer: Answer): void {
+    if (this.get(request.key) !== request) return;
+    let json: string;
+    try {
+      json = JSON.stringify(answer);
+    } catch (error) {
+      this.#report(`the answer to ${request.method} cannot be written as JSON`, error);
+      this.fail(request, 'error', 'internalError');
+      return;
+    }
+    request.stream
+      .publishAnswer(answer, (eventId) => this.settle(request, outcome, json, eventId))
+      ?.catch((error: unknown) => this.#report('an answer could not be sent', error));
+  }
+
+  /** Settles a request with a row of the error table. */
+  fail(request: PendingRequest, outcome: Outcome, reason: ErrorName): void {
+    this.answer(request, outcome, { ...errorResponse(reason), id: request.id });
+  }
+
+  /** Frees the ID and the reply, with an answer or (a cancelled request gets none) without. */
+  settle(request: PendingRequest, outcome: Outcome, answer?: string, eventId?: string): void {
+    if (this.get(request.key) !== request) return;
+    if (this.#first === request) this.#first = undefined;
+    else if (this.#others?.delete(request.key) === true && this.#others.size === 0) this.#others = undefined;
+    request.due.cancel();
+    if (request.message !== undefined) this.#side.owner.free(request.message);
+    this.#context.events.emit('settled', request.method, outcome, this.#context.clock.now() - request.since);
+    const { stream } = request;
+    stream.settle(answer, eventId);
+    if (stream.settled) this.#streams?.delete(stream.events.streamId);
+  }
+
+  #report(what: string, error: unknown): void {
+    this.#context.events.emit('failure', what, error, this.#side.sessionId);
+  }
+}

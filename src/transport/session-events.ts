@@ -1,0 +1,251 @@
+import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import { inTime, type Clock } from '../runtime/clock.js';
+import type { ErrorName } from '../errors.js';
+import type { MemoryEvents } from '../stores/memory-event-store.js';
+import { Fenced, type EventFence, type FencedEventStore } from '../stores/session-event-store.js';
+import { asPromise } from '../runtime/user-code.js';
+import { sessionHash } from '../stores/stream-session.js';
+
+/** An event as it was sent, or would have been. */
+export interface StoredEvent {
+  readonly id: string | undefined;
+  /** The store's own ID of the event, even if it cannot be sent to a client. */
+  readonly key: string;
+  readonly json: string;
+  /** The request that it answers. */
+  readonly answers: RequestId | undefined;
+}
+
+/** Takes the events of a stream one after the other. Rejects to make the store stop reading. */
+export interface EventSink {
+  take(event: StoredEvent): Promise<void>;
+  /** Called for each event that is read only to learn its stream. */
+  skip(): Promise<void>;
+}
+
+/** A priming event has no message; the SDK's transport stores the same for it, so stores know it. */
+const PRIMING = {} as JSONRPCMessage;
+
+/** How long a store may take for one answer, in ms, as no reply must hang on it. */
+const STORE_TIMEOUT = 10_000;
+
+/** How long, in ms, events then go out without IDs; sooner over if the store answers after all. */
+const STORE_PAUSE = 60_000;
+
+/** What an event is stored with where another node may own the session, and who is told when one does. */
+export interface Fencing {
+  readonly fence: EventFence;
+  readonly onFenced: () => void;
+}
+
+/** Keeps answers that the event store refused: a request is answered once, and its client may be away at that moment. */
+export interface RefusedAnswers {
+  /** Bounded by size and age. */
+  readonly kept: MemoryEvents;
+  /** The session, which outlives its server. */
+  readonly owner: { answersRefused: boolean };
+}
+
+/** Requests of a stream whose answers are lost, and the error that their client gets. */
+export interface Loss {
+  /** Empty when the IDs are not known. */
+  readonly requests: readonly RequestId[];
+  readonly reason: ErrorName;
+}
+
+/** Characters that the requests' IDs may take in a stream's ID, which is part of what many a store gives as event ID. */
+const MAX_REQUESTS = 1024;
+
+/**
+ * One session's view of an event store that many sessions share.
+ *
+ * Stream IDs begin with a hash of the session's ID: no two sessions share one, a store (and what it puts into event IDs)
+ * never holds the ID itself, and the same session finds its streams again after a restart. Whatever the store answers is
+ * this session's only when the stream ID says so; nothing else ever leaves this class (spec 2025-11-25, basic/transports,
+ * "Resumability and Redelivery": never replay what belongs to a different stream).
+ */
+export class SessionEventLog {
+  readonly standaloneId: string;
+  readonly #store: FencedEventStore;
+  readonly #fencing: Fencing | undefined;
+  readonly #prefix: string;
+  readonly #epoch: number;
+  readonly #firstEpoch: number;
+  readonly #clock: Clock;
+  readonly #onFailure: (what: string, error: unknown) => void;
+  readonly #refused: RefusedAnswers | undefined;
+  #streams = 0;
+  /** The store is given no events until then, by the router's clock. */
+  #pausedUntil = 0;
+
+  /** @param firstEpoch - The epoch in which this process got the session: what ran in those before died with another. */
+  constructor(
+    store: FencedEventStore,
+    sessionId: string,
+    epoch: number,
+    clock: Clock,
+    onFailure: (what: string, error: unknown) => void,
+    firstEpoch = epoch,
+    fencing?: Fencing,
+    refused?: RefusedAnswers,
+  ) {
+    this.#store = store;
+    this.#prefix = sessionHash(sessionId);
+    this.#epoch = epoch;
+    this.#firstEpoch = firstEpoch;
+    this.#fencing = fencing;
+    this.#refused = refused;
+    this.#clock = clock;
+    this.#onFailure = onFailure;
+    this.standaloneId = `${this.#prefix}-get`;
+  }
+
+  /** An ID for the stream that answers the requests, from which {@link lostRequests} can tell them. */
+  newStreamId(requests: readonly RequestId[]): string {
+    this.#streams += 1;
+    const ids = Buffer.from(JSON.stringify(requests)).toString('hex');
+    return `${this.#prefix}-${this.#epoch}.${this.#streams}-${ids.length > MAX_REQUESTS ? '' : ids}`;
+  }
+
+  /**
+   * The answers that may be lost on a stream whose requests are all settled. Undefined when all were stored. The answers
+   * of an earlier process ended with it.
+   */
+  lossOf(streamId: string): Loss | undefined {
+    const [, epoch, ids = ''] = /^(\d+)\.\d+-([0-9a-f]*)$/.exec(streamId.slice(this.#prefix.length + 1)) ?? [];
+    const died = Number(epoch) < this.#firstEpoch;
+    if (epoch === undefined || (!died && this.#refused?.owner.answersRefused !== true)) return undefined;
+    return {
+      requests: requestIds(Buffer.from(ids, 'hex').toString()),
+      reason: died ? 'outcomeUnknown' : 'answerNotStored',
+    };
+  }
+
+  /** The answers of a stream that the store refused, as JSON text. */
+  refusedAnswers(streamId: string): readonly string[] {
+    return this.#refused?.kept.textsOf(streamId) ?? [];
+  }
+
+  /**
+   * The stream of an event that the store does not know, where it may have been lost with the process before this one and its
+   * ID begins with that of its stream, as in most stores.
+   */
+  lostStreamOf(eventId: string): string | undefined {
+    if (!this.#owns(eventId)) return undefined;
+    const [rest] = /^(get|\d+\.\d+-[0-9a-f]*)/.exec(eventId.slice(this.#prefix.length + 1)) ?? [];
+    if (rest === undefined || (rest === 'get' && this.#firstEpoch === 0)) return undefined;
+    return `${this.#prefix}-${rest}`;
+  }
+
+  /** The ID under which the message can be replayed; undefined when it could not be stored, which must not stop its delivery. */
+  async store(streamId: string, message: JSONRPCMessage = PRIMING): Promise<string | undefined> {
+    // To wait for each of a call's events in turn would hold up its answer for minutes.
+    if (this.#clock.now() < this.#pausedUntil) {
+      this.#keepAnswer(streamId, message);
+      return undefined;
+    }
+    try {
+      const id = await this.#inTime(() => this.#store.storeEvent(streamId, message, this.#fencing?.fence));
+      if (isSendable(id)) return id;
+      throw new TypeError('the event store gave an event ID that is empty or has a line break');
+    } catch (error) {
+      this.#onFailure('event store: storeEvent', error);
+      if (error instanceof Fenced) this.#fencing?.onFenced();
+      else this.#keepAnswer(streamId, message);
+      return undefined;
+    }
+  }
+
+  /**
+   * The stream of this session that the event belongs to; undefined when it is not this session's, or not known.
+   *
+   * @param sink - Skips the events that a store without `getStreamIdForEventId` reads to find the stream.
+   * @throws Whatever the store or the sink throws. Nothing is known of the event then.
+   */
+  async streamOf(eventId: string, sink: Pick<EventSink, 'skip'>): Promise<string | undefined> {
+    const store = this.#store;
+    const streamId =
+      store.getStreamIdForEventId === undefined
+        ? await this.#read(eventId, () => sink.skip())
+        : await this.#inTime(() => store.getStreamIdForEventId?.(eventId) ?? Promise.resolve(undefined));
+    return this.#owns(streamId) ? streamId : undefined;
+  }
+
+  /**
+   * Hands the events after the given one on its stream to the sink, one after the other. Resolves to false when the store does
+   * not know the event.
+   *
+   * @param streamId - The result of {@link streamOf}, which proves that the stream is this session's.
+   * @throws Whatever the store or the sink throws. Error when the store has read another stream.
+   */
+  async replay(eventId: string, streamId: string, sink: Pick<EventSink, 'take'>): Promise<boolean> {
+    const seen = { any: false };
+    const replayed = await this.#read(eventId, async (key, message) => {
+      if (!('jsonrpc' in message)) return;
+      seen.any = true;
+      const answers = 'method' in message ? undefined : message.id;
+      await sink.take({ id: isSendable(key) ? key : undefined, key, json: JSON.stringify(message), answers });
+    });
+    if (replayed === streamId) return true;
+    if (seen.any) throw new Error('the event store read another stream than that of the event');
+    return false;
+  }
+
+  /** Keeps the answer even if its reply looks open: a disconnect may be noticed long after the client has gone. */
+  #keepAnswer(streamId: string, message: JSONRPCMessage): void {
+    const refused = this.#refused;
+    if (refused === undefined || !('id' in message) || 'method' in message) return;
+    refused.owner.answersRefused = true;
+    // An answer that is too large to be kept is answered with an error (`lossOf`).
+    refused.kept.storeEvent(streamId, message).catch(() => undefined);
+  }
+
+  /** Makes the store read the events after the given one. The time-out counts while the store reads, not while `take` runs. */
+  async #read(eventId: string, take: (key: string, message: JSONRPCMessage) => Promise<void>): Promise<string> {
+    const clock = this.#clock;
+    let reading: number | undefined = clock.now();
+    let over = false;
+    const send = async (key: string, message: JSONRPCMessage): Promise<void> => {
+      if (over) throw new Error('the event store did not answer in time');
+      reading = undefined;
+      await take(key, message);
+      reading = clock.now();
+    };
+    try {
+      const left = (): number => STORE_TIMEOUT - (reading === undefined ? 0 : clock.now() - reading);
+      return await this.#inTime(() => this.#store.replayEventsAfter(eventId, { send }), left);
+    } finally {
+      over = true;
+    }
+  }
+
+  #inTime<T>(ask: () => Promise<T>, left?: () => number): Promise<T> {
+    const asked = asPromise(ask);
+    const late = (): Error => {
+      this.#pausedUntil = this.#clock.now() + STORE_PAUSE;
+      const answered = (): void => void (this.#pausedUntil = 0);
+      asked.then(answered, answered);
+      return new Error('the event store did not answer in time');
+    };
+    return inTime(this.#clock, STORE_TIMEOUT, asked, late, left);
+  }
+
+  #owns(streamId: string | undefined): streamId is string {
+    return typeof streamId === 'string' && streamId.startsWith(`${this.#prefix}-`);
+  }
+}
+
+/** What a client hands in as part of an event's ID may be anything. */
+function requestIds(json: string): readonly RequestId[] {
+  try {
+    const ids: unknown = JSON.parse(json);
+    return Array.isArray(ids) ? ids.filter((id) => typeof id === 'string' || typeof id === 'number') : [];
+  } catch {
+    return [];
+  }
+}
+
+/** It becomes a field of the event stream, where a line break would begin another field (HTML, 9.2.6). */
+function isSendable(eventId: unknown): eventId is string {
+  return typeof eventId === 'string' && eventId !== '' && !/[\0\r\n]/.test(eventId);
+}

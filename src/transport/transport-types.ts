@@ -1,0 +1,93 @@
+import type { JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import type { Clock } from '../runtime/clock.js';
+import type { DeadlineQueue } from '../runtime/deadline-queue.js';
+import type { CoreEvents, Emitter, StreamKind } from '../events.js';
+import type { MemoryEvents } from '../stores/memory-event-store.js';
+import type { EventFence, FencedEventStore } from '../stores/session-event-store.js';
+import type { ReplyForm } from './reply-form.js';
+
+/** What all transports of a router share: settings, and one queue for each kind of deadline. */
+export interface TransportContext {
+  readonly clock: Clock;
+  readonly events: Emitter<CoreEvents>;
+  readonly enableJsonResponse: boolean;
+  /** Milliseconds, for the SSE `retry` field; undefined where only a stream that the server ends has one. */
+  readonly retryInterval: number | undefined;
+  /** Requests of one session that may be unsettled at once. */
+  readonly maxRequestsPerSession: number;
+  /** Bytes. */
+  readonly maxStreamBuffer: number;
+  /** Milliseconds without a byte after which a stream gets a comment. */
+  readonly keepAlive: number;
+  /** Answers that the event store refused, of all sessions. Undefined when no stream can be resumed. */
+  readonly refusedAnswers: MemoryEvents | undefined;
+  /** Replies that have been quiet for `keepAlive`. */
+  readonly quiet: DeadlineQueue<{ keepAlive(): void; sendHead(): void }>;
+  /** SSE replies of which nothing was said yet. */
+  readonly headless: DeadlineQueue<{ keepAlive(): void; sendHead(): void }>;
+  /** Requests, due when they went without answer or progress for `requestTimeout`. */
+  readonly unanswered: DeadlineQueue<{ timeOut(): void }>;
+  /** Standalone streams, due a ping; undefined when `pingInterval` is not set. */
+  readonly pings: DeadlineQueue<{ ping(): void }> | undefined;
+}
+
+/** Who holds a transport: a session, or one stateless request. It must not end while something is held. */
+export interface TransportOwner {
+  /** Whether another node may own by now what the transport is for: then nothing may be said for it here. */
+  readonly mayNotRespond: boolean;
+  /** Whether not even that may be said. */
+  readonly pastGracePeriod: boolean;
+  /** Whether the event store has ever refused an answer of this session. */
+  answersRefused: boolean;
+  /** @param kind - `standalone` for what is no work: a stream that is only open. */
+  hold(kind?: StreamKind): void;
+  release(kind?: StreamKind): void;
+  /** A standalone stream was opened. */
+  streamOpened(): void;
+  /** An SSE stream ended other than by the server's will. */
+  streamLost(): void;
+  /** The server closed its own transport, or was closed by the app. */
+  transportClosed(): void;
+  /** The event store says that another node owns it. */
+  fenced(): void;
+  /**
+   * Whether the session has room for the change that a request makes. If true, `settledWell` or `free` is called for the request
+   * later.
+   */
+  reserve(request: JSONRPCRequest): boolean;
+  /** Called when a request is settled. It has changed nothing unless `settledWell` was called. */
+  free(request: JSONRPCRequest): void;
+  /** A request that changes the session was answered well; the answer goes out when the promise, if any, is settled. */
+  settledWell(request: JSONRPCRequest): Promise<void> | undefined;
+}
+
+/** What a transport is built with. */
+export interface TransportInit {
+  /** Undefined when stateless. */
+  readonly sessionId: string | undefined;
+  readonly epoch: number;
+  /** The epoch in which this process got the session. Default: `epoch`. */
+  readonly firstEpoch?: number;
+  readonly eventStore: FencedEventStore | undefined;
+  /** Undefined where no other node can own the session. */
+  readonly fence?: EventFence | undefined;
+  readonly context: TransportContext;
+  readonly owner: TransportOwner;
+}
+
+/** How the messages of a POST came. */
+export interface PostInit {
+  readonly batch: boolean;
+  readonly extra: MessageExtraInfo;
+  /** The protocol version that the reply is made for. Default: the session's. */
+  readonly version?: string;
+  /** The form of reply that the client accepts. Default: `any`. */
+  readonly form?: ReplyForm;
+}
+
+/** A transport, as its replies and streams see it. */
+export interface TransportSide {
+  readonly sessionId: string | undefined;
+  readonly context: TransportContext;
+  readonly owner: TransportOwner;
+}
