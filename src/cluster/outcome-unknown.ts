@@ -10,7 +10,7 @@ export function answerOutcomeUnknown(res: ServerResponse, request: ForwardedRequ
   if (res.destroyed || res.headersSent) return;
   const answers = requestIds.map((id) => errorResponse('outcomeUnknown', id));
   if (answers.length === 0) return accept(res);
-  if (replyFormOf(headers.answerAccepted) === 'sse') {
+  if (replyFormOf(headers.accept) === 'sse') {
     res.writeHead(200, SSE_HEADERS);
     res.end(outcomeUnknownEvents(request));
     return;

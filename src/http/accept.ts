@@ -13,12 +13,12 @@ export type AcceptCheck = (req: IncomingMessage) => ReplyForm;
  */
 export function createAcceptCheck(): AcceptCheck {
   const kept = new Map<string, ReplyForm | undefined>();
-  return ({ method, headers: { answerAccepted } }) => {
-    if (answerAccepted === undefined) return 'any';
-    const key = `${method} ${answerAccepted}`;
+  return ({ method, headers: { accept } }) => {
+    if (accept === undefined) return 'any';
+    const key = `${method} ${accept}`;
     let form = kept.get(key);
     if (form === undefined && !kept.has(key)) {
-      form = method === 'GET' ? streamFormOf(answerAccepted) : replyFormOf(answerAccepted);
+      form = method === 'GET' ? streamFormOf(accept) : replyFormOf(accept);
       if (kept.size >= MAX_KEPT) kept.clear();
       kept.set(key, form);
     }
