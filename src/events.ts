@@ -1,5 +1,4 @@
 import { Refusal, type ErrorName } from './errors.js';
-import { onRejection } from './runtime/user-code.js';
 
 // Each set is closed, and fit for the labels of a metric.
 
@@ -113,66 +112,4 @@ export interface CoreEvents extends SessionEvents {
   failure: [what: string, error: unknown, sessionId?: string];
   /** A log line is lost. */
   logLost: [why: LogLoss];
-}
-
-type Listener<Args extends unknown[]> = (...args: Args) => unknown;
-
-interface Registration {
-  readonly listener: Listener<never[]>;
-  readonly once: boolean;
-}
-
-/**
- * Typed events whose listeners cannot hurt the core: what one throws or rejects with is reported as a `failure` event, and
- * the others still run.
- */
-export class Emitter<EventMap extends { [K in keyof EventMap]: unknown[] }> {
-  readonly #listeners = new Map<keyof EventMap, readonly Registration[]>();
-  readonly #onFailure: (name: string, error: unknown) => void;
-
-  constructor(onFailure: (name: string, error: unknown) => void) {
-    this.#onFailure = onFailure;
-  }
-
-  on<K extends keyof EventMap>(name: K, listener: Listener<EventMap[K]>): this {
-    return this.#add(name, { listener, once: false });
-  }
-
-  once<K extends keyof EventMap>(name: K, listener: Listener<EventMap[K]>): this {
-    return this.#add(name, { listener, once: true });
-  }
-
-  off<K extends keyof EventMap>(name: K, listener: Listener<EventMap[K]>): this {
-    const rest = (this.#listeners.get(name) ?? []).filter((held) => held.listener !== listener);
-    this.#listeners.set(name, rest);
-    return this;
-  }
-
-  emit<K extends keyof EventMap>(name: K, ...args: EventMap[K]): void {
-    for (const registration of this.#listeners.get(name) ?? []) {
-      // A listener before it may have emitted the same event, and so have had it called.
-      if (registration.once && !this.#remove(name, registration)) continue;
-      try {
-        const result = (registration.listener as Listener<EventMap[K]>)(...args);
-        onRejection(result, (error) => this.#onFailure(String(name), error));
-      } catch (error) {
-        this.#onFailure(String(name), error);
-      }
-    }
-  }
-
-  #add(name: keyof EventMap, registration: Registration): this {
-    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), registration]);
-    return this;
-  }
-
-  #remove(name: keyof EventMap, registration: Registration): boolean {
-    const held = this.#listeners.get(name) ?? [];
-    if (!held.includes(registration)) return false;
-    this.#listeners.set(
-      name,
-      held.filter((other) => other !== registration),
-    );
-    return true;
-  }
 }

@@ -1,7 +1,8 @@
 import { decodeLease, leaseKey } from '../../src/cluster/membership/lease.js';
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
 import { systemClock, type Clock } from '../../src/runtime/clock.js';
-import { Emitter, type CoreEvents } from '../../src/events.js';
+import type { CoreEvents } from '../../src/events.js';
+import { Emitter } from '../../src/runtime/emitter.js';
 import type { Membership } from '../../src/sessions/ownership.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { FakeClock } from '../support/fake-clock.js';

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { type ErrorName, Refusal } from '../../src/errors.js';
-import { type CoreEvents, Emitter } from '../../src/events.js';
+import type { CoreEvents } from '../../src/events.js';
+import { Emitter } from '../../src/runtime/emitter.js';
 import { createLogger, logSessions } from '../../src/observe/logging/logging.js';
 import { LogLines } from '../support/log-lines.js';
 import { sessionInfo } from '../support/session-info.js';

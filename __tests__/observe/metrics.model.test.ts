@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { type Metric, Registry } from 'prom-client';
-import { type CloseReason, type CoreEvents, Emitter, type OrphanCause, type StreamKind } from '../../src/events.js';
+import type { CloseReason, CoreEvents, OrphanCause, StreamKind } from '../../src/events.js';
+import { Emitter } from '../../src/runtime/emitter.js';
 import { createMetrics } from '../../src/observe/prometheus/metrics.js';
 import { sessionInfo } from '../support/session-info.js';
 

@@ -1,4 +1,5 @@
-import { type CoreEvents, Emitter } from '../../src/events.js';
+import type { CoreEvents } from '../../src/events.js';
+import { Emitter } from '../../src/runtime/emitter.js';
 import { ServerBuilder } from '../../src/sessions/server/server-builder.js';
 import { FactoryContext } from '../../src/sessions/server/server-context.js';
 import { SessionPersistence } from '../../src/sessions/session-persistence.js';

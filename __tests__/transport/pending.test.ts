@@ -2,7 +2,8 @@ import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.
 import fc from 'fast-check';
 import { DeadlineQueue } from '../../src/runtime/deadline-queue.js';
 import { Refusal } from '../../src/errors.js';
-import { Emitter, type CoreEvents } from '../../src/events.js';
+import type { CoreEvents } from '../../src/events.js';
+import { Emitter } from '../../src/runtime/emitter.js';
 import type { TransportSide } from '../../src/transport/transport-types.js';
 import { PendingRequest, PendingRequests } from '../../src/transport/pending-requests.js';
 import type { RequestStream } from '../../src/transport/request-stream.js';

@@ -2,7 +2,8 @@ import { createSecretKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { inTime, type Clock } from '../runtime/clock.js';
-import type { CoreEvents, Emitter, SessionInfo } from '../events.js';
+import type { CoreEvents, SessionInfo } from '../events.js';
+import type { Emitter } from '../runtime/emitter.js';
 import type { ResolvedClusterOptions, ResolvedOptions } from '../options/options.js';
 import {
   type ForwardingPort,

@@ -1,6 +1,7 @@
 import type { Response } from 'express';
 import { Refusal } from '../errors.js';
-import type { CoreEvents, Emitter } from '../events.js';
+import type { CoreEvents } from '../events.js';
+import type { Emitter } from '../runtime/emitter.js';
 import { NotOwner } from '../sessions/ownership.js';
 import { closeAfter, sendError } from './answer.js';
 import type { Exchange } from './exchange.js';

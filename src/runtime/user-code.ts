@@ -3,8 +3,12 @@
  * unhandled rejection.
  */
 export function onRejection(returned: unknown, handle: (error: unknown) => void): void {
-  if (typeof returned !== 'object' || returned === null || !('then' in returned)) return;
-  Promise.resolve(returned).catch(handle);
+  if (isThenable(returned)) Promise.resolve(returned).catch(handle);
+}
+
+/** Whether a user's function returned a promise, or an object that may be one. */
+export function isThenable(returned: unknown): returned is object {
+  return typeof returned === 'object' && returned !== null && 'then' in returned;
 }
 
 /** Calls a user's function. An error that it throws before it returns becomes a rejection. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../runtime/clock.js';
 import { Refusal } from '../errors.js';
-import type { CloseReason, CoreEvents, Emitter, SessionStats } from '../events.js';
+import type { CloseReason, CoreEvents, SessionStats } from '../events.js';
+import type { Emitter } from '../runtime/emitter.js';
 import type { ResolvedOptions } from '../options/options.js';
 import type { ServerBuilder } from './server/server-builder.js';
 import { Caps } from './limits/caps.js';

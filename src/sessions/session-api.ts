@@ -1,5 +1,6 @@
 import { keepingAlive } from '../runtime/clock.js';
-import type { Emitter, CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
+import type { CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
+import type { Emitter } from '../runtime/emitter.js';
 import type { Registry } from './registry.js';
 import { OwnershipChanged, type ForwardingPort, type UnownedSession } from './ownership.js';
 import type { PrincipalRef } from './principal-name.js';

@@ -2,7 +2,8 @@ import type { InitializeRequestParams } from '@modelcontextprotocol/sdk/types.js
 import { inTime, type Clock } from '../runtime/clock.js';
 import { Deadline, DeadlineQueue } from '../runtime/deadline-queue.js';
 import { Refusal } from '../errors.js';
-import type { CloseReason, CoreEvents, Emitter } from '../events.js';
+import type { CloseReason, CoreEvents } from '../events.js';
+import type { Emitter } from '../runtime/emitter.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';
 import type { FencedEventStore } from '../stores/session-event-store.js';
 import { sessionHash } from '../stores/stream-session.js';

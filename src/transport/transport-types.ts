@@ -1,7 +1,8 @@
 import type { JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../runtime/clock.js';
 import type { DeadlineQueue } from '../runtime/deadline-queue.js';
-import type { CoreEvents, Emitter, StreamKind } from '../events.js';
+import type { CoreEvents, StreamKind } from '../events.js';
+import type { Emitter } from '../runtime/emitter.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';
 import type { EventFence, FencedEventStore } from '../stores/session-event-store.js';
 import type { ReplyForm } from './reply-form.js';

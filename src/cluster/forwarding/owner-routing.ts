@@ -2,7 +2,8 @@ import type { ServerResponse } from 'node:http';
 import { json } from 'node:stream/consumers';
 import type { Clock } from '../../runtime/clock.js';
 import { Refusal } from '../../errors.js';
-import type { CoreEvents, Emitter, SessionInfo } from '../../events.js';
+import type { CoreEvents, SessionInfo } from '../../events.js';
+import type { Emitter } from '../../runtime/emitter.js';
 import type { RecordStore } from '../../sessions/records/record-store.js';
 import { NotOwner, type ForwardedRequest, type UnownedSession } from '../../sessions/ownership.js';
 import type { PrincipalCounts } from '../../sessions/limits/principal-counts.js';
@@ -320,8 +321,8 @@ export class OwnerRouting {
   }
 
   #counted<E>(error: E): E {
-    const isCounted = error instanceof Refusal && error.reason === 'ownerUnreachable';
-    if (isCounted) this.#init.events.emit('forwarded', 'unreachable');
+    const { events } = this.#init;
+    if (error instanceof Refusal && error.reason === 'ownerUnreachable') events.emit('forwarded', 'unreachable');
     return error;
   }
 
@@ -331,10 +332,9 @@ export class OwnerRouting {
     if (sessionId !== undefined) owners.delete(sessionId);
     peers.forget(owner.id);
     if (sent.outcome !== 'untaken') return 'again';
-    const { why } = sent;
-    if (why === 'tooLarge') throw new Refusal('bodyTooLarge');
-    if (why === 'unsigned') throw new Refusal('ownerUnreachable', { cause: new Error(UNSIGNED) });
-    return why === 'unreachable' ? 'unreachable' : 'again';
+    if (sent.why === 'tooLarge') throw new Refusal('bodyTooLarge');
+    if (sent.why === 'unsigned') throw new Refusal('ownerUnreachable', { cause: new Error(UNSIGNED) });
+    return sent.why === 'unreachable' ? 'unreachable' : 'again';
   }
 
   async #ask<T>(node: Lease, order: Order): Promise<T> {

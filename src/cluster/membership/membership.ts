@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { inTime, type Clock } from '../../runtime/clock.js';
 import { Refusal } from '../../errors.js';
-import type { CoreEvents, Emitter } from '../../events.js';
+import type { CoreEvents } from '../../events.js';
+import type { Emitter } from '../../runtime/emitter.js';
 import type { ResolvedClusterOptions } from '../../options/options.js';
 import type { Membership } from '../../sessions/ownership.js';
 import { notAReply, type SendCommand } from '../../stores/redis-client.js';

@@ -1,4 +1,5 @@
-import { rejectReason, type CoreEvents, type Emitter } from '../../events.js';
+import { rejectReason, type CoreEvents } from '../../events.js';
+import type { Emitter } from '../../runtime/emitter.js';
 import { openSession, type Opened, type Opener } from '../../sessions/life/open.js';
 import { isJson, type ReplyForm } from '../../transport/reply-form.js';
 import { Reply } from '../../transport/reply.js';

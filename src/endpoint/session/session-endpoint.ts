@@ -1,7 +1,8 @@
 import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal } from '../../errors.js';
-import type { CoreEvents, Emitter } from '../../events.js';
+import type { CoreEvents } from '../../events.js';
+import type { Emitter } from '../../runtime/emitter.js';
 import { Adopter } from '../../sessions/life/adopt.js';
 import type { AnswersTo } from '../../sessions/answers-to.js';
 import { OwnershipChanged, type ForwardingPort, type UnownedSession } from '../../sessions/ownership.js';

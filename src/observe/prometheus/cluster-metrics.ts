@@ -1,5 +1,6 @@
 import { Counter, Gauge } from 'prom-client';
-import { FORWARD_OUTCOMES, type CoreEvents, type Emitter } from '../../events.js';
+import { FORWARD_OUTCOMES, type CoreEvents } from '../../events.js';
+import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each } from './children.js';
 import type { SharedMetrics } from './shared-metrics.js';
 

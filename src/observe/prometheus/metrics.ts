@@ -9,9 +9,9 @@ import {
   REJECT_REASONS,
   STREAM_KINDS,
   type CoreEvents,
-  type Emitter,
   type SessionInfo,
 } from '../../events.js';
+import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each } from './children.js';
 import { countCluster } from './cluster-metrics.js';
 import { SharedMetrics } from './shared-metrics.js';

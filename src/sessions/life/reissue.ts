@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Deadline, DeadlineQueue } from '../../runtime/deadline-queue.js';
-import type { CoreEvents, Emitter } from '../../events.js';
+import type { CoreEvents } from '../../events.js';
+import type { Emitter } from '../../runtime/emitter.js';
 import { openSession, type Caller, type Opener } from './open.js';
 import type { Session } from '../session.js';
 

@@ -1,5 +1,6 @@
 import type { MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
-import type { CoreEvents, Emitter } from '../../events.js';
+import type { CoreEvents } from '../../events.js';
+import type { Emitter } from '../../runtime/emitter.js';
 import type { HttpTransport } from '../../transport/transport.js';
 import type { Opener } from './open.js';
 import { UnreadableRecord, type SessionRecord } from '../records/record-format.js';

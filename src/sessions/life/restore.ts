@@ -1,6 +1,7 @@
 import { wallTime } from '../../runtime/clock.js';
 import { Refusal } from '../../errors.js';
-import { rejectReason, type CoreEvents, type Emitter } from '../../events.js';
+import { rejectReason, type CoreEvents } from '../../events.js';
+import type { Emitter } from '../../runtime/emitter.js';
 import type { StoredRecord } from '../../stores/session-store.js';
 import type { AnswersTo } from '../answers-to.js';
 import { FactoryContext } from '../server/server-context.js';
