@@ -1,17 +1,17 @@
 import type { SessionStore, StoredRecord } from './session-store.js';
 
-/** A record, and when its time is over by the clock of its store. */
+/** A record, and when it expires by the clock of its store. */
 export interface Entry extends StoredRecord {
   readonly dueAt: number;
 }
 
-/** What an entry becomes: undefined for none at all, the very same for no change. */
+/** Computes the next entry: undefined removes it, and the same object leaves it unchanged. */
 export type Step = (entry: Entry | undefined) => Entry | undefined;
 
-/** Puts in the place of an ID's entry what the step makes of it, as one atomic operation, and resolves with that. */
+/** Replaces the entry of an ID by the step's result, as one atomic operation, and resolves with that result. */
 export type Change = (id: string, step: Step) => Promise<Entry | undefined>;
 
-/** What every operation of a store does to an entry, said once for all places where entries may be kept. */
+/** The operations of a store in terms of one atomic change of an entry, the same for all places that keep entries. */
 export class EntryStore implements Required<SessionStore> {
   readonly #change: Change;
   readonly #now: () => number;
@@ -63,7 +63,7 @@ export class EntryStore implements Required<SessionStore> {
     );
   }
 
-  /** Whether the step changed anything; that an entry whose time is over goes is no change. */
+  /** Resolves to whether the step changed the entry. The removal of an expired entry is no change. */
   async #changes(id: string, step: Step): Promise<boolean> {
     let changed = false;
     await this.#change(id, (entry) => {

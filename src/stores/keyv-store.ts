@@ -2,7 +2,7 @@ import { callable, checkOptions, having, shown, type Check } from '../runtime/ch
 import { EntryStore, type Change, type Entry } from './entry-store.js';
 import type { SessionStore } from './session-store.js';
 
-/** What {@link keyvStore} needs of a Keyv: that of the `keyv` package will do, from version 4 on. */
+/** The part of a Keyv that {@link keyvStore} needs. The `keyv` package has it from version 4 on. */
 export interface KeyvLike {
   get(key: string): Promise<unknown>;
   set(key: string, value: unknown, ttl?: number): Promise<unknown>;
@@ -14,7 +14,7 @@ export interface KeyvLike {
 
 /** Options of {@link keyvStore}. `undefined` is the same as leaving the key out. */
 export interface KeyvStoreOptions {
-  /** Milliseconds since 1970, as records outlive the process. Default: `Date.now`. For tests. */
+  /** Returns milliseconds since 1970, as records outlive the process. For tests. Default: `Date.now`. */
   wallClock?: (() => number) | undefined;
 }
 
@@ -25,15 +25,14 @@ const aKeyv = having('a Keyv: an object with get, set, delete and on', 'get', 's
 const PREFIX = 'mcp-session:';
 
 /**
- * Keeps session records in whatever Keyv has an adapter for, each as one value under `mcp-session:<ID>`.
+ * Keeps session records in any back end that Keyv has an adapter for, each as one value under `mcp-session:<ID>`.
  *
- * For one process at a time: Keyv has no compare-and-set, so what makes operations atomic is that this store does those on
- * the same ID one after the other. Where several processes share the records, use a store that is made for it.
+ * Only one process at a time may use the records. Keyv has no compare-and-set, so this store makes operations atomic by running
+ * those on the same ID one after the other. For several processes use `redisStore`.
  *
- * Give it a Keyv of its own: while that reports an error, every operation under way rejects, whichever it was meant for.
+ * Give it a Keyv of its own. When that Keyv reports an error, every operation in progress rejects.
  *
- * @throws TypeError for what is no Keyv, for a Keyv 5 that is not told to throw on errors, for an unknown option or a wrong
- * value.
+ * @throws TypeError when `keyv` is not a Keyv, for a Keyv 5 without `throwOnErrors`, and for an unknown option or a wrong value.
  *
  * @example
  * ```ts
@@ -53,9 +52,9 @@ export function keyvStore(keyv: KeyvLike, options: KeyvStoreOptions = {}): Requi
   return new EntryStore(oneByOne(entriesIn(keyv, now)), now);
 }
 
-/** Has the changes of an ID wait for one another, whether they succeed or not. */
+/** Runs the changes of one ID one after the other, whether they succeed or not. */
 function oneByOne(change: Change): Change {
-  /** By ID, the end of the last change asked for. */
+  /** By ID: settles with the last change. */
   const ends = new Map<string, Promise<void>>();
   return (id, step) => {
     const changed = (ends.get(id) ?? Promise.resolve()).then(() => change(id, step));
@@ -79,7 +78,7 @@ function entriesIn(keyv: KeyvLike, now: () => number): Change {
       await asked(() => keyv.delete(key));
       return undefined;
     }
-    // At least 1: to Keyv, 0 is for ever.
+    // To Keyv, a ttl of 0 means that the value never expires.
     const written = await asked(() => keyv.set(key, next, Math.max(1, next.dueAt - now())));
     if (written === false) throw new Error('keyvStore: Keyv did not write the record');
     return next;
@@ -87,8 +86,8 @@ function entriesIn(keyv: KeyvLike, now: () => number): Change {
 }
 
 /**
- * Rejects what the back end failed to do. Keyv 6, where anyone listens, and adapters that catch their own errors (that of
- * Redis, by default) only report them, and go on as if there were no record.
+ * Turns a reported error into a rejection. Keyv 6 with an `error` listener, and adapters that catch their own errors (the one
+ * for Redis does by default), only report an error and continue as if there were no record.
  */
 function rejecting(keyv: KeyvLike): <T>(ask: () => Promise<T>) => Promise<T> {
   let failures = 0;
@@ -100,7 +99,7 @@ function rejecting(keyv: KeyvLike): <T>(ask: () => Promise<T>) => Promise<T> {
   return async (ask) => {
     const before = failures;
     const answer = await ask();
-    // It may have been another's: that one is told of a failure that was none of its own is what it costs to be sure.
+    // The error may belong to another operation. This one rejects as well, since nothing tells them apart.
     if (failures !== before) throw new Error('keyvStore: the back end failed', { cause: failure });
     return answer;
   };

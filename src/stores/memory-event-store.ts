@@ -7,16 +7,16 @@ import { sessionOf } from './stream-session.js';
 
 /** Options of {@link memoryEventStore}. `undefined` is the same as leaving the key out. */
 export interface MemoryEventStoreOptions {
-  /** Events kept of one stream; past it, the stream's oldest goes. Default: 1,000. */
+  /** Events kept of one stream. Beyond it, the stream's oldest event is dropped. Default: 1,000. */
   maxEventsPerStream?: number | undefined;
   /**
-   * Bytes kept in all: the JSON text of the messages, and 656 bytes of overhead for each event. Past it, the oldest event of
-   * all streams goes. Default: 67,108,864 (64 MiB).
+   * Bytes kept in all: the JSON text of the messages, and 656 bytes of overhead for each event. Beyond it, the oldest
+   * event of all streams is dropped. Default: 67,108,864 (64 MiB).
    */
   maxBytes?: number | undefined;
   /**
-   * Bytes kept of one session, counted in the same way. Past it, the session's oldest event goes, so that one session cannot
-   * push out the events of all others. A larger event is not stored: `storeEvent` rejects. The router makes stream IDs whose
+   * Bytes kept of one session, counted in the same way. Beyond it, the session's oldest event is dropped, so that one session
+   * cannot push out the events of all others. A larger event is not stored: `storeEvent` rejects. The router makes stream IDs whose
    * part before the first `-` is the session. Default: 8,388,608 (8 MiB), at most `maxBytes`.
    */
   maxBytesPerSession?: number | undefined;
@@ -26,13 +26,13 @@ export interface MemoryEventStoreOptions {
   clock?: Clock | undefined;
 }
 
-/** The SDK's `EventStore`, letting go of a session's events at its end, and what it holds. */
+/** The SDK's `EventStore`. It removes a session's events when the session ends, and reports its size. */
 export interface MemoryEventStore extends Required<SessionEventStore> {
-  /** Events held now. */
+  /** Events that are stored now. */
   readonly size: number;
   /** Streams that these events belong to. */
   readonly streams: number;
-  /** Bytes held now, as `maxBytes` counts them. */
+  /** Bytes that are stored now, as `maxBytes` counts them. */
   readonly bytes: number;
 }
 
@@ -60,19 +60,19 @@ interface SessionShare {
   newest: StoredEvent | undefined;
 }
 
-/** What is held of one stream; forgotten with its last event. */
+/** The events of one stream. Dropped with its last event. */
 interface Stream {
   readonly id: string;
   readonly session: SessionShare;
   size: number;
   oldest: StoredEvent | undefined;
   newest: StoredEvent | undefined;
-  /** The sequence of the event dropped last: all that came after it are held, so a client that saw it misses nothing. */
+  /** The sequence of the event that was dropped last. All later events are stored, so a client that has it misses none. */
   dropped: number | undefined;
 }
 
 /**
- * What an event costs beside its text, so that many small ones cannot outgrow `maxBytes`: a priming event is 2 bytes of
+ * Bytes that an event takes beside its text, so that many small events cannot outgrow `maxBytes`. A priming event is 2 bytes of
  * JSON. On Node 20: 180 bytes of heap on a long stream, 290 with two events on each stream, 650 for a session's only event.
  */
 const EVENT_OVERHEAD = 656;
@@ -90,8 +90,8 @@ const CHECKS = new Map<string, Check>([
 /**
  * Keeps the events of all streams in memory, bounded by number, bytes and age, so that clients can resume.
  *
- * A stream is replayed without a hole or not at all: an event ID whose later events are no longer all held is unknown.
- * It lives and dies with the process; behind several nodes, use a store that they share.
+ * A stream is replayed without a hole or not at all. An event ID is unknown if a later event of its stream was dropped.
+ * The events end with the process. For several nodes use a store that they share.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, what it got and what it wants.
  *
@@ -115,11 +115,11 @@ export class MemoryEvents implements MemoryEventStore {
   /** By sequence, which is the order of age over all streams. */
   readonly #events = new Map<number, StoredEvent>();
   readonly #streams = new Map<string, Stream>();
-  /** By session, so that a purge looks at no other's streams. */
+  /** By session, so that a purge visits only the streams of its session. */
   readonly #sessions = new Map<string, SessionShare>();
-  /** Begins anywhere, so that an ID of an earlier process, for a stream of the same name, is not taken for one of ours. */
+  /** Starts at a random number, so that an event ID of an earlier process is not taken for one of this process. */
   #sequence = randomInt(2 ** 30);
-  /** No event with a lower sequence is held. A map's own first key is slow to find once many before it were deleted. */
+  /** No event with a lower sequence is stored. V8 finds a map's first key slowly after many earlier keys were deleted. */
   #lowest = this.#sequence;
   #bytes = 0;
   #timer: unknown;
@@ -145,9 +145,9 @@ export class MemoryEvents implements MemoryEventStore {
   }
 
   /**
-   * Stored when the call returns, so that events have the order of the calls.
+   * Stores the event before it returns, so that events have the order of the calls.
    *
-   * @throws Error when the event is larger than `maxBytesPerSession` or `maxBytes`. What is stored stays.
+   * @throws Error when the event is larger than `maxBytesPerSession` or `maxBytes`. Stored events are kept.
    */
   storeEvent(streamId: string, message: JSONRPCMessage): Promise<string> {
     return new Promise((resolve) => resolve(this.#append(streamId, JSON.stringify(message))));
@@ -158,8 +158,8 @@ export class MemoryEvents implements MemoryEventStore {
   }
 
   /**
-   * Sends what came after the event, and what is stored meanwhile. Rejects when `send` does, and when an event that is
-   * still to be sent is dropped while `send` waits: the client would have a hole in its stream.
+   * Sends the events after the given one, and those that are stored meanwhile. Rejects when `send` rejects, and when an event is
+   * dropped before it was sent, as the client would have a hole in its stream.
    */
   async replayEventsAfter(
     lastEventId: string,
@@ -192,7 +192,7 @@ export class MemoryEvents implements MemoryEventStore {
 
   #append(streamId: string, json: string): string {
     const bytes = Buffer.byteLength(json) + EVENT_OVERHEAD;
-    // To store it would push out the session's other events, and then the event itself.
+    // Storing it would push out the session's other events, and then the event itself.
     if (bytes > this.#maxBytesPerSession)
       throw new Error(`memoryEventStore: ${bytes} bytes are more than a session may hold`);
     const sequence = (this.#sequence += 1);
@@ -255,7 +255,7 @@ export class MemoryEvents implements MemoryEventStore {
     this.#arm();
   }
 
-  /** Always its stream's oldest, so that what is held of a stream never has a hole. */
+  /** The event must be its stream's oldest, so that a stream never has a hole. */
   #drop(event: StoredEvent): void {
     const { sequence, stream, bytes, next, older, younger } = event;
     const { session } = stream;
@@ -281,20 +281,20 @@ export class MemoryEvents implements MemoryEventStore {
     if (session.streams.size === 0) this.#sessions.delete(session.id);
   }
 
-  /** The oldest event of all, which is its stream's oldest too. */
+  /** The oldest event of all. It is also its stream's oldest. */
   #oldest(): StoredEvent | undefined {
     if (this.#events.size === 0) return undefined;
     while (!this.#events.has(this.#lowest)) this.#lowest += 1;
     return this.#events.get(this.#lowest);
   }
 
-  /** Where in its stream an event ID stands; undefined unless it was issued and all that came after it is held. */
+  /** The place of an event ID in its stream. Undefined unless the ID was issued and all later events are stored. */
   #locate(eventId: string): { stream: Stream; sequence: number } | undefined {
-    // The last one: a stream ID may hold any character.
+    // The last underscore, as a stream ID may have any character.
     const separator = eventId.lastIndexOf('_');
     const stream = this.#streams.get(eventId.slice(0, separator));
     const sequence = Number(eventId.slice(separator + 1));
-    // Only the spelling that was issued: Number() also reads '', '0x1' and '1.0'.
+    // Only the spelling that was issued counts, as Number() also reads '', '0x1' and '1.0'.
     if (stream === undefined || eventId !== idOf(stream.id, sequence)) return undefined;
     const known = this.#events.get(sequence)?.stream === stream || stream.dropped === sequence;
     return known ? { stream, sequence } : undefined;

@@ -11,12 +11,11 @@ export interface MemoryStoreOptions {
 
 const CHECKS = new Map<string, Check>([['clock', clock]]);
 
-/** How many records may come in before those whose time is over are looked for: a sweep costs each of them little. */
+/** Records that are added before the next sweep for expired ones. So the cost of a sweep is shared by many records. */
 const SWEEP_STEP = 1_000;
 
 /**
- * Keeps session records in memory: for tests, and for what one process keeps of sessions that it lets go of for a while.
- * They do not outlive it.
+ * Keeps session records in memory, for tests. They do not outlive the process.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, what it got and what it wants.
  *

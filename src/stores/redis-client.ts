@@ -3,30 +3,30 @@ import { callable, checkOptions, type Check } from '../runtime/checks.js';
 import { asPromise } from '../runtime/user-code.js';
 
 /**
- * Sends one command and resolves with Redis' reply as it came, strings and numbers; rejects where Redis answers with an
- * error, and where there is no answer.
+ * Sends one command, and resolves with Redis' reply unchanged, as strings and numbers. Rejects when Redis answers with an error,
+ * and when no answer comes.
  */
 export type SendCommand = (...args: string[]) => Promise<unknown>;
 
-/** What is needed of a client of node-redis. */
+/** The part of a node-redis client that the router needs. */
 export interface NodeRedisClient {
   sendCommand(args: string[]): Promise<unknown>;
 }
 
-/** What is needed of a client of node-redis that finds its master by Sentinel. */
+/** The part of a node-redis Sentinel client that the router needs. */
 export interface NodeRedisSentinel {
   getSentinelNode(): unknown;
   sendCommand(isReadonly: boolean | undefined, args: string[]): Promise<unknown>;
 }
 
-/** How to reach Redis, exactly one of: a client of node-redis, or a function that sends by any other client. */
+/** Access to Redis: either a client of node-redis, or a function that sends a command through any other client. */
 export type RedisAccess =
   | {
       /**
-       * A client of node-redis 5 or 6 (the package `redis`): of `createClient`, or of `createSentinel` with its default
-       * `masterPoolSize` of 1. A pool (`createClientPool`) is refused, as its connections overtake one another. To connect
-       * and to close it stays the app's affair. With `disableOfflineQueue: true` it rejects at once what is asked while Redis
-       * is away, instead of doing it late.
+       * A client of node-redis 5 or 6 (the package `redis`), made by `createClient`, or by `createSentinel` with its default
+       * `masterPoolSize` of 1. A pool (`createClientPool`) is refused, as its connections overtake one another. The app connects
+       * and closes the client. Set `disableOfflineQueue: true`, so that a command rejects at once while Redis is away. By default
+       * the client would send it late.
        */
       client: NodeRedisClient | NodeRedisSentinel;
       sendCommand?: undefined;
@@ -34,26 +34,26 @@ export type RedisAccess =
   | {
       client?: undefined;
       /**
-       * Of ioredis and iovalkey: `(command, ...args) => redis.call(command, ...args)`, on an instance with
-       * `maxRetriesPerRequest: 0`, so that what a lost connection leaves unanswered rejects. By default they send it again, and
-       * what had been done the first time then finds its own doing in its way.
+       * For ioredis and iovalkey: `(command, ...args) => redis.call(command, ...args)`, on an instance with
+       * `maxRetriesPerRequest: 0`. By default they send a command again when its connection breaks. If the first one had reached
+       * Redis, the second one then fails, as for a record that exists already.
        *
-       * Of a cluster of node-redis: `(...args) => cluster.sendCommand(args[args[0]?.startsWith('EVAL') ? 3 : 1], false, args)`,
-       * as the key is the fourth word of `EVAL` and `EVALSHA`, and the second of any other command.
+       * For a cluster of node-redis: `(...args) => cluster.sendCommand(args[args[0]?.startsWith('EVAL') ? 3 : 1], false, args)`.
+       * The key is the fourth word of `EVAL` and `EVALSHA`, and the second word of any other command.
        */
       sendCommand: SendCommand;
     };
 
-/** Options of everything that is kept in Redis. */
+/** Options of every store in Redis. */
 export type RedisOptions = RedisAccess & {
-  /** What all keys begin with; without braces, which would split a session's keys over the nodes of a cluster. Default: `mcp:`. */
+  /** The prefix of all keys. It must have no braces, which would split a session's keys over the nodes of a cluster. Default: `mcp:`. */
   prefix?: string | undefined;
 };
 
-/** What may be given by JavaScript, where no type says that it must be one of the two. */
+/** The options as JavaScript may pass them: no type checks there that exactly one of the two is set. */
 type Given = { [key in keyof RedisOptions]?: RedisOptions[key] };
 
-/** A client of another kind has a `sendCommand` that takes something else, and would fail at the first command only. */
+/** Refuses clients whose `sendCommand` takes other arguments. They would fail only at the first command. */
 const nodeRedis: Check = (value) => {
   const methods = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
   if ('totalClients' in methods) {
@@ -65,7 +65,7 @@ const nodeRedis: Check = (value) => {
     : 'a client of node-redis (for a cluster, ioredis or iovalkey: option sendCommand)';
 };
 
-/** Replicas may lag behind: everything is asked of the master. */
+/** Sends every command to the master, as replicas may lag behind. */
 function sendBy(client: NodeRedisClient | NodeRedisSentinel): SendCommand {
   return 'getSentinelNode' in client
     ? (...args) => client.sendCommand(false, args)
@@ -81,7 +81,7 @@ const CHECKS: readonly [string, Check][] = [
   ['prefix', prefix],
 ];
 
-/** Checks the options, those that are all stores' and the function's own. */
+/** Checks the options that all stores have, and those of one function. */
 export function openRedis(
   name: string,
   options: RedisOptions,
@@ -100,7 +100,7 @@ export function openRedis(
   throw new TypeError(`${name}: exactly one of the options client and sendCommand is needed; got ${got}`);
 }
 
-/** A Lua script, which Redis runs as one atomic step; sent by its hash, and whole when Redis does not know it (any more). */
+/** A Lua script, which Redis runs as one atomic step. It is sent by its hash, and in full when Redis does not know the hash. */
 export class Script {
   readonly #source: string;
   readonly #hash: string;
@@ -120,7 +120,7 @@ export class Script {
   }
 }
 
-/** What nothing may be concluded from: a reply lost by `sendCommand`, or `QUEUED` by a client within a transaction. */
+/** The error for a reply that Redis does not give: `sendCommand` lost it, or a client within a transaction got `QUEUED`. */
 export function notAReply(reply: unknown): Error {
   const got = Array.isArray(reply) ? 'an array' : reply === null ? 'null' : typeof reply;
   return new Error(`Redis cannot have answered that (${got}); sendCommand must resolve with the reply as it came`);

@@ -70,7 +70,7 @@ while true do
   dropped = dropped + stop - start
 end`;
 
-/** The events that one session holds. */
+/** The size and age of one session's events. */
 export interface Held {
   readonly bytes: number;
   /** When its oldest event was stored, in ms since 1970 by Redis' clock. */
@@ -119,7 +119,7 @@ export class RedisEventIndex {
     { maxBytes, maxAge, clock }: IndexInit,
   ) {
     this.#send = send;
-    // Cannot collide with a session's keys, which hold a hash of fixed length.
+    // These keys differ from every session's keys, which have a hash of fixed length.
     this.#keys = [`${prefix}{events}:held`, `${prefix}{events}:since`, `${prefix}{events}:sum`];
     this.#keysOf = keysOf;
     this.#maxBytes = maxBytes;
@@ -140,7 +140,7 @@ export class RedisEventIndex {
     this.#later();
   }
 
-  /** Frees that many bytes, or all that there are. Never rejects. */
+  /** Frees that many bytes, or all bytes. Never rejects. */
   async relieve(bytes: number): Promise<void> {
     while (this.#sweeping !== undefined) await this.#sweeping;
     await this.#begin(bytes);
@@ -177,7 +177,7 @@ export class RedisEventIndex {
     }
   }
 
-  /** @throws Whatever Redis throws. The changes are then written the next time. */
+  /** @throws Error when Redis fails. The changes are then written the next time. */
   async #update(): Promise<{ total: number; oldest: Candidate[]; some: Candidate[] }> {
     const changed = [...this.#changed];
     this.#changed.clear();

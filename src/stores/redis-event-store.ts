@@ -9,21 +9,21 @@ import { sessionOf } from './stream-session.js';
 
 /** Options of {@link redisEventStore}. `undefined` is the same as leaving the key out. */
 export type RedisEventStoreOptions = RedisOptions & {
-  /** Events kept of one session; past it, the session's oldest goes. Default: 1,000. */
+  /** Events kept of one session. Beyond it, the session's oldest event is dropped. Default: 1,000. */
   maxEvents?: number | undefined;
   /**
-   * Bytes kept of one session: the JSON text of the messages, and 200 bytes of overhead for each event. Past it, the session's
-   * oldest event goes. A larger event is not stored. Default: 8,388,608 (8 MiB).
+   * Bytes kept of one session: the JSON text of the messages, and 200 bytes of overhead for each event. Beyond it, the
+   * session's oldest event is dropped. A larger event is not stored. Default: 8,388,608 (8 MiB).
    */
   maxBytesPerSession?: number | undefined;
   /**
-   * Bytes kept in all under this prefix, counted in the same way. Past it, the oldest events go. Approximate: events that the
-   * nodes stored within the last second may come on top. Default: 268,435,456 (256 MiB).
+   * Bytes kept in all under this prefix, counted in the same way. Beyond it, the oldest events are dropped. The bound is
+   * approximate: events that the nodes stored within the last second may exceed it. Default: 268,435,456 (256 MiB).
    */
   maxBytes?: number | undefined;
   /**
-   * Milliseconds that an event is kept; older ones go with the session's next event, and all of them so long after its last.
-   * Default: 300,000 (5 min).
+   * Milliseconds that an event is kept. Older events are dropped when the session stores its next event. All of them are dropped
+   * `maxAge` after the session's last event. Default: 300,000 (5 min).
    */
   maxAge?: number | undefined;
   /** Time and timers, for tests. Default: Node's. */
@@ -33,12 +33,12 @@ export type RedisEventStoreOptions = RedisOptions & {
 /** One entry of a session's Redis Stream. */
 interface Entry {
   readonly id: string;
-  /** What follows the session in the stream ID. */
+  /** The part of the stream ID after the session. */
   readonly rest: string;
   readonly json: string;
 }
 
-/** Where an event is, if it is held at all. */
+/** Where an event is stored, if it is stored. */
 interface Place {
   readonly key: string;
   readonly streamId: string;
@@ -49,14 +49,14 @@ interface Place {
 /** Bytes of an event beside its text: its entry, the name of its stream, and its place in the list of sizes. */
 const EVENT_OVERHEAD = 200;
 
-/** The share of Redis' `maxmemory` past which no event is stored. Leases and records must always have room. */
+/** The share of Redis' `maxmemory` beyond which no event is stored. Leases and records must always have room. */
 const FULL_AT = 0.9;
 
 /** The share of `maxmemory` down to which events are dropped then. */
 const RELIEVED_AT = 0.8;
 
-/** After this number of bytes Redis is asked for its used memory, which costs about as much as storing an event. */
-const LOOK_AFTER = 256 * 1024;
+/** Bytes of events between two checks of Redis' used memory. A check takes about as long as storing an event. */
+const MEMORY_CHECK_AFTER = 256 * 1024;
 
 /** How long no event is stored after Redis was full, in ms. */
 const FULL_PAUSE = 1_000;
@@ -117,7 +117,7 @@ return { id, string.format('%.0f', stop - from), oldest }`;
 /** Greedy, as a stream ID may hold any character. Redis refuses an entry ID of 2^64 or more; no real one has 16 digits. */
 const EVENT_ID = /^(?<streamId>.*)_(?<entryId>(?:0|[1-9]\d{0,14})-(?:0|[1-9]\d{0,14}))$/s;
 
-/** Entries read at a time, so that neither Redis nor this process holds all of a long stream at once. */
+/** Entries that are read at a time, so that neither Redis nor this process has all of a long stream in memory. */
 const PAGE = 500;
 
 const MIB = 1024 * 1024;
@@ -129,7 +129,7 @@ const isText = (value: unknown): value is string => typeof value === 'string';
  * each session, bounded by number, bytes and age, and by the bytes of all. The router makes stream IDs whose part before the
  * first `-` is the session.
  *
- * A stream is replayed without a hole or not at all: an event that is no longer held is unknown.
+ * A stream is replayed without a hole or not at all. An event that was dropped is unknown.
  *
  * If Redis has a `maxmemory`, no event is stored past 90 % of it, and the oldest are dropped down to 80 %. Leases and records
  * share that memory and must have room. `storeEvent` rejects meanwhile.
@@ -162,7 +162,7 @@ class RedisEventStore implements Required<SessionEventStore> {
   readonly #maxAge: number;
   readonly #clock: Clock;
   readonly #index: RedisEventIndex;
-  #notLooked = LOOK_AFTER;
+  #bytesSinceCheck = MEMORY_CHECK_AFTER;
   #relieving: Promise<void> | undefined;
 
   constructor(send: SendCommand, prefix: string, options: RedisEventStoreOptions) {
@@ -177,7 +177,7 @@ class RedisEventStore implements Required<SessionEventStore> {
     this.#index = new RedisEventIndex(send, prefix, keysOf, { maxBytes, maxAge, clock: this.#clock });
   }
 
-  /** Sent when the call returns, so that events have the order of the calls. */
+  /** Sends the event before it returns, so that events have the order of the calls. */
   async storeEvent(streamId: string, message: JSONRPCMessage, fence?: EventFence): Promise<string> {
     const session = sessionOf(streamId);
     const json = JSON.stringify(message);
@@ -190,11 +190,11 @@ class RedisEventStore implements Required<SessionEventStore> {
     const args = [
       ...[String(this.#maxEvents), String(this.#maxAge), String(randomInt(2 ** 30))],
       ...[streamId.slice(session.length), json, String(this.#maxBytesPerSession)],
-      ...[this.#looks(bytes) ? String(FULL_AT) : '0', String(bytes)],
+      ...[this.#mustCheckMemory(bytes) ? String(FULL_AT) : '0', String(bytes)],
       ...(fence === undefined ? [] : [fence.owner, String(fence.epoch)]),
     ];
-    // Not by the script's hash: where Redis has forgotten it and another process brings it back, the first of two appends
-    // would be refused and the second not, and they would change places.
+    // The script is sent in full, not by its hash. If Redis has forgotten the hash and another process loads the script again,
+    // Redis refuses the first of two appends and takes the second, so that they change places.
     const reply = await this.#send('EVAL', APPEND, String(keys.length), ...keys, ...args).catch((error: unknown) =>
       this.#refused(error),
     );
@@ -211,8 +211,8 @@ class RedisEventStore implements Required<SessionEventStore> {
   }
 
   /**
-   * Sends what came after the event, and what is stored meanwhile. Rejects when `send` does, and when events that are still
-   * to be read are trimmed while `send` waits: the client might have a hole in its stream.
+   * Sends the events after the given one, and those that are stored meanwhile. Rejects when `send` rejects, and when events are
+   * dropped before they were read, as the client might have a hole in its stream.
    */
   async replayEventsAfter(
     lastEventId: string,
@@ -237,20 +237,24 @@ class RedisEventStore implements Required<SessionEventStore> {
     this.#index.forget(session);
   }
 
-  #looks(bytes: number): boolean {
-    this.#notLooked += bytes;
-    if (this.#notLooked < LOOK_AFTER) return false;
-    this.#notLooked = 0;
+  #mustCheckMemory(bytes: number): boolean {
+    this.#bytesSinceCheck += bytes;
+    if (this.#bytesSinceCheck < MEMORY_CHECK_AFTER) return false;
+    this.#bytesSinceCheck = 0;
     return true;
   }
 
-  /** @throws Fenced when another node owns the session, else the error itself. A full Redis is first relieved. */
+  /**
+   * Starts to free memory when Redis is full.
+   *
+   * @throws Fenced when another node owns the session, else the error itself.
+   */
   #refused(error: unknown): never {
     const text = String(error);
     if (text.includes('FENCED')) throw new Fenced('the session is owned by another node', { cause: error });
     const [, used, most] = /FULL (\d+) of (\d+)/.exec(text) ?? [];
     if (used !== undefined || text.includes('OOM')) {
-      this.#notLooked = LOOK_AFTER;
+      this.#bytesSinceCheck = MEMORY_CHECK_AFTER;
       this.#relieving ??= this.#relieve(Number(used) - RELIEVED_AT * Number(most)).finally(
         () => (this.#relieving = undefined),
       );
@@ -258,7 +262,7 @@ class RedisEventStore implements Required<SessionEventStore> {
     throw error;
   }
 
-  /** @param bytes - Bytes to free; NaN when Redis has not told how full it is. */
+  /** @param bytes - Bytes to free. NaN when Redis has not reported its memory. */
   async #relieve(bytes: number): Promise<void> {
     await this.#index.relieve(Number.isNaN(bytes) ? this.#maxBytesPerSession : bytes);
     await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, FULL_PAUSE));
@@ -276,7 +280,7 @@ class RedisEventStore implements Required<SessionEventStore> {
     return entry?.rest === rest;
   }
 
-  /** The next entries of a session. The last one is read again: that it is still held shows that none after it is gone. */
+  /** The next entries of a session. The last one is read again: if it is still stored, no later entry was dropped. */
   async #after(key: string, last: string): Promise<Entry[]> {
     const [again, ...page] = await this.#range(key, last, '+', 1 + PAGE);
     if (again?.id === last) return page;

@@ -5,7 +5,7 @@ import { sessionHash } from './stream-session.js';
 /** Options of {@link redisStore}. `undefined` is the same as leaving the key out. */
 export type RedisStoreOptions = RedisOptions;
 
-// A record is a hash of d(ata), e(poch) and o(wner), the last of which is empty for none.
+// A record is a Redis hash with the fields d(ata), e(poch) and o(wner). The owner is empty when no node owns the session.
 
 const CREATE = new Script(`
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
@@ -41,11 +41,11 @@ redis.call('HSET', KEYS[1], 'o', '')
 return 1`);
 
 /**
- * Keeps session records in Redis 6.2 or later, or Valkey, which lets them go when their time is over. No key holds a session
- * ID, which is a credential, but its hash; that is also the hash tag, so that Redis Cluster keeps all of a session on one node.
+ * Keeps session records in Redis 6.2 or later, or Valkey, which expires them. Keys hold the hash of the session ID, as the ID is a
+ * credential. The hash is also the hash tag, so that Redis Cluster keeps all keys of a session on one node.
  *
- * Give Redis `maxmemory-policy noeviction`: with another it drops sessions when it runs out of memory. A fail-over to a
- * replica loses what that had not received, which no store can tell.
+ * Set `maxmemory-policy noeviction` in Redis. With another policy it drops sessions when it runs out of memory. A fail-over to a
+ * replica loses the writes that the replica had not received, and no store can notice that.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, and for both or neither of `client` and
  * `sendCommand`.
@@ -124,17 +124,17 @@ class RedisStore implements Required<SessionStore> {
 }
 
 /**
- * Where the record of a session is. The hash is the one that begins the router's stream IDs, so that the session's events lie
- * beside it.
+ * The key of a session's record. The hash is the one that begins the router's stream IDs, so that Redis Cluster keeps the
+ * session's events beside the record.
  */
 export function recordKey(prefix: string, id: string): string {
   return `${prefix}{${sessionHash(id)}}:session`;
 }
 
-/** Only what Redis said: `false` for anything else would say that there is no record. */
+/** Whether the script did something. Any reply but 0 or 1 is an error, as `false` would mean that there is no record. */
 function isDone(reply: unknown): boolean {
-  // A client may be set up to give numbers as text.
-  const said = String(reply);
-  if (said !== '1' && said !== '0') throw notAReply(reply);
-  return said === '1';
+  // Some clients can be configured to return numbers as text.
+  const text = String(reply);
+  if (text !== '1' && text !== '0') throw notAReply(reply);
+  return text === '1';
 }

@@ -1,13 +1,13 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 
-/** An event store of the SDK's interface that can also let go of a session's events when the session ends. */
+/** An event store of the SDK's interface that can also remove a session's events when the session ends. */
 export interface SessionEventStore extends EventStore {
-  /** Removes the events of every stream whose ID is `session`, a `-`, and whatever follows. */
+  /** Removes the events of every stream whose ID begins with `session` and a `-`. */
   purge(session: string): Promise<void>;
 }
 
-/** By whom and in which epoch a session must be owned, by its record in Redis, for an event of it to be stored. */
+/** The owner and the epoch that a session's record in Redis must have, so that an event of the session may be stored. */
 export interface EventFence {
   /** The record's key. */
   readonly key: string;
@@ -15,13 +15,13 @@ export interface EventFence {
   readonly epoch: number;
 }
 
-/** An event store that may be able to tell whether the session is still owned by who stores the event. */
+/** An event store that may check whether the node that stores the event still owns the session. */
 export interface FencedEventStore extends EventStore, Partial<Pick<SessionEventStore, 'purge'>> {
-  /** @throws Fenced when the session is another node's by now. */
+  /** @throws Fenced when another node owns the session. */
   storeEvent(streamId: string, message: JSONRPCMessage, fence?: EventFence): Promise<string>;
 }
 
-/** The session is owned by another node, or in another epoch: whoever is told so must say nothing more for it. */
+/** Another node owns the session, or the session is in another epoch. This node must send nothing more for it. */
 export class Fenced extends Error {
   override readonly name = 'Fenced';
 }

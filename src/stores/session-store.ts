@@ -1,43 +1,45 @@
 /** A session's record, as a store holds it. */
 export interface StoredRecord {
-  /** JSON text, a few KiB as a rule; what it says is the router's affair. */
+  /** JSON text, usually a few KiB. Only the router reads it. */
   readonly data: string;
-  /** Grows by one with each claim, and never otherwise changes: whoever wrote in an earlier epoch writes no more. */
+  /** Grows by one with each claim, and never changes otherwise. Writes of an earlier epoch are refused. */
   readonly epoch: number;
-  /** The node that holds the session; undefined when none does. */
+  /** The node that owns the session. Undefined when no node does. */
   readonly owner: string | undefined;
 }
 
 /**
- * Where session records outlive the process. Every method returns a promise; one that rejects, or does not settle in time, is
- * answered with 503 and Retry-After, so a store must never say that there is no record when it cannot know.
+ * Keeps session records beyond the life of the process.
  *
- * IDs are visible ASCII, at most 128 characters; times are whole milliseconds from now. A record whose time is over counts
- * as absent in every respect. Every method is atomic, also between processes where several share the store.
+ * Every method returns a promise. If one rejects, or does not settle in time, the client gets 503 with Retry-After. So a store
+ * that does not know whether there is a record must reject. It must not say that there is none.
+ *
+ * IDs are visible ASCII, at most 128 characters. Times are whole milliseconds from now. An expired record counts as absent in
+ * every method. Every method is atomic, also between processes that share the store.
  */
 export interface SessionStore {
-  /** Required. Puts in a record in epoch 0. False, and nothing done, when there is one with that ID. */
+  /** Required. Creates a record in epoch 0. Resolves to false, and changes nothing, when there is a record with that ID. */
   create(id: string, data: string, owner: string | undefined, ttl: number): Promise<boolean>;
   /** Required. */
   get(id: string): Promise<StoredRecord | undefined>;
   /**
-   * Required. Replaces the data and has the record live for `ttl`, if it is in that epoch still. False, and nothing done, when
-   * it is not, or there is none: an update never brings a destroyed record back.
+   * Required. Replaces the data, and lets the record expire after `ttl`, if the record is still in that epoch. Otherwise resolves to
+   * false and changes nothing. An update never brings a destroyed record back.
    *
-   * `owner` is who writes. A store that may forget what it has acknowledged (a fail-over to a replica) should write only what
-   * that owner holds, as an epoch may then have begun twice; any other may ignore it.
+   * `owner` is the node that writes. A store that may lose acknowledged writes (a fail-over to a replica) should refuse the write
+   * when the record names another owner, as an epoch may then have begun twice. Other stores may ignore it.
    */
   update(id: string, epoch: number, data: string, ttl: number, owner?: string): Promise<boolean>;
-  /** Required. Removes the record for good; where an epoch is given, only if it is in that epoch. False when it did not. */
+  /** Required. Removes the record, with `epoch` only if it is in that epoch. Resolves to whether it removed one. */
   destroy(id: string, epoch?: number): Promise<boolean>;
   /**
-   * Required. Takes the session over: if owner and epoch are as expected, `owner` holds it, in the epoch after. False, and
-   * nothing done, when they are not, or there is no record.
+   * Required. If owner and epoch are as expected, makes `owner` the owner, in the next epoch. Otherwise, and when there is no
+   * record, resolves to false and changes nothing.
    */
   claim(id: string, expected: Pick<StoredRecord, 'owner' | 'epoch'>, owner: string): Promise<boolean>;
   /**
-   * Optional. Has the record live for `ttl`, if it is in that epoch still. False when it is not. Default: an `update` with the
-   * data that was written last. `owner` as in `update`.
+   * Optional. Lets the record expire after `ttl`, if it is still in that epoch. Otherwise resolves to false. `owner` as in `update`.
+   * Without this method, the router calls `update` with the data that it wrote last.
    */
   touch?(id: string, epoch: number, ttl: number, owner?: string): Promise<boolean>;
   /**
@@ -47,8 +49,8 @@ export interface SessionStore {
    */
   remaining?(id: string): Promise<number | undefined>;
   /**
-   * Optional. Gives the session up, if it is held by that owner in that epoch: its owner is undefined then. False when it is
-   * not. Default: the record goes on to name a node that is gone.
+   * Optional. Removes the owner, if the record names that owner in that epoch. Otherwise resolves to false. Without this method,
+   * the record goes on to name a node that has left.
    */
   release?(id: string, owner: string, epoch: number): Promise<boolean>;
 }

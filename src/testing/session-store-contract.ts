@@ -3,22 +3,22 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SessionStore, StoredRecord } from '../stores/session-store.js';
 
-/** One promise of the contract, for whatever runs your tests. */
+/** One rule of the contract, as a test for any test runner. */
 export interface ContractCase {
   readonly name: string;
-  /** Rejects with an `AssertionError` where the store does otherwise, or with the store's own error. */
+  /** Rejects with an `AssertionError` when the store breaks the rule, or with the store's own error. */
   readonly run: () => Promise<void>;
 }
 
-/** What the contract has to know of a store. */
+/** The store under test, and how to test it. */
 export interface ContractInit {
-  /** The store under test. May be the same each time: a case uses IDs of its own, and `constructor` and its like. */
+  /** Returns the store under test. It may be the same each time: each case uses IDs of its own, and IDs such as `constructor`. */
   readonly store: () => SessionStore | Promise<SessionStore>;
-  /** Another instance on the data of that one, as another process would have it. Default: the same instance. */
+  /** Returns another instance on the same data, as another process would use. Default: the same instance. */
   readonly sameDataAgain?: ((store: SessionStore) => SessionStore | Promise<SessionStore>) | undefined;
-  /** Lets so many milliseconds pass. Default: waits for so long. */
+  /** Lets that many milliseconds pass. Default: waits for that long. */
   readonly pass?: ((ms: number) => Promise<void>) | undefined;
-  /** Milliseconds that the store tells from twice as many, whatever else goes on. Default: 100. */
+  /** A time in ms that the store tells from twice that time, even on a busy machine. Default: 100. */
   readonly resolution?: number | undefined;
 }
 
@@ -94,7 +94,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
 
   it('takes an ID that is a name of every object for one like any other', async (store) => {
     for (const id of ['constructor', '__proto__', 'hasOwnProperty']) {
-      await store.destroy(id); // an earlier run may have been stopped here
+      await store.destroy(id); // an earlier run may have been interrupted here
       assert.equal(await store.get(id), undefined, id);
       assert.equal(await store.create(id, OLD, 'a', TTL), true, id);
       assert.deepEqual(await read(store, id), { data: OLD, epoch: 0, owner: 'a' });
@@ -279,7 +279,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
   return cases;
 }
 
-/** Asserts that nothing can be done with a record that is not there, and that nothing brings it into being. */
+/** Asserts that no operation succeeds on an absent record, and that none creates it. */
 async function assertAbsent(store: SessionStore, id: string, was: Pick<StoredRecord, 'owner' | 'epoch'>) {
   assert.equal(await store.get(id), undefined);
   assert.equal(await store.update(id, was.epoch, NEW, TTL), false, 'update');
@@ -292,7 +292,7 @@ async function assertAbsent(store: SessionStore, id: string, was: Pick<StoredRec
   assert.equal(await store.get(id), undefined, 'nothing of this may bring a record into being');
 }
 
-/** Which of them was told true; asserts that it was one. */
+/** Asserts that exactly one of them resolved to true, and returns its index. */
 function onlyOne(answers: boolean[]): number {
   assert.deepEqual(
     answers.filter((answer) => answer),
@@ -302,7 +302,7 @@ function onlyOne(answers: boolean[]): number {
   return answers.indexOf(true);
 }
 
-/** What the contract says of a record: without more that the store may have put there, or its prototype. */
+/** The fields of a record that the contract speaks of, without other fields or a prototype of the store. */
 async function read(store: SessionStore, id: string): Promise<StoredRecord | undefined> {
   const record = await store.get(id);
   return record && { data: record.data, epoch: record.epoch, owner: record.owner };
