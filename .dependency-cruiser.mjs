@@ -6,10 +6,11 @@ const LEAVES = '^src/(errors|events)[.]ts$|^src/(runtime|options)/|^src/stores/(
 
 /** From the top down. Parts on the same level do not import one another. */
 const LEVELS = [
-  ['index'],
-  ['router'],
+  ['index', 'node'],
+  ['express'],
+  ['mcp-endpoint'],
   ['lifecycle'],
-  ['endpoint', 'observe', 'cluster', 'express'],
+  ['endpoint', 'observe', 'cluster'],
   ['http'],
   ['sessions'],
   ['transport'],

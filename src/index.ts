@@ -1,13 +1,15 @@
-export { mcpRouter, type McpRouter } from './router.js';
+export { mcpRouter, type McpRouter } from './express/router.js';
+export type { IdentifiableRequest, McpRouterOptions, PrincipalFunction } from './express/router-options.js';
 export type {
   ClusterOptions,
   ContextState,
-  IdentifiableRequest,
-  McpRouterOptions,
+  EndpointMetricsOptions,
+  HttpRequest,
+  McpEndpointOptions,
   McpServerLike,
   MetricsOptions,
+  MountOptions,
   OpeningRequest,
-  PrincipalFunction,
   ServerContext,
   ServerFactory,
 } from './options/options.js';

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { systemClock } from '../../src/runtime/clock.js';
 import { Refusal } from '../../src/errors.js';
 import { BodyReader } from '../../src/http/body.js';
+import { clientRequest } from '../../src/http/mcp-request.js';
 import { echoServer, initializeBody, JSON_HEADERS, post, start, type Harness } from '../support/harness.js';
 import { chunked, RawSocket, requestBytes, type RawResponse } from '../support/raw-http.js';
 import { expectRow } from '../support/rows.js';
@@ -78,7 +79,9 @@ class Bodies {
   }
 
   read(req: IncomingMessage): Promise<unknown> {
-    const outcome = this.#reader.read(req).catch((error: unknown) => (error instanceof Refusal ? error.reason : error));
+    const outcome = this.#reader
+      .read(clientRequest(req))
+      .catch((error: unknown) => (error instanceof Refusal ? error.reason : error));
     this.outcomes.push(outcome);
     this.#begun.emit('read');
     return outcome;

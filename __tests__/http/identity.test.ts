@@ -6,7 +6,7 @@ import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import fc from 'fast-check';
 import { Refusal } from '../../src/errors.js';
 import { bearerPrincipal, createIdentify, trustedProxyPrincipal } from '../../src/http/identity.js';
-import type { IdentifiableRequest, PrincipalFunction } from '../../src/options/options.js';
+import type { HttpRequest, PrincipalFunction } from '../../src/options/options.js';
 
 /** What is thrown, to be told apart: a Refusal by its reason, an error by its message. */
 function thrownBy(run: () => unknown): unknown {
@@ -19,8 +19,8 @@ function thrownBy(run: () => unknown): unknown {
 }
 
 /** A request with what a middleware in front of the router left on it. */
-function authorized(auth: unknown): IdentifiableRequest {
-  return { headers: {}, auth } as unknown as IdentifiableRequest;
+function authorized(auth: unknown): HttpRequest {
+  return { headers: {}, auth } as unknown as HttpRequest;
 }
 
 function auth(extra?: Record<string, unknown>, clientId = 'agent'): AuthInfo {
@@ -52,11 +52,11 @@ async function received(...headerLines: string[]): Promise<IncomingMessage> {
 }
 
 /** A request that came from an address which this machine cannot send from. */
-function cameFrom(remoteAddress: string | undefined, names = ['alice']): IdentifiableRequest {
+function cameFrom(remoteAddress: string | undefined, names = ['alice']): HttpRequest {
   return {
     headersDistinct: { 'x-preferred-username': names },
     socket: { remoteAddress },
-  } as unknown as IdentifiableRequest;
+  } as unknown as HttpRequest;
 }
 
 describe('the default principal, from req.auth', () => {
@@ -156,7 +156,7 @@ describe('a principal function of the user', () => {
   test('sees the request and names the principal as it likes', () => {
     const req = authorized(auth({ sub: 'alice' }));
     const seen: unknown[] = [];
-    const principal = (given: IdentifiableRequest) => {
+    const principal = (given: HttpRequest) => {
       seen.push(given);
       return 'bob';
     };
@@ -343,8 +343,7 @@ describe('trustedProxyPrincipal', () => {
 
 describe('bearerPrincipal', () => {
   const key = 'k'.repeat(32);
-  const withAuthorization = (authorization?: string) =>
-    ({ headers: { authorization } }) as unknown as IdentifiableRequest;
+  const withAuthorization = (authorization?: string) => ({ headers: { authorization } }) as unknown as HttpRequest;
   const named = (authorization?: string, secret: string | Uint8Array = key) =>
     bearerPrincipal({ key: secret })(withAuthorization(authorization));
 

@@ -305,8 +305,8 @@ describe('the handler', () => {
     const { events, seen } = failures();
     const { handler } = createMetrics(events, { registry });
     let handled: unknown;
-    const app = express().use('/metrics', (req, res, next) => {
-      handled = handler(req, res, next);
+    const app = express().use('/metrics', (req, res) => {
+      handled = handler(req, res);
       res.status(504).send('too slow');
     });
     const response = await request(app).get('/metrics');

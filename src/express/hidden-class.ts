@@ -22,9 +22,13 @@ export function markPrototype(prototype: object): void {
  */
 export function shareHiddenClasses(req: IncomingMessage, res: ServerResponse): void {
   if (!FORGETS_TRANSITIONS) return;
-  // Documented fields that Node has set on each of them early: to delete the one that was set last, V8 only takes a step back.
-  setAgain(req, 'statusMessage');
-  setAgain(res, 'sendDate');
+  try {
+    // Documented fields that Node has set on each of them early: to delete the one that was set last, V8 only takes a step back.
+    setAgain(req, 'statusMessage');
+    setAgain(res, 'sendDate');
+  } catch {
+    // Other middleware froze one of them, which costs speed alone.
+  }
 }
 
 function setAgain<Message extends object>(message: Message, field: keyof Message): void {

@@ -1,12 +1,12 @@
-import type { IncomingMessage } from 'node:http';
 import { Refusal } from '../errors.js';
 import { accepts, replyFormOf, SSE_TYPE, type ReplyForm } from '../transport/reply-form.js';
+import type { McpRequest } from './mcp-request.js';
 
 /** Verdicts kept; clients send few different Accept headers, but an attacker any number. */
 const MAX_KEPT = 100;
 
 /** The forms of reply that the client accepts. Throws the Refusal `notAcceptable` when the method has no such form. */
-export type AcceptCheck = (req: IncomingMessage) => ReplyForm;
+export type AcceptCheck = (req: Pick<McpRequest, 'method' | 'headers'>) => ReplyForm;
 
 /**
  * Makes a check of the Accept header. The check caches headers, as each client sends the same one with every request.

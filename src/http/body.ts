@@ -1,12 +1,10 @@
 import { isUtf8 } from 'node:buffer';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Refusal } from '../errors.js';
 import { isTextDeeperThan, isValueDeeperThan } from '../runtime/json-depth.js';
 import type { ResolvedOptions } from '../options/options.js';
 import { ArrivingBodies } from './arriving-bodies.js';
-
-/** A request whose body other middleware may have parsed already. */
-type ParsedRequest = IncomingMessage & { body?: unknown };
+import type { McpRequest } from './mcp-request.js';
 
 const REPLACEMENT_CHARACTER = '\uFFFD';
 const BYTE_ORDER_MARK = 0xfeff;
@@ -37,13 +35,13 @@ export class BodyReader {
    * @throws Refusal `bodyTooDeep` above `maxDepth`; `parseError` when the body is not JSON in UTF-8, or breaks off.
    * @throws Refusal `draining` when the router closes before the body is complete.
    */
-  async read(req: ParsedRequest): Promise<unknown> {
-    checkMediaType(req);
+  async read({ headers, message, body }: Pick<McpRequest, 'headers' | 'message' | 'body'>): Promise<unknown> {
+    checkMediaType(headers);
     // express.json() 1.x sets `{}` even if it read nothing, so `req.body` proves nothing. An empty body is read to its end
     // without any data.
-    if (req.readableDidRead || req.readableEnded) return this.#parsedElsewhere(req.body);
-    if (Number(req.headers['content-length'] ?? 0) > this.#maxSize) throw new Refusal('bodyTooLarge');
-    return this.#parse(await this.#readText(req));
+    if (message.readableDidRead || message.readableEnded) return this.#parsedElsewhere(body);
+    if (Number(headers['content-length'] ?? 0) > this.#maxSize) throw new Refusal('bodyTooLarge');
+    return this.#parse(await this.#readText(message));
   }
 
   #parsedElsewhere(body: unknown): unknown {
@@ -116,7 +114,7 @@ export class BodyReader {
   }
 }
 
-function checkMediaType({ headers }: IncomingMessage): void {
+function checkMediaType(headers: IncomingHttpHeaders): void {
   const contentType = headers['content-type'];
   if (contentType !== 'application/json') {
     const [type, ...parameters] = (contentType ?? '').toLowerCase().split(';');

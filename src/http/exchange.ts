@@ -1,10 +1,11 @@
-import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
+import type { ServerResponse } from 'node:http';
 import { SUPPORTED_PROTOCOL_VERSIONS, type MessageExtraInfo, type RequestId } from '@modelcontextprotocol/sdk/types.js';
-import type { Request, Response } from 'express';
 import { Refusal } from '../errors.js';
 import type { Caller } from '../sessions/life/open.js';
 import { shortId } from '../sessions/short-id.js';
-import { lazyRequest, RequestInfo, requestFactsOf } from './request-info.js';
+import { noteLogFacts } from './log-facts.js';
+import type { McpRequest } from './mcp-request.js';
+import { lazyRequest, RequestInfo } from './request-info.js';
 
 /** One HTTP request with its reply, on its way through the router. */
 export class Exchange {
@@ -12,8 +13,8 @@ export class Exchange {
   id: RequestId | null = null;
 
   constructor(
-    readonly req: Request & { auth?: AuthInfo },
-    readonly res: Response,
+    readonly req: McpRequest,
+    readonly res: ServerResponse,
     readonly principal: string | undefined,
     /** Whether another node of the cluster has handed it over. */
     readonly forwarded = false,
@@ -42,11 +43,10 @@ export class Exchange {
 
   /** What a server's handlers are told of the request that a message came in. */
   get extra(): MessageExtraInfo {
-    const { auth } = this.req;
-    const told = requestFactsOf(this.req);
+    const { req } = this;
     // `requestInfo` is for servers of the SDK's version 1, `request` for those of version 2.
-    const extra = { requestInfo: new RequestInfo(told), request: lazyRequest(told) };
-    return auth === undefined ? extra : { ...extra, authInfo: auth };
+    const extra = { requestInfo: new RequestInfo(req), request: lazyRequest(req) };
+    return req.auth === undefined ? extra : { ...extra, authInfo: req.auth };
   }
 
   /** Who asks, as sessions see it. */
@@ -55,15 +55,9 @@ export class Exchange {
     return { principal, extra, req: { headers: req.headers, auth: req.auth } };
   }
 
-  /** Leaves a fact for whoever logs the request, where Express keeps such things. */
+  /** Notes a fact for the log line of the request. */
   note(fact: { session: string } | { method: string }): void {
-    try {
-      const facts = (this.res.locals.mcp ??= {}) as { session?: string; method?: string };
-      if ('session' in fact) facts.session = shortId(fact.session);
-      else facts.method = fact.method;
-    } catch {
-      // Other middleware set `locals` to `true`, froze or removed it. The log line then lacks this fact.
-    }
+    noteLogFacts(this.res, 'session' in fact ? { session: shortId(fact.session) } : fact);
   }
 
   #header(name: string): string | undefined {

@@ -41,8 +41,10 @@ function withoutDefault(port: string, scheme: string): string {
   return port === DEFAULT_PORTS.get(scheme) ? '' : port;
 }
 
+type HostCarrier = Pick<IncomingMessage, 'httpVersionMajor' | 'headers'>;
+
 /** In HTTP/2, `:authority` replaces Host, and wins if both are sent (RFC 9113, 8.3.1). */
-export function hostOf({ httpVersionMajor, headers }: IncomingMessage): string | undefined {
+export function hostOf({ httpVersionMajor, headers }: HostCarrier): string | undefined {
   const authority = httpVersionMajor < 2 ? undefined : headers[':authority'];
   return typeof authority === 'string' ? authority : headers.host;
 }

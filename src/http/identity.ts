@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { BlockList, isIPv4 } from 'node:net';
 import { types } from 'node:util';
 import { Refusal } from '../errors.js';
-import type { IdentifiableRequest, PrincipalFunction, ResolvedOptions } from '../options/options.js';
+import type { HttpRequest, PrincipalFunction, ResolvedOptions } from '../options/options.js';
 import { principalOf } from '../sessions/principal-name.js';
 import { onRejection } from '../runtime/user-code.js';
 
@@ -20,7 +20,7 @@ const MIN_KEY_BYTES = 32;
 export function createIdentify(
   options: Pick<ResolvedOptions, 'principal' | 'requirePrincipal'>,
   warn: (message: string) => void,
-): (req: IdentifiableRequest) => string | undefined {
+): (req: HttpRequest) => string | undefined {
   const principal = options.principal === undefined ? authPrincipal(warn) : checked(options.principal);
   return (req) => {
     const name = principal(req);
@@ -94,7 +94,7 @@ export interface TrustedProxyOptions {
  * });
  * ```
  */
-export function trustedProxyPrincipal(options: TrustedProxyOptions): PrincipalFunction<IncomingMessage> {
+export function trustedProxyPrincipal(options: TrustedProxyOptions): (req: IncomingMessage) => string | undefined {
   const header = headerName(options.header ?? 'x-preferred-username');
   const proxies = proxyList(options.trustedProxies);
   return (req) => {
@@ -170,7 +170,7 @@ export interface BearerOptions {
  * mcpRouter({ serverFactory, requirePrincipal: true, principal: bearerPrincipal({ key: readFileSync('principal.key') }) });
  * ```
  */
-export function bearerPrincipal(options: BearerOptions): PrincipalFunction<IncomingMessage> {
+export function bearerPrincipal(options: BearerOptions): (req: IncomingMessage) => string | undefined {
   const key = secretKey(options.key);
   return (req) => {
     // RFC 6750, 2.1; the scheme in any case: RFC 9110, 11.1.

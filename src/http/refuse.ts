@@ -1,4 +1,4 @@
-import type { Response } from 'express';
+import type { ServerResponse } from 'node:http';
 import { Refusal } from '../errors.js';
 import type { CoreEvents } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
@@ -13,7 +13,7 @@ import type { Exchange } from './exchange.js';
  */
 export function createRefuse(
   events: Emitter<CoreEvents>,
-): (res: Response, error: unknown, exchange: Exchange | undefined) => void {
+): (res: ServerResponse, error: unknown, exchange: Exchange | undefined) => void {
   return (res, error, exchange) => {
     if (error instanceof NotOwner) throw error;
     const refusal = error instanceof Refusal ? error : undefined;
@@ -21,7 +21,7 @@ export function createRefuse(
     else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
     try {
       // The rest of the request may never arrive, and the router does not wait for it.
-      if (refusal?.reason === 'draining' && exchange?.req.complete === false) closeAfter(res);
+      if (refusal?.reason === 'draining' && exchange?.req.message.complete === false) closeAfter(res);
       sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
     } catch (thrown) {
       // Middleware may have wrapped the response.

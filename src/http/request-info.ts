@@ -1,27 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Request as ExpressRequest } from 'express';
-import { hostOf } from './guard.js';
+import type { McpRequest } from './mcp-request.js';
 
-/** Everything that servers learn of a request: its URL and its headers. */
-interface RequestFacts {
-  readonly method: string;
-  readonly headers: IncomingHttpHeaders;
-  readonly originalUrl: string;
-  readonly host: string | undefined;
-  /** Express' `req.protocol`: `https` on a TLS socket, or if a trusted proxy says so. */
-  readonly protocol: string | undefined;
-}
-
-export function requestFactsOf(req: ExpressRequest): RequestFacts {
-  const { method, headers, originalUrl, protocol } = req;
-  return { method, headers, originalUrl, host: hostOf(req), protocol };
-}
+/** The parts of a request that servers learn of: its URL and its headers. */
+type RequestFacts = Pick<McpRequest, 'method' | 'headers' | 'originalUrl' | 'host' | 'protocol'>;
 
 /** The client chooses the Host. If it is not valid, at least the path is right. */
 function urlOf({ host, originalUrl, protocol }: RequestFacts): URL {
-  const scheme = protocol ?? 'http';
-  const base = `${scheme}://${host ?? 'localhost'}`;
-  return new URL(originalUrl, URL.canParse(base) ? base : `${scheme}://localhost`);
+  const base = `${protocol}://${host ?? 'localhost'}`;
+  return new URL(originalUrl, URL.canParse(base) ? base : `${protocol}://localhost`);
 }
 
 /** An own property, as `{ ...requestInfo }` and JSON copy no other. One descriptor for all keeps V8's hidden class the same. */

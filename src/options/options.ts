@@ -1,9 +1,8 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
-import type { Request } from 'express';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../runtime/clock.js';
@@ -65,17 +64,34 @@ export interface ServerContext {
 /** Builds the server of one session (of one request, when stateless). Must return a new one each time. */
 export type ServerFactory = (context: ServerContext) => McpServerLike | Promise<McpServerLike>;
 
-/** A request as the app's middleware left it: Express' own, and the properties that this middleware declares (`user`, say). */
-export type IdentifiableRequest = Request & { auth?: AuthInfo };
+/** A request of `node:http`, and what the app or its framework may have set on it before the endpoint gets it. */
+export interface HttpRequest extends IncomingMessage {
+  /** The caller, as authentication found it. */
+  auth?: AuthInfo | undefined;
+  /** The parsed body, if other code has read it. */
+  body?: unknown;
+  /** The path and query as the client sent them, if `url` has been changed. Default: `url`. */
+  originalUrl?: string;
+  /**
+   * `https` or `http`: how the client reached the endpoint. Set it to `https` if a proxy of yours ends TLS. Default: by the
+   * socket; `X-Forwarded-Proto` and `Forwarded` are never read, as any client can send them.
+   */
+  protocol?: string;
+}
 
 /** Names the caller's party, in the same way for as long as a session may live. Undefined: the party is not known. */
-export type PrincipalFunction<R = IdentifiableRequest> = (req: R) => string | undefined;
+export type PrincipalFunction<R = HttpRequest> = (req: R) => string | undefined;
 
-export interface MetricsOptions {
+/** Metrics of an endpoint. */
+export interface EndpointMetricsOptions {
   /** Where to register. Default: a registry of the router's own. */
   registry?: Registry | undefined;
   /** Put before each metric's name. Default: none. */
   prefix?: string | undefined;
+}
+
+/** Metrics of a router. */
+export interface MetricsOptions extends EndpointMetricsOptions {
   /** Whether the router itself serves its metrics path. Default: true. */
   route?: boolean | undefined;
 }
@@ -116,8 +132,12 @@ export interface ClusterOptions {
   routing?: 'forward' | 'migrate' | undefined;
 }
 
-/** Options of {@link mcpRouter}. All times are milliseconds. `undefined` is the same as leaving the key out. */
-export interface McpRouterOptions {
+/**
+ * Options of an endpoint. All times are milliseconds. `undefined` is the same as leaving the key out.
+ *
+ * @typeParam R - The request that `principal` is called with.
+ */
+export interface McpEndpointOptions<R = HttpRequest> {
   /**
    * Returns a **new** server for each session, or for each request when `stateless`; sync or async. Required.
    *
@@ -171,7 +191,7 @@ export interface McpRouterOptions {
    * Names the principal of a request; a session belongs to the one that opened it. Default: from `req.auth`, `extra.iss`
    * and `extra.sub`, or `clientId` where there is no `sub`.
    */
-  principal?: PrincipalFunction | undefined;
+  principal?: ((req: R) => string | undefined) | undefined;
   /**
    * Lazy sign-in: the first request with a principal adopts a session that was opened without one. Its streams and requests
    * end, and the session gets a new server that is built for the principal. Read docs/identity.md for the risk (session
@@ -238,19 +258,28 @@ export interface McpRouterOptions {
    */
   staleSessions?: 'reject' | 'reissue' | undefined;
   /** Prometheus metrics, or `false`. Default: on, in a registry of the router's own. */
-  metrics?: MetricsOptions | false | undefined;
+  metrics?: EndpointMetricsOptions | false | undefined;
   /** A pino logger, or `false`. Default: pino to stdout, level from `LOG_LEVEL`, else `info`. */
   logger?: Logger | false | undefined;
-  /**
-   * The endpoint's path below the mount. Default: the mount itself where there is one (`app.use('/mcp', router)`), else
-   * `/mcp`. Metrics stand at `/metrics` below the mount.
-   */
-  path?: string | undefined;
   /** Makes session IDs: unique, unguessable, visible ASCII. Default: `crypto.randomUUID`. */
   sessionIdGenerator?: (() => string) | undefined;
   /** Time and timers. Default: Node's. For tests. */
   clock?: Clock | undefined;
 }
+
+/** Options of an endpoint below a mount, which a router serves together with its metrics. */
+export interface MountOptions {
+  /**
+   * The endpoint's path below the mount. Default: the mount itself where there is one (`app.use('/mcp', router)`), else
+   * `/mcp`. Metrics stand at `/metrics` below the mount.
+   */
+  path?: string | undefined;
+  /** Prometheus metrics, or `false`. Default: on, in a registry of the router's own. */
+  metrics?: MetricsOptions | false | undefined;
+}
+
+/** All options, whatever the request of `principal` is. */
+export type AnyOptions = McpEndpointOptions<never> & MountOptions;
 
 /** The options of a cluster, complete. */
 export type ResolvedClusterOptions = { readonly [key in keyof ClusterOptions]-?: NonNullable<ClusterOptions[key]> };

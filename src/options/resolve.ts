@@ -15,7 +15,7 @@ import {
 } from '../runtime/checks.js';
 import { systemClock } from '../runtime/clock.js';
 import { resolveCluster } from './resolve-cluster.js';
-import type { McpRouterOptions, ResolvedOptions } from './options.js';
+import type { AnyOptions, PrincipalFunction, ResolvedOptions } from './options.js';
 
 /** RFC 3986, 3.3: a path of non-empty segments, or the root. */
 const PATH = /^(\/|(\/[\w.~!$&'()*+,;=:@%-]+)+)$/;
@@ -109,7 +109,7 @@ const STATEFUL_ONLY = [
   'staleSessions',
   'sessionIdGenerator',
   'adoptAnonymous',
-] as const satisfies readonly (keyof McpRouterOptions)[];
+] as const satisfies readonly (keyof AnyOptions)[];
 
 function origins(value: unknown): string | undefined {
   const wanted = 'an array of origins such as https://app.example.com';
@@ -161,7 +161,7 @@ function refuse(message: string): never {
  * @throws TypeError naming the option, what it got and what it wants: unknown keys, wrong types, numbers out of range
  * (timers past 2^31 - 1 would fire at once), and options that contradict each other.
  */
-export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
+export function resolveOptions(options: AnyOptions): ResolvedOptions {
   checkOptions('mcpRouter', options, CHECKS);
   if ((options.serverFactory as unknown) === undefined) {
     refuse('option serverFactory must be a function; got undefined');
@@ -229,7 +229,8 @@ export function resolveOptions(options: McpRouterOptions): ResolvedOptions {
     maxSubscriptions: options.maxSubscriptions ?? 1_000,
     stateless,
     enableJsonResponse: options.enableJsonResponse ?? false,
-    principal: options.principal,
+    // The endpoint calls it with the requests that the app hands over, which are of the type that the function takes.
+    principal: options.principal as PrincipalFunction | undefined,
     adoptAnonymous: options.adoptAnonymous ?? false,
     requirePrincipal: options.requirePrincipal ?? false,
     allowedHosts: options.allowedHosts && Object.freeze([...options.allowedHosts]),

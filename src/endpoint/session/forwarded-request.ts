@@ -1,28 +1,32 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
-import type { Request, Response } from 'express';
 import { Refusal } from '../../errors.js';
 import type { ForwardedRequest } from '../../sessions/ownership.js';
 import { Exchange } from '../../http/exchange.js';
+import { hostOf } from '../../http/guard.js';
+import type { McpRequest } from '../../http/mcp-request.js';
 
 /** HTML, 9.2.6: no event. */
 const COMMENT = ': open\n\n';
 
 /**
- * The exchange of a request that another node handed over, on the connection between the two nodes. That node has done what
- * comes before: the guards, CORS, who asks. Of Express there is only what an {@link Exchange} takes.
+ * The exchange of a request that another node forwarded. That node has checked Host and Origin, answered CORS, and identified
+ * the principal.
+ *
+ * @param message - The request of the connection between the two nodes.
  */
 export function toExchange(
   { method, path, headers, protocol, principal, auth }: Omit<ForwardedRequest, 'body' | 'requestIds' | 'forwarded'>,
   body: Buffer,
-  req: IncomingMessage,
+  message: IncomingMessage,
   res: ServerResponse,
 ): Exchange {
-  const request = Object.assign(req, { method, url: path, originalUrl: path, headers, protocol, auth, body });
+  // Only a client that speaks HTTP/2 sends `:authority`.
+  const host = hostOf({ httpVersionMajor: 2, headers });
+  const request: McpRequest = { method, originalUrl: path, headers, host, protocol, auth, message, body };
   // The node that relays the reply passes its head on with the first of its body: a stream with nothing to say yet has a comment.
   const flushHeaders = (): void => void res.write(COMMENT);
-  const response = Object.assign(res, { locals: {}, flushHeaders });
-  return new Exchange(request as unknown as Request, response as unknown as Response, principal, true);
+  return new Exchange(request, Object.assign(res, { flushHeaders }), principal, true);
 }
 
 /** Its session is another node's to serve by the time that a request could have begun. */

@@ -1,8 +1,10 @@
-import type { Request, Response } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type DestinationStream, type LevelWithSilent, type Logger, pino } from 'pino';
 import { pinoHttp } from 'pino-http';
 import { ERRORS, Refusal } from '../../errors.js';
 import type { CoreEvents, SessionInfo } from '../../events.js';
+import { logFactsOf, type LogFacts } from '../../http/log-facts.js';
+import type { HttpRequest } from '../../options/options.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { shortId } from '../../sessions/short-id.js';
 import { type ErrorLine, errorLine } from './error-line.js';
@@ -70,32 +72,26 @@ function failureLevel(error: unknown): 'warn' | 'error' {
   return error instanceof Refusal && ERRORS[error.reason].status < 500 ? 'warn' : 'error';
 }
 
-/** What the request's way has left in `res.locals.mcp`; the session's ID is shortened there already. */
-interface RequestFacts {
-  readonly session?: string;
-  readonly method?: string;
-}
-
 /**
  * Logs each request in one line when its reply has ended, an SSE stream's with all the time that it was open. Leaves
  * requests alone that have a `req.log`: the app logs them itself.
  *
  * Neither headers nor the query string are shown: both may carry credentials.
  */
-export function createRequestLog(logger: Logger): (req: Request, res: Response) => void {
+export function createRequestLog(logger: Logger): (req: HttpRequest, res: ServerResponse) => void {
   if (!logger.isLevelEnabled('error')) return () => undefined;
 
-  const attach = pinoHttp<Request, Response>({
+  const attach = pinoHttp<HttpRequest>({
     logger,
     wrapSerializers: false,
     serializers: {
       ...ERROR_LINES,
-      req: ({ method, originalUrl, socket }: Request) => ({
+      req: ({ method, originalUrl, url = '', socket }: HttpRequest) => ({
         method,
-        url: originalUrl.split('?', 1)[0],
+        url: (originalUrl ?? url).split('?', 1)[0],
         remoteAddress: socket.remoteAddress,
       }),
-      res: ({ statusCode }: Response) => ({ statusCode }),
+      res: ({ statusCode }: ServerResponse) => ({ statusCode }),
     },
     customLogLevel: (_req, res, error) => requestLevel(res, error),
     customSuccessMessage: (_req, res) => ending(res),
@@ -113,26 +109,26 @@ export function createRequestLog(logger: Logger): (req: Request, res: Response) 
  * is the protocol at work: clients open with a GET that a stateless endpoint must answer 405, and learn of a lost session by
  * 404. A client that leaves early is how most GET streams end.
  */
-function requestLevel(res: Response, error: Error | undefined): LevelWithSilent {
+function requestLevel(res: ServerResponse, error: Error | undefined): LevelWithSilent {
   if (res.statusCode === 503) return 'warn';
   if (error !== undefined) return 'error';
   return res.writableFinished && res.statusCode >= 500 ? 'error' : 'info';
 }
 
 /** pino-http makes up an error for a 5xx that has none; its stack says nothing. */
-function causeOf(req: Request, res: Response, error: Error): ErrorLine | undefined {
+function causeOf(req: IncomingMessage, res: ServerResponse, error: Error): ErrorLine | undefined {
   if (res.err === undefined && res.statusCode >= 500) return undefined;
   const session = req.headers['mcp-session-id'];
   return errorLine(error, typeof session === 'string' ? session : undefined);
 }
 
-function ending(res: Response): string {
+function ending(res: ServerResponse): string {
   return res.writableFinished ? 'request completed' : 'request aborted';
 }
 
-function facts(res: Response): RequestFacts {
+function facts(res: ServerResponse): LogFacts {
   try {
-    const { session, method } = (res.locals.mcp ?? {}) as Partial<Record<keyof RequestFacts, unknown>>;
+    const { session, method } = logFactsOf(res);
     return {
       ...(typeof session === 'string' && { session: bounded(session) }),
       ...(typeof method === 'string' && { method: bounded(method) }),

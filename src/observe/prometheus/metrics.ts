@@ -1,4 +1,4 @@
-import type { Request, RequestHandler, Response } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { MetricsOptions } from '../../options/options.js';
 import {
@@ -43,10 +43,12 @@ const OTHER_METHOD = 'other';
 const OPERATION_BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
 const SESSION_BUCKETS = [...OPERATION_BUCKETS, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
 
+type MetricsHandler = (req: IncomingMessage, res: ServerResponse) => Promise<void>;
+
 export interface Metrics {
   readonly registry: Registry;
   /** Answers GET and HEAD in Prometheus' text format. */
-  readonly handler: RequestHandler;
+  readonly handler: MetricsHandler;
 }
 
 /**
@@ -203,8 +205,8 @@ function countLogLosses(events: Emitter<CoreEvents>, metrics: SharedMetrics): vo
   events.on('logLost', (why) => lost[why].inc());
 }
 
-function metricsHandler(registry: Registry, onError: (error: unknown) => void): RequestHandler {
-  const answer = async (req: Request, res: Response): Promise<void> => {
+function metricsHandler(registry: Registry, onError: (error: unknown) => void): MetricsHandler {
+  const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       res.setHeader('Allow', 'GET, HEAD');
       return send(res, 405, PLAIN_TEXT, 'Method Not Allowed\n');
@@ -212,7 +214,7 @@ function metricsHandler(registry: Registry, onError: (error: unknown) => void): 
     const text = await registry.metrics();
     send(res, 200, registry.contentType, text);
   };
-  // Never rejects: Express 4 does not await handlers, and a collector of the app's metrics may throw.
+  // Never rejects, as no caller awaits it: a collector of the app's metrics may throw.
   return async (req, res) => {
     try {
       await answer(req, res);
@@ -229,7 +231,7 @@ function metricsHandler(registry: Registry, onError: (error: unknown) => void): 
 
 const PLAIN_TEXT = 'text/plain; charset=utf-8';
 
-function send(res: Response, status: number, contentType: string, body: string): void {
+function send(res: ServerResponse, status: number, contentType: string, body: string): void {
   // The app's own time-out may have answered while collectors of its metrics were awaited.
   if (res.headersSent) return;
   res.statusCode = status;

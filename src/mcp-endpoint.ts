@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Logger } from 'pino';
-import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { createLifecycle } from './lifecycle.js';
 import { guardClock } from './runtime/clock.js';
 import { ClusterNode } from './cluster/cluster-node.js';
@@ -12,10 +13,9 @@ import { BodyReader } from './http/body.js';
 import { createCors } from './http/cors.js';
 import { Exchange } from './http/exchange.js';
 import { createGuard } from './http/guard.js';
+import { clientRequest } from './http/mcp-request.js';
 import { toExchange } from './endpoint/session/forwarded-request.js';
-import { shareHiddenClasses } from './express/hidden-class.js';
 import { createIdentify } from './http/identity.js';
-import { createEndpointCheck, withoutTrailingSlash } from './express/mount.js';
 import { createQueueWatch } from './http/pipelining.js';
 import { createRefuse } from './http/refuse.js';
 import { SessionEndpoint } from './endpoint/session/session-endpoint.js';
@@ -26,7 +26,7 @@ import { stdoutDestination } from './observe/logging/log-destination.js';
 import { guardLogger } from './observe/logging/logger-guard.js';
 import { createLogger, createRequestLog, logSessions } from './observe/logging/logging.js';
 import { createMetrics } from './observe/prometheus/metrics.js';
-import type { McpRouterOptions, ResolvedOptions } from './options/options.js';
+import type { HttpRequest, McpEndpointOptions, MountOptions, ResolvedOptions } from './options/options.js';
 import { resolveOptions } from './options/resolve.js';
 import { createAnswersTo } from './sessions/answers-to.js';
 import { ServerBuilder } from './sessions/server/server-builder.js';
@@ -44,25 +44,30 @@ import { MemoryEvents } from './stores/memory-event-store.js';
 import type { TransportContext } from './transport/transport-types.js';
 import { completeHttp2 } from './transport/http2.js';
 
-/** What {@link mcpRouter} returns: an Express router, and what an app needs to watch and to stop it. */
-export interface McpRouter extends Router {
+/** Answers a request of `node:http`, `node:https`, or the compatibility API of `node:http2`. */
+export type HttpHandler = (req: HttpRequest | Http2ServerRequest, res: ServerResponse | Http2ServerResponse) => void;
+
+/** What {@link createMcpEndpoint} returns: the handler of the endpoint, and what an app needs to watch and to stop it. */
+export interface McpEndpoint {
   /**
-   * Answers CORS preflights of `allowedOrigins`. Mount it before the authentication, as browsers send no token with a preflight.
-   * It also sets the CORS headers on every answer that follows, so that pages can read a refusal by the authentication. It
-   * refuses a Host or Origin as the router does. Requests for other paths than the endpoint's pass.
-   *
-   * @example
-   * ```ts
-   * app.use('/mcp', mcp.preflight, requireBearerAuth({ verifier }), mcp);
-   * ```
+   * Answers a request of an MCP client, whatever its path is: the app routes requests. A body that other code has read is taken
+   * from `req.body`, and the caller from `req.auth`. Never throws. The reply may end long after this returns.
    */
-  readonly preflight: RequestHandler;
+  readonly handle: HttpHandler;
+  /**
+   * Answers CORS preflights of `allowedOrigins`. Call it before the authentication, as browsers send no token with a preflight.
+   * It also sets the CORS headers on every answer that follows, so that pages can read a refusal by the authentication. It
+   * refuses a Host or Origin as `handle` does.
+   *
+   * @returns Whether it has answered the request.
+   */
+  readonly preflight: (...exchange: Parameters<HttpHandler>) => boolean;
   /** Prometheus text format; 404 with `metrics: false`. */
-  readonly metrics: RequestHandler;
+  readonly metrics: HttpHandler;
   /** 200 as long as the process answers. */
-  readonly health: RequestHandler;
+  readonly health: HttpHandler;
   /** 200 while new sessions are taken, else 503. */
-  readonly ready: RequestHandler;
+  readonly ready: HttpHandler;
   readonly sessions: Sessions;
   /**
    * Stops in peace: refuses new sessions, lets requests finish for at most `timeoutMs`, then ends standalone streams so that
@@ -81,21 +86,34 @@ export interface McpRouter extends Router {
 }
 
 /**
- * Makes an Express router that serves the Model Context Protocol over Streamable HTTP, with a server of its own for each
- * client's session.
+ * Makes an endpoint that serves the Model Context Protocol over Streamable HTTP on plain `node:http`, with a server of its own
+ * for each client's session.
  *
  * @throws TypeError for options that are unknown, of a wrong type or at odds with each other.
  *
  * @example
  * ```ts
- * const mcp = mcpRouter({ serverFactory: () => buildServer() });
- * app.use('/mcp', mcp);
+ * const mcp = createMcpEndpoint({ serverFactory: () => buildServer() });
+ * createServer((req, res) => {
+ *   if (req.url === '/mcp') mcp.handle(req, res);
+ *   else res.writeHead(404).end();
+ * }).listen(3000);
  * ```
  */
-export function mcpRouter(options: McpRouterOptions): McpRouter {
+export function createMcpEndpoint(options: McpEndpointOptions): McpEndpoint {
+  const { path, metrics = {} } = options as MountOptions;
+  if (path !== undefined || (metrics !== false && metrics.route !== undefined)) {
+    throw new TypeError(
+      'createMcpEndpoint: options path and metrics.route are for mcpRouter; here the app routes requests',
+    );
+  }
+  return assembleEndpoint(resolveOptions(options));
+}
+
+/** Puts the parts of an endpoint together. */
+export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const events = createEvents();
   const reportFailure = (what: string, error: unknown): void => events.emit('failure', what, error);
-  const checked = resolveOptions(options);
   const resolved = { ...checked, clock: guardClock(checked.clock, reportFailure) };
   const logger = createGuardedLogger(resolved, events);
   logSessions(events, logger);
@@ -118,7 +136,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     recordKey: member?.recordKey,
     sessionIdGenerator: resolved.sessionIdGenerator,
   };
-  const isSessionId = sessionIdCheck(options.sessionIdGenerator !== undefined);
+  const isSessionId = sessionIdCheck(resolved.sessionIdGenerator !== randomUUID);
   const answersTo = createAnswersTo(resolved.adoptAnonymous);
   const restorer = new Restorer(opener, events, isSessionId, answersTo, resolved.maxLifetime, member);
   const reissuer =
@@ -151,12 +169,11 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   const watchQueue = createQueueWatch((error) => reportFailure('a listener of a response', error));
 
   let timersChecked = false;
-  const observe = (req: Request, res: Response): void => {
+  const observe = (req: HttpRequest, res: ServerResponse): void => {
     if (!timersChecked) warnOfFakeTimers();
     timersChecked = true;
     try {
       completeHttp2(req, res);
-      shareHiddenClasses(req, res);
       watchQueue(req, res);
       logRequest(req, res);
     } catch (error) {
@@ -165,18 +182,19 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
   };
 
   /** Never rejects, as no caller awaits it. */
-  const serve = async (req: Request, res: Response): Promise<void> => {
+  const serve = async (req: HttpRequest, res: ServerResponse): Promise<void> => {
     observe(req, res);
     let exchange: Exchange | undefined;
     try {
       guard(req);
       if (cors(req, res)) return;
-      if (!endpoint.methods.includes(req.method)) {
+      const request = clientRequest(req);
+      if (!endpoint.methods.includes(request.method)) {
         // RFC 9110, 15.5.6: the methods of this very resource, which are fewer when stateless.
         res.setHeader('Allow', endpoint.methods.join(', '));
         throw new Refusal('methodNotAllowed');
       }
-      exchange = new Exchange(req, res, identify(req));
+      exchange = new Exchange(request, res, identify(req));
       await endpoint.handle(exchange);
     } catch (error) {
       try {
@@ -187,40 +205,36 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     }
   };
 
-  const isEndpoint = createEndpointCheck(resolved.path);
-  const preflight: RequestHandler = (req, res, next) => {
-    if (!isEndpoint(req, preflight)) return next();
+  const preflight = (req: HttpRequest, res: ServerResponse): boolean => {
     try {
       guard(req);
-      if (cors(req, res)) return;
+      return cors(req, res);
     } catch (error) {
-      return refuse(res, error, undefined);
+      refuse(res, error, undefined);
+      return true;
     }
-    next();
   };
-  const notFound: RequestHandler = (_req, _res, next) => next();
-  const serveMetrics = metrics?.handler ?? notFound;
-  const metricsPath = resolved.metrics !== false && resolved.metrics.route !== false ? '/metrics' : undefined;
-  const router = Router();
-  router.use((req: Request, res: Response, next: NextFunction) => {
-    if (isEndpoint(req, router)) void serve(req, res);
-    else if (withoutTrailingSlash(req.path) === metricsPath) void serveMetrics(req, res, next);
-    else next();
-  });
 
-  return Object.assign(router, {
+  const ready = createReady(() => {
+    if (lifecycle.stopping()) return 'draining';
+    if (member?.membership.isValid === false) return 'joining';
+    return registry.caps.full ? 'full' : 'ready';
+  });
+  // The messages of HTTP/2 get what they lack beside those of HTTP/1 in `completeHttp2`.
+  const handlers = {
+    handle: (req, res) => void serve(req, res),
     preflight,
-    metrics: serveMetrics,
+    metrics: (req, res) => (metrics === undefined ? void res.writeHead(404).end() : void metrics.handler(req, res)),
     health: createHealth(),
-    ready: createReady(() => {
-      if (lifecycle.stopping()) return 'draining';
-      if (member?.membership.isValid === false) return 'joining';
-      return registry.caps.full ? 'full' : 'ready';
-    }),
+    ready,
+  } satisfies Record<string, (req: HttpRequest, res: ServerResponse) => unknown>;
+
+  return {
+    ...(handlers as Pick<McpEndpoint, keyof typeof handlers>),
     sessions,
     drain: lifecycle.drain,
     close: lifecycle.close,
-  });
+  };
 }
 
 /** Fake timers mark the functions that they replace with a property `clock` (@sinonjs/fake-timers, as in Jest and vitest). */
