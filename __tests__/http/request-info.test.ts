@@ -5,9 +5,11 @@ import { createServer as createSecureServer } from 'node:https';
 import { request as secureRequest } from 'node:https';
 import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { McpServer as McpServerV2 } from '@modelcontextprotocol/server';
 import express, { type Express } from 'express';
+import { lazyRequest } from '../../src/http/request-info.js';
 import { mcpRouter, type McpRouter, type McpServerLike } from '../../src/index.js';
 import { initializeBody, JSON_HEADERS, messagesOf, post } from '../support/harness.js';
 
@@ -144,4 +146,20 @@ test('a server of version 2 of the SDK has the request at ctx.http.req: method, 
     isRequest: true,
     copied: 'yes',
   });
+});
+
+test('the global Request, which makes Node load undici, is not read before a handler reads something of the request', () => {
+  const own = Object.getOwnPropertyDescriptor(globalThis, 'Request') as PropertyDescriptor;
+  const { Request } = globalThis;
+  const read = jest.fn(() => Request);
+  Object.defineProperty(globalThis, 'Request', { configurable: true, get: read });
+  try {
+    const facts = { method: 'POST', headers: {}, originalUrl: '/mcp', host: 'localhost', protocol: 'http' };
+    const request = lazyRequest(facts);
+    expect(read).not.toHaveBeenCalled();
+    expect([request.method, 'headers' in request, 'other' in request]).toEqual(['POST', true, false]);
+    expect(inspect(request)).toContain("url: 'http://localhost/mcp'");
+  } finally {
+    Object.defineProperty(globalThis, 'Request', own);
+  }
 });

@@ -23,17 +23,17 @@ const URL_PROPERTY: PropertyDescriptor & ThisType<RequestInfo> = {
 export class RequestInfo {
   declare readonly url: URL;
   readonly headers: IncomingHttpHeaders;
-  readonly #told: RequestFacts;
+  readonly #facts: RequestFacts;
   #url: URL | undefined;
 
-  constructor(told: RequestFacts) {
-    this.headers = told.headers;
-    this.#told = told;
+  constructor(facts: RequestFacts) {
+    this.headers = facts.headers;
+    this.#facts = facts;
     Object.defineProperty(this, 'url', URL_PROPERTY);
   }
 
   readUrl(): URL {
-    return (this.#url ??= urlOf(this.#told));
+    return (this.#url ??= urlOf(this.#facts));
   }
 }
 
@@ -41,32 +41,42 @@ export class RequestInfo {
  * The web's `Request`, which servers of the SDK's version 2 hand to their handlers (`ctx.http.req`). Building one takes longer
  * than a tool call, and few handlers read it, so it is built on the first read. It has no body: the router has read that.
  */
-export function lazyRequest(told: RequestFacts): Request {
-  return new Proxy(Object.create(Request.prototype) as Request, new LazyRequest(told));
+export function lazyRequest(facts: RequestFacts): Request {
+  return new Proxy(Object.create(REQUEST_PROTOTYPE) as Request, new LazyRequest(facts));
 }
 
+/** `Request.prototype`, unread until a handler reads something of a request: Node then loads undici, which takes 20 ms. */
+const REQUEST_PROTOTYPE: object = new Proxy(
+  {},
+  {
+    get: (_target, key, receiver): unknown => Reflect.get(Request.prototype, key, receiver),
+    has: (_target, key) => Reflect.has(Request.prototype, key),
+    getPrototypeOf: () => Request.prototype,
+  },
+);
+
 class LazyRequest implements ProxyHandler<Request> {
-  readonly #told: RequestFacts;
+  readonly #facts: RequestFacts;
   #request: Request | undefined;
 
-  constructor(told: RequestFacts) {
-    this.#told = told;
+  constructor(facts: RequestFacts) {
+    this.#facts = facts;
   }
 
   get(_target: Request, key: string | symbol): unknown {
-    this.#request ??= build(this.#told);
+    this.#request ??= build(this.#facts);
     const value: unknown = Reflect.get(this.#request, key);
     // The methods read private fields, which the proxy does not have.
     return typeof value === 'function' && key !== 'constructor' ? value.bind(this.#request) : value;
   }
 }
 
-function build(told: RequestFacts): Request {
+function build(facts: RequestFacts): Request {
   const headers = new Headers();
-  for (const [name, value] of Object.entries(told.headers)) {
+  for (const [name, value] of Object.entries(facts.headers)) {
     // `Headers` does not take the pseudo-headers of HTTP/2.
     if (name.startsWith(':')) continue;
     for (const each of [value].flat()) if (each !== undefined) headers.append(name, each);
   }
-  return new Request(urlOf(told), { method: told.method, headers });
+  return new Request(urlOf(facts), { method: facts.method, headers });
 }
