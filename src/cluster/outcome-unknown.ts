@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { errorResponse } from '../errors.js';
 import type { ForwardedRequest } from '../sessions/ownership.js';
 import { replyFormOf } from '../transport/reply-form.js';
-import { frame, SSE_HEADERS } from '../transport/sse.js';
+import { frame, sseHeaders } from '../transport/sse.js';
 
 /** What a client is told whose request was taken by a node that has died: it may have been carried out, or not. */
 export function answerOutcomeUnknown(res: ServerResponse, request: ForwardedRequest): void {
@@ -11,7 +11,7 @@ export function answerOutcomeUnknown(res: ServerResponse, request: ForwardedRequ
   const answers = requestIds.map((id) => errorResponse('outcomeUnknown', id));
   if (answers.length === 0) return accept(res);
   if (replyFormOf(headers.accept) === 'sse') {
-    res.writeHead(200, SSE_HEADERS);
+    res.writeHead(200, sseHeaders());
     res.end(outcomeUnknownEvents(request));
     return;
   }

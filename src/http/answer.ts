@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { streamOf } from '../transport/http2.js';
-import { frame, SSE_HEADERS } from '../transport/sse.js';
+import { frame, sseHeaders } from '../transport/sse.js';
 import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName } from '../errors.js';
 
 const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
@@ -39,7 +39,7 @@ export function sendJson(
 export function sendEvent(res: ServerResponse, message: unknown): void {
   if (res.destroyed || res.headersSent) return;
   const bytes = Buffer.from(frame(JSON.stringify(message)));
-  res.writeHead(200, { ...SSE_HEADERS, 'Content-Length': bytes.length });
+  res.writeHead(200, { ...sseHeaders(), 'Content-Length': bytes.length });
   res.end(bytes);
 }
 

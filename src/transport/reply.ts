@@ -5,7 +5,7 @@ import type { StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
 import { breakOff } from './break-off.js';
 import { isCutOff } from './http2.js';
-import { frame, retryBlock, retryLine, SSE_HEADERS } from './sse.js';
+import { frame, retryBlock, retryLine, sseHeaders } from './sse.js';
 
 /** Told when the HTTP reply is over, whoever ended it. `complete`: the server ended it, and all of it went out. */
 export interface ReplyListener {
@@ -21,7 +21,7 @@ export interface ReplyListener {
 /** Characters from which on text is written at once, and a whole body encoded before it is handed to Node. */
 const LONG_TEXT = 16_384;
 
-const JSON_TYPE = { 'Content-Type': 'application/json' };
+const jsonHeaders = (): Record<string, string | number> => ({ 'Content-Type': 'application/json' });
 
 const ignore = (): void => undefined;
 const flush = (reply: Reply): void => reply.flush();
@@ -267,10 +267,10 @@ export class Reply {
     if (this.#headSent) {
       res.end(words);
     } else if (words === undefined) {
-      res.writeHead(ERRORS.storeUnavailable.status, { ...JSON_TYPE, 'Retry-After': String(RETRY_AFTER_SECONDS) });
+      res.writeHead(ERRORS.storeUnavailable.status, { ...jsonHeaders(), 'Retry-After': String(RETRY_AFTER_SECONDS) });
       res.end(JSON.stringify(errorResponse('storeUnavailable')));
     } else {
-      res.writeHead(200, this.#jsonFirst ? JSON_TYPE : SSE_HEADERS);
+      res.writeHead(200, this.#jsonFirst ? jsonHeaders() : sseHeaders());
       res.end(words);
     }
   }
@@ -291,7 +291,7 @@ export class Reply {
 
   #writeHead(length?: number): void {
     this.#headSent = true;
-    const headers: Record<string, string | number> = this.#json ? { ...JSON_TYPE } : { ...SSE_HEADERS };
+    const headers = this.#json ? jsonHeaders() : sseHeaders();
     if (length !== undefined) headers['Content-Length'] = length;
     if (this.#side.sessionId !== undefined) headers['Mcp-Session-Id'] = this.#side.sessionId;
     this.#res.writeHead(200, headers);

@@ -9,7 +9,7 @@ import {
 import type { KeyObject } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../runtime/clock.js';
-import { SSE_HEADERS } from '../../transport/sse.js';
+import { SSE_TYPE } from '../../transport/reply-form.js';
 import { seal, SIGNATURE, type MessageId, type Order } from '../envelope.js';
 import type { Lease } from '../membership/lease.js';
 
@@ -242,7 +242,7 @@ export class NodeClient {
 
 /** Whether it is a stream of events whose length is not known. */
 function isOpenStream({ headers }: IncomingMessage): boolean {
-  return headers['content-type'] === SSE_HEADERS['Content-Type'] && headers['content-length'] === undefined;
+  return headers['content-type'] === SSE_TYPE && headers['content-length'] === undefined;
 }
 
 function tooLarge(id: MessageId): Sending {
