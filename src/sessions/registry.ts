@@ -14,6 +14,7 @@ import { Reaper, type Delays, type ReaperActions } from './limits/reaper.js';
 import { isVisibleAscii } from './session-ids.js';
 import { SessionIndex } from './session-index.js';
 import { Session, type SessionHome } from './session.js';
+import { SessionStates } from './session-states.js';
 import type { Slot } from './limits/slot.js';
 import { InFlight } from '../runtime/in-flight.js';
 import { onRejection } from '../runtime/user-code.js';
@@ -27,6 +28,7 @@ type Limits = Delays &
  */
 export class Registry implements SessionHome, ReaperActions {
   readonly clock: Clock;
+  readonly states = new SessionStates();
   readonly inFlight = new InFlight();
   readonly caps: Caps;
   readonly #events: Emitter<CoreEvents>;
@@ -38,9 +40,6 @@ export class Registry implements SessionHome, ReaperActions {
   /** Sessions that are closing: their servers have not let go of them, or their opening is not undone yet. */
   readonly closingSessions = new ClosingSessions();
   #stopping = false;
-  #initializing = 0;
-  #orphaned = 0;
-  #hibernated = 0;
 
   /** @param membership - This node's, where it is one of a cluster. */
   constructor(
@@ -79,10 +78,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   stats(): SessionStats {
-    const initializing = this.#initializing;
-    const orphaned = this.#orphaned;
-    const hibernated = this.#hibernated;
-    return { initializing, active: this.#sessions.size - initializing - orphaned - hibernated, orphaned, hibernated };
+    return this.states.stats();
   }
 
   /**
@@ -104,17 +100,13 @@ export class Registry implements SessionHome, ReaperActions {
     if (membership?.isValid === false) throw new Refusal('storeUnavailable');
     const session = new Session(id, context, this.caps.take(context.principal), this, membership);
     this.#sessions.add(session);
-    this.#initializing += 1;
     return session;
   }
 
   /** The session answered its `initialize`. */
   activate(session: Session): void {
-    this.#initializing -= 1;
-    session.state = 'active';
-    session.opening = session.abandonOpening = undefined;
+    session.activate();
     session.openedAt = this.clock.now();
-    session.idleSince = session.openedAt;
     this.#reaper.opened(session);
     if (!session.attached) this.#reaper.detached(session);
     // Last, as a listener may close it at once.
@@ -124,16 +116,8 @@ export class Registry implements SessionHome, ReaperActions {
   /** The session has been built again, from its stored record or out of hibernation. */
   revive(session: Session): void {
     const before = session.state === 'hibernated' ? session.info() : undefined;
-    if (before === undefined) {
-      this.#initializing -= 1;
-      session.idleSince = this.clock.now();
-      this.#reaper.opened(session);
-    } else {
-      this.#hibernated -= 1;
-      session.orphanCause = session.hibernatedRecord = undefined;
-    }
-    session.state = 'active';
-    session.opening = session.abandonOpening = undefined;
+    session.activate();
+    if (before === undefined) this.#reaper.opened(session);
     if (session.pastMaxLifetime) session.transport?.stopStandalone('sessionNotFound');
     if (session.attached) this.#persistence.attached(session);
     else this.#reaper.detached(session);
@@ -143,10 +127,7 @@ export class Registry implements SessionHome, ReaperActions {
   /** Undoes {@link admit} for a session that could not be opened; nobody is told of a session that never was. */
   discard(session: Session): void {
     if (session.state !== 'initializing') return;
-    this.#initializing -= 1;
-    session.state = 'closed';
-    session.opening = session.abandonOpening = undefined;
-    session.touchDue?.cancel();
+    session.discard();
     this.#remove(session);
   }
 
@@ -173,9 +154,7 @@ export class Registry implements SessionHome, ReaperActions {
     }
     if (session.state === 'closing' || session.state === 'closed') return Promise.resolve();
     const before = session.info();
-    if (session.state === 'orphaned') this.#orphaned -= 1;
-    if (session.state === 'hibernated') this.#hibernated -= 1;
-    session.state = 'closing';
+    session.beginClosing();
     this.#remove(session);
     void session.transport?.close();
     session.life.end();
@@ -204,9 +183,7 @@ export class Registry implements SessionHome, ReaperActions {
     this.#persistence.attached(session);
     if (session.state !== 'orphaned') return;
     const before = session.info();
-    this.#orphaned -= 1;
-    session.state = 'active';
-    session.orphanCause = undefined;
+    session.activate();
     this.#events.emit('revived', before);
   }
 
@@ -242,10 +219,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   orphan(session: Session): void {
-    const cause = session.causeIfOrphaned;
-    session.state = 'orphaned';
-    session.orphanCause = cause;
-    this.#orphaned += 1;
+    const cause = session.orphan();
     this.#reaper.orphaned(session, cause);
     this.#events.emit('orphaned', session.info(), cause);
   }
@@ -300,14 +274,12 @@ export class Registry implements SessionHome, ReaperActions {
     }
     // Its client may have come back meanwhile, and even gone again.
     if (session.state !== 'orphaned' || session.idleSince !== idleSince || record === undefined) return;
-    this.#orphaned -= 1;
     await this.#sleep(session, record);
   }
 
   /** All but the server's own clean-up is done when this returns; the promise is for that. */
   #sleep(session: Session, record: RecordWriter): Promise<void> {
     const { life, transport, server } = session;
-    this.#hibernated += 1;
     const before = session.info();
     session.hibernate(record.encode());
     this.#events.emit('hibernated', before);
@@ -320,6 +292,6 @@ export class Registry implements SessionHome, ReaperActions {
     const { server } = session;
     const closing = server === undefined ? undefined : this.#builder.close(server);
     await Promise.all([closing, this.#persistence.ended(session, reason)]);
-    session.state = 'closed';
+    session.finishClosing();
   }
 }

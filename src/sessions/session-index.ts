@@ -6,10 +6,6 @@ export class SessionIndex {
   /** Sessions without a principal have the key undefined. */
   readonly #byPrincipal = new Map<string | undefined, Set<Session>>();
 
-  get size(): number {
-    return this.#byId.size;
-  }
-
   has(id: string): boolean {
     return this.#byId.has(id);
   }

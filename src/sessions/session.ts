@@ -6,6 +6,7 @@ import type { McpServerLike } from '../options/options.js';
 import type { TransportOwner } from '../transport/transport-types.js';
 import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext, Life } from './server/server-context.js';
+import type { SessionStates } from './session-states.js';
 import type { Membership } from './ownership.js';
 import type { RecordWriter } from './records/record-writer.js';
 import type { Slot } from './limits/slot.js';
@@ -14,6 +15,7 @@ import type { InFlight } from '../runtime/in-flight.js';
 /** Where a session lives: told when it gets its first lease, when it loses its last, and when its server ends it. */
 export interface SessionHome {
   readonly clock: Clock;
+  readonly states: SessionStates;
   /** All leases but those of standalone streams. */
   readonly inFlight: InFlight;
   attached(session: Session): void;
@@ -39,8 +41,6 @@ export class Session implements TransportOwner {
   readonly clientInfo: Implementation | undefined;
   /** When it was opened, by the router's clock. */
   openedAt: number;
-  state: SessionState = 'initializing';
-  orphanCause: OrphanCause | undefined;
   /** When its last lease went, by the router's clock. */
   idleSince: number;
   /** Past `maxLifetime`: what runs may finish, nothing new may begin. */
@@ -77,6 +77,8 @@ export class Session implements TransportOwner {
   /** The end of its `maxLifetime`. */
   lifetimeDue: Deadline<Session> | undefined;
   readonly #home: SessionHome;
+  #state: SessionState;
+  #orphanCause: OrphanCause | undefined;
   answersRefused = false;
   #transport: HttpTransport | undefined;
   #leases = 0;
@@ -93,8 +95,50 @@ export class Session implements TransportOwner {
     this.epoch = context.epoch;
     this.firstEpoch = context.epoch;
     this.#home = home;
+    this.#state = home.states.enter();
     this.openedAt = home.clock.now();
     this.idleSince = this.openedAt;
+  }
+
+  /** See {@link SESSION_STATES}. */
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  /** Set while it is orphaned, and while it hibernates after that. */
+  get orphanCause(): OrphanCause | undefined {
+    return this.#orphanCause;
+  }
+
+  /** Its server answers from now on: the session was opened, restored or woken, or its client came back. */
+  activate(): void {
+    if (this.#state === 'initializing') this.idleSince = this.#home.clock.now();
+    this.#moveTo('active');
+    this.#orphanCause = this.hibernatedRecord = undefined;
+    this.opening = this.abandonOpening = undefined;
+  }
+
+  /** Nothing was attached to it for long. Returns the cause. */
+  orphan(): OrphanCause {
+    this.#moveTo('orphaned');
+    this.#orphanCause = this.causeIfOrphaned;
+    return this.#orphanCause;
+  }
+
+  /** Its end begins: it takes no request any more. */
+  beginClosing(): void {
+    this.#moveTo('closing');
+  }
+
+  finishClosing(): void {
+    this.#moveTo('closed');
+  }
+
+  /** Its opening has failed. */
+  discard(): void {
+    this.#moveTo('closed');
+    this.opening = this.abandonOpening = undefined;
+    this.touchDue?.cancel();
   }
 
   /** A life begins, in which the transport is the session's. */
@@ -112,7 +156,7 @@ export class Session implements TransportOwner {
 
   /** A life has ended, and only its record stays. */
   hibernate(record: string): void {
-    this.state = 'hibernated';
+    this.#moveTo('hibernated');
     this.hibernatedRecord = record;
     this.touchDue?.cancel();
     this.touchDue = undefined;
@@ -214,5 +258,9 @@ export class Session implements TransportOwner {
       idleMs: this.attached ? 0 : now - this.idleSince,
       requests: this.#transport?.unsettled ?? 0,
     };
+  }
+
+  #moveTo(state: SessionState): void {
+    this.#state = this.#home.states.move(this.#state, state);
   }
 }
