@@ -207,8 +207,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   fenced(session: Session): void {
-    session.ownershipLost = true;
-    session.stored = false;
+    session.moveRecordToFinal('lost');
     void this.close(session, 'moved');
   }
 

@@ -126,9 +126,10 @@ export class SessionPersistence {
     const record = this.begin(session, init, 0);
     if (record === undefined || this.records === undefined) return;
     if (session.principal !== undefined) await this.#principals?.enter(session.principal, session.id, evicts);
-    session.stored = true;
+    if (session.ownershipLost) throw new Refusal('storeUnavailable');
+    session.moveRecordTo('stored');
     if (!(await record.create(this.records))) {
-      session.stored = false;
+      if (session.stored) session.moveRecordTo('none');
       throw new TypeError('sessionIdGenerator returned the ID of a session that is stored');
     }
     if (session.state === 'initializing') this.#touched.add((session.touchDue = new Deadline(session)));
@@ -217,7 +218,8 @@ export class SessionPersistence {
         return;
       }
       if (session.principal !== undefined) await this.#principals?.leave(session.principal, session.id);
-      const removed = session.destroyed || (session.stored && (await records?.destroy(session.id, session.epoch)));
+      const removed =
+        session.recordState === 'removed' || (session.stored && (await records?.destroy(session.id, session.epoch)));
       // A record that is not ours to remove is that of a session which goes on elsewhere, and so do its streams.
       if (records === undefined || removed === true) await this.#purge(session.id);
     } catch (error) {
@@ -232,8 +234,7 @@ export class SessionPersistence {
     const epoch = session.membership === undefined ? undefined : session.epoch;
     const removed = await this.records?.destroy(session.id, epoch);
     if (epoch !== undefined && removed !== true) return this.#lost(session).then(rejectWithOwnershipChanged);
-    session.stored = false;
-    session.destroyed = true;
+    session.moveRecordToFinal('removed');
   }
 
   /** The session is its principal's, from now on by this node. */
@@ -273,7 +274,7 @@ export class SessionPersistence {
 
   #lost(session: Session): Promise<void> {
     if (!session.stored) return this.#losing.get(session) ?? Promise.resolve();
-    session.stored = false;
+    session.moveRecordTo('missing');
     const losing = this.#lose(session).finally(() => this.#losing.delete(session));
     this.#losing.set(session, losing);
     return losing;

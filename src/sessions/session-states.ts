@@ -24,6 +24,28 @@ export const SESSION_STATES: Transitions<SessionState> = {
   closed: [],
 };
 
+/**
+ * The record of a session in the store, as far as this router knows:
+ * - `none`: the store holds no record that is this session's.
+ * - `stored`: the store holds the record, in the session's epoch.
+ * - `missing`: a write found no record in this epoch. It was removed, or another node claimed the session.
+ * - `lost`: another node owns the session.
+ * - `removed`: this router removed the record for good. Nothing that the session leaves behind is of use.
+ */
+export type RecordState = 'none' | 'stored' | 'missing' | 'lost' | 'removed';
+
+/**
+ * A record that could not be created or restored goes from `stored` back to `none`. A removal may succeed after that, or after
+ * a write that found the record missing, because the store was asked for both at the same time.
+ */
+export const RECORD_STATES: Transitions<RecordState> = {
+  none: ['stored', 'lost', 'removed'],
+  stored: ['none', 'missing', 'lost', 'removed'],
+  missing: ['lost', 'removed'],
+  lost: [],
+  removed: [],
+};
+
 /** Moves the sessions of one router from state to state, and counts the sessions in each state. */
 export class SessionStates {
   readonly #counts: Record<SessionState, number> = {
@@ -51,6 +73,15 @@ export class SessionStates {
     this.#counts[from] -= 1;
     this.#counts[to] += 1;
     return next;
+  }
+
+  /**
+   * Returns the new state of a session's record.
+   *
+   * @throws IllegalTransition when {@link RECORD_STATES} lacks the transition.
+   */
+  moveRecord(from: RecordState, to: RecordState): RecordState {
+    return transition(RECORD_STATES, from, to);
   }
 
   stats(): SessionStats {

@@ -6,7 +6,7 @@ import type { McpServerLike } from '../options/options.js';
 import type { TransportOwner } from '../transport/transport-types.js';
 import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext, Life } from './server/server-context.js';
-import type { SessionStates } from './session-states.js';
+import type { RecordState, SessionStates } from './session-states.js';
 import type { Membership } from './ownership.js';
 import type { RecordWriter } from './records/record-writer.js';
 import type { Slot } from './limits/slot.js';
@@ -54,16 +54,10 @@ export class Session implements TransportOwner {
   record: RecordWriter | undefined;
   /** The record's text, while it hibernates. */
   hibernatedRecord: string | undefined;
-  /** Whether the store has its record, in this epoch. */
-  stored = false;
-  /** Whether its record was removed for good, and nothing that it leaves behind is of use to anyone. */
-  destroyed = false;
   /** The epoch in which this process got it: what ran in those before died with another process. */
   readonly firstEpoch: number;
   /** In which this node came to own it; undefined without a cluster. */
   readonly membership: Membership | undefined;
-  /** Whether another node owns it by now. */
-  ownershipLost = false;
   /** Whether it ends here as soon as no request of it is under way, for another node to own it. */
   handingOff = false;
   /** The next time to look whether its record must be touched. */
@@ -79,6 +73,7 @@ export class Session implements TransportOwner {
   readonly #home: SessionHome;
   #state: SessionState;
   #orphanCause: OrphanCause | undefined;
+  #recordState: RecordState = 'none';
   answersRefused = false;
   #transport: HttpTransport | undefined;
   #leases = 0;
@@ -108,6 +103,30 @@ export class Session implements TransportOwner {
   /** Set while it is orphaned, and while it hibernates after that. */
   get orphanCause(): OrphanCause | undefined {
     return this.#orphanCause;
+  }
+
+  /** See {@link RecordState}. */
+  get recordState(): RecordState {
+    return this.#recordState;
+  }
+
+  /** Whether the store holds its record, in this epoch. */
+  get stored(): boolean {
+    return this.#recordState === 'stored';
+  }
+
+  /** Whether another node owns it. */
+  get ownershipLost(): boolean {
+    return this.#recordState === 'lost';
+  }
+
+  moveRecordTo(state: RecordState): void {
+    this.#recordState = this.#home.states.moveRecord(this.#recordState, state);
+  }
+
+  /** What becomes known of the record after its final state changes nothing. */
+  moveRecordToFinal(state: 'lost' | 'removed'): void {
+    if (this.#recordState !== 'lost' && this.#recordState !== 'removed') this.moveRecordTo(state);
   }
 
   /** Its server answers from now on: the session was opened, restored or woken, or its client came back. */

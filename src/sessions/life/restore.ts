@@ -168,7 +168,9 @@ export class Restorer {
       try {
         claimed = await records.claim(session.id, stored);
         if (claimed) {
-          session.stored = true;
+          // The fence may have come down during the claim: the record names a membership that has ended.
+          if (session.ownershipLost) throw new Refusal('storeUnavailable');
+          session.moveRecordTo('stored');
           if (record.principal === caller.principal) this.#opener.persistence.enlist(session);
           else await this.#adopt(session, stored, context.epoch, caller.principal);
           if (session.membership !== undefined) this.#events.emit('claimed', session.id, stored.owner, context.epoch);
@@ -177,7 +179,7 @@ export class Restorer {
         } else registry.discard(session);
         return claimed;
       } catch (error) {
-        session.stored = false;
+        if (session.stored) session.moveRecordTo('none');
         registry.discard(session);
         if (error instanceof UnreadableRecord) await records.destroy(session.id, context.epoch);
         if (claimed && this.#mayOthersRestore(session, error)) {
