@@ -181,12 +181,12 @@ describe('routing: migrate (docs/scaling.md)', () => {
     await begun.promise;
     const { owner } = await cluster.record();
     const body = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } };
-    const tell = async (wish: string, principal: string): Promise<void> => {
-      const message = { sessionId: session.id, wish, by: { principal }, body };
+    const tell = async (action: string, principal: string): Promise<void> => {
+      const message = { sessionId: session.id, action, by: { principal }, body };
       await cluster.ask('RPUSH', `${cluster.prefix}mailbox:${owner}`, JSON.stringify(message));
       await lettersRead();
     };
-    for (const wish of ['handOff', 'end', 'take']) await tell(wish, 'bob');
+    for (const action of ['handOff', 'end', 'take']) await tell(action, 'bob');
     gate.resolve();
     expect(await running).toMatchObject({ node: 'a', epoch: 0 });
     expect(a.lines('session closed')).toEqual([]);
