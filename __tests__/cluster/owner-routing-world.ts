@@ -1,0 +1,155 @@
+import { EventEmitter } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { MessageId, Order } from '../../src/cluster/envelope.js';
+import type { Sent } from '../../src/cluster/forwarding/node-client.js';
+import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
+import { OwnerRouting } from '../../src/cluster/forwarding/owner-routing.js';
+import { encodeLease, leaseKey, nodesKey } from '../../src/cluster/membership/lease.js';
+import { NodeMembership } from '../../src/cluster/membership/membership.js';
+import { Peers } from '../../src/cluster/membership/peers.js';
+import type { CoreEvents } from '../../src/events.js';
+import { Emitter } from '../../src/runtime/emitter.js';
+import type { ForwardedRequest } from '../../src/sessions/ownership.js';
+import { RecordStore } from '../../src/sessions/records/record-store.js';
+import { redisStore, type SendCommand } from '../../src/stores/redis.js';
+import { FakeClock } from '../support/fake-clock.js';
+import { settled } from './in-process-fake-redis.js';
+import { ModelRedis } from './model-redis.js';
+
+const PREFIX = 'mcp:';
+const TTL = 1_800_000;
+export const CLAIM_TIMEOUT = 2_000;
+export const NOT_REACHED: Sent = { outcome: 'untaken', why: 'unreachable' };
+
+/** An order that another node got, and the answer of the test to it. */
+export interface Received {
+  readonly node: string;
+  readonly order: Order;
+  readonly repeats: MessageId | undefined;
+}
+
+/** The routing of one node, in memory. The test answers for all other nodes. */
+export class OwnerRoutingWorld {
+  readonly clock = new FakeClock();
+  readonly redis = new ModelRedis(() => this.clock.now());
+  readonly events = new Emitter<CoreEvents>(() => undefined);
+  readonly forwarded: string[] = [];
+  readonly received: Received[] = [];
+  readonly node: NodeMembership;
+  readonly records: RecordStore;
+  readonly routing: OwnerRouting;
+  /** IDs of the sessions that this node is closing so that another node can own them. */
+  readonly leaving = new Set<string>();
+  /** Sessions of each principal that are not in use, and those that a principal has no more. */
+  readonly unused = new Map<string, string[]>();
+  readonly removed: string[] = [];
+  answer: (received: Received) => Sent | Promise<Sent> = () => NOT_REACHED;
+
+  constructor() {
+    const send: SendCommand = (...command) =>
+      Promise.resolve().then(() => this.redis.do(...(command as [string, ...string[]])));
+    this.events.on('forwarded', (outcome) => this.forwarded.push(outcome));
+    this.node = new NodeMembership({
+      send,
+      prefix: PREFIX,
+      clock: this.clock,
+      events: this.events,
+      timing: { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 },
+      proof: undefined,
+      address: () => Promise.resolve({ host: 'this', port: 1 }),
+      probe: () => Promise.resolve(true),
+      onFenced: () => undefined,
+    });
+    this.records = new RecordStore(redisStore({ sendCommand: send }), this.clock, () => this.node.membership.id, TTL);
+    this.routing = new OwnerRouting({
+      node: this.node,
+      peers: new Peers(send, PREFIX, this.clock, 1_500, undefined),
+      owners: new OwnerCache(),
+      nodeClient: {
+        send: ({ id: node }, order, _body, _time, repeats) => {
+          const received = { node, order, repeats };
+          this.received.push(received);
+          const sent = Promise.resolve(this.answer(received));
+          const id = { challenge: 'challenge', nonce: String(this.received.length) };
+          return { id, sent, closed: sent.then(() => undefined), abort: () => undefined };
+        },
+        relay: () => Promise.resolve(),
+      },
+      records: this.records,
+      principals: {
+        longUnused: (principal: string) => Promise.resolve(this.unused.get(principal) ?? []),
+        leave: (_principal: string, sessionId: string) => Promise.resolve(void this.removed.push(sessionId)),
+      } as never,
+      mayAnswer: () => true,
+      isLeaving: (sessionId) => this.leaving.has(sessionId),
+      clock: this.clock,
+      events: this.events,
+      claimTimeout: CLAIM_TIMEOUT,
+      migration: undefined,
+    });
+  }
+
+  static async start(): Promise<OwnerRoutingWorld> {
+    const world = new OwnerRoutingWorld();
+    world.node.start();
+    await settled();
+    return world;
+  }
+
+  /** Another node with a lease that lasts through the test. */
+  addNode(id: string): void {
+    const lease = { id, host: id, port: 1, proof: undefined, challenge: 'challenge', leaving: false, informs: true };
+    this.redis.do('SET', leaseKey(PREFIX, id), encodeLease(lease));
+    this.redis.do('SADD', nodesKey(PREFIX), id);
+  }
+
+  /** A session whose record names that owner. */
+  async addSession(id: string, owner: string): Promise<void> {
+    await redisStore({
+      sendCommand: (...command) => Promise.resolve().then(() => this.redis.do(...(command as [string, ...string[]]))),
+    }).create(id, '{}', owner, TTL);
+  }
+
+  /** Lets time pass until the promise settles. */
+  async settle<T>(promise: Promise<T>): Promise<T> {
+    const state = { isSettled: false };
+    const mark = (): void => void (state.isSettled = true);
+    promise.then(mark, mark);
+    for (let spent = 0; !state.isSettled && spent < 10 * CLAIM_TIMEOUT; spent += 50) {
+      await settled();
+      this.clock.advance(50);
+    }
+    return promise;
+  }
+
+  forward(
+    request: Partial<ForwardedRequest>,
+    reply: ServerResponse = createReply(),
+  ): ReturnType<OwnerRouting['handOver']> {
+    const whole = { method: 'POST', path: '/mcp', headers: {}, requestIds: [1], forwarded: false, ...request };
+    return this.settle(this.routing.handOver(whole as ForwardedRequest, reply));
+  }
+}
+
+/** A reply to a client, of which only the body is kept. */
+export function createReply(): ServerResponse & { body: string } {
+  const reply = Object.assign(new EventEmitter(), {
+    body: '',
+    destroyed: false,
+    headersSent: false,
+    writeHead: () => undefined,
+    end: (text: string) => void (reply.body += text),
+  });
+  return reply as unknown as ServerResponse & { body: string };
+}
+
+/** An answer of another node, with a JSON body. */
+export function answered(value: unknown, statusCode = 200): Sent {
+  const response = Object.assign(
+    (async function* () {
+      yield await Promise.resolve(Buffer.from(JSON.stringify(value)));
+    })(),
+    { statusCode, resume: () => undefined },
+  );
+  return { outcome: 'answered', response: response as never, informed: true };
+}

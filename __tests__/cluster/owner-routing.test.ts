@@ -1,0 +1,163 @@
+import type { Sent } from '../../src/cluster/forwarding/node-client.js';
+import { answered, CLAIM_TIMEOUT, createReply, NOT_REACHED, OwnerRoutingWorld } from './owner-routing-world.js';
+
+let world: OwnerRoutingWorld;
+beforeEach(async () => {
+  world = await OwnerRoutingWorld.start();
+});
+
+const NO_ORPHANS = { longest: () => -1, evict: () => Promise.resolve(false) };
+const UNKNOWN: Sent = { outcome: 'unknown', mayAsk: true };
+
+describe('which session of a principal ends for a new one (docs/scaling.md, maxSessionsPerPrincipal)', () => {
+  test('is the one of this node that was orphaned for longer than any on another node', async () => {
+    world.addNode('b');
+    world.answer = () => answered(10);
+    const evict = jest.fn(() => Promise.resolve(true));
+    expect(await world.settle(world.routing.evict('alice', { longest: () => 20, evict }))).toBe(true);
+    expect(evict).toHaveBeenCalledWith('alice');
+    expect(world.received.map(({ order }) => order.kind)).toEqual(['orphaned']);
+  });
+
+  test('is one that no live node owns, if no node has an orphaned one; its record is removed', async () => {
+    world.addNode('b');
+    world.answer = () => answered(-1);
+    await world.addSession('own', world.node.membership.id);
+    await world.addSession('of b', 'b');
+    await world.addSession('of a dead node', 'dead');
+    world.unused.set('alice', ['own', 'of b', 'of a dead node']);
+    expect(await world.settle(world.routing.evict('alice', NO_ORPHANS))).toBe(true);
+    expect(world.removed).toEqual(['of a dead node']);
+    expect(await world.records.find('of a dead node')).toBeUndefined();
+    expect(await world.records.find('own')).toBeDefined();
+    expect(await world.records.find('of b')).toBeDefined();
+  });
+
+  test('is none whose record another node claimed meanwhile, and none at all makes no room', async () => {
+    await world.addSession('claimed', 'dead');
+    world.unused.set('alice', ['claimed']);
+    jest.spyOn(world.records, 'destroy').mockResolvedValue(false);
+    expect(await world.settle(world.routing.evict('alice', NO_ORPHANS))).toBe(false);
+    expect(world.removed).toEqual([]);
+  });
+
+  test('makes room by an ID whose record has expired', async () => {
+    world.unused.set('alice', ['expired']);
+    expect(await world.settle(world.routing.evict('alice', NO_ORPHANS))).toBe(true);
+    expect(world.removed).toEqual(['expired']);
+  });
+});
+
+describe('a session that this node is giving up', () => {
+  test('is waited for until its record names no owner', async () => {
+    await world.addSession('moving', world.node.membership.id);
+    world.leaving.add('moving');
+    world.clock.setTimeout(() => {
+      void world.records.release('moving', 0).then(() => world.leaving.delete('moving'));
+    }, 100);
+    const found = await world.forward({ sessionId: 'moving' });
+    expect(found?.record?.owner).toBeUndefined();
+    expect(found?.record?.epoch).toBe(0);
+  });
+
+  test('is waited for until claimTimeout, after which the request is refused', async () => {
+    await world.addSession('moving', world.node.membership.id);
+    world.leaving.add('moving');
+    const from = world.clock.now();
+    await expect(world.forward({ sessionId: 'moving' })).rejects.toMatchObject({ reason: 'ownerUnreachable' });
+    expect(world.clock.now() - from).toBeGreaterThanOrEqual(CLAIM_TIMEOUT);
+  });
+
+  test('is not waited for any longer once the routing has stopped', async () => {
+    await world.addSession('moving', world.node.membership.id);
+    world.leaving.add('moving');
+    world.clock.setTimeout(() => world.routing.stop(), 100);
+    await expect(world.forward({ sessionId: 'moving' })).rejects.toMatchObject({ reason: 'draining' });
+  });
+});
+
+describe('a session that this node failed to restore (docs/scaling.md, "When a node cannot build servers")', () => {
+  test('is given up although the release after the failure did not arrive, so that another node may claim it', async () => {
+    await world.addSession('broken', world.node.membership.id);
+    world.routing.gaveUp('broken');
+    await expect(world.forward({ sessionId: 'broken' })).rejects.toMatchObject({ reason: 'restoreFailed' });
+    expect((await world.records.find('broken'))?.owner).toBeUndefined();
+  });
+
+  test('is asked of no third node when the second may have begun the request', async () => {
+    world.addNode('b');
+    world.addNode('c');
+    await world.addSession('broken', '');
+    world.routing.gaveUp('broken');
+    world.answer = () => UNKNOWN;
+    const reply = createReply();
+    expect(await world.forward({ sessionId: 'broken' }, reply)).toBeUndefined();
+    expect(world.received).toHaveLength(1);
+    expect(reply.body).toContain('outcome is unknown');
+    expect(world.forwarded).toEqual(['lost']);
+  });
+});
+
+describe('a request that another node may have begun (docs/scaling.md, "What is guaranteed")', () => {
+  test('gets no answer when its client has disconnected, and is not counted as lost', async () => {
+    world.addNode('b');
+    await world.addSession('of b', 'b');
+    const reply = createReply();
+    world.answer = ({ repeats }) => {
+      if (repeats !== undefined) reply.destroyed = true;
+      return UNKNOWN;
+    };
+    expect(await world.forward({ sessionId: 'of b' }, reply)).toBeUndefined();
+    expect(world.received.map(({ repeats }) => repeats?.nonce)).toEqual([undefined, '1']);
+    expect([reply.body, world.forwarded]).toEqual(['', []]);
+  });
+
+  test.each<[string, Sent]>([
+    ['may have begun it', UNKNOWN],
+    ['did not get it', NOT_REACHED],
+  ])('is sent again, as a first message, if it is an initialize and the node %s', async (_what, first) => {
+    world.addNode('b');
+    world.routing.drain();
+    world.answer = () => (world.received.length === 1 ? first : answered({}));
+    expect(await world.forward({ sessionId: undefined })).toBeUndefined();
+    expect(world.received.map(({ repeats }) => repeats)).toEqual([undefined, undefined]);
+    expect(world.forwarded).toEqual(['answered']);
+  });
+
+  test('is an initialize that something else than the node answered: its outcome is unknown', async () => {
+    world.addNode('b');
+    world.routing.drain();
+    world.answer = () => ({ outcome: 'unknown', mayAsk: false });
+    const reply = createReply();
+    expect(await world.forward({ sessionId: undefined }, reply)).toBeUndefined();
+    expect(world.received).toHaveLength(1);
+    expect(reply.body).toContain('outcome is unknown');
+  });
+});
+
+describe('an owner that refuses what it is sent', () => {
+  test.each([
+    ['tooLarge', 'bodyTooLarge', undefined],
+    ['unsigned', 'ownerUnreachable', 'is option cluster.secret the same on both?'],
+  ])('as %s has the client refused with %s, at once', async (why, reason, cause) => {
+    world.addNode('b');
+    await world.addSession('of b', 'b');
+    world.answer = () => ({ outcome: 'untaken', why });
+    const refused = await world.forward({ sessionId: 'of b' }).catch((error: unknown) => error as Error);
+    expect(refused).toMatchObject({ reason });
+    if (cause !== undefined) expect(String((refused as Error).cause)).toContain(cause);
+    expect(world.received).toHaveLength(1);
+  });
+
+  test.each([
+    ['unknownOrder', 'is of a version that does not know the order list'],
+    ['unreachable', 'does not answer'],
+  ])('as %s is named in the failure of sessions.list', async (why, cause) => {
+    world.addNode('b');
+    world.answer = () => ({ outcome: 'untaken', why });
+    await expect(world.settle(world.routing.list())).rejects.toMatchObject({
+      reason: 'ownerUnreachable',
+      cause: new Error(`a node of the cluster ${cause}`),
+    });
+  });
+});
