@@ -109,6 +109,15 @@ describe('a node joins only if it reaches itself at the address that it advertis
     expect(node.lines('failure')).toEqual([]);
   });
 
+  test('a port that this process may not bind is named in the log with the reason of the system', async () => {
+    // RFC 5737: an address of documentation, which no interface of a machine has.
+    const node = await joining({ host: '192.0.2.1' });
+    const { what, message } = await complaint(node);
+    expect(what).toBe('cluster: this node is not reached');
+    expect(message).toMatch(/cannot listen for other nodes on port 0 of 192\.0\.2\.1: .*EADDRNOTAVAIL/);
+    expect(await node.ready()).toBe(503);
+  });
+
   test('the log names the address that is not reached, and the options to check, and blames no shared port', () => {
     const lease = { id: 'a', host: '10.0.0.7', port: 7_000, proof: undefined, challenge: 'c', leaving: false };
     const message = (): string => notReached(lease, 'notThis').message;

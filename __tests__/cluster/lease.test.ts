@@ -3,6 +3,7 @@ import { decodeLease, leaseKey, nodesKey } from '../../src/cluster/membership/le
 import { connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
+import { settled } from './in-process-fake-redis.js';
 import { FakeNode, PREFIX, realNode, TIMES } from './in-process-lease.js';
 
 const { lease: LEASE, renewInterval: RENEW, fenceAfter: FENCE } = TIMES;
@@ -46,6 +47,25 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     expect(check(again!)).toBe('replayed');
     expect(check('another')).toBe('stale');
     expect(check(again!, 'b', 'another node')).toBe('notThis');
+  });
+
+  test('is given up when Redis acknowledged it only after fenceAfter, and the node joins under another ID', async () => {
+    const node = new FakeNode({ mode: 'hang' });
+    await node.pass(0);
+    const { membership } = node;
+    node.redis.answer();
+    await node.pass(0);
+    // The process stands still, and Redis has answered by the time that it goes on.
+    node.block(FENCE);
+    node.redis.answer();
+    node.redis.mode = 'up';
+    await settled();
+    expect(membership.isValid).toBe(false);
+    await node.pass(3 * RETRY);
+    expect(node.failures).toEqual(['cluster: no lease']);
+    expect(node.membership.id).not.toBe(membership.id);
+    expect([node.membership.isValid, node.joined]).toEqual([true, [node.membership.id]]);
+    expect(node.has(membership.id)).toBe(false);
   });
 
   test('one that was not renewed for fenceAfter fences its node: at that time, and not a millisecond before', async () => {

@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import { isGone, ownProof, type ProcessProof } from '../../src/cluster/membership/process-proof.js';
 import { until } from '../support/waiting.js';
 import { Children, startOf, stateOf } from './in-process-children.js';
@@ -63,5 +64,27 @@ describe('the proof that a process on this machine exists no more (docs/scaling.
     expect(isGone(proof, own)).toBe(false);
     await children.kill(pid);
     expect(isGone(proof, own)).toBe(true);
+  });
+});
+
+describe('a /proc that does not describe this process', () => {
+  /** Has /proc/self/stat read so. */
+  const misread = (stat: string): void => {
+    const read = fs.readFileSync;
+    jest.spyOn(fs, 'readFileSync').mockImplementation((...args: Parameters<typeof read>) => {
+      return args[0] === '/proc/self/stat' ? stat : read(...args);
+    });
+  };
+  afterEach(() => jest.restoreAllMocks());
+
+  test.each([
+    ['is of another PID namespace (unshare(1), --pid without --mount-proc)', (stat: string) => `1${stat}`],
+    ['has too few fields', (stat: string) => stat.split(' ').slice(0, 10).join(' ')],
+  ])('gives no proof when it %s', (_what, change) => {
+    const stat = fs.readFileSync('/proc/self/stat', 'utf8');
+    misread(stat);
+    expect(ownProof()).toEqual(own);
+    misread(change(stat));
+    expect(ownProof()).toBeUndefined();
   });
 });

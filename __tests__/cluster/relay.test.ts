@@ -4,6 +4,7 @@ import { createServer, get, request, type IncomingMessage, type Server, type Ser
 import type { AddressInfo } from 'node:net';
 import { NodeClient } from '../../src/cluster/forwarding/node-client.js';
 import { systemClock } from '../../src/runtime/clock.js';
+import { FakeClock } from '../support/fake-clock.js';
 import { until } from '../support/waiting.js';
 
 const servers: Server[] = [];
@@ -20,6 +21,11 @@ async function listen(answer: (req: IncomingMessage, res: ServerResponse) => voi
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
 }
+
+const connections = (server: Server): Promise<number> =>
+  new Promise((resolve, reject) => {
+    server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)));
+  });
 
 /** A node that relays the answers of another node, the owner. */
 async function edge(
@@ -131,5 +137,68 @@ describe('a relayed stream of events', () => {
   ])('that this node ends has a last word, but never within an event: %j', async (said, last) => {
     const end = (nodeClient: NodeClient): void => nodeClient.endStreams('retry: 1\n\n');
     expect(await relayed(said, end, true)).toEqual({ text: said + last, whole: true });
+  });
+});
+
+test('an answer for a client that has its reply already is dropped, and so is its connection', async () => {
+  const { port, relayed } = await edge((res) => res.writeHead(504).end('late'), 8 * 1024 * 1024);
+  const [response] = (await once(get({ port, host: '127.0.0.1' }), 'response')) as [IncomingMessage];
+  let body = '';
+  for await (const chunk of response) body += String(chunk);
+  expect([response.statusCode, body]).toEqual([504, 'late']);
+  await relayed;
+  await until('no connection to the owner is open', async () => (await connections(servers[0]!)) === 0);
+});
+
+describe('a message to another node', () => {
+  const lease = (port: number) => ({
+    id: 'other',
+    host: '127.0.0.1',
+    port,
+    proof: undefined,
+    challenge: 'challenge',
+    leaving: false,
+  });
+  const client = (maxPayload: number): NodeClient =>
+    new NodeClient(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, maxPayload);
+
+  test('longer than another node takes is not sent: the principal of a request may be of any length', async () => {
+    const requests: string[] = [];
+    const port = await listen((req, res) => {
+      requests.push(req.url!);
+      res.end();
+    });
+    const nodeClient = client(1_000);
+    const long = nodeClient.send(lease(port), { kind: 'orphaned', principal: 'x'.repeat(1_000) }, undefined, 60_000);
+    expect(await long.sent).toEqual({ outcome: 'untaken', why: 'tooLarge' });
+    long.abort();
+    await long.closed;
+    expect(requests).toEqual([]);
+    nodeClient.close();
+  });
+
+  test('waits for its answer as long as a request may take, if the node is known to sit behind a proxy that drops 1xx', async () => {
+    const clock = new FakeClock();
+    const delays: number[] = [];
+    const setTimeout = clock.setTimeout.bind(clock);
+    clock.setTimeout = (callback, ms) => {
+      delays.push(ms);
+      return setTimeout(callback, ms);
+    };
+    const port = await listen((req, res) => {
+      res.setHeader('x-mcp-node', 'other');
+      req.resume().once('end', () => res.end('true'));
+    });
+    const nodeClient = new NodeClient(createSecretKey(Buffer.from('secret')), clock, 60_000, 30_000, 1_000_000);
+    const ask = async (): Promise<number> => {
+      delays.length = 0;
+      const { sent, closed } = nodeClient.send(lease(port), { kind: 'list' }, undefined, 500);
+      const result = await sent;
+      if (result.outcome === 'answered') result.response.resume();
+      await closed;
+      return Math.max(...delays.filter((ms) => ms !== 1_000));
+    };
+    expect([await ask(), await ask()]).toEqual([500, 30_000]);
+    nodeClient.close();
   });
 });

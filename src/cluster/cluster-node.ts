@@ -235,9 +235,8 @@ export class ClusterNode implements ForwardingPort {
   #sweepLater(): void {
     const { lease } = this.#options;
     this.#sweeping = this.#clock.setTimeout(() => {
-      const ownId = (): string | undefined => (this.#node.membership.isValid ? this.#node.membership.id : undefined);
-      const swept = this.#node.membership.isValid ? this.#peers.sweep(ownId) : Promise.resolve();
-      // Another node does it, or this one the next time.
+      const swept = this.#peers.sweep(() => this.#node.membership);
+      // When Redis does not answer, another node does it, or this one the next time.
       void swept.catch(() => undefined).then(() => this.#isLeft || this.#sweepLater());
     }, SWEEP_LEASES * lease);
   }

@@ -168,7 +168,7 @@ export class NodeClient {
         res.destroy();
       }
     };
-    say(() => res.writeHead(response.statusCode ?? 502, headers));
+    say(() => res.writeHead(Number(response.statusCode), headers));
     let betweenEvents = true;
     let hasEvents = !isOpenStream(response);
     const pass = (chunk: Buffer): void =>
@@ -199,10 +199,7 @@ export class NodeClient {
     if (response.readableEnded) finish();
     else response.on('error', broken).once('end', finish).on('data', pass).resume();
     res.on('drain', () => response.resume()).on('error', stop);
-    await new Promise<void>((resolve) => {
-      if (res.closed) resolve();
-      else res.once('close', resolve);
-    });
+    await new Promise<void>((resolve) => res.once('close', resolve));
     response.destroy();
     this.#streams.delete(end);
     // Node adds the listener, and leaves it.

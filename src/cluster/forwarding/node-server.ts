@@ -76,8 +76,6 @@ export class NodeServer {
       if (payload === undefined) return void res.destroy();
       const opened = unseal(this.#init.key, payload, req.headers[SIGNATURE]);
       if (opened === undefined) return refuse(res, 'unsigned');
-      // Whoever sent it may have given up, and asked another node.
-      if (res.destroyed) return;
       const verdict = this.#init.check(opened.envelope);
       if (verdict !== 'fresh') return refuse(res, verdict);
       if (!this.#greeted.has(req.socket)) {

@@ -172,8 +172,8 @@ export class OwnerRouting {
 
   /** @throws NotHere when another node owns the session. */
   async unowned(sessionId: string): Promise<UnownedSession> {
-    const end = await this.#withOwner(sessionId, ANY_NODE, () => Promise.reject(new NotOwner()));
-    return end === 'done' ? { record: undefined } : end.unowned;
+    const end = await this.#withOwner<never>(sessionId, ANY_NODE, () => Promise.reject(new NotOwner()));
+    return end.unowned;
   }
 
   /**
@@ -182,11 +182,11 @@ export class OwnerRouting {
    * @param concerns - Whether it is a session that may be asked for by its record; one that may not is none. Without it, whoever
    * owned the session last is asked first, and no record is read.
    */
-  async #withOwner(
+  async #withOwner<Done extends 'done'>(
     sessionId: string | undefined,
     concerns: Concerns | undefined,
-    act: (owner: Lease, left: number, asked: boolean) => Promise<Tried>,
-  ): Promise<'done' | NoOwner> {
+    act: (owner: Lease, left: number, asked: boolean) => Promise<Done | 'again' | 'unreachable'>,
+  ): Promise<Done | NoOwner> {
     const { clock, claimTimeout, peers } = this.#init;
     const deadline = clock.now() + claimTimeout;
     let asked = false;
@@ -195,7 +195,7 @@ export class OwnerRouting {
       if (this.#closed) throw new Refusal('draining');
       if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, asked };
       const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(LAST_TRY, deadline - clock.now()), asked);
-      if (tried === 'done') return tried;
+      if (tried !== 'again' && tried !== 'unreachable') return tried;
       if (owner !== 'leaving') asked = true;
       const left = deadline - clock.now();
       if (left <= 0) throw new Refusal('ownerUnreachable');

@@ -238,7 +238,6 @@ export class NodeMembership {
   }
 
   #fence(why: string): void {
-    if (!this.#member) return;
     const { id } = this.#membership;
     this.#over();
     this.#init.events.emit('fenced', id, why);

@@ -1,6 +1,6 @@
 import type { Clock } from '../../runtime/clock.js';
-import type { SendCommand } from '../../stores/redis-client.js';
-import { notAReply } from '../../stores/redis-client.js';
+import type { Membership } from '../../sessions/ownership.js';
+import { notAReply, type SendCommand } from '../../stores/redis-client.js';
 import { decodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
 import { isGone, type ProcessProof } from './process-proof.js';
 
@@ -75,12 +75,12 @@ export class Peers {
    * Removes the IDs of nodes that have no lease. No node ever takes a lease again under an ID whose lease is over, so that none of
    * them can be a live node's.
    *
-   * @param own - The ID of this node while it is a member: a fail-over of Redis may have lost it, and it is added again then.
+   * @param own - This node's membership: while it is valid, its ID is added again if a fail-over of Redis lost it.
    */
-  async sweep(own: () => string | undefined): Promise<void> {
+  async sweep(own: () => Membership): Promise<void> {
     const ids = (await this.all()).map(({ id }) => id);
-    const id = own();
-    if (id !== undefined && !ids.includes(id)) await this.#send('SADD', nodesKey(this.#prefix), id);
+    const { id, isValid } = own();
+    if (isValid && !ids.includes(id)) await this.#send('SADD', nodesKey(this.#prefix), id);
   }
 
   /** Has the listener called when the node is gone, unless the function that this returns is called before. */
