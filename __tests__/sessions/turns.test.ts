@@ -15,6 +15,10 @@ import {
 import { RawSocket } from '../support/raw-http.js';
 import { ping } from '../support/target.js';
 
+const context = new AsyncLocalStorage<number>();
+// While a storage is enabled, Node 20 runs its hook for each promise of this process, those of later test files included.
+afterAll(() => context.disable());
+
 const tasks = fc.array(
   fc.record({
     ms: fc.double({ min: 0, max: 3, noNaN: true }),
@@ -30,7 +34,6 @@ test('whatever comes when: all is done once, in order, in its own context; nothi
     fc.asyncProperty(tasks, async (given) => {
       const clock = new FakeClock();
       const turns = new EventLoopBudget(clock);
-      const context = new AsyncLocalStorage<number>();
       const done: (number | undefined)[] = [];
       let spent = 0;
       const spend = (ms: number): void => {
