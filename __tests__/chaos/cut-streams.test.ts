@@ -28,7 +28,7 @@ let proxy: FaultProxy;
 let node: NodeProcess;
 // Downloads Debian's package where no redis-server is there yet.
 beforeAll(async () => {
-  startNode = await NodeProcess.build('cut-streams-test');
+  startNode = NodeProcess.build();
   redis = await RedisServer.start();
   asked = await connectRedis(redis.url);
   node = await startNode({ port: 0, redisUrl: redis.url });

@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { build } from 'esbuild';
 import { soon } from '../support/waiting.js';
+import { bundle } from '../support/program.js';
 
 export interface NodeInit {
   /** 0 for any. */
@@ -28,19 +28,9 @@ export class NodeProcess {
     this.#said = said;
   }
 
-  /** @param name - A folder below the repository, so that the program finds the same dependencies; of this test file alone. */
-  static async build(name: string): Promise<(init: NodeInit) => Promise<NodeProcess>> {
-    const outfile = `.cache/${name}/node.mjs`;
-    await build({
-      entryPoints: ['__tests__/chaos/node.ts'],
-      outfile,
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      target: 'node20',
-      packages: 'external',
-    });
-    return (init) => NodeProcess.#start(outfile, init);
+  static build(): (init: NodeInit) => Promise<NodeProcess> {
+    const file = bundle('__tests__/chaos/node.ts');
+    return (init) => NodeProcess.#start(file, init);
   }
 
   static async #start(file: string, init: NodeInit): Promise<NodeProcess> {

@@ -26,7 +26,7 @@ let proxy: FaultProxy;
 let node: NodeProcess;
 // Downloads Debian's package where no redis-server is there yet.
 beforeAll(async () => {
-  startNode = await NodeProcess.build('redis-faults-test');
+  startNode = NodeProcess.build();
 }, 300_000);
 beforeEach(async () => {
   redis = await RedisServer.start({ appendOnly: true });

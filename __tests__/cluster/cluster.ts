@@ -9,8 +9,6 @@ import { ClusterClient, Load } from './clients.js';
 import { ClusterNode, type NodeOptions } from './node-process.js';
 
 export interface ClusterInit {
-  /** Of this test file alone. */
-  readonly name: string;
   /** How many nodes. Default: 3. */
   readonly nodes?: number;
   readonly options?: NodeOptions;
@@ -90,14 +88,13 @@ export class Cluster {
 }
 
 export async function startCluster({
-  name,
   nodes = 3,
   options = {},
   apart = false,
   redis: init = {},
   proxied = false,
-}: ClusterInit): Promise<Cluster> {
-  const build = await ClusterNode.build(name);
+}: ClusterInit = {}): Promise<Cluster> {
+  const build = ClusterNode.build();
   const redis = await RedisServer.start(init);
   const proxy = proxied ? await FaultProxy.start(redis.port) : undefined;
   const redisUrl = proxy === undefined ? redis.url : `redis://127.0.0.1:${proxy.port}`;

@@ -51,7 +51,7 @@ const quantile = (times: readonly number[], part: number): number =>
 describe.each(DEATHS)('kill -9 of a node whose death $death (docs/scaling.md)', ({ apart, kills, atLeast, median }) => {
   let cluster: Cluster;
   beforeAll(async () => {
-    cluster = await startCluster({ name: 'kill-test', apart });
+    cluster = await startCluster({ apart });
   }, START_TIMEOUT);
   afterAll(() => cluster.close());
 

@@ -19,7 +19,7 @@ const oneOf = <T>(choices: readonly T[]): T => choices[random.integer(0, choices
 let cluster: Cluster;
 let urls: readonly URL[];
 beforeAll(async () => {
-  cluster = await startCluster({ name: 'many-nodes-test' });
+  cluster = await startCluster();
   urls = cluster.nodes.map(({ url }) => url);
   process.stdout.write(`many-nodes, CHAOS_SEED=${SEED}\n`);
 }, START_TIMEOUT);

@@ -1,9 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { build } from 'esbuild';
 import type { ClusterOptions } from '../../src/options/options.js';
 import { killWithThisProcess } from '../support/haproxy.js';
 import { soon, until } from '../support/waiting.js';
+import { bundle, STANDALONE } from '../support/program.js';
 
 /** What `cluster` takes besides what all nodes of a test have alike. */
 export type NodeOptions = Partial<Omit<ClusterOptions, 'redis' | 'secret'>>;
@@ -28,22 +28,9 @@ export class ClusterNode {
   #exited!: Promise<unknown>;
   #said = '';
 
-  /** @param name - A folder below `.cache`, of this test file alone. */
-  static async build(name: string): Promise<(init: NodeInit) => ClusterNode> {
-    const outfile = `.cache/${name}/node.mjs`;
-    await build({
-      entryPoints: ['__tests__/cluster/node.ts'],
-      outfile,
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      target: 'node20',
-      // With all that it depends on, as one file starts in half the time. What was CommonJS in there has no `require` otherwise.
-      banner: {
-        js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
-      },
-    });
-    return (init) => new ClusterNode(outfile, init);
+  static build(): (init: NodeInit) => ClusterNode {
+    const file = bundle('__tests__/cluster/node.ts', STANDALONE);
+    return (init) => new ClusterNode(file, init);
   }
 
   private constructor(file: string, init: NodeInit) {

@@ -22,7 +22,7 @@ const random = new Random(SEED);
 
 let cluster: Cluster;
 beforeAll(async () => {
-  cluster = await startCluster({ name: 'cluster-redis-faults-test', redis: { appendOnly: true }, proxied: true });
+  cluster = await startCluster({ redis: { appendOnly: true }, proxied: true });
 }, START_TIMEOUT);
 afterAll(() => cluster.close());
 

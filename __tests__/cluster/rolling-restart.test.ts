@@ -12,7 +12,7 @@ const random = new Random(SEED);
 
 let cluster: Cluster;
 beforeAll(async () => {
-  cluster = await startCluster({ name: 'rolling-restart-test' });
+  cluster = await startCluster();
 }, START_TIMEOUT);
 afterAll(() => cluster.close());
 

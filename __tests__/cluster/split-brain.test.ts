@@ -27,7 +27,7 @@ const random = new Random(SEED);
 let cluster: Cluster;
 let redis: ConnectedRedis;
 beforeAll(async () => {
-  cluster = await startCluster({ name: 'split-brain-test', options: TIMES });
+  cluster = await startCluster({ options: TIMES });
   redis = await connectRedis(cluster.redis.url);
 }, START_TIMEOUT);
 afterAll(async () => {

@@ -1,10 +1,10 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { build } from 'esbuild';
 import { killWithThisProcess } from '../support/haproxy.js';
 import { RedisServer } from '../support/redis-server.js';
 import { soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
+import { bundle, STANDALONE } from '../support/program.js';
 
 const REQUESTS = 40;
 /** A new connection for each request, so that node:cluster spreads the requests over the workers. */
@@ -15,16 +15,7 @@ let primary: ChildProcess;
 let disarm: () => void;
 beforeAll(async () => {
   redis = await RedisServer.start();
-  const outfile = '.cache/workers-test/worker.mjs';
-  await build({
-    entryPoints: ['__tests__/cluster/worker.ts'],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
-  });
+  const outfile = bundle('__tests__/cluster/worker.ts', STANDALONE);
   primary = fork(outfile, { execArgv: [], env: { PATH: process.env.PATH, REDIS_URL: redis.url } });
   disarm = killWithThisProcess(primary.pid!);
 }, 300_000);

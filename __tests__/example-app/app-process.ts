@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { build } from 'esbuild';
+import { bundle } from '../support/program.js';
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
@@ -52,23 +52,11 @@ export class AppProcess {
 
 /** Bundles the app, and starts it as often as a test wants; what a test leaves running ends with `killAll`. */
 export class AppProcesses {
-  readonly #main: string;
+  #main = '';
   readonly #started = new Set<AppProcess>();
 
-  /** @param name - A folder below the repository, so that the app finds the same dependencies; of this test file alone. */
-  constructor(name: string) {
-    this.#main = `.cache/${name}/main.mjs`;
-  }
-
-  async build(): Promise<void> {
-    await build({
-      entryPoints: ['example-app/src/main.ts'],
-      outfile: this.#main,
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      target: 'node20',
-      packages: 'external',
+  build(): void {
+    this.#main = bundle('example-app/src/main.ts', {
       alias: {
         'express-mcp-router': './src/index.ts',
         'express-mcp-router/redis': './src/stores/redis.ts',

@@ -3,10 +3,10 @@ import { soon, until } from '../support/waiting.js';
 import { AppProcesses, type AppProcess } from './app-process.js';
 import { LastingClient } from './lasting-clients.js';
 
-const processes = new AppProcesses('cluster-test');
+const processes = new AppProcesses();
 let redis: RedisServer;
 beforeAll(async () => {
-  await processes.build();
+  processes.build();
   redis = await RedisServer.start();
 });
 afterAll(() => redis.stop());

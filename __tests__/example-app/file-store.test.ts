@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClassicLevel } from 'classic-level';
-import { build } from 'esbuild';
 import { sessionStoreContract } from 'express-mcp-router/testing';
 import { fileStore } from '../../example-app/src/file-store.js';
 import { until } from '../support/waiting.js';
 import { recordAfter, stepsOf } from './storm-records.js';
+import { bundle } from '../support/program.js';
 
 const HOUR = 3_600_000;
 
@@ -126,25 +126,18 @@ test('what is asked of it once it is closed rejects, and is not told that there 
 });
 
 describe('a process that is killed in a storm of writes', () => {
-  const STORM = '.cache/file-store-test/storm.mjs';
   const ROUNDS = 10;
 
-  beforeAll(async () => {
-    await build({
-      entryPoints: ['__tests__/example-app/storm.ts'],
-      outfile: STORM,
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      target: 'node20',
-      packages: 'external',
+  let storm: string;
+  beforeAll(() => {
+    storm = bundle('__tests__/example-app/storm.ts', {
       alias: { 'express-mcp-router/stores': './src/stores/index.ts' },
     });
   });
 
   /** Lets a process write until it is killed; how many steps were acknowledged to it, by ID. */
   async function killedStorm(path: string, round: number): Promise<Map<string, number>> {
-    const child = spawn(process.execPath, [STORM, path, String(round)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [storm, path, String(round)], { stdio: ['ignore', 'pipe', 'inherit'] });
     try {
       const closed = once(child, 'close');
       let printed = '';

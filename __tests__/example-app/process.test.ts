@@ -8,7 +8,7 @@ import { soon } from '../support/waiting.js';
 import { AppProcesses } from './app-process.js';
 import { connect } from './start.js';
 
-const processes = new AppProcesses('example-app-test');
+const processes = new AppProcesses();
 beforeAll(() => processes.build());
 // A test that fails half-way must not leave its app behind.
 afterEach(() => processes.killAll());

@@ -8,11 +8,11 @@ import { AppProcesses, type AppProcess } from './app-process.js';
 /** What a Redis that is back may take to be used again. */
 const BACK_WITHIN_MS = 20_000;
 
-const processes = new AppProcesses('redis-test');
+const processes = new AppProcesses();
 let redis: RedisServer;
 let env: Record<string, string>;
 beforeAll(async () => {
-  await processes.build();
+  processes.build();
   redis = await RedisServer.start({ appendOnly: true });
   env = { MCP_SESSION_STORE: 'redis', MCP_REDIS_URL: redis.url };
 });

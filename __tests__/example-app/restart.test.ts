@@ -13,7 +13,7 @@ const ALL = V1_CLIENTS + V2_CLIENTS;
 /** The SDK's clients try twice to open a lost GET stream again, so long apart: a busy machine may take its time to start. */
 const RETRY = { MCP_RETRY_INTERVAL_MS: '3000' };
 
-const processes = new AppProcesses('restart-test');
+const processes = new AppProcesses();
 beforeAll(() => processes.build());
 
 let clients: LastingClient[] = [];

@@ -1,26 +1,16 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { build } from 'esbuild';
 import { CASES, WELL } from './user-code-cases.js';
+import { bundle } from '../support/program.js';
 
 const run = promisify(execFile);
-/** Below the repository, so that it finds the same dependencies. */
-const FILE = '.cache/user-code/user-code-check.mjs';
 
 const results = new Map<string, { came: unknown; uncaught: string[] }>();
 
 beforeAll(async () => {
-  await build({
-    entryPoints: ['__tests__/faults/user-code-check.ts'],
-    outfile: FILE,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-  });
+  const file = bundle('__tests__/faults/user-code-check.ts');
   // A process of its own: an uncaught error ends it, which jest would hide.
-  const { stdout } = await run(process.execPath, [FILE], { maxBuffer: 64 * 1024 * 1024 });
+  const { stdout } = await run(process.execPath, [file], { maxBuffer: 64 * 1024 * 1024 });
   for (const line of stdout.split('\n').filter((each) => each.startsWith('{'))) {
     const { name, ...result } = JSON.parse(line) as { name: string; came: unknown; uncaught: string[] };
     results.set(name, result);

@@ -2,7 +2,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { echoCall, JSON_HEADERS, openSession } from '../support/harness.js';
 import { HttpProcess } from '../support/http-process.js';
-import { buildProgram } from '../support/program.js';
+import { bundle } from '../support/program.js';
 import { RawSocket } from '../support/raw-http.js';
 import { until } from '../support/waiting.js';
 
@@ -20,10 +20,10 @@ const opened = async (): Promise<RawSocket> => {
 };
 
 beforeAll(async () => {
-  await buildProgram('__tests__/http/few-descriptors.ts', 'few-descriptors-test');
+  const file = bundle('__tests__/http/few-descriptors.ts');
   // Node raises the soft limit to the hard one; a shell sets both.
   const limited = ['-c', `ulimit -n ${DESCRIPTORS}; exec "$0" "$@"`, process.execPath];
-  node = await HttpProcess.start('sh', [...limited, '.cache/few-descriptors-test/few-descriptors.mjs']);
+  node = await HttpProcess.start('sh', [...limited, file]);
 });
 afterAll(() => {
   for (const socket of sockets) socket.destroy();

@@ -4,8 +4,8 @@ import { serve, SERVINGS } from './servings.js';
 
 // Other tests in a worker change V8's hidden classes, so each count has a process of its own.
 let countHiddenClasses: Program;
-beforeAll(async () => {
-  countHiddenClasses = await buildProgram('__tests__/http/count-hidden-classes.ts', 'hidden-class');
+beforeAll(() => {
+  countHiddenClasses = buildProgram('__tests__/http/count-hidden-classes.ts');
 });
 
 describe.each([

@@ -1,29 +1,19 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync } from 'node:fs';
-import { build } from 'esbuild';
 import { openSession, post, echoCall } from '../support/harness.js';
+import { bundle } from '../support/program.js';
 
-/** Below the repository, so that it finds the same dependencies. */
-const FILE = '.cache/full-disk/full-disk-check.mjs';
-
-beforeAll(async () => {
-  await build({
-    entryPoints: ['__tests__/observe/full-disk-check.ts'],
-    outfile: FILE,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-  });
+let file: string;
+beforeAll(() => {
+  file = bundle('__tests__/observe/full-disk-check.ts');
 }, 60_000);
 
 let child: ChildProcess | undefined;
 afterEach(() => child?.kill('SIGKILL'));
 
 async function start(stdout: number | 'pipe', handler: string): Promise<URL> {
-  child = fork(FILE, [handler], { execArgv: [], stdio: ['ignore', stdout, 'inherit', 'ipc'] });
+  child = fork(file, [handler], { execArgv: [], stdio: ['ignore', stdout, 'inherit', 'ipc'] });
   child.stdout?.destroy();
   const [port] = (await once(child, 'message')) as [number];
   return new URL(`http://127.0.0.1:${port}/mcp`);

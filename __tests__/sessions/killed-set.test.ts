@@ -1,6 +1,6 @@
 import { HttpProcess } from '../support/http-process.js';
 import { post } from '../support/harness.js';
-import { buildProgram } from '../support/program.js';
+import { bundle } from '../support/program.js';
 import { answerOf, RawSession } from '../support/raw-session.js';
 import { RedisServer } from '../support/redis-server.js';
 
@@ -8,12 +8,13 @@ import { RedisServer } from '../support/redis-server.js';
 
 let redis: RedisServer;
 let node: HttpProcess;
+let file: string;
 const startNode = async () => {
-  node = await HttpProcess.start(process.execPath, ['.cache/killed-set-test/killed-set.mjs', redis.url]);
+  node = await HttpProcess.start(process.execPath, [file, redis.url]);
 };
 beforeAll(async () => {
   redis = await RedisServer.start();
-  await buildProgram('__tests__/sessions/killed-set.ts', 'killed-set-test');
+  file = bundle('__tests__/sessions/killed-set.ts');
   await startNode();
 }, 300_000);
 afterAll(async () => {

@@ -1,7 +1,7 @@
 import { buildProgram } from '../support/program.js';
 
 test('a heap of 64 MiB survives 3,000 abandoned sessions, as the default of maxSessions follows the heap (docs/sessions.md, "Caps")', async () => {
-  const program = await buildProgram('__tests__/sessions/small-heap.ts', 'small-heap-test');
+  const program = buildProgram('__tests__/sessions/small-heap.ts');
   const { statuses, active } = JSON.parse(await program([], ['--max-old-space-size=64'])) as {
     statuses: [number, number][];
     active: number;

@@ -1,23 +1,12 @@
 import { execFile } from 'node:child_process';
-import { build } from 'esbuild';
-
-/** Below the repository, so that it finds the same dependencies. */
-const FILE = '.cache/stop/stop-check.mjs';
+import { bundle } from '../support/program.js';
 
 test('close(), drain() and the closing of sessions resolve, although user code hangs and no socket keeps the process alive', async () => {
-  await build({
-    entryPoints: ['__tests__/sessions/stop-check.ts'],
-    outfile: FILE,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-  });
+  const file = bundle('__tests__/sessions/stop-check.ts');
   // A process of its own, as jest's own handles would keep it alive.
   const { code, stdout, stderr } = await new Promise<{ code: number | null; stdout: string; stderr: string }>(
     (resolve) => {
-      const child = execFile(process.execPath, [FILE], { timeout: 50_000 }, (_error, out, err) =>
+      const child = execFile(process.execPath, [file], { timeout: 500_000 }, (_error, out, err) =>
         resolve({ code: child.exitCode, stdout: out, stderr: err }),
       );
     },
@@ -40,4 +29,4 @@ test('close(), drain() and the closing of sessions resolve, although user code h
     ],
     stderr: '',
   });
-}, 60_000);
+}, 600_000);

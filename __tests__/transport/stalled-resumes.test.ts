@@ -1,15 +1,13 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import net from 'node:net';
-import { build } from 'esbuild';
 import { EventStream } from '../support/event-stream.js';
 import { JSON_HEADERS } from '../support/harness.js';
 import { requestBytes } from '../support/raw-http.js';
 import { RawSession } from '../support/raw-session.js';
 import { soon, until } from '../support/waiting.js';
+import { bundle } from '../support/program.js';
 
-/** Below the repository, so that it finds the same dependencies. */
-const FILE = '.cache/stalled-resumes/stalled-resumes.mjs';
 const MIB = 1024 * 1024;
 const RESUMES = 200;
 const EVENTS = 640;
@@ -18,16 +16,8 @@ const EVENT_BYTES = 64 * 1024;
 let child: ChildProcess;
 let port: number;
 beforeAll(async () => {
-  await build({
-    entryPoints: ['__tests__/transport/stalled-resumes.ts'],
-    outfile: FILE,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-  });
-  child = fork(FILE, { execArgv: ['--expose-gc', '--max-old-space-size=512'] });
+  const file = bundle('__tests__/transport/stalled-resumes.ts');
+  child = fork(file, { execArgv: ['--expose-gc', '--max-old-space-size=512'] });
   const ended = once(child, 'exit').then(() => Promise.reject(new Error('the process ended')));
   ended.catch(() => undefined);
   const [told] = (await Promise.race([once(child, 'message'), ended])) as [{ port: number }];
