@@ -106,7 +106,7 @@ export class Registry implements SessionHome, ReaperActions {
   /** The session answered its `initialize`. */
   activate(session: Session): void {
     session.activate();
-    session.openedAt = this.clock.now();
+    session.restartAge();
     this.#reaper.opened(session);
     if (!session.attached) this.#reaper.detached(session);
     // Last, as a listener may close it at once.
@@ -172,8 +172,7 @@ export class Registry implements SessionHome, ReaperActions {
   adopt(session: Session, principal: string, slot: Slot): void {
     const { record, slot: before } = session;
     if (session.state === 'active' && record !== undefined) void this.#sleep(session, record);
-    this.#sessions.reassign(session, principal);
-    session.slot = slot;
+    this.#sessions.reassign(session, principal, slot);
     before.release();
     this.#events.emit('adopted', session.info());
   }
@@ -196,7 +195,7 @@ export class Registry implements SessionHome, ReaperActions {
 
   /** Has another node own the session as soon as no request of it is under way. */
   handOff(session: Session): void {
-    session.handingOff = true;
+    session.handOff();
     this.requestsSettled(session);
   }
 
@@ -212,7 +211,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   closedByServer(session: Session): void {
-    session.abandonOpening?.(new Error('The server closed its transport while the session was being opened'));
+    session.abandonOpening(new Error('The server closed its transport while the session was being opened'));
     if (session.state === 'hibernated') return this.#closeOnceAwake(session);
     void this.close(session, 'deleted');
   }
@@ -234,8 +233,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   retire(session: Session): void {
-    session.pastMaxLifetime = true;
-    session.transport?.stopStandalone('sessionNotFound');
+    session.retire();
     if (!session.attached) void this.close(session, 'lifetime');
   }
 
@@ -254,7 +252,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   async #giveUp(session: Session, reason: CloseReason): Promise<void> {
-    session.abandonOpening?.(
+    session.abandonOpening(
       new Refusal(reason === 'shutdown' ? 'draining' : session.mayNotRespond ? 'storeUnavailable' : 'sessionNotFound'),
     );
     await session.opening?.catch(() => undefined);

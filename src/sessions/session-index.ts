@@ -1,3 +1,4 @@
+import type { Slot } from './limits/slot.js';
 import type { Session } from './session.js';
 
 /** The sessions of a router, by ID and by principal. */
@@ -38,10 +39,10 @@ export class SessionIndex {
     this.#join(session);
   }
 
-  /** The session is that principal's from now on. */
-  reassign(session: Session, principal: string): void {
+  /** The session is that principal's from now on, and has that place in the principal's share. */
+  reassign(session: Session, principal: string, slot: Slot): void {
     this.#leave(session);
-    session.principal = principal;
+    session.assignPrincipal(principal, slot);
     this.#join(session);
   }
 

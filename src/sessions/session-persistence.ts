@@ -1,6 +1,6 @@
 import type { InitializeRequestParams } from '@modelcontextprotocol/sdk/types.js';
 import { inTime, type Clock } from '../runtime/clock.js';
-import { Deadline, DeadlineQueue } from '../runtime/deadline-queue.js';
+import { DeadlineQueue } from '../runtime/deadline-queue.js';
 import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
@@ -111,8 +111,7 @@ export class SessionPersistence {
   /** Gives the session a record from here on; undefined when nobody would ever read it. */
   begin(session: Session, init: RecordWriterInit, epoch: number): RecordWriter | undefined {
     if (!this.#keeps && !(this.#adopts && session.principal === undefined)) return undefined;
-    session.record = new RecordWriter(init, session, epoch, this, () => void this.#lost(session));
-    return session.record;
+    return session.keepRecord(new RecordWriter(init, session, epoch, this, () => void this.#lost(session)));
   }
 
   /**
@@ -132,7 +131,7 @@ export class SessionPersistence {
       if (session.stored) session.moveRecordTo('none');
       throw new TypeError('sessionIdGenerator returned the ID of a session that is stored');
     }
-    if (session.state === 'initializing') this.#touched.add((session.touchDue = new Deadline(session)));
+    if (session.state === 'initializing') this.#touched.add(session.startTouching());
     // Its client hung up meanwhile, and its record may have been removed before it was there.
     else void this.ended(session, 'failed');
   }
@@ -168,7 +167,7 @@ export class SessionPersistence {
   async claimAgain(session: Session): Promise<boolean> {
     if (this.records === undefined) return true;
     const claimed = await this.records.claimOwn(session.id, session.epoch);
-    if (claimed) session.epoch += 1;
+    if (claimed) session.advanceEpoch();
     else await this.#lost(session);
     return claimed;
   }
@@ -258,8 +257,7 @@ export class SessionPersistence {
   }
 
   #touch(session: Session): void {
-    session.touchDue ??= new Deadline(session);
-    this.#touched.add(session.touchDue);
+    this.#touched.add(session.startTouching());
     this.enlist(session);
     const { record } = session;
     // A touch does not write the age, so after a crash it could not be told.

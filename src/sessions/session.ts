@@ -1,98 +1,93 @@
 import type { Implementation, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
 import type { Clock } from '../runtime/clock.js';
 import { Deadline } from '../runtime/deadline-queue.js';
-import type { OrphanCause, SessionInfo, SessionState, StreamKind } from '../events.js';
-import type { McpServerLike } from '../options/options.js';
-import type { TransportOwner } from '../transport/transport-types.js';
-import type { HttpTransport } from '../transport/transport.js';
-import type { FactoryContext, Life } from './server/server-context.js';
-import type { RecordState, SessionStates } from './session-states.js';
-import type { Membership } from './ownership.js';
-import type { RecordWriter } from './records/record-writer.js';
-import type { Slot } from './limits/slot.js';
 import type { InFlight } from '../runtime/in-flight.js';
+import type { OrphanCause, SessionInfo, SessionState, StreamKind } from '../events.js';
+import type { TransportOwner } from '../transport/transport-types.js';
+import type { FactoryContext } from './server/server-context.js';
+import type { Membership } from './ownership.js';
+import { SessionLife } from './session-life.js';
+import type { RecordState, SessionStates } from './session-states.js';
+import type { Slot } from './limits/slot.js';
 
-/** Where a session lives: told when it gets its first lease, when it loses its last, and when its server ends it. */
+/** The owner of all sessions of a router: it decides what follows when the use of a session changes. */
 export interface SessionHome {
   readonly clock: Clock;
   readonly states: SessionStates;
   /** All leases but those of standalone streams. */
   readonly inFlight: InFlight;
+  /** The session got its first lease. */
   attached(session: Session): void;
+  /** The session lost its last lease. */
   detached(session: Session): void;
-  /** Its last request is settled and answered. */
+  /** The last request of the session is settled and answered. */
   requestsSettled(session: Session): void;
   closedByServer(session: Session): void;
-  /** Another node owns it. */
+  /** Another node owns the session. */
   fenced(session: Session): void;
 }
 
-/** One client's session: its state and its leases. What happens to it is decided by its home. */
-export class Session implements TransportOwner {
+/** One client's session: its state and its leases. Its home decides what happens to it. */
+export class Session extends SessionLife implements TransportOwner {
   readonly id: string;
-  /** Set once at most, by its registry, for a session that was opened without. */
-  principal: string | undefined;
-  /** Its place under the caps. */
-  slot: Slot;
-  /** From one build of its server to the next. */
-  life: Life;
-  /** Grows with each life. */
-  epoch: number;
   readonly clientInfo: Implementation | undefined;
-  /** When it was opened, by the router's clock. */
-  openedAt: number;
-  /** When its last lease went, by the router's clock. */
-  idleSince: number;
-  /** Past `maxLifetime`: what runs may finish, nothing new may begin. */
-  pastMaxLifetime = false;
-  /** The lock: what concurrent requests await while it is being opened, restored or woken. Rejects with what they are told. */
-  opening: Promise<void> | undefined;
-  /** Gives up opening it; undefined once it is open. */
-  abandonOpening: ((reason: Error) => void) | undefined;
-  server: McpServerLike | undefined;
-  /** Undefined where no record is kept, and while it hibernates. */
-  record: RecordWriter | undefined;
-  /** The record's text, while it hibernates. */
-  hibernatedRecord: string | undefined;
-  /** The epoch in which this process got it: what ran in those before died with another process. */
+  /** The epoch in which this process got it. What ran in an earlier epoch died with another process. */
   readonly firstEpoch: number;
-  /** In which this node came to own it; undefined without a cluster. */
+  /** The membership in which this node came to own it; undefined without a cluster. */
   readonly membership: Membership | undefined;
-  /** Whether it ends here as soon as no request of it is under way, for another node to own it. */
-  handingOff = false;
-  /** The next time to look whether its record must be touched. */
-  touchDue: Deadline<Session> | undefined;
-  /** Agreed on when it was opened. */
-  protocolVersion: string | undefined;
-  /** Whether anything was ever asked of it after its opening. */
-  used = false;
   /** Its turn to be orphaned, or to expire. */
   readonly idleDue = new Deadline<Session>(this);
-  /** The end of its `maxLifetime`. */
-  lifetimeDue: Deadline<Session> | undefined;
+  answersRefused = false;
   readonly #home: SessionHome;
+  #principal: string | undefined;
+  #slot: Slot;
+  #openedAt: number;
+  #idleSince: number;
   #state: SessionState;
   #orphanCause: OrphanCause | undefined;
   #recordState: RecordState = 'none';
-  answersRefused = false;
-  #transport: HttpTransport | undefined;
+  #hibernatedRecord: string | undefined;
+  #protocolVersion: string | undefined;
+  #touchDue: Deadline<Session> | undefined;
+  #lifetimeDue: Deadline<Session> | undefined;
+  #isHandingOff = false;
+  #isPastMaxLifetime = false;
+  #used = false;
   #leases = 0;
   #requests = 0;
   #streamLost = false;
 
   constructor(id: string, context: FactoryContext, slot: Slot, home: SessionHome, membership?: Membership) {
+    super(context);
     this.id = id;
-    this.slot = slot;
     this.membership = membership;
-    this.principal = context.principal;
     this.clientInfo = context.clientInfo;
-    this.life = context.life;
-    this.epoch = context.epoch;
     this.firstEpoch = context.epoch;
     this.#home = home;
     this.#state = home.states.enter();
-    this.openedAt = home.clock.now();
-    this.idleSince = this.openedAt;
+    this.#slot = slot;
+    this.#principal = context.principal;
+    this.#openedAt = home.clock.now();
+    this.#idleSince = this.#openedAt;
+  }
+
+  get principal(): string | undefined {
+    return this.#principal;
+  }
+
+  /** Its place under the caps. */
+  get slot(): Slot {
+    return this.#slot;
+  }
+
+  /** When it was opened, by the router's clock. */
+  get openedAt(): number {
+    return this.#openedAt;
+  }
+
+  /** When its last lease was released, by the router's clock. */
+  get idleSince(): number {
+    return this.#idleSince;
   }
 
   /** See {@link SESSION_STATES}. */
@@ -100,12 +95,6 @@ export class Session implements TransportOwner {
     return this.#state;
   }
 
-  /** Set while it is orphaned, and while it hibernates after that. */
-  get orphanCause(): OrphanCause | undefined {
-    return this.#orphanCause;
-  }
-
-  /** See {@link RecordState}. */
   get recordState(): RecordState {
     return this.#recordState;
   }
@@ -120,6 +109,78 @@ export class Session implements TransportOwner {
     return this.#recordState === 'lost';
   }
 
+  /** The record's text, while the session hibernates. */
+  get hibernatedRecord(): string | undefined {
+    return this.#hibernatedRecord;
+  }
+
+  /** The next time to check whether its record must be touched. */
+  get touchDue(): Deadline<Session> | undefined {
+    return this.#touchDue;
+  }
+
+  /** The end of its `maxLifetime`. */
+  get lifetimeDue(): Deadline<Session> | undefined {
+    return this.#lifetimeDue;
+  }
+
+  /** Whether it ends as soon as no request of it is in flight, for another node to own it. */
+  get handingOff(): boolean {
+    return this.#isHandingOff;
+  }
+
+  /** Past `maxLifetime`, running requests may finish, and no new one may begin. */
+  get pastMaxLifetime(): boolean {
+    return this.#isPastMaxLifetime;
+  }
+
+  /** Whether anything was ever asked of it after its opening. */
+  get used(): boolean {
+    return this.#used;
+  }
+
+  get mayNotRespond(): boolean {
+    return this.membership !== undefined && (this.ownershipLost || !this.membership.isValid);
+  }
+
+  get pastGracePeriod(): boolean {
+    return this.membership?.inGracePeriod === false;
+  }
+
+  /** Whether a request of it is in flight: anything but a standalone stream. */
+  get busy(): boolean {
+    return this.#requests > 0;
+  }
+
+  get attached(): boolean {
+    return this.#leases > 0;
+  }
+
+  /** The cause, if it were orphaned now. */
+  get causeIfOrphaned(): OrphanCause {
+    return this.#streamLost ? 'stream_lost' : 'idle';
+  }
+
+  /** Milliseconds since the session was opened. */
+  get age(): number {
+    return this.#home.clock.now() - this.#openedAt;
+  }
+
+  /** @param age - Milliseconds that it was open before, in other processes. */
+  restartAge(age = 0): void {
+    this.#openedAt = this.#home.clock.now() - age;
+  }
+
+  /** @param slot - Its place in the principal's share. */
+  assignPrincipal(principal: string, slot: Slot): void {
+    this.#principal = principal;
+    this.#slot = slot;
+  }
+
+  agreeOnVersion(protocolVersion: string | undefined): void {
+    this.#protocolVersion = protocolVersion;
+  }
+
   moveRecordTo(state: RecordState): void {
     this.#recordState = this.#home.states.moveRecord(this.#recordState, state);
   }
@@ -129,12 +190,34 @@ export class Session implements TransportOwner {
     if (this.#recordState !== 'lost' && this.#recordState !== 'removed') this.moveRecordTo(state);
   }
 
+  /** The deadline for the next touch of its record, which it has until it hibernates. */
+  startTouching(): Deadline<Session> {
+    this.#touchDue ??= new Deadline<Session>(this);
+    return this.#touchDue;
+  }
+
+  startLifetime(): Deadline<Session> {
+    this.#lifetimeDue ??= new Deadline<Session>(this);
+    return this.#lifetimeDue;
+  }
+
+  /** Ends its standalone stream, and has it end with its last lease. */
+  retire(): void {
+    this.#isPastMaxLifetime = true;
+    this.transport?.stopStandalone('sessionNotFound');
+  }
+
+  /** Has it end for another node to own it. */
+  handOff(): void {
+    this.#isHandingOff = true;
+  }
+
   /** Its server answers from now on: the session was opened, restored or woken, or its client came back. */
   activate(): void {
-    if (this.#state === 'initializing') this.idleSince = this.#home.clock.now();
+    if (this.#state === 'initializing') this.#idleSince = this.#home.clock.now();
     this.#moveTo('active');
-    this.#orphanCause = this.hibernatedRecord = undefined;
-    this.opening = this.abandonOpening = undefined;
+    this.#orphanCause = this.#hibernatedRecord = undefined;
+    this.unlock();
   }
 
   /** Nothing was attached to it for long. Returns the cause. */
@@ -144,7 +227,21 @@ export class Session implements TransportOwner {
     return this.#orphanCause;
   }
 
-  /** Its end begins: it takes no request any more. */
+  /** Its life has ended, and only the text of its record stays. */
+  hibernate(record: string): void {
+    this.#moveTo('hibernated');
+    this.#hibernatedRecord = record;
+    this.#touchDue?.cancel();
+    this.#touchDue = undefined;
+    this.end();
+  }
+
+  /** Replaces the text of its record, while it hibernates. */
+  replaceHibernatedRecord(record: string): void {
+    this.#hibernatedRecord = record;
+  }
+
+  /** Begins its end: it takes no request any more. */
   beginClosing(): void {
     this.#moveTo('closing');
   }
@@ -156,61 +253,12 @@ export class Session implements TransportOwner {
   /** Its opening has failed. */
   discard(): void {
     this.#moveTo('closed');
-    this.opening = this.abandonOpening = undefined;
-    this.touchDue?.cancel();
-  }
-
-  /** A life begins, in which the transport is the session's. */
-  begin({ life, epoch }: FactoryContext, transport: HttpTransport): void {
-    this.life = life;
-    this.epoch = epoch;
-    this.#transport = transport;
-  }
-
-  /** A life that was begun was not to be, and all that was only for it is let go of. */
-  end(): void {
-    this.record?.end();
-    this.#transport = this.server = this.record = undefined;
-  }
-
-  /** A life has ended, and only its record stays. */
-  hibernate(record: string): void {
-    this.#moveTo('hibernated');
-    this.hibernatedRecord = record;
-    this.touchDue?.cancel();
-    this.touchDue = undefined;
-    this.end();
-  }
-
-  /** Undefined until it is being built, and while it hibernates. */
-  get transport(): HttpTransport | undefined {
-    return this.#transport;
-  }
-
-  get mayNotRespond(): boolean {
-    return this.membership !== undefined && (this.ownershipLost || !this.membership.isValid);
-  }
-
-  get pastGracePeriod(): boolean {
-    return this.membership?.inGracePeriod === false;
-  }
-
-  /** Whether a request of it is under way: anything but a standalone stream. */
-  get busy(): boolean {
-    return this.#requests > 0;
-  }
-
-  get attached(): boolean {
-    return this.#leases > 0;
-  }
-
-  /** Why it would count as orphaned if it were now. */
-  get causeIfOrphaned(): OrphanCause {
-    return this.#streamLost ? 'stream_lost' : 'idle';
+    this.unlock();
+    this.#touchDue?.cancel();
   }
 
   hold(kind: StreamKind = 'request'): void {
-    this.used = true;
+    this.#used = true;
     this.#leases += 1;
     if (this.#leases === 1) this.#home.attached(this);
     if (kind !== 'request') return;
@@ -225,7 +273,7 @@ export class Session implements TransportOwner {
     }
     this.#leases -= 1;
     if (this.#leases === 0) {
-      this.idleSince = this.#home.clock.now();
+      this.#idleSince = this.#home.clock.now();
       this.#home.detached(this);
     }
     if (kind === 'request' && this.#requests === 0) this.#home.requestsSettled(this);
@@ -259,23 +307,18 @@ export class Session implements TransportOwner {
     return this.record?.remember(request);
   }
 
-  /** Milliseconds since the session was opened. */
-  get age(): number {
-    return this.#home.clock.now() - this.openedAt;
-  }
-
   info(): SessionInfo {
     const now = this.#home.clock.now();
     return {
       id: this.id,
-      principal: this.principal,
-      state: this.state,
-      orphanCause: this.orphanCause,
-      protocolVersion: this.protocolVersion,
+      principal: this.#principal,
+      state: this.#state,
+      orphanCause: this.#orphanCause,
+      protocolVersion: this.#protocolVersion,
       clientInfo: this.clientInfo && { name: this.clientInfo.name, version: this.clientInfo.version },
-      ageMs: now - this.openedAt,
-      idleMs: this.attached ? 0 : now - this.idleSince,
-      requests: this.#transport?.unsettled ?? 0,
+      ageMs: now - this.#openedAt,
+      idleMs: this.attached ? 0 : now - this.#idleSince,
+      requests: this.transport?.unsettled ?? 0,
     };
   }
 

@@ -86,7 +86,7 @@ export class Adopter {
     if (session.record !== undefined) return session.record.adopt(principal);
     const text = withPrincipal(session.hibernatedRecord ?? '', session.id, principal);
     await this.#opener.persistence.rewrite(session, text);
-    session.hibernatedRecord = text;
+    session.replaceHibernatedRecord(text);
   }
 }
 
@@ -94,9 +94,9 @@ export class Adopter {
 function lock(session: Session): () => void {
   let release = ignore;
   const locked = new Promise<void>((resolve) => (release = resolve));
-  session.opening = locked;
+  const unlock = session.lock(locked);
   return () => {
-    if (session.opening === locked) session.opening = undefined;
+    unlock();
     release();
   };
 }

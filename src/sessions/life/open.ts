@@ -70,17 +70,23 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
   const since = registry.clock.now();
   const settled = (outcome: 'ok' | 'error'): void =>
     transports.events.emit('settled', 'initialize', outcome, registry.clock.now() - since);
-  call.onGone(() => session.abandonOpening?.(new Refusal('sessionClosed')));
+  call.onGone(() => session.abandonOpening(new Refusal('sessionClosed')));
 
   const open = async (): Promise<Opened> => {
     try {
       const opened = await start(opener, session, context, async (transport) => {
         const answer = await transport.initialize(call.message, call.extra);
         if ('error' in answer) throw new Rejected(answer);
-        session.protocolVersion = transport.protocolVersion;
+        session.agreeOnVersion(transport.protocolVersion);
         // The record holds the session's age, and the time that its opening took is none of it.
-        session.openedAt = registry.clock.now();
-        const facts = firstFacts(session, call.params, context.state, wallTime(registry.clock));
+        session.restartAge();
+        const facts = firstFacts(
+          session,
+          transport.protocolVersion,
+          call.params,
+          context.state,
+          wallTime(registry.clock),
+        );
         await persistence.create(session, facts, call.evicts);
         return { session, transport, answer };
       });
@@ -93,7 +99,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     }
   };
   const opening = open();
-  session.opening = locked(opening, () => new Refusal('sessionNotFound'));
+  session.lock(locked(opening, () => new Refusal('sessionNotFound')));
   try {
     const opened = await opening;
     settled('ok');
@@ -126,14 +132,13 @@ export async function start<T>(
     context: transports,
     owner: session,
   });
-  session.begin(context, transport);
+  const abandoned = session.begin(context, transport);
   const { slot } = session;
   slot.retain();
-  const abandoned = new Promise<never>((_, reject) => (session.abandonOpening = reject));
   const settled = (): void => slot.release();
   const { server, result } = await builder.build(context, transport, abandoned, () => first(transport), settled);
   transport.opened();
-  session.server = server;
+  session.connect(server);
   return result;
 }
 
@@ -150,14 +155,20 @@ export function locked(opening: Promise<unknown>, told: (error: unknown) => Erro
   return lock;
 }
 
-function firstFacts(session: Session, params: InitializeRequestParams, state: AppState, openedAt: number) {
+function firstFacts(
+  { id, principal }: Session,
+  protocolVersion: string | undefined,
+  params: InitializeRequestParams,
+  state: AppState,
+  openedAt: number,
+) {
   // `_meta` is the request's own, and may hold anything.
   const initialize = { ...params, _meta: undefined };
   return {
-    id: session.id,
-    principal: session.principal,
+    id,
+    principal,
     initialize,
-    protocolVersion: session.protocolVersion ?? initialize.protocolVersion,
+    protocolVersion: protocolVersion ?? initialize.protocolVersion,
     logLevel: undefined,
     subscriptions: [],
     state,

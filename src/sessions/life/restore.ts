@@ -85,10 +85,9 @@ export class Restorer {
    * @throws Refusal as {@link restore} does; the session goes on hibernating then, unless it was ended or another node claimed it.
    */
   async wake(session: Session, caller: Caller): Promise<void> {
-    const clear = (): void => void (session.opening = session.abandonOpening = undefined);
-    const waking = this.#counted(this.#wake(session, caller)).finally(clear);
-    session.opening = locked(waking, (error) => error as Error);
-    await waking;
+    const waking = this.#counted(this.#wake(session, caller));
+    const unlock = session.lock(locked(waking, (error) => error as Error));
+    await waking.finally(unlock);
   }
 
   /**
@@ -162,7 +161,7 @@ export class Restorer {
     const { registry } = this.#opener;
     const context = contextOf(record, stored.epoch + 1, caller);
     const session = registry.admit(context);
-    session.openedAt = registry.clock.now() - (record.age ?? 0);
+    session.restartAge(record.age);
     const build = async (): Promise<boolean> => {
       let claimed = false;
       try {
@@ -193,9 +192,11 @@ export class Restorer {
       }
     };
     const building = build();
-    session.opening = locked(
-      building.then((claimed) => withOwnershipCheck(claimed, session)),
-      (error) => error as Error,
+    session.lock(
+      locked(
+        building.then((claimed) => withOwnershipCheck(claimed, session)),
+        (error) => error as Error,
+      ),
     );
     return (await building) ? session : undefined;
   }
@@ -235,7 +236,7 @@ export class Restorer {
     await start(this.#opener, session, context, (transport) =>
       replayToServer(this.#opener, this.#events, transport, record, caller.extra),
     );
-    session.protocolVersion = record.protocolVersion;
+    session.agreeOnVersion(record.protocolVersion);
   }
 
   /** True when only this node failed to build the server: it then leaves the session to the other nodes for a while. */

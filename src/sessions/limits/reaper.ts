@@ -1,5 +1,5 @@
 import type { Clock } from '../../runtime/clock.js';
-import { Deadline, DeadlineQueue } from '../../runtime/deadline-queue.js';
+import { DeadlineQueue } from '../../runtime/deadline-queue.js';
 import { ORPHAN_CAUSES, type OrphanCause } from '../../events.js';
 import type { ResolvedOptions } from '../../options/options.js';
 import type { Session } from '../session.js';
@@ -56,8 +56,7 @@ export class Reaper {
 
   opened(session: Session): void {
     if (this.#lifetimes === undefined) return;
-    session.lifetimeDue ??= new Deadline(session);
-    this.#lifetimes.add(session.lifetimeDue, session.openedAt);
+    this.#lifetimes.add(session.startLifetime(), session.openedAt);
   }
 
   detached(session: Session): void {
