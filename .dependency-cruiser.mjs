@@ -19,9 +19,18 @@ const LEVELS = [
 
 const path = (names) => `^src/(${names.join('|')})([.]ts$|/)`;
 
+/** Its code or its types, under any name of a package manager. */
+const EXPRESS = 'node_modules/(@types/)?express(4|-serve-static-core)?/';
+
 export default {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'express-in-its-folder-alone',
+      severity: 'error',
+      from: { pathNot: '^src/(express/|index[.]ts$)' },
+      to: { path: `^src/express/|${EXPRESS}` },
+    },
     {
       name: 'runtime-stands-alone',
       severity: 'error',
@@ -43,6 +52,7 @@ export default {
   ],
   allowed: [
     { from: {}, to: { path: LEAVES } },
+    { from: {}, to: { path: EXPRESS } }, // but for what is forbidden above
     { from: { path: '^src/([^/]+)/' }, to: { path: '^src/$1/' } },
     { from: { path: path(['testing']) }, to: { path: path(['stores']) } }, // an entry of its own, which nothing imports
     ...LEVELS.slice(0, -1).map((level, i) => ({
@@ -54,6 +64,7 @@ export default {
   options: {
     tsPreCompilationDeps: true, // type-only imports count: they bind two parts as much as the others do
     tsConfig: { fileName: 'tsconfig.json' },
-    includeOnly: '^src/',
+    includeOnly: `^src/|${EXPRESS}`,
+    doNotFollow: { path: 'node_modules' },
   },
 };

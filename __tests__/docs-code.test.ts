@@ -16,6 +16,7 @@ const pages = documents.map((name): Page => ({ name, blocks: blocksOf(read(name)
 /** The names that an example in a comment may use: exports of the package, and names of the reader's own app. */
 const GIVEN_TO_EXAMPLES = `
   import { readFileSync } from 'node:fs';
+  import { createServer } from 'node:http';
   import { requireBearerAuth } from '@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js';
   import type { OAuthTokenVerifier } from '@modelcontextprotocol/sdk/server/auth/provider.js';
   import express, { type Express } from 'express';
@@ -23,11 +24,13 @@ const GIVEN_TO_EXAMPLES = `
   import { Keyv, type KeyvStoreAdapter } from 'keyv';
   import { createClient } from 'redis';
   import * as main from 'express-mcp-router';
+  import * as node from 'express-mcp-router/node';
   import * as redisStores from 'express-mcp-router/redis';
   import * as stores from 'express-mcp-router/stores';
   import * as testing from 'express-mcp-router/testing';
 
   const { bearerPrincipal, createHttpServer, createHttpsServer, mcpErrorHandler, mcpRouter, principalOf, stop, trustedProxyPrincipal } = main;
+  const { createMcpEndpoint } = node;
   const { redisEventStore, redisStore } = redisStores;
   const { keyvStore, memoryEventStore, memoryStore } = stores;
   const { sessionStoreContract } = testing;

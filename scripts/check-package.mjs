@@ -6,7 +6,13 @@ import { join } from 'node:path';
 import { checkQuickStart } from './quick-start.mjs';
 import { brokenLinks } from './tarball-links.mjs';
 
-const REQUIRED = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/esm/index.js', 'dist/cjs/index.js'];
+const REQUIRED = [
+  'package.json',
+  'README.md',
+  'LICENSE',
+  'CHANGELOG.md',
+  ...['index', 'node'].flatMap((entry) => [`dist/esm/${entry}.js`, `dist/cjs/${entry}.js`]),
+];
 const ALLOWED = [
   /^dist\/(esm|cjs)\/[\w/-]+\.(js|d\.ts)$/,
   /^dist\/cjs\/package\.json$/,
@@ -55,28 +61,39 @@ function checkLinks(tarball, files) {
   console.log(`links of ${files.filter((path) => path.endsWith('.md')).length} packed documents: all lead somewhere`);
 }
 
-/** Installs the tarball into a new project of one module type, compiles the consumer there and runs it. */
+const TSC_FLAGS = [
+  '--module',
+  'nodenext',
+  '--target',
+  'es2022',
+  '--strict',
+  '--skipLibCheck',
+  'false',
+  '--types',
+  'node',
+];
+
+/** Compiles a consumer, and runs it. */
+function runConsumer(dir, name) {
+  copyFileSync(`__tests__/package/${name}.ts`, join(dir, `${name}.ts`));
+  exec(dir, 'npx', '--no-install', 'tsc', ...TSC_FLAGS, `${name}.ts`);
+  exec(dir, process.execPath, `${name}.js`);
+}
+
+/** Installs the tarball into a new project of one module type. One consumer uses Express there, the other one runs without it. */
 function checkConsumer(type, tarball, peers) {
   const dir = join(root, type);
   mkdirSync(dir);
   writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: `${type}-consumer`, private: true, type }));
-  copyFileSync('__tests__/package/consumer.ts', join(dir, 'consumer.ts'));
   const tools = [installed('zod'), installed('typescript'), installed('@types/node')];
   exec(dir, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', '--silent', tarball, ...peers, ...tools);
-  const flags = [
-    '--module',
-    'nodenext',
-    '--target',
-    'es2022',
-    '--strict',
-    '--skipLibCheck',
-    'false',
-    '--types',
-    'node',
-  ];
-  exec(dir, 'npx', '--no-install', 'tsc', ...flags, 'consumer.ts');
-  exec(dir, process.execPath, 'consumer.js');
+  runConsumer(dir, 'consumer');
   console.log(`${type} consumer with ${peers.join(', ')}: compiled, ran, ended by itself`);
+  // The SDK brings an Express of its own, which npm puts beside the package.
+  for (const name of ['express', '@types/express', '@types/express-serve-static-core'])
+    rmSync(join(dir, 'node_modules', name), { recursive: true, force: true });
+  runConsumer(dir, 'node-consumer');
+  console.log(`${type} consumer without Express: compiled, ran, ended by itself`);
 }
 
 try {
