@@ -1,8 +1,9 @@
 import type { Clock } from './clock.js';
 import { Heap, type Slotted } from './heap.js';
+import { LinkedList, type Linked } from './linked-list.js';
 
 /** The place of an item in a {@link DeadlineQueue}, in one at a time. Made once for each item, and used again. */
-export class Deadline<T> implements Slotted {
+export class Deadline<T> implements Slotted, Linked<Deadline<T>> {
   readonly item: T;
   /** By the clock of its queue. */
   at = 0;
@@ -10,6 +11,7 @@ export class Deadline<T> implements Slotted {
   order = 0;
   slot = -1;
   queue: DeadlineQueue<T> | undefined;
+  list: LinkedList<Deadline<T>> | undefined;
   before: Deadline<T> | undefined;
   after: Deadline<T> | undefined;
 
@@ -29,17 +31,12 @@ export class Deadline<T> implements Slotted {
  * The time is the same for all, so insertion order is due order. The exception is an item that began to wait before it was
  * added. Such items wait in a heap, where each costs little in any order. The timer looks at the oldest item only, so its cost
  * follows the number of due items. Adding an item again moves it to the end.
- *
- * The other items are a linked list whose links are cut when an item leaves. A `Map` would be rebuilt all the time, as each
- * request is in it for a moment only. Each discarded table of a `Map` keeps what it last held from an early garbage collection:
- * the request, the response and their buffers.
  */
 export class DeadlineQueue<T> {
   readonly #clock: Clock;
   readonly #delay: number;
   readonly #onDue: (item: T) => void;
-  #first: Deadline<T> | undefined;
-  #last: Deadline<T> | undefined;
+  readonly #inOrder = new LinkedList<Deadline<T>>();
   readonly #early = new Heap<Deadline<T>>(isBefore);
   #added = 0;
   #timer: unknown;
@@ -59,8 +56,9 @@ export class DeadlineQueue<T> {
     due.queue = this;
     due.at = since + this.#delay;
     due.order = this.#added += 1;
-    if (this.#last !== undefined && this.#last.at > due.at) this.#early.add(due);
-    else this.#append(due);
+    const { last } = this.#inOrder;
+    if (last !== undefined && last.at > due.at) this.#early.add(due);
+    else this.#inOrder.append(due);
     if (this.#next === due) this.#arm(due);
   }
 
@@ -94,29 +92,15 @@ export class DeadlineQueue<T> {
   /** The item that is due first. */
   get #next(): Deadline<T> | undefined {
     const early = this.#early.first;
-    if (early === undefined || this.#first === undefined) return early ?? this.#first;
-    return isBefore(early, this.#first) ? early : this.#first;
-  }
-
-  #append(due: Deadline<T>): void {
-    due.before = this.#last;
-    if (this.#last === undefined) this.#first = due;
-    else this.#last.after = due;
-    this.#last = due;
+    const { first } = this.#inOrder;
+    if (early === undefined || first === undefined) return early ?? first;
+    return isBefore(early, first) ? early : first;
   }
 
   #remove(due: Deadline<T>): void {
     due.queue = undefined;
-    if (due.slot === -1) this.#unlink(due);
-    else this.#early.delete(due);
-  }
-
-  #unlink(due: Deadline<T>): void {
-    if (due.before === undefined) this.#first = due.after;
-    else due.before.after = due.after;
-    if (due.after === undefined) this.#last = due.before;
-    else due.after.before = due.before;
-    due.before = due.after = undefined;
+    if (due.list === undefined) this.#early.delete(due);
+    else due.list.delete(due);
   }
 
   /** Sets the timer for an item, unless it will look sooner anyway. */
