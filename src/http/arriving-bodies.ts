@@ -1,11 +1,17 @@
 import type { Clock } from '../runtime/clock.js';
+import { LinkedList, type Linked } from '../runtime/linked-list.js';
 import { Refusal } from '../errors.js';
 
 /** How long a body may take that begins to arrive after the router was closed, in ms. */
 const LATE_BODY_TIMEOUT = 1_000;
 
-/** Stops the reading of one body. Its identity stands for the body. */
-type Refuse = (reason: Refusal) => void;
+/** A body that is being read. */
+export interface Arriving extends Linked<Arriving> {
+  /** The bytes that it holds in memory while it waits for its next chunk. */
+  held: number;
+  /** Stops the reading, and removes the body from those that arrive. */
+  refuse(reason: Refusal): void;
+}
 
 /**
  * The bodies that are being read. They share one memory limit, so that many slow bodies cannot exhaust the process. Closing
@@ -14,9 +20,10 @@ type Refuse = (reason: Refusal) => void;
 export class ArrivingBodies {
   readonly #clock: Clock;
   readonly #maxMemory: number;
-  readonly #refusals = new Set<Refuse>();
-  /** The bytes of each body that holds memory. The body whose last chunk came longest ago is the first. */
-  readonly #held = new Map<Refuse, number>();
+  /** The bodies that hold no memory, as no chunk of theirs had to wait. */
+  readonly #unheld = new LinkedList<Arriving>();
+  /** The bodies that hold memory. The body whose last chunk came longest ago is the first. */
+  readonly #holding = new LinkedList<Arriving>();
   #memory = 0;
   #closed = false;
   #lateTimer: unknown;
@@ -27,18 +34,18 @@ export class ArrivingBodies {
     this.#maxMemory = maxMemory;
   }
 
-  /** @param refuse - Called when the router closes before the body is whole, or when other bodies need its memory. */
-  add(refuse: Refuse): void {
-    this.#refusals.add(refuse);
+  /** From now on the body is refused if the router closes, or if other bodies need its memory. */
+  add(body: Arriving): void {
+    this.#unheld.append(body);
     // A body that has arrived already is still read: the refusal quotes the ID of its request.
     if (this.#closed) this.#lateTimer ??= this.#clock.setTimeout(() => this.#refuseAll(), LATE_BODY_TIMEOUT);
   }
 
-  /** Releases what the body holds. */
-  delete(refuse: Refuse): void {
-    this.#refusals.delete(refuse);
-    this.#release(refuse);
-    if (this.#lateTimer === undefined || this.#refusals.size > 0) return;
+  /** Releases the memory of a body that is complete or refused. */
+  delete(body: Arriving): void {
+    body.list?.delete(body);
+    this.#setHeld(body, 0);
+    if (this.#lateTimer === undefined || this.#first !== undefined) return;
     this.#clock.clearTimeout(this.#lateTimer);
     this.#lateTimer = undefined;
   }
@@ -50,15 +57,16 @@ export class ArrivingBodies {
    * @param bytes - All that the body holds from now on.
    * @throws Refusal `bodiesAtCapacity` when the body alone exceeds the limit.
    */
-  hold(refuse: Refuse, bytes: number): void {
+  hold(body: Arriving, bytes: number): void {
     if (bytes > this.#maxMemory) throw new Refusal('bodiesAtCapacity');
-    this.#release(refuse);
-    for (const longestWaiting of this.#held.keys()) {
-      if (this.#memory + bytes <= this.#maxMemory) break;
-      longestWaiting(new Refusal('bodiesAtCapacity'));
+    this.#setHeld(body, bytes);
+    this.#holding.append(body);
+    // The body itself is the last of them, and alone it does not exceed the limit.
+    let { first } = this.#holding;
+    while (first !== undefined && this.#memory > this.#maxMemory) {
+      first.refuse(new Refusal('bodiesAtCapacity'));
+      ({ first } = this.#holding);
     }
-    this.#held.set(refuse, bytes);
-    this.#memory += bytes;
   }
 
   /** Refuses every body that is incomplete. */
@@ -67,12 +75,16 @@ export class ArrivingBodies {
     this.#refuseAll();
   }
 
-  #release(refuse: Refuse): void {
-    this.#memory -= this.#held.get(refuse) ?? 0;
-    this.#held.delete(refuse);
+  get #first(): Arriving | undefined {
+    return this.#unheld.first ?? this.#holding.first;
+  }
+
+  #setHeld(body: Arriving, bytes: number): void {
+    this.#memory += bytes - body.held;
+    body.held = bytes;
   }
 
   #refuseAll(): void {
-    for (const refuse of this.#refusals) refuse(new Refusal('draining'));
+    for (let body = this.#first; body !== undefined; body = this.#first) body.refuse(new Refusal('draining'));
   }
 }

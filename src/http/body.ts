@@ -1,9 +1,10 @@
 import { isUtf8 } from 'node:buffer';
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { Refusal } from '../errors.js';
 import { isTextDeeperThan, isValueDeeperThan } from '../runtime/json-depth.js';
 import type { ResolvedOptions } from '../options/options.js';
 import { ArrivingBodies } from './arriving-bodies.js';
+import { ArrivingBody } from './arriving-body.js';
 import type { McpRequest } from './mcp-request.js';
 
 const REPLACEMENT_CHARACTER = '\uFFFD';
@@ -41,7 +42,10 @@ export class BodyReader {
     // without any data.
     if (message.readableDidRead || message.readableEnded) return this.#parsedElsewhere(body);
     if (Number(headers['content-length'] ?? 0) > this.#maxSize) throw new Refusal('bodyTooLarge');
-    return this.#parse(await this.#readText(message));
+    checkEncoding(headers);
+    // The client disconnected while other middleware ran: the stream emits nothing any more.
+    if (message.destroyed) throw new Refusal('parseError');
+    return this.#parse(decode(await new ArrivingBody(message, this.#maxSize, this.#arriving).read()));
   }
 
   #parsedElsewhere(body: unknown): unknown {
@@ -63,55 +67,6 @@ export class BodyReader {
       throw new Refusal('parseError');
     }
   }
-
-  #readText(req: IncomingMessage): Promise<string> {
-    const encoding = req.headers['content-encoding'];
-    if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-      return Promise.reject(new Refusal('unsupportedMediaType'));
-    }
-    // The client disconnected while other middleware ran: the stream emits nothing any more.
-    if (req.destroyed) return Promise.reject(new Refusal('parseError'));
-    return new Promise((resolve, reject) => {
-      const arriving = this.#arriving;
-      const declared = Number(req.headers['content-length']);
-      const body = new GrowingBuffer(Number.isNaN(declared) ? this.#maxSize : declared);
-      const refuse = (reason: Error): void => {
-        arriving.delete(refuse);
-        // The rest is read and dropped: a reset while the client writes could lose our answer.
-        req.off('data', onData).resume();
-        body.clear();
-        reject(reason);
-      };
-      // An error that a listener throws ends the process. It rejects the promise instead.
-      const attempt = (act: () => void): void => {
-        try {
-          act();
-        } catch (error) {
-          refuse(error instanceof Error ? error : new Error(String(error)));
-        }
-      };
-      const onData = (chunk: Buffer | string): void =>
-        attempt(() => {
-          const bytes = asBytes(chunk, req);
-          if (body.length + bytes.length > this.#maxSize) throw new Refusal('bodyTooLarge');
-          // A body in one piece does not wait in memory, so slow bodies of others must not make it fail.
-          if (body.length > 0 || bytes.length !== declared) arriving.hold(refuse, body.capacityWith(bytes));
-          body.add(bytes);
-        });
-      req.on('data', onData);
-      req.once('end', () => {
-        arriving.delete(refuse);
-        attempt(() => resolve(body.text()));
-      });
-      // A body that breaks off: no client reads the answer.
-      const onStop = (): void => {
-        if (!req.readableEnded) refuse(new Refusal('parseError'));
-      };
-      req.once('error', onStop);
-      req.once('close', onStop);
-      arriving.add(refuse);
-    });
-  }
 }
 
 function checkMediaType(headers: IncomingHttpHeaders): void {
@@ -126,9 +81,9 @@ function checkMediaType(headers: IncomingHttpHeaders): void {
   }
 }
 
-/** Chunks are strings after earlier middleware called `setEncoding` (Node, `readable.setEncoding`). */
-function asBytes(chunk: Buffer | string, { readableEncoding }: IncomingMessage): Buffer {
-  return typeof chunk === 'string' ? Buffer.from(chunk, readableEncoding ?? 'utf8') : chunk;
+function checkEncoding(headers: IncomingHttpHeaders): void {
+  const encoding = headers['content-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') throw new Refusal('unsupportedMediaType');
 }
 
 /**
@@ -143,58 +98,4 @@ function decode(bytes: Buffer): string {
   const text = bytes.toString();
   if (text.includes(REPLACEMENT_CHARACTER) && !isUtf8(bytes)) throw new Refusal('parseError');
   return text;
-}
-
-/**
- * Bytes that come in pieces, in one buffer that doubles. To keep the pieces would cost their number, not their size: a body
- * of 4 MiB in chunks of one byte makes four million buffers.
- */
-class GrowingBuffer {
-  readonly #most: number;
-  #bytes: Buffer = Buffer.alloc(0);
-  #length = 0;
-
-  /** @param most - Bytes that the pieces are expected to have together, past which the buffer does not double. */
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  get length(): number {
-    return this.#length;
-  }
-
-  /** The bytes that the buffer takes once the chunk is added. */
-  capacityWith(chunk: Buffer): number {
-    const length = this.#length + chunk.length;
-    const capacity = this.#bytes.length;
-    return length <= capacity ? capacity : Math.max(length, Math.min(2 * capacity, this.#most));
-  }
-
-  add(chunk: Buffer): void {
-    if (this.#length === 0) {
-      // Most bodies come in one piece, which need not be copied.
-      this.#bytes = chunk;
-    } else {
-      const capacity = this.capacityWith(chunk);
-      if (capacity > this.#bytes.length) this.#grow(capacity);
-      chunk.copy(this.#bytes, this.#length);
-    }
-    this.#length += chunk.length;
-  }
-
-  clear(): void {
-    this.#bytes = Buffer.alloc(0);
-    this.#length = 0;
-  }
-
-  text(): string {
-    const bytes = this.#bytes;
-    return decode(bytes.length === this.#length ? bytes : bytes.subarray(0, this.#length));
-  }
-
-  #grow(capacity: number): void {
-    const grown = Buffer.allocUnsafe(capacity);
-    this.#bytes.copy(grown, 0, 0, this.#length);
-    this.#bytes = grown;
-  }
 }
