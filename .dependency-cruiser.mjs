@@ -40,14 +40,14 @@ export default {
     {
       name: 'cluster-from-forwarding-to-membership',
       severity: 'error',
-      from: { path: '^src/cluster/(membership|migration)/' },
+      from: { path: '^src/cluster/(membership|migration|port)/' },
       to: { path: '^src/cluster/forwarding/' },
     },
     {
-      name: 'membership-below-migration',
+      name: 'membership-below-migration-and-port',
       severity: 'error',
       from: { path: '^src/cluster/membership/' },
-      to: { path: '^src/cluster/migration/' },
+      to: { path: '^src/cluster/(migration|port)/' },
     },
   ],
   allowed: [

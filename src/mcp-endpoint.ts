@@ -123,7 +123,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const member = resolved.cluster && new ClusterNode(resolved.cluster, resolved, recordLifetime(resolved), events);
   const leaseAge = member && ((): number => member.leaseAge);
   const metrics = resolved.metrics === false ? undefined : createMetrics(events, resolved.metrics, leaseAge);
-  const records = createRecords(resolved, member);
+  const records = member?.records ?? createRecords(resolved);
   const transports = createTransportContext(resolved, events);
   const persistence = createPersistence(resolved, events, records, member, transports.refusedAnswers);
   const registry = new Registry(resolved, events, builder, persistence, () => member?.membership);
@@ -151,17 +151,15 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const destroy = (id: string, unowned?: UnownedSession): Promise<boolean> => restorer.destroy(id, unowned);
   const sessions = new Sessions(registry, destroy, member, events, principalNames);
   const refuse = createRefuse(events);
-  if (member !== undefined && records !== undefined)
-    member.start({
-      records,
-      registry,
-      sessions,
-      destroy,
-      serve: async (request, body, req, res) => {
-        const exchange = toExchange(request, body, req, res);
-        await endpoint.handle(exchange).catch((error: unknown) => refuse(exchange.res, error, exchange));
-      },
-    });
+  member?.start({
+    registry,
+    sessions,
+    destroy,
+    serve: async (request, body, req, res) => {
+      const exchange = toExchange(request, body, req, res);
+      await endpoint.handle(exchange).catch((error: unknown) => refuse(exchange.res, error, exchange));
+    },
+  });
 
   const guard = createGuard(resolved, warn, warn);
   const cors = createCors(resolved);
@@ -264,11 +262,10 @@ function createGuardedLogger({ logger, clock }: ResolvedOptions, events: Emitter
   });
 }
 
-function createRecords(options: ResolvedOptions, member: ClusterNode | undefined): RecordStore | undefined {
+function createRecords(options: ResolvedOptions): RecordStore | undefined {
   const { store, clock } = options;
-  const keeps = member?.store ?? store;
   const owner = randomUUID();
-  return keeps && new RecordStore(keeps, clock, () => member?.membership.id ?? owner, recordLifetime(options));
+  return store && new RecordStore(store, clock, () => owner, recordLifetime(options));
 }
 
 /** The parts of a session's time to live after each of which a record is touched, if its session was in use. */

@@ -1,10 +1,11 @@
 import { createSecretKey } from 'node:crypto';
 import fc from 'fast-check';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
-import { authOf, seal, unseal, type Order } from '../../src/cluster/envelope.js';
+import { authOf, seal, unseal } from '../../src/cluster/port/envelope.js';
+import type { RequestHeaders } from '../../src/cluster/port/node-port.js';
 
 const KEY = createSecretKey(Buffer.from('of the nodes of this test, and of nobody else'));
-const TO = { to: 'node', challenge: 'challenge' };
+const TO = { to: 'node', challenge: 'challenge', kind: 'request' };
 
 /** As Node gives them: names in lower case, a value or, for some, more than one. */
 const headers = fc.dictionary(
@@ -13,8 +14,7 @@ const headers = fc.dictionary(
   { noNullPrototype: true },
 );
 const text = fc.string({ unit: 'binary', maxLength: 40 });
-const order: fc.Arbitrary<Order> = fc.record({
-  kind: fc.constant('request' as const),
+const request: fc.Arbitrary<RequestHeaders> = fc.record({
   method: fc.constantFrom('GET', 'POST', 'DELETE'),
   path: text,
   headers,
@@ -35,13 +35,13 @@ const body = fc.oneof(
 const wire = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
 describe('a sealed message (docs/scaling.md: HMAC over method, path, headers, identity, body and nonce)', () => {
-  test('comes through as it was: the order, and a body of any text with its line breaks', () => {
+  test('comes through as it was: the request, and a body of any text with its line breaks', () => {
     fc.assert(
-      fc.property(order, body, (given, text) => {
-        const { payload, signature } = seal(KEY, TO, given, text);
+      fc.property(request, body, (given, text) => {
+        const { payload, signature } = seal(KEY, { ...TO, headers: given }, text);
         const opened = unseal(KEY, payload, signature)!;
         expect(opened.body.toString()).toBe(text);
-        expect(opened.envelope).toEqual({ ...TO, nonce: expect.stringMatching(/^[\w-]{22}$/), order: wire(given) });
+        expect(opened.envelope).toEqual({ ...TO, nonce: expect.stringMatching(/^[\w-]{22}$/), headers: wire(given) });
       }),
       { numRuns: 300 },
     );
@@ -49,8 +49,8 @@ describe('a sealed message (docs/scaling.md: HMAC over method, path, headers, id
 
   test('is refused with any one byte of it changed, added or taken away', () => {
     fc.assert(
-      fc.property(order, body, fc.nat(), fc.integer({ min: 1, max: 255 }), (given, text, at, change) => {
-        const { payload, signature } = seal(KEY, TO, given, text);
+      fc.property(request, body, fc.nat(), fc.integer({ min: 1, max: 255 }), (given, text, at, change) => {
+        const { payload, signature } = seal(KEY, { ...TO, headers: given }, text);
         const place = at % payload.length;
         const changed = Buffer.from(payload);
         changed[place]! ^= change;
@@ -65,13 +65,13 @@ describe('a sealed message (docs/scaling.md: HMAC over method, path, headers, id
 
   test('is refused with any other signature: of other bytes, of another key, cut, padded, in another writing, or none', () => {
     fc.assert(
-      fc.property(order, body, fc.nat(), fc.nat(63), (given, text, at, digit) => {
-        const { payload, signature } = seal(KEY, TO, given, text);
+      fc.property(request, body, fc.nat(), fc.nat(63), (given, text, at, digit) => {
+        const { payload, signature } = seal(KEY, { ...TO, headers: given }, text);
         const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
         const place = at % signature.length;
         const changed = signature.slice(0, place) + digits[digit]! + signature.slice(place + 1);
         fc.pre(changed !== signature);
-        const other = seal(createSecretKey(Buffer.from('another')), TO, given, text).signature;
+        const other = seal(createSecretKey(Buffer.from('another')), { ...TO, headers: given }, text).signature;
         const padded = [`${signature}=`, ` ${signature}`, `${signature}A`, signature.slice(1), signature.slice(0, -1)];
         const hex = Buffer.from(signature, 'base64url').toString('hex');
         for (const forged of [changed, other, ...padded, hex, '', undefined, [signature], 7]) {
@@ -82,9 +82,8 @@ describe('a sealed message (docs/scaling.md: HMAC over method, path, headers, id
     );
   });
 
-  test('is another each time, with the same order for the same node', () => {
-    const given: Order = { kind: 'list' };
-    const sealed = Array.from({ length: 100 }, () => seal(KEY, TO, given));
+  test('is another each time, with the same request for the same node', () => {
+    const sealed = Array.from({ length: 100 }, () => seal(KEY, { ...TO, kind: 'list', headers: {} }));
     expect(new Set(sealed.map(({ signature }) => signature)).size).toBe(100);
   });
 });

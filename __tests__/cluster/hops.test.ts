@@ -1,7 +1,7 @@
 import { createSecretKey } from 'node:crypto';
 import fc from 'fast-check';
 import { systemClock } from '../../src/runtime/clock.js';
-import { NodeClient } from '../../src/cluster/forwarding/node-client.js';
+import { NodeClient } from '../../src/cluster/port/node-client.js';
 import { decodeLease, encodeLease, leaseKey } from '../../src/cluster/membership/lease.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { valueOf } from '../support/exposition.js';
@@ -170,15 +170,15 @@ describe('a forwarded call is begun once at most (docs/scaling.md, "What is guar
   });
 });
 
-test('a node refuses an order that its version does not know, as in a rolling upgrade (docs/scaling.md, "The private listener")', async () => {
+test('a node refuses a kind of request that its version does not know, as in a rolling upgrade (docs/scaling.md, "The private listener")', async () => {
   await start();
   const key = createSecretKey(Buffer.from('of the nodes in this process only'));
-  const nodeClient = new NodeClient(key, systemClock, 60_000, 60_000, 1_000_000);
+  const nodeClient = new NodeClient(key, systemClock, 60_000, 1_000_000);
   const [lease] = (await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))) as string[];
   const to = decodeLease((await cluster.ask('GET', lease!)) as string);
   for (const kind of ['later', 'constructor']) {
-    const { sent } = nodeClient.send(to, { kind } as never, undefined, 60_000);
-    expect(await soon('it is answered', sent)).toEqual({ outcome: 'untaken', why: 'unknownOrder' });
+    const { sent } = nodeClient.request(to, kind as never, {} as never, undefined, { time: 60_000 });
+    expect(await soon('it is answered', sent)).toEqual({ outcome: 'untaken', why: 'unknownKind' });
   }
   nodeClient.close();
 });

@@ -41,7 +41,7 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     const [first, failed, again] = node.challenges;
     expect(again).toBe(failed);
     const check = (challenge: string, nonce = 'a', to = node.membership.id) =>
-      node.node.check({ to, challenge, nonce, order: { kind: 'list' } });
+      node.node.check({ to, challenge, nonce, kind: 'list' }, true);
     expect(check(first!)).toBe('fresh');
     expect(check(again!)).toBe('fresh');
     expect(check(again!)).toBe('replayed');

@@ -4,9 +4,11 @@ import { Agent, createServer as createHttpServer, request, type ServerResponse }
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import fc from 'fast-check';
 import { Challenges } from '../../src/cluster/membership/challenges.js';
-import { seal, SIGNATURE, type Order } from '../../src/cluster/envelope.js';
-import { NodeClient, REFUSED } from '../../src/cluster/forwarding/node-client.js';
-import { NodeServer } from '../../src/cluster/forwarding/node-server.js';
+import type { Lease } from '../../src/cluster/membership/lease.js';
+import { ResponseRelay } from '../../src/cluster/forwarding/response-relay.js';
+import { seal, SIGNATURE } from '../../src/cluster/port/envelope.js';
+import { NodeClient, REFUSED } from '../../src/cluster/port/node-client.js';
+import { NodeServer } from '../../src/cluster/port/node-server.js';
 import { NotOwner } from '../../src/sessions/ownership.js';
 import { systemClock } from '../../src/runtime/clock.js';
 import { freePort } from '../support/free-port.js';
@@ -23,7 +25,7 @@ let listener: NodeServer;
 let port: number;
 let agent: Agent;
 /** What was carried out. */
-let done: { order: Order; body: string }[];
+let done: { kind: string; headers: object; body: string }[];
 let fail: Error | undefined;
 let reply: (res: ServerResponse) => void;
 
@@ -40,8 +42,8 @@ beforeEach(async () => {
     port: 0,
     maxBodySize: MAX_BODY,
     check: ({ to, challenge, nonce }) => (to === ID ? challenges.check({ challenge, nonce }) : 'notThis'),
-    carryOut: async (order, body, _req, res) => {
-      done.push({ order, body: body.toString() });
+    carryOut: async ({ kind, headers }, body, _req, res) => {
+      done.push({ kind, headers, body: body.toString() });
       if (fail !== undefined) throw fail;
       reply(res);
     },
@@ -77,9 +79,9 @@ function send(payload: Buffer, signature: string | undefined): Promise<Answer | 
   });
 }
 
-const ORDER: Order = { kind: 'close', sessionId: 'session' };
+const CLOSE = { kind: 'close', headers: { sessionId: 'session' } } as const;
 const sealed = (to = ID, of = challenge, key: KeyObject = KEY, body = '') =>
-  seal(key, { to, challenge: of }, ORDER, body);
+  seal(key, { to, challenge: of, ...CLOSE }, body);
 const REFUSAL = (why: string): Answer => ({ status: 421, why, text: '', taken: false });
 
 describe('the private listener (docs/scaling.md: signed, fresh, once)', () => {
@@ -96,7 +98,7 @@ describe('the private listener (docs/scaling.md: signed, fresh, once)', () => {
         expect(answers.filter((answer) => answer?.status !== 200)).toEqual(
           Array.from({ length: times - 1 }, () => REFUSAL('replayed')),
         );
-        expect(done.slice(before)).toEqual([{ order: ORDER, body }]);
+        expect(done.slice(before)).toEqual([{ ...CLOSE, body }]);
       }),
       { numRuns: 60 },
     );
@@ -186,9 +188,11 @@ const TIME = 60_000;
 
 describe('what a sender makes of it (docs/scaling.md: held only where nothing was done)', () => {
   const lease = (to = ID) => ({ id: to, host: '127.0.0.1', port, proof: undefined, challenge, leaving: false });
+  const close = (nodeClient: NodeClient, to: Lease, time: number) =>
+    nodeClient.request(to, CLOSE.kind, CLOSE.headers, undefined, { time });
   const outcome = async (to = lease()): Promise<unknown> => {
-    const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
-    const exchange = nodeClient.send(to, ORDER, undefined, TIME);
+    const nodeClient = new NodeClient(KEY, systemClock, TIME, MAX_BODY);
+    const exchange = close(nodeClient, to, TIME);
     const sent = await exchange.sent;
     if (sent.outcome === 'answered') sent.response.resume();
     await exchange.closed;
@@ -206,9 +210,9 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
       const silent = createServer().listen(0, '127.0.0.1');
       await once(silent, 'listening');
       const connected = once(silent, 'connection') as Promise<[Socket]>;
-      const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
+      const nodeClient = new NodeClient(KEY, systemClock, TIME, MAX_BODY);
       const to = { ...lease(), ...told, port: (silent.address() as AddressInfo).port };
-      const { sent, abort } = nodeClient.send(to, ORDER, undefined, TIME);
+      const { sent, abort } = close(nodeClient, to, TIME);
       const [socket] = await connected;
       await once(socket, 'data');
       abort('gone');
@@ -256,10 +260,10 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
         res.writeHead(200, { 'Content-Type': 'text/event-stream', ...length }).flushHeaders();
         setTimeout(() => res.end(events), 50);
       };
-      const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
+      const nodeClient = new NodeClient(KEY, systemClock, TIME, MAX_BODY);
       const front = createHttpServer((_req, res) => {
-        void nodeClient.send(lease(), ORDER, undefined, TIME).sent.then((sent) => {
-          if (sent.outcome === 'answered') void nodeClient.relay(sent.response, res, false);
+        void close(nodeClient, lease(), TIME).sent.then((sent) => {
+          if (sent.outcome === 'answered') void new ResponseRelay(TIME).relay(sent.response, res, false);
         });
       }).listen(0, '127.0.0.1');
       await once(front, 'listening');
@@ -274,8 +278,8 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
   );
 
   test('one that is given up before it was taken is untaken', async () => {
-    const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
-    const exchange = nodeClient.send(lease(), ORDER, undefined, TIME);
+    const nodeClient = new NodeClient(KEY, systemClock, TIME, MAX_BODY);
+    const exchange = close(nodeClient, lease(), TIME);
     exchange.abort();
     expect(await soon('it is over', exchange.sent)).toEqual({ outcome: 'untaken', why: 'unreachable' });
     await soon('it is closed', exchange.closed);
@@ -286,9 +290,9 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
   test('a message that is not acknowledged in time may be taken later: its outcome is unknown', async () => {
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
-    const nodeClient = new NodeClient(KEY, systemClock, TIME, TIME, MAX_BODY);
+    const nodeClient = new NodeClient(KEY, systemClock, TIME, MAX_BODY);
     const to = { ...lease(), port: (silent.address() as AddressInfo).port };
-    const { sent, closed } = nodeClient.send(to, ORDER, undefined, 50);
+    const { sent, closed } = close(nodeClient, to, 50);
     const result = await soon('it is given up', sent);
     await soon('it is closed', closed);
     nodeClient.close();

@@ -2,8 +2,9 @@ import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../../src/runtime/clock.js';
 import { OwnerRouting } from '../../src/cluster/forwarding/owner-routing.js';
-import type { MessageId, Order } from '../../src/cluster/envelope.js';
-import type { Sending, Sent } from '../../src/cluster/forwarding/node-client.js';
+import type { MessageId } from '../../src/cluster/membership/challenges.js';
+import type { RequestHeaders, Sending, Sent } from '../../src/cluster/port/node-port.js';
+import { watchNode } from '../../src/cluster/port/watch-node.js';
 import type { Lease } from '../../src/cluster/membership/lease.js';
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
 import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
@@ -14,7 +15,6 @@ import { Emitter } from '../../src/runtime/emitter.js';
 import { createAnswersTo, mayAnswer } from '../../src/sessions/answers-to.js';
 import { NotOwner, type ForwardedRequest, type Membership } from '../../src/sessions/ownership.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
-import type { PrincipalCounts } from '../../src/sessions/limits/principal-counts.js';
 import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
 import type { StoredRecord } from '../../src/stores/session-store.js';
 import { recordKey } from '../../src/stores/redis-store.js';
@@ -54,7 +54,8 @@ export interface Surroundings extends Clock {
 }
 
 export interface Message extends MessageId {
-  readonly order: Order;
+  readonly kind: string;
+  readonly headers: RequestHeaders;
   readonly repeats: MessageId | undefined;
 }
 
@@ -98,20 +99,27 @@ export class ModelNode {
       TTL,
     );
     this.#events = redisEventStore({ sendCommand: send, clock: surroundings });
+    const peers = new Peers(send, PREFIX, surroundings, TIMING.renewInterval, undefined);
     this.#cluster = new OwnerRouting({
       node: this.node,
-      peers: new Peers(send, PREFIX, surroundings, TIMING.renewInterval, undefined),
+      peers,
       owners: new OwnerCache(),
-      nodeClient: {
-        send: (lease, order, _body, _time, repeats) =>
-          this.#hand(lease, { ...newId(lease), order, repeats }, surroundings),
+      port: {
+        request: (lease, kind, headers, _body, { repeats }) => {
+          const message = { ...newId(lease), kind, headers: headers as RequestHeaders, repeats };
+          return watchNode(peers, lease, this.#hand(lease, message, surroundings));
+        },
+        broadcast: () => Promise.reject(new Error('the model knows requests only')),
+        handle: () => undefined,
+      },
+      others: () => Promise.resolve([]),
+      relay: {
         relay: (response, res) => {
           Object.assign(res, { answer: (response as unknown as { answer: Answer }).answer });
           return Promise.resolve();
         },
       },
       records: this.#records,
-      principals: {} as PrincipalCounts,
       isLeaving: () => false,
       clock: surroundings,
       events,
@@ -169,14 +177,13 @@ export class ModelNode {
   }
 
   /** Takes a message of another node. */
-  async take(to: string, { order, ...ids }: Message, onTaken: () => void): Promise<Sent> {
-    if (order.kind !== 'request') throw new Error('the model knows requests only');
-    const verdict = this.node.check({ to, order, ...ids });
+  async take(to: string, { headers, ...ids }: Message, onTaken: () => void): Promise<Sent> {
+    const verdict = this.node.check({ to, ...ids }, true);
     if (verdict === 'replayed') return { outcome: 'lost' };
     if (verdict !== 'fresh') return { outcome: 'untaken', why: verdict };
     onTaken();
     try {
-      const wish = { id: order.sessionId!, method: order.method as Wish['method'], name: order.path };
+      const wish = { id: headers.sessionId!, method: headers.method as Wish['method'], name: headers.path };
       return answered(await this.ask(wish, true));
     } catch (error) {
       if (error instanceof NotOwner) return { outcome: 'untaken', why: 'notHere' };

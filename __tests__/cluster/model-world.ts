@@ -1,7 +1,7 @@
 import type fc from 'fast-check';
 import { sessionHash } from '../../src/stores/stream-session.js';
 import { FakeClock } from '../support/fake-clock.js';
-import type { Sent } from '../../src/cluster/forwarding/node-client.js';
+import type { Sent } from '../../src/cluster/port/node-port.js';
 import type { Lease } from '../../src/cluster/membership/lease.js';
 import {
   ModelNode,

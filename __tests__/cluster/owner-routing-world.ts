@@ -1,7 +1,11 @@
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import type { MessageId, Order } from '../../src/cluster/envelope.js';
-import type { Sent } from '../../src/cluster/forwarding/node-client.js';
+import { Eviction } from '../../src/cluster/eviction.js';
+import { NO_SESSIONS, type LocalSessions } from '../../src/cluster/local-sessions.js';
+import type { MessageId } from '../../src/cluster/membership/challenges.js';
+import { askNode } from '../../src/cluster/port/ask-node.js';
+import type { NodeKind, NodePort, Sent } from '../../src/cluster/port/node-port.js';
+import { watchNode } from '../../src/cluster/port/watch-node.js';
 import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
 import { OwnerRouting } from '../../src/cluster/forwarding/owner-routing.js';
 import { encodeLease, leaseKey, nodesKey } from '../../src/cluster/membership/lease.js';
@@ -21,10 +25,10 @@ const TTL = 1_800_000;
 export const CLAIM_TIMEOUT = 2_000;
 export const NOT_REACHED: Sent = { outcome: 'untaken', why: 'unreachable' };
 
-/** An order that another node got, and the answer of the test to it. */
+/** A request that another node got. */
 export interface Received {
   readonly node: string;
-  readonly order: Order;
+  readonly kind: NodeKind;
   readonly repeats: MessageId | undefined;
 }
 
@@ -38,6 +42,8 @@ export class OwnerRoutingWorld {
   readonly node: NodeMembership;
   readonly records: RecordStore;
   readonly routing: OwnerRouting;
+  readonly eviction: Eviction;
+  local: LocalSessions = NO_SESSIONS;
   /** IDs of the sessions that this node is closing so that another node can own them. */
   readonly leaving = new Set<string>();
   /** Sessions of each principal that are not in use, and those that a principal has no more. */
@@ -61,25 +67,44 @@ export class OwnerRoutingWorld {
       onFenced: () => undefined,
     });
     this.records = new RecordStore(redisStore({ sendCommand: send }), this.clock, () => this.node.membership.id, TTL);
+    const peers = new Peers(send, PREFIX, this.clock, 1_500, undefined);
+    const others = () => peers.all().then((leases) => leases.filter(({ id }) => id !== this.node.membership.id));
+    const port: NodePort = {
+      handle: () => undefined,
+      request: (node, kind, _headers, _body, { repeats }) => {
+        const received = { node: node.id, kind, repeats };
+        this.received.push(received);
+        const sent = Promise.resolve(this.answer(received));
+        const id = { challenge: 'challenge', nonce: String(this.received.length) };
+        return watchNode(peers, node, { id, sent, closed: sent.then(() => undefined), abort: () => undefined });
+      },
+      broadcast: async (kind, headers) => {
+        const nodes = await others();
+        const asked = nodes.map((node) => askNode(port, node, kind, headers, CLAIM_TIMEOUT));
+        const results = await Promise.allSettled(asked);
+        return results.map((result, n) => ({ node: nodes[n]!, result }));
+      },
+    };
+    this.eviction = new Eviction({
+      membership: () => this.node.membership,
+      peers,
+      port,
+      records: this.records,
+      principals: () => ({
+        longUnused: (principal) => Promise.resolve(this.unused.get(principal) ?? []),
+        leave: (_principal, sessionId) => Promise.resolve(void this.removed.push(sessionId)),
+      }),
+      local: () => this.local,
+      claimTimeout: CLAIM_TIMEOUT,
+    });
     this.routing = new OwnerRouting({
       node: this.node,
-      peers: new Peers(send, PREFIX, this.clock, 1_500, undefined),
+      peers,
       owners: new OwnerCache(),
-      nodeClient: {
-        send: ({ id: node }, order, _body, _time, repeats) => {
-          const received = { node, order, repeats };
-          this.received.push(received);
-          const sent = Promise.resolve(this.answer(received));
-          const id = { challenge: 'challenge', nonce: String(this.received.length) };
-          return { id, sent, closed: sent.then(() => undefined), abort: () => undefined };
-        },
-        relay: () => Promise.resolve(),
-      },
+      port,
+      others,
+      relay: { relay: () => Promise.resolve() },
       records: this.records,
-      principals: {
-        longUnused: (principal: string) => Promise.resolve(this.unused.get(principal) ?? []),
-        leave: (_principal: string, sessionId: string) => Promise.resolve(void this.removed.push(sessionId)),
-      } as never,
       mayAnswer: () => true,
       isLeaving: (sessionId) => this.leaving.has(sessionId),
       clock: this.clock,

@@ -1,4 +1,5 @@
-import type { Sent } from '../../src/cluster/forwarding/node-client.js';
+import { NO_SESSIONS } from '../../src/cluster/local-sessions.js';
+import type { Sent } from '../../src/cluster/port/node-port.js';
 import { answered, CLAIM_TIMEOUT, createReply, NOT_REACHED, OwnerRoutingWorld } from './owner-routing-world.js';
 
 let world: OwnerRoutingWorld;
@@ -6,7 +7,6 @@ beforeEach(async () => {
   world = await OwnerRoutingWorld.start();
 });
 
-const NO_ORPHANS = { longest: () => -1, evict: () => Promise.resolve(false) };
 const UNKNOWN: Sent = { outcome: 'unknown', mayAsk: true };
 
 describe('which session of a principal ends for a new one (docs/scaling.md, maxSessionsPerPrincipal)', () => {
@@ -14,9 +14,10 @@ describe('which session of a principal ends for a new one (docs/scaling.md, maxS
     world.addNode('b');
     world.answer = () => answered(10);
     const evict = jest.fn(() => Promise.resolve(true));
-    expect(await world.settle(world.routing.evict('alice', { longest: () => 20, evict }))).toBe(true);
+    world.local = { ...NO_SESSIONS, longestOrphaned: () => 20, evict };
+    expect(await world.settle(world.eviction.evict('alice'))).toBe(true);
     expect(evict).toHaveBeenCalledWith('alice');
-    expect(world.received.map(({ order }) => order.kind)).toEqual(['orphaned']);
+    expect(world.received.map(({ kind }) => kind)).toEqual(['orphaned']);
   });
 
   test('is one that no live node owns, if no node has an orphaned one; its record is removed', async () => {
@@ -26,7 +27,7 @@ describe('which session of a principal ends for a new one (docs/scaling.md, maxS
     await world.addSession('of b', 'b');
     await world.addSession('of a dead node', 'dead');
     world.unused.set('alice', ['own', 'of b', 'of a dead node']);
-    expect(await world.settle(world.routing.evict('alice', NO_ORPHANS))).toBe(true);
+    expect(await world.settle(world.eviction.evict('alice'))).toBe(true);
     expect(world.removed).toEqual(['of a dead node']);
     expect(await world.records.find('of a dead node')).toBeUndefined();
     expect(await world.records.find('own')).toBeDefined();
@@ -37,13 +38,13 @@ describe('which session of a principal ends for a new one (docs/scaling.md, maxS
     await world.addSession('claimed', 'dead');
     world.unused.set('alice', ['claimed']);
     jest.spyOn(world.records, 'destroy').mockResolvedValue(false);
-    expect(await world.settle(world.routing.evict('alice', NO_ORPHANS))).toBe(false);
+    expect(await world.settle(world.eviction.evict('alice'))).toBe(false);
     expect(world.removed).toEqual([]);
   });
 
   test('makes room by an ID whose record has expired', async () => {
     world.unused.set('alice', ['expired']);
-    expect(await world.settle(world.routing.evict('alice', NO_ORPHANS))).toBe(true);
+    expect(await world.settle(world.eviction.evict('alice'))).toBe(true);
     expect(world.removed).toEqual(['expired']);
   });
 });
@@ -150,7 +151,7 @@ describe('an owner that refuses what it is sent', () => {
   });
 
   test.each([
-    ['unknownOrder', 'is of a version that does not know the order list'],
+    ['unknownKind', 'is of a version that does not know the request list'],
     ['unreachable', 'does not answer'],
   ])('as %s is named in the failure of sessions.list', async (why, cause) => {
     world.addNode('b');

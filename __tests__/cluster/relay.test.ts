@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createSecretKey } from 'node:crypto';
 import { createServer, get, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { NodeClient } from '../../src/cluster/forwarding/node-client.js';
+import { ResponseRelay } from '../../src/cluster/forwarding/response-relay.js';
+import { NodeClient } from '../../src/cluster/port/node-client.js';
 import { systemClock } from '../../src/runtime/clock.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { until } from '../support/waiting.js';
@@ -33,12 +34,12 @@ async function edge(
   bytes = 100,
 ): Promise<{ port: number; relayed: Promise<void> }> {
   const owner = await listen((_req, res) => res.end('x'.repeat(bytes)));
-  const nodeClient = new NodeClient(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, 1_000_000);
+  const relays = new ResponseRelay(60_000);
   let relay: (relayed: Promise<void>) => void;
   const relayed = new Promise<void>((resolve) => (relay = resolve));
   const port = await listen((_req, res) => {
     wrap(res);
-    get({ port: owner, host: '127.0.0.1' }, (response) => relay(nodeClient.relay(response, res, false))).on(
+    get({ port: owner, host: '127.0.0.1' }, (response) => relay(relays.relay(response, res, false))).on(
       'error',
       () => undefined,
     );
@@ -92,10 +93,10 @@ describe('a relayed stream of events', () => {
   /** Relays a stream that begins so, until `finish` is called; gives what the client got, and whether that came to its end. */
   async function relayed(
     said: string,
-    finish: (nodeClient: NodeClient, owner: ServerResponse) => void,
+    finish: (relay: ResponseRelay, owner: ServerResponse) => void,
     isStream = false,
   ) {
-    const nodeClient = new NodeClient(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, 1_000_000);
+    const relay = new ResponseRelay(60_000);
     let owned: ServerResponse | undefined;
     const owner = await listen((_req, res) => {
       owned = res;
@@ -103,7 +104,7 @@ describe('a relayed stream of events', () => {
       res.write(said);
     });
     const port = await listen((_req, res) => {
-      get({ port: owner, host: '127.0.0.1' }, (response) => void nodeClient.relay(response, res, isStream, LOST)).on(
+      get({ port: owner, host: '127.0.0.1' }, (response) => void relay.relay(response, res, isStream, LOST)).on(
         'error',
         () => undefined,
       );
@@ -112,9 +113,8 @@ describe('a relayed stream of events', () => {
     let text = '';
     response.on('error', () => undefined).on('data', (chunk: Buffer) => (text += chunk.toString()));
     await until('what was said is here', () => text === said);
-    finish(nodeClient, owned!);
+    finish(relay, owned!);
     await new Promise((resolve) => response.once('close', resolve));
-    nodeClient.close();
     return { text, whole: response.complete };
   }
 
@@ -135,7 +135,7 @@ describe('a relayed stream of events', () => {
     ['data: one\n\n', 'retry: 1\n\n'],
     ['data: o', ''],
   ])('that this node ends has a last word, but never within an event: %j', async (said, last) => {
-    const end = (nodeClient: NodeClient): void => nodeClient.endStreams('retry: 1\n\n');
+    const end = (relay: ResponseRelay): void => relay.endStreams('retry: 1\n\n');
     expect(await relayed(said, end, true)).toEqual({ text: said + last, whole: true });
   });
 });
@@ -160,7 +160,7 @@ describe('a message to another node', () => {
     leaving: false,
   });
   const client = (maxPayload: number): NodeClient =>
-    new NodeClient(createSecretKey(Buffer.from('secret')), systemClock, 60_000, 60_000, maxPayload);
+    new NodeClient(createSecretKey(Buffer.from('secret')), systemClock, 60_000, maxPayload);
 
   test('longer than another node takes is not sent: the principal of a request may be of any length', async () => {
     const requests: string[] = [];
@@ -169,7 +169,9 @@ describe('a message to another node', () => {
       res.end();
     });
     const nodeClient = client(1_000);
-    const long = nodeClient.send(lease(port), { kind: 'orphaned', principal: 'x'.repeat(1_000) }, undefined, 60_000);
+    const long = nodeClient.request(lease(port), 'orphaned', { principal: 'x'.repeat(1_000) }, undefined, {
+      time: 60_000,
+    });
     expect(await long.sent).toEqual({ outcome: 'untaken', why: 'tooLarge' });
     long.abort();
     await long.closed;
@@ -189,10 +191,10 @@ describe('a message to another node', () => {
       res.setHeader('x-mcp-node', 'other');
       req.resume().once('end', () => res.end('true'));
     });
-    const nodeClient = new NodeClient(createSecretKey(Buffer.from('secret')), clock, 60_000, 30_000, 1_000_000);
+    const nodeClient = new NodeClient(createSecretKey(Buffer.from('secret')), clock, 30_000, 1_000_000);
     const ask = async (): Promise<number> => {
       delays.length = 0;
-      const { sent, closed } = nodeClient.send(lease(port), { kind: 'list' }, undefined, 500);
+      const { sent, closed } = nodeClient.request(lease(port), 'list', {}, undefined, { time: 500 });
       const result = await sent;
       if (result.outcome === 'answered') result.response.resume();
       await closed;

@@ -26,14 +26,6 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%d', now + ARGV[1] - ARGV[2]))`);
 
-/** The orphaned sessions of this node. */
-export interface LocalOrphans {
-  /** For how long the principal's session is idle that was orphaned for the longest, in ms; -1 when none is. */
-  longest(principal: string): number;
-  /** Ends that session; false when there is none. */
-  evict(principal: string): Promise<boolean>;
-}
-
 export interface PrincipalCountsInit {
   readonly send: SendCommand;
   readonly prefix: string;

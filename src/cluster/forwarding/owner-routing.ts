@@ -1,21 +1,19 @@
 import type { ServerResponse } from 'node:http';
-import { json } from 'node:stream/consumers';
 import type { Clock } from '../../runtime/clock.js';
 import { Refusal } from '../../errors.js';
 import type { CoreEvents, SessionInfo } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import type { RecordStore } from '../../sessions/records/record-store.js';
 import { NotOwner, type ForwardedRequest, type UnownedSession } from '../../sessions/ownership.js';
-import type { PrincipalCounts } from '../../sessions/limits/principal-counts.js';
 import { replyEmpty } from '../../transport/reply-empty.js';
 import { BackOff } from './back-off.js';
-import type { Order } from '../envelope.js';
-import type { NodeClient, Sent } from './node-client.js';
-import { sendTo, UNSIGNED, type Forwarding } from './send-order.js';
+import { readAnswer } from '../port/ask-node.js';
+import type { NodePort, Sending, Sent } from '../port/node-port.js';
+import type { MessageId } from '../membership/challenges.js';
 import type { Lease } from '../membership/lease.js';
 import type { NodeMembership } from '../membership/membership.js';
 import type { OwnerCache } from './owner-cache.js';
-import type { LocalOrphans } from '../principal-counts.js';
+import type { ResponseRelay } from './response-relay.js';
 import type { Peers } from '../membership/peers.js';
 import type { Migration, Tried } from '../migration/migration.js';
 import type { StoredRecord } from '../../stores/session-store.js';
@@ -28,13 +26,26 @@ const WAITS = [10, 250] as const;
 /** The shortest time for a try, in ms. A shorter one is abandoned before its outcome can be known. */
 const LAST_TRY = 500;
 
+/** The cause in the log, for the operator. */
+const UNSIGNED = 'the node that owns the session does not know this one: is option cluster.secret the same on both?';
+
+/** One request that is forwarded, across all tries. */
+interface Forwarding {
+  readonly request: ForwardedRequest;
+  readonly res: ServerResponse;
+  /** The first try whose node may have begun the request without saying so. No other node may be tried from then on. */
+  doubt: { readonly node: string; readonly id: MessageId } | undefined;
+}
+
 export interface OwnerRoutingInit {
   readonly node: NodeMembership;
   readonly peers: Peers;
   readonly owners: OwnerCache;
-  readonly nodeClient: Pick<NodeClient, 'send' | 'relay'>;
+  readonly port: NodePort;
+  /** The other nodes, as far as this node can reach them. */
+  readonly others: () => Promise<Lease[]>;
+  readonly relay: Pick<ResponseRelay, 'relay'>;
   readonly records: RecordStore;
-  readonly principals: PrincipalCounts;
   readonly mayAnswer: (record: StoredRecord, id: string | undefined, caller: string | undefined) => boolean;
   /** Whether the session was closed for another node to own, and is still this one's by its record. */
   readonly isLeaving: (sessionId: string) => boolean;
@@ -78,7 +89,7 @@ export class OwnerRouting {
     this.#backOff = new BackOff(init.clock);
   }
 
-  /** See {@link Elsewhere.gaveUp}. */
+  /** See {@link ForwardingPort.pauseRestoring}. */
   gaveUp(sessionId: string): void {
     this.#backOff.start(sessionId);
   }
@@ -95,7 +106,7 @@ export class OwnerRouting {
     this.#closed = true;
   }
 
-  /** See `Elsewhere`. */
+  /** See {@link ForwardingPort}. */
   async handOver(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined> {
     const { sessionId, forwarded, principal } = request;
     const handing: Forwarding = { request, res, doubt: undefined };
@@ -127,41 +138,25 @@ export class OwnerRouting {
     return this.#leaveToOthers(sessionId, record, handing);
   }
 
+  /** See {@link ForwardingPort.list}. */
   async list(): Promise<SessionInfo[]> {
-    const others = await this.#others();
-    const lists = await Promise.all(others.map((other) => this.#ask<SessionInfo[]>(other, { kind: 'list' })));
-    return lists.flat();
+    const answers = await this.#init.port.broadcast('list', {});
+    return answers.flatMap(({ result }) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    });
   }
 
-  /**
-   * Ends one session of a principal, which may have no more of them: the one that was orphaned for the longest, on whichever
-   * node, or else one that no node holds and nobody has used for long. False when there is none.
-   */
-  async evict(principal: string, here: LocalOrphans): Promise<boolean> {
-    const order = { kind: 'orphaned', principal } as const;
-    const others = await this.#others();
-    // One that does not answer keeps nobody from being evicted elsewhere.
-    const idle = await Promise.all(others.map((node) => this.#ask<number>(node, order).catch(() => -1)));
-    const longest = Math.max(-1, ...idle);
-    const holder = others[idle.indexOf(longest)];
-    const own = here.longest(principal);
-    if (holder !== undefined && longest > own) return this.#ask<boolean>(holder, { kind: 'evict', principal });
-    if (own >= 0) return here.evict(principal);
-    for (const id of await this.#init.principals.longUnused(principal)) {
-      if (await this.#evictUnowned(principal, id)) return true;
-    }
-    return false;
-  }
-
-  /** See `Elsewhere`. */
+  /** See {@link ForwardingPort}. */
   async close(sessionId: string): Promise<UnownedSession | boolean> {
     const { migration } = this.#init;
     let closed = false;
     const end = await this.#withOwner(sessionId, ANY_NODE, async (owner, left, asked) => {
       if (migration !== undefined) return migration.end(owner, sessionId);
-      const sent = await sendTo(this.#init, owner, { kind: 'close', sessionId }, left).sent;
-      if (sent.outcome !== 'answered') return this.#unanswered(owner, sessionId, sent);
-      closed = (await json(sent.response)) as boolean;
+      const { sent } = this.#init.port.request(owner, 'close', { sessionId }, undefined, { time: left });
+      const result = await sent;
+      if (result.outcome !== 'answered') return this.#unanswered(sessionId, result);
+      closed = await readAnswer<'close'>(result.response);
       return closed || !asked ? 'done' : 'again';
     }).catch((error: unknown) => {
       throw this.#counted(error);
@@ -224,7 +219,7 @@ export class OwnerRouting {
   /** The node for what is nobody's: this one, unless it stops and there is another. */
   async #anybody(unowned: UnownedSession): Promise<Owner> {
     if (!this.#draining) return unowned;
-    const others = (await this.#others()).filter(({ leaving }) => !leaving);
+    const others = await this.#claimants();
     return others[Math.floor(Math.random() * others.length)] ?? unowned;
   }
 
@@ -239,7 +234,7 @@ export class OwnerRouting {
     // An earlier release may have failed: the record would still name this node.
     if (owner === node.membership.id) await records.release(sessionId, epoch);
     if (request.forwarded) throw new NotOwner();
-    const others = (await this.#others()).filter(({ leaving }) => !leaving);
+    const others = await this.#claimants();
     const from = Math.floor(Math.random() * others.length);
     for (const other of [...others.slice(from), ...others.slice(0, from)]) {
       const tried = await this.#forward(other, handing, claimTimeout, false);
@@ -250,11 +245,9 @@ export class OwnerRouting {
     throw new Refusal('restoreFailed');
   }
 
-  /** The nodes that can be asked for anything. */
-  async #others(): Promise<Lease[]> {
-    const { node, peers, migration } = this.#init;
-    if (migration !== undefined) return [];
-    return (await orStoreUnavailable(peers.all())).filter(({ id }) => id !== node.membership.id);
+  /** The other nodes that take sessions over. */
+  async #claimants(): Promise<Lease[]> {
+    return (await this.#init.others()).filter(({ leaving }) => !leaving);
   }
 
   #live(id: string | undefined): Promise<Lease | undefined> {
@@ -263,28 +256,18 @@ export class OwnerRouting {
     return orStoreUnavailable(peers.find(id));
   }
 
-  async #evictUnowned(principal: string, sessionId: string): Promise<boolean> {
-    const { node, records, principals } = this.#init;
-    const record = await records.find(sessionId);
-    if (record !== undefined) {
-      if (record.owner === node.membership.id || (await this.#live(record.owner)) !== undefined) return false;
-      if (!(await records.destroy(sessionId, record.epoch))) return false;
-    }
-    await principals.leave(principal, sessionId);
-    return true;
-  }
-
   async #forward(owner: Lease, handing: Forwarding, left: number, asked: boolean): Promise<Tried> {
-    const { nodeClient, events } = this.#init;
+    const { port, relay, events } = this.#init;
     const { request, res, doubt } = handing;
     // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
     if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
     const { body, method, path, headers, protocol, principal, auth, sessionId } = request;
-    const order = { kind: 'request', method, path, headers, protocol, principal, auth, sessionId } as const;
+    const forwarded = { method, path, headers, protocol, principal, auth, sessionId };
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const sending = sendTo(this.#init, owner, order, left, { body: text, res, repeats: doubt?.id });
+    const sending = port.request(owner, 'request', forwarded, text, { time: left, repeats: doubt?.id });
+    abortOnDisconnect(sending, res);
     const sent = await sending.sent;
-    // Its client has hung up, and nobody is to be told.
+    // The client has disconnected, and nothing reads an answer.
     if (res.destroyed) return 'done';
     if (sent.outcome === 'unknown' && method === 'POST') {
       // `initialize` may be sent again, to any node: a session whose ID never reached its client is ended.
@@ -294,7 +277,7 @@ export class OwnerRouting {
     if (sent.outcome === 'untaken' || sent.outcome === 'unknown' || (sent.outcome === 'lost' && method !== 'POST')) {
       // This node had begun none of the messages before it looked for the session, and it refuses those that arrive late.
       if (sent.outcome === 'untaken' && sent.why === 'notHere') handing.doubt = undefined;
-      return this.#unanswered(owner, sessionId, sent);
+      return this.#unanswered(sessionId, sent);
     }
     handing.doubt = undefined;
     if (method === 'DELETE' && asked && sent.outcome === 'answered' && sent.response.statusCode === 404) {
@@ -305,7 +288,7 @@ export class OwnerRouting {
     events.emit('forwarded', sent.outcome);
     if (sent.outcome === 'lost') answerOutcomeUnknown(res, request);
     else {
-      const relayed = nodeClient.relay(sent.response, res, method === 'GET', outcomeUnknownEvents(request));
+      const relayed = relay.relay(sent.response, res, method === 'GET', outcomeUnknownEvents(request));
       if (method !== 'GET') await relayed;
     }
     return 'done';
@@ -326,25 +309,21 @@ export class OwnerRouting {
     return error;
   }
 
-  /** What was believed of the owner is forgotten. */
-  #unanswered(owner: Lease, sessionId: string | undefined, sent: Exclude<Sent, { outcome: 'answered' }>): Tried {
-    const { peers, owners } = this.#init;
-    if (sessionId !== undefined) owners.delete(sessionId);
-    peers.forget(owner.id);
+  /** Forgets the owner, and says whether another try may follow. */
+  #unanswered(sessionId: string | undefined, sent: Exclude<Sent, { outcome: 'answered' }>): Tried {
+    if (sessionId !== undefined) this.#init.owners.delete(sessionId);
     if (sent.outcome !== 'untaken') return 'again';
     if (sent.why === 'tooLarge') throw new Refusal('bodyTooLarge');
     if (sent.why === 'unsigned') throw new Refusal('ownerUnreachable', { cause: new Error(UNSIGNED) });
     return sent.why === 'unreachable' ? 'unreachable' : 'again';
   }
+}
 
-  async #ask<T>(node: Lease, order: Order): Promise<T> {
-    const sent = await sendTo(this.#init, node, order, this.#init.claimTimeout).sent;
-    if (sent.outcome !== 'answered') {
-      this.#init.peers.forget(node.id);
-      const isOlder = sent.outcome === 'untaken' && sent.why === 'unknownOrder';
-      const why = isOlder ? `is of a version that does not know the order ${order.kind}` : 'does not answer';
-      throw new Refusal('ownerUnreachable', { cause: new Error(`a node of the cluster ${why}`) });
-    }
-    return (await json(sent.response)) as T;
-  }
+/** Abandons a request when the client that waits for its answer disconnects. */
+function abortOnDisconnect({ abort, closed }: Sending, res: ServerResponse): void {
+  const disconnected = (): void => abort();
+  res.once('close', disconnected);
+  // If the client disconnected during the lookup, `close` has already fired: abort now.
+  if (res.destroyed) disconnected();
+  void closed.then(() => res.off('close', disconnected));
 }

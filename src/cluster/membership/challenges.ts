@@ -1,11 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import type { MessageId } from '../envelope.js';
 
 /**
  * How many challenges back a message may be: a sender may hold a lease for the time between two renewals, and one that is
  * being published may be known to others before the node learns that it is.
  */
 const KEPT = 4;
+
+/** Identifies a message, against replays: a challenge of the receiving node, and a nonce. */
+export interface MessageId {
+  readonly challenge: string;
+  readonly nonce: string;
+}
 
 /** What a node asks to find in whatever is sent to it, and what it has found already. */
 export class Challenges {

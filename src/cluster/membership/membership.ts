@@ -6,8 +6,7 @@ import type { Emitter } from '../../runtime/emitter.js';
 import type { ResolvedClusterOptions } from '../../options/options.js';
 import type { Membership } from '../../sessions/ownership.js';
 import { notAReply, type SendCommand } from '../../stores/redis-client.js';
-import { Challenges } from './challenges.js';
-import { isKnown, type Envelope } from '../envelope.js';
+import { Challenges, type MessageId } from './challenges.js';
 import { encodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
 import type { ProcessProof } from './process-proof.js';
 import { Unreachable } from './unreachable.js';
@@ -33,6 +32,15 @@ export interface MembershipInit {
   readonly probe: (lease: Lease) => Promise<boolean>;
   /** Called when all that this node owned may be another's. */
   readonly onFenced: () => void;
+}
+
+/** What the membership decides by whether a message is taken. */
+interface ArrivedMessage extends MessageId {
+  /** The node ID that the message is for. */
+  readonly to: string;
+  readonly kind: string;
+  /** The first message with the same request. */
+  readonly repeats?: MessageId | undefined;
 }
 
 /** See {@link Membership}; with what only the node itself may do with it. */
@@ -117,18 +125,19 @@ export class NodeMembership {
     this.#running = this.#run();
   }
 
-  /** `fresh`: the message is for this node, and its order was not begun before. Any other value says why it is refused. */
-  check({
-    to,
-    challenge,
-    nonce,
-    repeats,
-    order,
-  }: Envelope): 'notThis' | 'unknownOrder' | 'fresh' | 'stale' | 'replayed' {
+  /**
+   * `fresh`: the message is for this node, and its request was not begun before. Any other value says why it is refused.
+   *
+   * @param isKnown - Whether this version knows the kind of the request.
+   */
+  check(
+    { to, kind, challenge, nonce, repeats }: ArrivedMessage,
+    isKnown: boolean,
+  ): 'notThis' | 'unknownKind' | 'fresh' | 'stale' | 'replayed' {
     const { id, isValid } = this.#membership;
     // Before this node has a lease, only its own probe reaches it.
-    if (to !== id || !(isValid || order.kind === 'probe')) return 'notThis';
-    if (!isKnown(order)) return 'unknownOrder';
+    if (to !== id || !(isValid || kind === 'probe')) return 'notThis';
+    if (!isKnown) return 'unknownKind';
     const verdict = this.#challenges.check({ challenge, nonce });
     if (verdict !== 'fresh' || repeats === undefined) return verdict;
     // The first message counts as received from now on, so that it is refused if it arrives late. If its challenge is too old

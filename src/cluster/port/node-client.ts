@@ -1,17 +1,11 @@
-import {
-  Agent,
-  request as httpRequest,
-  type ClientRequest,
-  type IncomingMessage,
-  type OutgoingHttpHeaders,
-  type ServerResponse,
-} from 'node:http';
+import { Agent, request as httpRequest, type ClientRequest } from 'node:http';
 import type { KeyObject } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../runtime/clock.js';
-import { SSE_TYPE } from '../../transport/reply-form.js';
-import { seal, SIGNATURE, type MessageId, type Order } from '../envelope.js';
+import type { MessageId } from '../membership/challenges.js';
 import type { Lease } from '../membership/lease.js';
+import { seal, SIGNATURE } from './envelope.js';
+import type { HeadersOf, NodeKind, RequestOptions, Sending, Sent } from './node-port.js';
 
 /** The header by which a node says that it did nothing with a message, and why. */
 export const REFUSED = 'x-mcp-refused';
@@ -32,53 +26,6 @@ const REPLAYED = 'replayed';
 /** How long a connection to another node may take to be made, in ms. */
 const CONNECT_TIMEOUT = 1_000;
 
-/**
- * Headers that are not passed on. RFC 9110, 7.6.1 names those of one connection. Node sets `Date` itself, and the client must
- * not learn which node answers.
- */
-const HOP_BY_HOP = new Set([
-  BEGUN,
-  PEER,
-  'connection',
-  'date',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
-
-/**
- * The outcome of a message:
- * - `answered`: the answer has begun. `informed`: 102 Processing arrived before it.
- * - `untaken`: the node did nothing. `why`: the node's own reason, or that it could not be reached.
- * - `lost`: the node took the message, and its connection broke before the answer.
- * - `unknown`: the message may have reached the node. `mayAsk`: a repeat of the message makes the node tell. If false,
- *   something else answered in the node's place, and the message must not be sent again.
- */
-export type Sent =
-  | { readonly outcome: 'answered'; readonly response: IncomingMessage; readonly informed: boolean }
-  | { readonly outcome: 'untaken'; readonly why: string }
-  | { readonly outcome: 'lost' }
-  | { readonly outcome: 'unknown'; readonly mayAsk: boolean };
-
-/** A message on its way. */
-export interface Sending {
-  readonly id: MessageId;
-  readonly sent: Promise<Sent>;
-  /** Resolves when nothing of it is open any more, the answer included. */
-  readonly closed: Promise<void>;
-  /** Abandons the message. `gone`: its node is known to be dead, and begins nothing any more. */
-  readonly abort: (why?: 'gone') => void;
-}
-
-/** What the end of an event looks like (HTML, 9.2.5). */
-const EVENT_END = Buffer.from('\n\n');
-
-/** Nothing but comments (HTML, 9.2.6). */
-const COMMENTS = /^(?::[^\n]*\n\n)*$/;
-
 /** Bound on the number of remembered nodes whose 102 responses do not arrive. */
 const MOST_SILENT = 1_000;
 
@@ -86,7 +33,6 @@ const MOST_SILENT = 1_000;
 export class NodeClient {
   readonly #key: KeyObject;
   readonly #clock: Clock;
-  readonly #stalled: number;
   readonly #silence: number;
   readonly #maxPayload: number;
   readonly #agent = new Agent({ keepAlive: true });
@@ -96,31 +42,28 @@ export class NodeClient {
   readonly #direct = new WeakSet<Socket>();
   /** IDs of nodes whose answers came without a 102 Processing before: a proxy drops it. */
   readonly #silent = new Set<string>();
-  /** Ends a standalone stream, whose client then finds another node to open it on. */
-  readonly #streams = new Set<(last: string) => void>();
 
   /**
-   * @param stalled - How long a client may read nothing of an answer, in ms.
    * @param silent - How long a node may work on a message before its answer begins, in ms. It bounds a message without 102.
    * @param maxPayload - Bytes of a message that another node takes.
    */
-  constructor(key: KeyObject, clock: Clock, stalled: number, silent: number, maxPayload: number) {
+  constructor(key: KeyObject, clock: Clock, silent: number, maxPayload: number) {
     this.#maxPayload = maxPayload;
     this.#silence = silent;
     this.#key = key;
     this.#clock = clock;
-    this.#stalled = stalled;
   }
 
-  /**
-   * Sends an order to a node.
-   *
-   * @param time - How long the node may leave it untaken, in ms.
-   * @param repeats - The first message with this order, when its outcome is unknown.
-   */
-  send(lease: Lease, order: Order, body: string | undefined, time: number, repeats?: MessageId): Sending {
+  /** See {@link NodePort.request}. The request is not abandoned when the node dies. */
+  request<K extends NodeKind>(
+    lease: Lease,
+    kind: K,
+    headers: HeadersOf<K>,
+    body: string | Buffer | undefined,
+    { time, repeats }: RequestOptions,
+  ): Sending {
     const { id: to, challenge } = lease;
-    const { payload, signature, id } = seal(this.#key, { to, challenge, repeats }, order, body);
+    const { payload, signature, id } = seal(this.#key, { to, challenge, repeats, kind, headers }, body);
     if (payload.length > this.#maxPayload) return tooLarge(id);
     const request = httpRequest({
       agent: this.#agent,
@@ -143,72 +86,6 @@ export class NodeClient {
     );
     request.end(payload);
     return { id, sent, closed, abort: giveUp };
-  }
-
-  /**
-   * Gives the client what another node answered; where that breaks off, so does the client's reply. Never rejects.
-   *
-   * @param isStream - Whether it is a standalone stream.
-   * @param lost - The last events of a stream that breaks off before it had any; undefined where it only breaks off.
-   */
-  async relay(response: IncomingMessage, res: ServerResponse, isStream: boolean, lost?: string): Promise<void> {
-    if (res.destroyed || res.headersSent) {
-      response.destroy();
-      return;
-    }
-    const headers: OutgoingHttpHeaders = {};
-    for (const [name, value] of Object.entries(response.headers)) if (!HOP_BY_HOP.has(name)) headers[name] = value;
-    // The head goes out with the first of the body: a client that has nothing but that, and so no event to resume from, when this
-    // process dies, would wait for the rest.
-    // The app's middleware may have wrapped the response. An error that it throws ends this reply only.
-    const say = (write: () => void): void => {
-      try {
-        write();
-      } catch {
-        res.destroy();
-      }
-    };
-    say(() => res.writeHead(Number(response.statusCode), headers));
-    let betweenEvents = true;
-    let hasEvents = !isOpenStream(response);
-    const pass = (chunk: Buffer): void =>
-      say(() => {
-        hasEvents ||= !COMMENTS.test(chunk.toString('latin1'));
-        betweenEvents = chunk.subarray(-EVENT_END.length).equals(EVENT_END);
-        if (!res.write(chunk)) response.pause();
-      });
-    const finish = (): void => say(() => res.end());
-    const end = (last: string): void => {
-      response.off('data', pass);
-      // Within an event it would become a part of that.
-      say(() => res.end(betweenEvents ? last : undefined));
-      response.destroy();
-    };
-    if (isStream) this.#streams.add(end);
-    // The owner ends its reply to a reader that has stalled; with the answer held back, that end is never read here.
-    const stop = (): void => void res.destroy();
-    res.setTimeout(this.#stalled, stop);
-    // Not `pipeline`, which makes an `AbortError`, with its stack, of each that ends well.
-    const broken = (): void => {
-      if (response.readableEnded || res.writableEnded) return;
-      if (hasEvents || lost === undefined) res.destroy();
-      else say(() => res.end(lost));
-    };
-    response.once('close', broken);
-    // Not `pipe`, which lets an error out that a wrapped `write` throws.
-    if (response.readableEnded) finish();
-    else response.on('error', broken).once('end', finish).on('data', pass).resume();
-    res.on('drain', () => response.resume()).on('error', stop);
-    await new Promise<void>((resolve) => res.once('close', resolve));
-    response.destroy();
-    this.#streams.delete(end);
-    // Node adds the listener, and leaves it.
-    res.setTimeout(0).off('timeout', stop);
-  }
-
-  /** @param last - Said before the end where that is between two events. */
-  endStreams(last: string): void {
-    for (const end of this.#streams) end(last);
   }
 
   close(): void {
@@ -235,11 +112,6 @@ export class NodeClient {
       socket.once('connect', made).once('close', made);
     });
   }
-}
-
-/** Whether it is a stream of events whose length is not known. */
-function isOpenStream({ headers }: IncomingMessage): boolean {
-  return headers['content-type'] === SSE_TYPE && headers['content-length'] === undefined;
 }
 
 function tooLarge(id: MessageId): Sending {

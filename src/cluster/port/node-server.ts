@@ -2,17 +2,17 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { KeyObject } from 'node:crypto';
 import { NotOwner } from '../../sessions/ownership.js';
-import { SIGNATURE, unseal, type Envelope, type Order } from '../envelope.js';
+import { SIGNATURE, unseal, type Envelope } from './envelope.js';
 import { BEGUN, endOf, PEER, REFUSED } from './node-client.js';
 import { cannotListen } from '../membership/unreachable.js';
 
-/** Bytes that the envelope of a request may take: its headers, which Node bounds at 16 KiB, as JSON, and who asks. */
+/** Bytes that the envelope may take: the client's headers, which Node bounds at 16 KiB, as JSON, and its `AuthInfo`. */
 const MAX_ENVELOPE = 256 * 1024;
 
-/** How much longer JSON may be that was read and written again: `1e20` is 21 digits then. */
+/** How much longer JSON can get when it is parsed and written again: `1e20` becomes 21 digits. */
 const MAX_GROWTH = 6;
 
-/** Bytes of a message at most, where that is the option. */
+/** Bytes of a message at most, for that value of the option. */
 export const maxPayload = (maxBodySize: number): number => maxBodySize * MAX_GROWTH + MAX_ENVELOPE;
 
 export interface NodeServerInit {
@@ -23,11 +23,11 @@ export interface NodeServerInit {
   readonly maxBodySize: number;
   /** Whether a message is for this node, as it is now, and was not sent before. */
   readonly check: (envelope: Envelope) => string;
-  /** Carries out an order and answers it. Rejects with NotHere when nothing was done, and never otherwise. */
-  readonly carryOut: (order: Order, body: Buffer, req: IncomingMessage, res: ServerResponse) => Promise<void>;
+  /** Carries out a request and answers it. Rejects with NotOwner when nothing was done, and never otherwise. */
+  readonly carryOut: (envelope: Envelope, body: Buffer, req: IncomingMessage, res: ServerResponse) => Promise<void>;
 }
 
-/** The private listener, by which the other nodes hand requests over. */
+/** The private listener, which takes the requests of other nodes. */
 export class NodeServer {
   readonly #init: NodeServerInit;
   readonly #server: Server;
@@ -85,14 +85,14 @@ export class NodeServer {
       // Both tell that this node takes the message: a proxy may drop the 102.
       res.writeProcessing();
       res.setHeader(BEGUN, opened.envelope.to);
-      await this.#init.carryOut(opened.envelope.order, opened.body, req, res);
+      await this.#init.carryOut(opened.envelope, opened.body, req, res);
     } catch (error) {
       if (error instanceof NotOwner && !res.headersSent) refuse(res, 'notHere');
       else res.destroy();
     }
   }
 
-  /** Undefined for what is more than any node sends, or broke off. */
+  /** Undefined when the payload is larger than a node sends, or broke off. */
   async #read(req: IncomingMessage): Promise<Buffer | undefined> {
     const most = maxPayload(this.#init.maxBodySize);
     const length = Number(req.headers['content-length'] ?? Infinity);

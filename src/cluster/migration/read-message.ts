@@ -1,0 +1,42 @@
+import type { ServerResponse } from 'node:http';
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { AnswersTo } from '../../sessions/answers-to.js';
+import type { Registry } from '../../sessions/registry.js';
+import type { Sessions } from '../../sessions/session-api.js';
+import type { Message } from './mailbox.js';
+import type { Migration } from './migration.js';
+
+/** The reply to what was posted through a mailbox: its sender has answered its client already. */
+const NO_REPLY = { destroyed: true } as unknown as ServerResponse;
+
+interface MessageReaderInit {
+  readonly registry: Registry;
+  readonly sessions: Pick<Sessions, 'close'>;
+  readonly migration: Migration;
+  readonly answersTo: AnswersTo;
+}
+
+/** Makes the function that does what a message of another node asks. */
+export function createMessageReader({ registry, sessions, migration, answersTo }: MessageReaderInit) {
+  return async (message: Message): Promise<void> => {
+    const { sessionId, action, by, body } = message;
+    const session = registry.get(sessionId);
+    if (session === undefined) return migration.passOn(message);
+    if (session.mayNotRespond) return;
+    const adopts = by !== 'app' && by.principal !== session.principal;
+    if (adopts && !answersTo(session.principal, by.principal)) return;
+    // An adopted session ends the streams and requests that were opened without a principal, so nothing waits for them.
+    if (adopts && action === 'handOff') return void registry.close(session, 'moved');
+    // A message of the principal belongs to the session only after the adoption.
+    if (adopts && action === 'take') return;
+    switch (action) {
+      case 'handOff':
+        return registry.handOff(session);
+      case 'end':
+        await sessions.close(sessionId);
+        return;
+      case 'take':
+        await session.transport?.post(NO_REPLY, [body].flat() as JSONRPCMessage[], { batch: false, extra: {} });
+    }
+  };
+}

@@ -1,0 +1,28 @@
+import { json } from 'node:stream/consumers';
+import { Refusal } from '../../errors.js';
+import type { Lease } from '../membership/lease.js';
+import type { AnswerOf, HeadersOf, NodeKind, NodePort, NodeResponse } from './node-port.js';
+
+/**
+ * The JSON answer of one node.
+ *
+ * @param time - How long the node may leave the request untaken, in ms.
+ * @throws Refusal `ownerUnreachable` when the node does not answer, or does not know the kind.
+ */
+export async function askNode<K extends NodeKind>(
+  port: Pick<NodePort, 'request'>,
+  node: Lease,
+  kind: K,
+  headers: HeadersOf<K>,
+  time: number,
+): Promise<AnswerOf<K>> {
+  const sent = await port.request(node, kind, headers, undefined, { time }).sent;
+  if (sent.outcome === 'answered') return readAnswer<K>(sent.response);
+  const isOlder = sent.outcome === 'untaken' && sent.why === 'unknownKind';
+  const why = isOlder ? `is of a version that does not know the request ${kind}` : 'does not answer';
+  throw new Refusal('ownerUnreachable', { cause: new Error(`a node of the cluster ${why}`) });
+}
+
+export async function readAnswer<K extends NodeKind>(response: NodeResponse): Promise<AnswerOf<K>> {
+  return (await json(response)) as AnswerOf<K>;
+}

@@ -1,0 +1,109 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
+import type { SessionInfo } from '../../events.js';
+import type { ForwardedRequest } from '../../sessions/ownership.js';
+import type { MessageId } from '../membership/challenges.js';
+import type { Lease } from '../membership/lease.js';
+
+/** A client's request without its body, as it is forwarded to the owner of its session. */
+export type RequestHeaders = Omit<ForwardedRequest, 'body' | 'requestIds' | 'forwarded'>;
+
+/**
+ * Every kind of request between nodes: its headers, and the JSON answer of its handler. `undefined` stands for a handler that
+ * writes the reply itself.
+ *
+ * A new kind takes a line here, a handler ({@link NodePort.handle}) and a call of {@link NodePort.request} or
+ * {@link NodePort.broadcast}.
+ */
+export interface NodeKinds {
+  /** A client's request. Its body is the client's body, and the reply is the reply to the client. */
+  readonly request: { readonly headers: RequestHeaders; readonly answer: undefined };
+  /** The sessions of the node. */
+  readonly list: { readonly headers: object; readonly answer: readonly SessionInfo[] };
+  /** Ends a session. The answer says whether there was one. */
+  readonly close: { readonly headers: { readonly sessionId: string }; readonly answer: boolean };
+  /** How long the principal's longest orphaned session is idle, in ms. -1 when none is orphaned. */
+  readonly orphaned: { readonly headers: { readonly principal: string }; readonly answer: number };
+  /** Ends the principal's longest orphaned session. The answer says whether there was one. */
+  readonly evict: { readonly headers: { readonly principal: string }; readonly answer: boolean };
+  /** Does nothing. A node that joins sends it to itself, at the address that it advertises. */
+  readonly probe: { readonly headers: object; readonly answer: boolean };
+}
+
+export type NodeKind = keyof NodeKinds;
+export type HeadersOf<K extends NodeKind> = NodeKinds[K]['headers'];
+export type AnswerOf<K extends NodeKind> = NodeKinds[K]['answer'];
+
+/** The answer of another node, as a stream. */
+export type NodeResponse = Readable & {
+  readonly statusCode?: number | undefined;
+  readonly headers: IncomingHttpHeaders;
+};
+
+/**
+ * The outcome of a request:
+ * - `answered`: the answer has begun. `informed`: 102 Processing arrived before it.
+ * - `untaken`: the node did nothing. `why`: the node's own reason, or that it could not be reached.
+ * - `lost`: the node took the request, and its connection broke before the answer.
+ * - `unknown`: the request may have reached the node. `mayAsk`: a repeat of the request makes the node tell. If false,
+ *   something else answered in the node's place, and the request must not be sent again.
+ */
+export type Sent =
+  | { readonly outcome: 'answered'; readonly response: NodeResponse; readonly informed: boolean }
+  | { readonly outcome: 'untaken'; readonly why: string }
+  | { readonly outcome: 'lost' }
+  | { readonly outcome: 'unknown'; readonly mayAsk: boolean };
+
+/** A request on its way. */
+export interface Sending {
+  readonly id: MessageId;
+  readonly sent: Promise<Sent>;
+  /** Resolves when nothing of it is open any more, the answer included. */
+  readonly closed: Promise<void>;
+  /** Abandons the request. `gone`: its node is known to be dead, and begins nothing any more. */
+  readonly abort: (why?: 'gone') => void;
+}
+
+export interface RequestOptions {
+  /** How long the node may leave the request untaken, in ms. */
+  readonly time: number;
+  /** The first request with this content, when its outcome is unknown. The node begins at most one of the two. */
+  readonly repeats?: MessageId | undefined;
+}
+
+/** A request of another node, with the reply to it. */
+export interface NodeRequest<K extends NodeKind> {
+  readonly headers: HeadersOf<K>;
+  readonly body: Buffer;
+  readonly req: IncomingMessage;
+  readonly reply: ServerResponse;
+}
+
+/**
+ * Carries out a request, and resolves to the answer.
+ *
+ * @throws NotOwner when nothing was done, as the session is another node's. Never rejects with anything else.
+ */
+export type NodeHandler<K extends NodeKind> = (request: NodeRequest<K>) => AnswerOf<K> | Promise<AnswerOf<K>>;
+
+/** What one node answered to a broadcast. */
+export interface Answered<K extends NodeKind> {
+  readonly node: Lease;
+  readonly result: PromiseSettledResult<AnswerOf<K>>;
+}
+
+/** The one way by which nodes speak to each other. A node begins each request at most once. */
+export interface NodePort {
+  /** Registers the handler of a kind. A node refuses a kind without one, as in a rolling upgrade. */
+  handle<K extends NodeKind>(kind: K, handler: NodeHandler<K>): void;
+  /** Sends a request to one node. The answer streams; the body is sent whole, as its signature covers it. */
+  request<K extends NodeKind>(
+    node: Lease,
+    kind: K,
+    headers: HeadersOf<K>,
+    body: string | Buffer | undefined,
+    options: RequestOptions,
+  ): Sending;
+  /** Sends a request to every other node. Rejects with Refusal `storeUnavailable` when their list cannot be read. */
+  broadcast<K extends NodeKind>(kind: K, headers: HeadersOf<K>): Promise<Answered<K>[]>;
+}

@@ -1,0 +1,137 @@
+import type { ServerResponse } from 'node:http';
+import type { KeyObject } from 'node:crypto';
+import type { Clock } from '../../runtime/clock.js';
+import type { Lease } from '../membership/lease.js';
+import type { Peers } from '../membership/peers.js';
+import { notReached } from '../membership/unreachable.js';
+import { askNode } from './ask-node.js';
+import type { Envelope } from './envelope.js';
+import { NodeClient } from './node-client.js';
+import { maxPayload, NodeServer } from './node-server.js';
+import { watchNode } from './watch-node.js';
+import type {
+  Answered,
+  HeadersOf,
+  NodeHandler,
+  NodeKind,
+  NodePort,
+  NodeRequest,
+  RequestOptions,
+  Sending,
+} from './node-port.js';
+
+/** How long this node may take to answer its own probe, in ms. At the start of an app, its event loop may be busy. */
+const PROBE_TIMEOUT = 5_000;
+
+export interface SignedHttpPortInit {
+  /** The shared secret, by which each message is signed. */
+  readonly key: KeyObject;
+  readonly clock: Clock;
+  /** Where this node listens. */
+  readonly host: string;
+  readonly port: number;
+  /** Bytes of a request's body. */
+  readonly maxBodySize: number;
+  /** How long a node may work on a request before its answer begins, in ms. */
+  readonly requestTimeout: number;
+  /** How long a node may leave a broadcast untaken, in ms. */
+  readonly claimTimeout: number;
+  readonly peers: Pick<Peers, 'watch' | 'forget'>;
+  /** The other nodes, as far as this node can reach them. */
+  readonly others: () => Promise<Lease[]>;
+  /** Whether a message is for this node, as it is now, and was not sent before. */
+  readonly check: (envelope: Envelope, isKnown: boolean) => string;
+}
+
+/** The port between nodes over HTTP: each request is one POST, signed with the shared secret. */
+export class SignedHttpPort implements NodePort {
+  readonly #init: SignedHttpPortInit;
+  readonly #client: NodeClient;
+  readonly #server: NodeServer;
+  readonly #handlers = new Map<string, NodeHandler<NodeKind>>();
+  #abortProbe: () => void = () => undefined;
+  #listensOn: number | undefined;
+
+  constructor(init: SignedHttpPortInit) {
+    const { key, clock, host, port, maxBodySize, requestTimeout, check } = init;
+    this.#init = init;
+    this.#client = new NodeClient(key, clock, requestTimeout, maxPayload(maxBodySize));
+    this.#server = new NodeServer({
+      key,
+      host,
+      port,
+      maxBodySize,
+      check: (envelope) => check(envelope, this.#handlers.has(envelope.kind)),
+      carryOut: ({ kind, headers }, body, req, reply) => this.#carryOut(kind, { headers, body, req, reply }),
+    });
+    this.handle('probe', () => true);
+  }
+
+  handle<K extends NodeKind>(kind: K, handler: NodeHandler<K>): void {
+    this.#handlers.set(kind, handler as unknown as NodeHandler<NodeKind>);
+  }
+
+  request<K extends NodeKind>(
+    node: Lease,
+    kind: K,
+    headers: HeadersOf<K>,
+    body: string | Buffer | undefined,
+    options: RequestOptions,
+  ): Sending {
+    return watchNode(this.#init.peers, node, this.#client.request(node, kind, headers, body, options));
+  }
+
+  async broadcast<K extends NodeKind>(kind: K, headers: HeadersOf<K>): Promise<Answered<K>[]> {
+    const nodes = await this.#init.others();
+    return Promise.all(
+      nodes.map(async (node) => {
+        const [result] = await Promise.allSettled([askNode(this, node, kind, headers, this.#init.claimTimeout)]);
+        return { node, result };
+      }),
+    );
+  }
+
+  /** Resolves to the port. Rejects with `Unreachable` when the port cannot be bound. It may then be called again. */
+  async listen(): Promise<number> {
+    this.#listensOn ??= await this.#server.listen();
+    return this.#listensOn;
+  }
+
+  /**
+   * Sends this node a request at the address in the lease. Resolves to whether its 102 Processing arrived.
+   *
+   * @throws Unreachable when the request does not reach this process.
+   */
+  async probe(lease: Lease): Promise<boolean> {
+    const { sent, closed, abort } = this.#client.request(lease, 'probe', {}, undefined, { time: PROBE_TIMEOUT });
+    this.#abortProbe = abort;
+    const result = await sent;
+    if (result.outcome !== 'answered') {
+      const isRefused = result.outcome === 'untaken' && result.why !== 'unreachable';
+      throw notReached(lease, isRefused ? result.why : undefined);
+    }
+    result.response.resume();
+    await closed;
+    return result.informed;
+  }
+
+  /** Ends a wait for an answer that may never come. */
+  abortProbe(): void {
+    this.#abortProbe();
+  }
+
+  async close(): Promise<void> {
+    this.#client.close();
+    await this.#server.close();
+  }
+
+  async #carryOut(kind: string, request: NodeRequest<NodeKind>): Promise<void> {
+    const answer = await this.#handlers.get(kind)?.(request);
+    if (answer !== undefined) replyJson(request.reply, answer);
+  }
+}
+
+function replyJson(reply: ServerResponse, value: unknown): void {
+  reply.writeHead(200, { 'Content-Type': 'application/json' });
+  reply.end(JSON.stringify(value));
+}
