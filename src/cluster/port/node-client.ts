@@ -134,7 +134,9 @@ function follow(
   let givenUp: 'gone' | 'late' | undefined;
   const giveUp = (why?: 'gone'): void => {
     givenUp ??= why ?? 'late';
-    request.destroy();
+    // A 102 may have arrived that is still unread, if the event loop was blocked: it is read before the check phase.
+    if (why === 'gone') setImmediate(() => request.destroy());
+    else request.destroy();
   };
   const sent = new Promise<Sent>((resolve) => {
     let informed = false;
