@@ -33,6 +33,8 @@ const config: Config = {
   },
   // Jest would leave one core of two idle.
   maxWorkers: '100%',
+  // A worker keeps what test files leave in its heap, and each collection of a large heap costs time.
+  workerIdleMemoryLimit: '1GB',
   collectCoverageFrom: ['src/**/*.ts'],
   coverageThreshold: { global: { branches: 95 } },
   // Longer than a test waits for any one thing (`__tests__/support/waiting.ts`), which says what did not come.

@@ -1,12 +1,21 @@
-// Every check of this package, in order: `npm test`. Some of them by name: `npm test -- lint conformance`.
+// Every check of this package, begun in order: `npm test`. Some of them by name: `npm test -- lint conformance`.
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 
 const LOGS = '.cache/test';
 const STEP_TIMEOUT_MS = 30 * 60_000;
 
+/** How much of the machine the steps take together. */
+const CORES = 2;
+
 const npm = (name) => ['npm', 'run', '--silent', name];
-const jest = (...args) => ['node', 'node_modules/jest/bin/jest.js', '--ci', '--maxWorkers=2', ...args];
+const jest = (workers, ...args) => [
+  'node',
+  'node_modules/jest/bin/jest.js',
+  '--ci',
+  `--maxWorkers=${workers}`,
+  ...args,
+];
 const onNode = (major, command) => ['npx', '-y', '-p', `node@${major}`, '-c', command.join(' ')];
 const report = (name) => `${LOGS}/${name}.json`;
 
@@ -18,38 +27,57 @@ const FEWER = {
   CROWD_CLIENTS: '40',
 };
 
-/** Takes real time, as it starts processes and ends them, or compiles; would find the same again. */
-const ONCE = [
-  'docs-code',
-  'exports',
-  'chaos',
-  'clients/browsers',
-  'cluster',
-  'sessions/killed-set',
-  'package/consumer-suite',
-  'example-app/restart',
-  'example-app/redis',
-  'example-app/process',
-  'example-app/cluster.test',
-].flatMap((path) => ['--testPathIgnorePatterns', `__tests__/${path}`]);
+/** What goes by way of Express: its routing, its request and response, its error handling, its body parsers. */
+const BY_EXPRESS = [
+  'http',
+  'faults',
+  'observe/(request-log|metrics|health)',
+  'sessions/(open|reissue|requests-in-flight)',
+  'transport/(reply|resume|standalone-stream)',
+  'clients/clients',
+  'example-app/(app|tools)',
+  'router',
+].map((path) => `__tests__/${path}`);
 
-/** A step is a command, and how to read from its output what it counted; one that counts nothing counts as one check. */
+/** What goes by way of Node's own modules: http, streams, timers, fetch, and V8's heap and hidden classes. */
+const BY_NODE = [
+  'http',
+  'faults',
+  'transport',
+  'observe/(logging|request-log|full-disk)',
+  'sessions/(stop|leak|small-heap|turns|reaper)',
+  'stores/redis-store',
+  'clients/clients',
+  'clock',
+  'due-queue',
+  'heap',
+].map((path) => `__tests__/${path}`);
+
+/**
+ * A step is a command, and how to read from its output what it counted; one that counts nothing counts as one check.
+ * `cores`: how many it keeps busy. `builds`: whether it writes `dist`, as only one step at a time may.
+ */
 const STEPS = [
   { name: 'typecheck', command: npm('typecheck') },
   { name: 'lint', command: npm('lint') },
   { name: 'format', command: npm('format:check') },
   { name: 'structure', command: npm('structure') },
-  { name: 'build', command: npm('build') },
-  jestStep('jest', (args) => jest('--coverage', ...args)),
-  jestStep('express4', (args) => jest(...ONCE, ...args), { ...FEWER, EXPRESS: '4' }),
-  jestStep('node22', (args) => onNode(22, jest(...ONCE, ...args)), FEWER),
-  jestStep('node24', (args) => onNode(24, jest(...ONCE, ...args)), FEWER),
-  { name: 'package', command: npm('package') },
+  { name: 'build', command: npm('build'), builds: true },
+  { ...jestStep('jest', (args) => jest(2, '--coverage', ...args)), cores: 2 },
+  jestStep('express4', (args) => jest(1, ...BY_EXPRESS, ...args), { ...FEWER, EXPRESS: '4' }),
+  jestStep('node22', (args) => onNode(22, jest(1, ...BY_NODE.map(quoted), ...args)), FEWER),
+  jestStep('node24', (args) => onNode(24, jest(1, ...BY_NODE.map(quoted), ...args)), FEWER),
+  { name: 'package', command: npm('package'), builds: true },
   { name: 'conformance', command: npm('conformance') },
-  { name: 'smoke', command: npm('smoke') },
+  { name: 'smoke', command: npm('smoke'), builds: true },
   // Whether every contender still works; its numbers mean nothing.
-  { name: 'bench', command: [...npm('bench'), '--', '--quick'] },
+  { name: 'bench', command: [...npm('bench'), '--', '--quick'], builds: true },
 ];
+
+/** For the shell of `npx -c`. */
+function quoted(pattern) {
+  return `'${pattern}'`;
+}
 
 function jestStep(name, command, env = {}) {
   const count = () => {
@@ -94,21 +122,46 @@ async function runStep({ name, command, env, count }) {
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const output = readFileSync(log, 'utf8');
 
+  const lines = [];
   const totals = { passed: 0, failed: 0, skipped: 0 };
   try {
     Object.assign(totals, (count ?? countFromOutput)(output));
   } catch (error) {
-    console.log(`${name}: no report (${error.message})`);
+    lines.push(`${name}: no report (${error.message})`);
   }
   // A command that fails without a failed test (coverage below its threshold, a crash) is a failure all the same.
   if (!succeeded && totals.failed === 0) Object.assign(totals, { passed: count ? totals.passed : 0, failed: 1 });
   if (succeeded && totals.passed === 0) totals.failed += 1;
 
-  if (totals.failed > 0) console.log(output);
+  if (totals.failed > 0) lines.push(output);
   const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
   const mark = totals.failed > 0 ? '✗' : '✓';
-  console.log(`${mark} ${name.padEnd(12)} ${totals.passed} passed, ${totals.failed} failed${skipped} (${seconds} s)`);
-  return totals;
+  lines.push(`${mark} ${name.padEnd(12)} ${totals.passed} passed, ${totals.failed} failed${skipped} (${seconds} s)`);
+  return { totals, lines };
+}
+
+const mayBegin = ({ cores = 1, builds = false }, running) =>
+  running.reduce((sum, step) => sum + (step.cores ?? 1), cores) <= CORES &&
+  !(builds && running.some((step) => step.builds));
+
+/** Begins each step as soon as all before it have begun and there is room for it; its result is at its place in the list. */
+function runAll(steps) {
+  const running = new Map();
+  const begin = async (step, previous) => {
+    await previous;
+    while (!mayBegin(step, [...running.keys()])) await Promise.race(running.values());
+    const result = runStep(step);
+    running.set(
+      step,
+      result.finally(() => running.delete(step)),
+    );
+    return { result };
+  };
+  let begun;
+  return steps.map((step) => {
+    begun = begin(step, begun);
+    return begun.then(({ result }) => result);
+  });
 }
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
@@ -123,8 +176,9 @@ if (unknown.length > 0) {
 rmSync(LOGS, { recursive: true, force: true });
 mkdirSync(LOGS, { recursive: true });
 const sum = { passed: 0, failed: 0, skipped: 0 };
-for (const step of STEPS.filter(({ name }) => names.length === 0 || names.includes(name))) {
-  const totals = await runStep(step);
+for (const result of runAll(STEPS.filter(({ name }) => names.length === 0 || names.includes(name)))) {
+  const { totals, lines } = await result;
+  for (const line of lines) console.log(line);
   for (const key of Object.keys(sum)) sum[key] += totals[key];
 }
 if (sum.skipped > 0) console.log(`${sum.skipped} skipped`);
