@@ -16,7 +16,6 @@
  * @property {readonly [number, number]} hibernated The same, of sessions that hibernate.
  * @property {number} woken How many of them are woken.
  * @property {number} settleMs For a process to learn of closed sockets, and for its finalizers to run.
- * @property {number} reaped Sessions that the reaper has to do with.
  * @property {number} timeoutMs For a contender to do what takes a second.
  * @property {boolean} reuse Whether a contender's process serves one work after the other.
  */
@@ -37,7 +36,6 @@ export const FULL = {
   hibernated: [1000, 11_000],
   woken: 200,
   settleMs: 150,
-  reaped: 100_000,
   timeoutMs: 120_000,
   reuse: false,
 };
@@ -59,7 +57,6 @@ export const QUICK = {
   hibernated: [15, 45],
   woken: 10,
   settleMs: 10,
-  reaped: 500,
   timeoutMs: 20_000,
   reuse: true,
 };

@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import express from 'express';
 import { mcpRouter } from 'express-mcp-router';
 import { spread } from '../report/figures.mjs';
-import { SetClock } from '../reaper/clock.mjs';
 import { sdkFactory } from '../tools/sdk-v1.mjs';
 import { listen } from './listening.mjs';
+import { SetClock } from './set-clock.mjs';
 
 const ORPHAN_AFTER = 60_000;
 const HIBERNATE_AFTER = 60_000;

@@ -18,7 +18,7 @@
  * @property {Readonly<Record<string, string>>} [remarks] Works whose numbers of it need to be explained, and how.
  * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
  *
- * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'open-servers' | 'memory' | 'hibernation' | 'reaper' | 'stateless' | 'stateless-modern' | 'cluster' | 'cluster-hop' | 'layers'} Field
+ * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'open-servers' | 'memory' | 'hibernation' | 'stateless' | 'stateless-modern' | 'cluster' | 'cluster-hop' | 'layers'} Field
  * `call`: tools/call in many sessions, `call-1`: in one. `sessions`: what else a server with sessions does, `many`: with
  * many of them open, `open-servers`: the SDK's servers by themselves, `hibernation`: with most of them asleep. `stateless`: without any, `stateless-modern`: the same in the
  * protocol's next version (2026-07-28). `cluster`: many nodes behind a balancer, `cluster-hop`: without one.
@@ -47,7 +47,7 @@ const ON_NODES = { module: 'cluster', starting: 300_000 };
 
 /** @type {readonly Contender[]} */
 const OURS = [
-  { name: 'router', title: 'ours, SSE', options: {}, fields: [...FULL, 'reaper', 'layers'], lowLevel: true },
+  { name: 'router', title: 'ours, SSE', options: {}, fields: [...FULL, 'layers'], lowLevel: true },
   { name: 'router-json', title: 'ours, JSON', options: { json: true }, fields: SESSIONS },
   {
     name: 'router-fast',

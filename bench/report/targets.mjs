@@ -128,15 +128,6 @@ export const TARGETS = [
   }),
   ...hibernation('a call that wakes it, at the median', { metric: 'waking', atLeast: 5, aim: 2, unit: 'ms' }),
   {
-    title: 'reaper, 100,000 open and none expiring, a tick',
-    better: 'lower',
-    atLeast: 1,
-    aim: 0.1,
-    unit: 'ms',
-    digits: 3,
-    values: (figures) => figures.values('reaper', LISTEN, 'none'),
-  },
-  {
     title: 'Redis commands for each call at the node that owns the session, the leases of three nodes among them',
     better: 'lower',
     atLeast: 0.01,

@@ -62,8 +62,7 @@ export class Runner {
       await this.#load.ready();
     }
     if (this.#host === undefined) await this.#start(step);
-    const url = step.work.host === undefined ? await this.#host.ask('url') : undefined;
-    if (url !== undefined) await this.#load.ask('target', url);
+    await this.#load.ask('target', await this.#host.ask('url'));
   }
 
   #profiling(work, entry) {
@@ -74,7 +73,7 @@ export class Runner {
   async #start({ work, entry }) {
     const { contender, settings } = entry;
     const options = { ...contender.options, ...settings };
-    this.#host = new Child(work.host ?? HOST, {
+    this.#host = new Child(HOST, {
       args: [JSON.stringify({ module: contender.module, options })],
       execArgv: ['--expose-gc', ...(contender.node ?? []), ...(this.#profile ? this.#profiling(work, entry) : [])],
       log: join(this.#directory, `${contender.name}.log`),

@@ -25,8 +25,8 @@ export function schedule(works, contenders, { rounds, reuse }) {
 }
 
 /** What a process is started with: two steps that agree in it can be done by the same one. */
-export const processOf = ({ work, entry }) =>
-  JSON.stringify([work.host?.href, entry.contender.name, entry.settings.tools, entry.settings.factory]);
+export const processOf = ({ entry }) =>
+  JSON.stringify([entry.contender.name, entry.settings.tools, entry.settings.factory]);
 
 function groupedBy(steps, key) {
   const groups = new Map();

@@ -7,7 +7,6 @@ import { MEMORY_WORKS } from './memory.mjs';
 import { OPEN_SERVERS } from './open-servers.mjs';
 import { OPEN_SESSIONS } from './open-sessions.mjs';
 import { OPEN } from './open.mjs';
-import { REAPER } from './reaper.mjs';
 import { STATELESS } from './stateless.mjs';
 
 /** In the order in which they are done and shown. */
@@ -19,7 +18,6 @@ export const WORKS = [
   OPEN_SERVERS,
   ...MEMORY_WORKS,
   HIBERNATION,
-  REAPER,
   STATELESS,
   CLUSTER,
   CLUSTER_HOP,

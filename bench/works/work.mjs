@@ -11,7 +11,6 @@ import { BASE } from '../contenders/list.mjs';
  * @property {readonly Settings[]} settings What each does it with; one that does not know a factory goes without it.
  * @property {string} base The entry that ratios are to.
  * @property {readonly Column[]} columns
- * @property {URL} [host] The program that serves, where it is not a contender on HTTP.
  * @property {(scene: Scene) => Promise<Sample>} run
  *
  * @typedef {object} Column
