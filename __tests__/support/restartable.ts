@@ -143,9 +143,10 @@ export class Restartable {
 
   /** The value of a series that the router of now has in its metrics. */
   async metric(series: string): Promise<string | undefined> {
-    let text = '';
-    const res = { setHeader: () => undefined, end: (body: string) => (text = body), headersSent: false };
-    await this.router.metrics({ method: 'GET' } as never, res as never, () => undefined);
+    const text = await new Promise<string>((resolve) => {
+      const res = { setHeader: () => undefined, end: resolve, headersSent: false };
+      void this.router.metrics({ method: 'GET' } as never, res as never, () => undefined);
+    });
     const line = text.split('\n').find((each) => each.startsWith(`${series} `));
     return line?.slice(series.length + 1);
   }
