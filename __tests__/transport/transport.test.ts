@@ -39,13 +39,13 @@ class FourthLife {
       refusedAnswers: undefined,
     };
     const nothing = (): void => undefined;
+    const lease = { release: nothing };
     const owner: TransportOwner = {
       mayNotRespond: false,
       pastGracePeriod: false,
       answersRefused: false,
       fenced: () => undefined,
-      hold: nothing,
-      release: nothing,
+      acquire: () => lease,
       streamOpened: nothing,
       streamLost: nothing,
       transportClosed: nothing,
@@ -56,7 +56,7 @@ class FourthLife {
     this.#transport = new HttpTransport({ sessionId: 'restored', epoch: EPOCH, eventStore: undefined, context, owner });
     this.#http = http.createServer((req, res) => {
       if (req.method === 'GET') void this.#transport.get(res, undefined);
-      else void bodyOf(req).then((message) => this.#transport.post(res, [message], { batch: false, extra: {} }));
+      else void bodyOf(req).then((message) => this.#transport.post(res, [message], { batch: false, extra: {}, lease }));
     });
   }
 

@@ -3,7 +3,7 @@ import type { Clock } from '../runtime/clock.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import type { InFlight } from '../runtime/in-flight.js';
 import type { OrphanCause, SessionInfo, SessionState, StreamKind } from '../events.js';
-import type { TransportOwner } from '../transport/transport-types.js';
+import type { Lease, TransportOwner } from '../transport/transport-types.js';
 import type { FactoryContext } from './server/server-context.js';
 import type { Membership } from './ownership.js';
 import { SessionLife } from './session-life.js';
@@ -257,26 +257,21 @@ export class Session extends SessionLife implements TransportOwner {
     this.#touchDue?.cancel();
   }
 
-  hold(kind: StreamKind = 'request'): void {
+  acquire(kind: StreamKind): Lease {
     this.#used = true;
     this.#leases += 1;
     if (this.#leases === 1) this.#home.attached(this);
-    if (kind !== 'request') return;
-    this.#requests += 1;
-    this.#home.inFlight.begin();
-  }
-
-  release(kind: StreamKind = 'request'): void {
     if (kind === 'request') {
-      this.#requests -= 1;
-      this.#home.inFlight.end();
+      this.#requests += 1;
+      this.#home.inFlight.begin();
     }
-    this.#leases -= 1;
-    if (this.#leases === 0) {
-      this.#idleSince = this.#home.clock.now();
-      this.#home.detached(this);
-    }
-    if (kind === 'request' && this.#requests === 0) this.#home.requestsSettled(this);
+    let isHeld = true;
+    return {
+      release: () => {
+        if (isHeld) this.#release(kind);
+        isHeld = false;
+      },
+    };
   }
 
   streamOpened(): void {
@@ -320,6 +315,19 @@ export class Session extends SessionLife implements TransportOwner {
       idleMs: this.attached ? 0 : now - this.#idleSince,
       requests: this.transport?.unsettled ?? 0,
     };
+  }
+
+  #release(kind: StreamKind): void {
+    if (kind === 'request') {
+      this.#requests -= 1;
+      this.#home.inFlight.end();
+    }
+    this.#leases -= 1;
+    if (this.#leases === 0) {
+      this.#idleSince = this.#home.clock.now();
+      this.#home.detached(this);
+    }
+    if (kind === 'request' && this.#requests === 0) this.#home.requestsSettled(this);
   }
 
   #moveTo(state: SessionState): void {

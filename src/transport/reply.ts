@@ -7,8 +7,9 @@ import { breakOff } from './break-off.js';
 import { isCutOff } from './http2.js';
 import { frame, retryBlock, retryLine, sseHeaders } from './sse.js';
 
-/** Told when the HTTP reply is over, whoever ended it. `complete`: the server ended it, and all of it went out. */
+/** What a reply carries. It has a lease of the transport's owner, at least until the reply is over. */
 export interface ReplyListener {
+  /** The HTTP reply is over. `complete`: the server ended it, and all of it went out. */
   replyClosed(reply: Reply, complete: boolean): void;
   /**
    * What to answer where nothing is known of what was asked any more; undefined where nothing was asked.
@@ -34,7 +35,7 @@ function encode(text: string): Buffer {
 }
 
 /**
- * One HTTP reply of the transport: a JSON body, or SSE events until it is ended. It holds its session until it is over.
+ * One HTTP reply of the transport: a JSON body, or SSE events until it is ended.
  *
  * What is said in one turn of the event loop is written at the turn's end, when all requests that came with it were worked
  * on: a write wakes the process at the other end, and to be woken costs more than to find the next reply waiting. So a
@@ -75,7 +76,6 @@ export class Reply {
     this.#context = side.context;
     this.#listener = listener;
     this.#jsonFirst = jsonFirst;
-    side.owner.hold(kind);
     // A reset that arrives between our check and our write is no reason to crash; `close` follows.
     res.on('error', ignore);
     if (res.destroyed) queueMicrotask(this.#onClose);
@@ -312,6 +312,5 @@ export class Reply {
     this.#drained();
     if (this.#streaming) this.#context.events.emit('streamClosed', this.#kind);
     this.#listener.replyClosed(this, complete);
-    this.#side.owner.release(this.#kind);
   };
 }

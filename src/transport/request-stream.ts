@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage, JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse } from '../errors.js';
 import { EventStream } from './event-stream.js';
-import type { PostInit, TransportSide } from './transport-types.js';
+import type { Lease, PostInit, TransportSide } from './transport-types.js';
 import type { SessionEventLog } from './session-events.js';
 import { isJson } from './reply-form.js';
 import { Reply, type ReplyListener } from './reply.js';
@@ -20,6 +20,9 @@ export class RequestStream implements ReplyListener {
   readonly #batch: boolean;
   readonly #ids: readonly RequestId[];
   #unsettled: number;
+  #openReplies = 0;
+  /** Undefined when all requests are settled and no reply is open. */
+  #lease: Lease | undefined;
   /** Whether one of the answers was sent as an event. */
   #answered = false;
   /** The answers so far, as long as the reply may still be JSON. */
@@ -30,7 +33,7 @@ export class RequestStream implements ReplyListener {
     res: ServerResponse,
     side: TransportSide,
     requests: readonly JSONRPCRequest[],
-    { batch, form = 'any' }: Pick<PostInit, 'batch' | 'form'>,
+    { batch, form = 'any', lease }: Pick<PostInit, 'batch' | 'form' | 'lease'>,
     view: SessionEventLog | undefined,
   ) {
     const json = isJson(form, side.context.enableJsonResponse);
@@ -41,9 +44,17 @@ export class RequestStream implements ReplyListener {
     this.#ids = requests.map(({ id }) => id);
     this.#resumable = view !== undefined;
     this.#answers = json ? [] : undefined;
+    this.#lease = lease;
     this.events = new EventStream(view, view?.newStreamId(this.#ids) ?? '');
-    this.events.reply = new Reply(res, 'request', side, this, json);
-    side.owner.hold();
+    this.events.reply = this.openReply(res, json);
+  }
+
+  /** Opens a reply that is to carry the stream. */
+  openReply(res: ServerResponse, jsonFirst = false): Reply {
+    // A client may resume the stream after its requests are settled.
+    this.#lease ??= this.#side.owner.acquire('request');
+    this.#openReplies += 1;
+    return new Reply(res, 'request', this.#side, this, jsonFirst);
   }
 
   /** Sends something that comes before an answer; the promise is the back-pressure of the client's reader. */
@@ -71,7 +82,7 @@ export class RequestStream implements ReplyListener {
   settle(answer: string | undefined, eventId?: string): void {
     this.#unsettled -= 1;
     this.#deliver(answer, eventId);
-    if (this.settled) this.#side.owner.release();
+    this.#releaseIfOver();
   }
 
   /** Whether all its requests are. */
@@ -94,6 +105,14 @@ export class RequestStream implements ReplyListener {
 
   replyClosed(reply: Reply, complete: boolean): void {
     if (this.events.detach(reply) && !complete && reply.streaming) this.#side.owner.streamLost();
+    this.#openReplies -= 1;
+    this.#releaseIfOver();
+  }
+
+  #releaseIfOver(): void {
+    if (this.#unsettled > 0 || this.#openReplies > 0) return;
+    this.#lease?.release();
+    this.#lease = undefined;
   }
 
   #deliver(answer: string | undefined, eventId: string | undefined): void {

@@ -63,11 +63,11 @@ async function replayStream(
   streamId: string,
   streams: ResumableStreams,
 ): Promise<void> {
-  const { side, eventLog, standalone, pending } = streams;
+  const { eventLog, standalone, pending } = streams;
   if (streamId === eventLog.standaloneId) return standalone.resume(res, replay, lastEventId, eventLog);
   const stream = pending.stream(streamId);
   if (stream === undefined) return replayFinished(res, replay, lastEventId, streamId, streams);
-  return stream.events.resume(replay, lastEventId, eventLog, () => new Reply(res, 'request', side, stream));
+  return stream.events.resume(replay, lastEventId, eventLog, () => stream.openReply(res));
 }
 
 /** @throws Refusal when the reply has not begun and the client is still connected. */
@@ -152,8 +152,10 @@ function unstored(view: SessionEventLog, streamId: string, answered: Set<Request
   return { answers, errors: lost.map((id) => JSON.stringify(errorResponse(reason, id))) };
 }
 
-const finishedReply = (res: ServerResponse, side: TransportSide): Reply =>
-  new Reply(res, 'request', side, { replyClosed: () => undefined });
+function finishedReply(res: ServerResponse, side: TransportSide): Reply {
+  const lease = side.owner.acquire('request');
+  return new Reply(res, 'request', side, { replyClosed: () => lease.release() });
+}
 
 function endWith(reply: Reply, messages: readonly string[]): void {
   for (const json of messages) reply.event(json);

@@ -4,7 +4,7 @@ import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.
 import { Deadline } from '../runtime/deadline-queue.js';
 import { Refusal, type ErrorName } from '../errors.js';
 import { EventStream } from './event-stream.js';
-import type { TransportSide } from './transport-types.js';
+import type { Lease, TransportSide } from './transport-types.js';
 import type { SessionEventLog } from './session-events.js';
 import { Probe } from './probe.js';
 import type { Replay } from './replay.js';
@@ -22,6 +22,9 @@ interface Held {
 export class StandaloneStream implements ReplyListener {
   readonly events: EventStream;
   readonly #side: TransportSide;
+  /** Undefined while no reply is open. */
+  #lease: Lease | undefined;
+  #openReplies = 0;
   /**
    * Requests sent while no stream is open. The SDK's client opens its stream after `notifications/initialized`, so a server
    * that asks for the client's roots just then would otherwise wait for its time-out.
@@ -54,7 +57,7 @@ export class StandaloneStream implements ReplyListener {
   async start(res: ServerResponse, primed: boolean, replace = false): Promise<void> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
     if (this.open && !replace) await this.#takeOver(res);
-    const reply = new Reply(res, 'standalone', this.#side, this);
+    const reply = this.#openReply(res);
     this.events.carryOn(reply);
     this.#opened();
     // What is held has IDs of its own; they are older than that of a priming event would be.
@@ -71,7 +74,7 @@ export class StandaloneStream implements ReplyListener {
   async resume(res: ServerResponse, replay: Replay, lastEventId: string, view: SessionEventLog): Promise<void> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
     await this.events.resume(replay, lastEventId, view, () => {
-      const reply = new Reply(res, 'standalone', this.#side, this);
+      const reply = this.#openReply(res);
       this.#opened();
       return reply;
     });
@@ -134,10 +137,21 @@ export class StandaloneStream implements ReplyListener {
   }
 
   replyClosed(reply: Reply, complete: boolean): void {
-    if (!this.events.detach(reply)) return;
-    this.#probe?.settle(false);
-    this.#pingDue?.cancel();
-    if (!complete) this.#side.owner.streamLost();
+    if (this.events.detach(reply)) {
+      this.#probe?.settle(false);
+      this.#pingDue?.cancel();
+      if (!complete) this.#side.owner.streamLost();
+    }
+    this.#openReplies -= 1;
+    if (this.#openReplies > 0) return;
+    this.#lease?.release();
+    this.#lease = undefined;
+  }
+
+  #openReply(res: ServerResponse): Reply {
+    this.#lease ??= this.#side.owner.acquire('standalone');
+    this.#openReplies += 1;
+    return new Reply(res, 'standalone', this.#side, this);
   }
 
   /**

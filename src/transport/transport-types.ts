@@ -32,7 +32,12 @@ export interface TransportContext {
   readonly pings: DeadlineQueue<{ ping(): void }> | undefined;
 }
 
-/** Who holds a transport: a session, or one stateless request. It must not end while something is held. */
+/** Keeps the owner of a transport from ending until it is released. To release it again does nothing. */
+export interface Lease {
+  release(): void;
+}
+
+/** What a transport is for: a session, or one stateless request. It must not end while there are leases of it. */
 export interface TransportOwner {
   /** Whether another node may own by now what the transport is for: then nothing may be said for it here. */
   readonly mayNotRespond: boolean;
@@ -40,9 +45,8 @@ export interface TransportOwner {
   readonly pastGracePeriod: boolean;
   /** Whether the event store has ever refused an answer of this session. */
   answersRefused: boolean;
-  /** @param kind - `standalone` for what is no work: a stream that is only open. */
-  hold(kind?: StreamKind): void;
-  release(kind?: StreamKind): void;
+  /** @param kind - `standalone` for a stream that is only open: no request is in flight on it. */
+  acquire(kind: StreamKind): Lease;
   /** A standalone stream was opened. */
   streamOpened(): void;
   /** An SSE stream ended other than by the server's will. */
@@ -84,6 +88,8 @@ export interface PostInit {
   readonly version?: string;
   /** The form of reply that the client accepts. Default: `any`. */
   readonly form?: ReplyForm;
+  /** The request's lease of the transport's owner. */
+  readonly lease: Lease;
 }
 
 /** A transport, as its replies and streams see it. */

@@ -120,20 +120,21 @@ export class HttpTransport implements Transport, TransportSide {
   }
 
   /**
-   * Takes the messages of one POST.
+   * Takes the messages of one POST. The lease is released when all is over: its requests, and their reply.
    *
    * @throws Refusal `requestIdInFlight` when a request has the ID of another in flight; `tooManyRequests` when too many are in
-   * flight. None of the messages is taken then.
+   * flight. None of the messages is taken then. The caller releases the lease, whatever is thrown.
    */
   async post(res: ServerResponse, messages: readonly JSONRPCMessage[], init: PostInit): Promise<void> {
-    const { extra, version = this.protocolVersion ?? '' } = init;
+    const { extra, lease, version = this.protocolVersion ?? '' } = init;
     if (this.#closed) {
       throw new Refusal('internalError', { cause: new Error('The server closed itself while it was being connected') });
     }
     const requests = messages.filter((message) => 'method' in message && 'id' in message);
     if (requests.length === 0) {
-      for (const message of messages) this.#take(message, extra);
-      return replyEmpty(res, 202, this.owner);
+      this.take(messages, extra);
+      await replyEmpty(res, 202, this.owner);
+      return lease.release();
     }
 
     this.#pending.refuseDuplicates(requests);
@@ -148,6 +149,11 @@ export class HttpTransport implements Transport, TransportSide {
     const primed = resumable && version >= PRIMING_SINCE && !stream.json;
     if (primed) await stream.events.prime();
     for (const message of messages) this.#take(message, primed ? this.#pollable(extra, stream) : extra, stream);
+  }
+
+  /** Takes answers and notifications, which get no reply. */
+  take(messages: readonly JSONRPCMessage[], extra: MessageExtraInfo): void {
+    for (const message of messages) this.#take(message, extra);
   }
 
   /**

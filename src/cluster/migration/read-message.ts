@@ -1,13 +1,9 @@
-import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import type { AnswersTo } from '../../sessions/answers-to.js';
 import type { Registry } from '../../sessions/registry.js';
 import type { Sessions } from '../../sessions/session-api.js';
 import type { Message } from './mailbox.js';
 import type { Migration } from './migration.js';
-
-/** The reply to what was posted through a mailbox: its sender has answered its client already. */
-const NO_REPLY = { destroyed: true } as unknown as ServerResponse;
 
 interface MessageReaderInit {
   readonly registry: Registry;
@@ -36,7 +32,7 @@ export function createMessageReader({ registry, sessions, migration, answersTo }
         await sessions.close(sessionId);
         return;
       case 'take':
-        await session.transport?.post(NO_REPLY, [body].flat() as JSONRPCMessage[], { batch: false, extra: {} });
+        session.transport?.take([body].flat() as JSONRPCMessage[], {});
     }
   };
 }

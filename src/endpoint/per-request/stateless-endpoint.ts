@@ -5,7 +5,7 @@ import type { ServerBuilder } from '../../sessions/server/server-builder.js';
 import { FactoryContext } from '../../sessions/server/server-context.js';
 import { AppState } from '../../sessions/records/app-state.js';
 import { InFlight } from '../../runtime/in-flight.js';
-import type { PostInit, TransportContext, TransportOwner } from '../../transport/transport-types.js';
+import type { Lease, PostInit, TransportContext, TransportOwner } from '../../transport/transport-types.js';
 import { HttpTransport } from '../../transport/transport.js';
 import { createAcceptCheck } from '../../http/accept.js';
 import type { BodyReader } from '../../http/body.js';
@@ -88,15 +88,17 @@ export class StatelessEndpoint implements Endpoint {
     this.#calls.add(call);
     this.#inFlight.begin();
     exchange.res.once('close', () => call.abandonOpening());
+    const lease = call.acquire();
     try {
       const messages = classified.kind === 'initialize' ? [classified.message] : classified.messages;
       const batch = classified.kind === 'messages' && classified.batch;
       await call.open();
       // Abandoned too late to stop its opening.
       if (call.abandonedFor !== undefined) throw call.abandonedFor;
-      await call.transport.post(exchange.res, messages, { ...init, batch, extra: exchange.extra });
-    } finally {
-      call.release();
+      await call.transport.post(exchange.res, messages, { ...init, batch, extra: exchange.extra, lease });
+    } catch (error) {
+      lease.release();
+      throw error;
     }
   }
 
@@ -106,7 +108,7 @@ export class StatelessEndpoint implements Endpoint {
   }
 }
 
-/** One POST with a server of its own. The server is closed when the last hold is released, or the call is abandoned. */
+/** One POST with a server of its own. The server is closed when the last lease is released, or the call is abandoned. */
 class StatelessCall implements TransportOwner {
   readonly mayNotRespond = false;
   readonly pastGracePeriod = false;
@@ -120,7 +122,7 @@ class StatelessCall implements TransportOwner {
   readonly #abandoned: Promise<never>;
   #reject: (error: Error) => void = ignore;
   #server: McpServerLike | undefined;
-  #holds = 1;
+  #leases = 0;
   #ended = false;
 
   constructor(context: FactoryContext, transports: TransportContext, builder: ServerBuilder, onEnd: () => void) {
@@ -158,13 +160,15 @@ class StatelessCall implements TransportOwner {
     if (this.#server !== undefined) this.#end();
   }
 
-  hold(): void {
-    this.#holds += 1;
-  }
-
-  release(): void {
-    this.#holds -= 1;
-    if (this.#holds === 0) this.#end();
+  acquire(): Lease {
+    this.#leases += 1;
+    let isHeld = true;
+    return {
+      release: () => {
+        if (isHeld) this.#release();
+        isHeld = false;
+      },
+    };
   }
 
   streamOpened(): void {
@@ -176,7 +180,7 @@ class StatelessCall implements TransportOwner {
   }
 
   transportClosed(): void {
-    // The holds see to the end.
+    // The last lease ends the call.
   }
 
   fenced(): void {
@@ -193,6 +197,11 @@ class StatelessCall implements TransportOwner {
 
   settledWell(): undefined {
     // Nothing outlives the request.
+  }
+
+  #release(): void {
+    this.#leases -= 1;
+    if (this.#leases === 0) this.#end();
   }
 
   #end(): void {

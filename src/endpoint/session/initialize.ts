@@ -23,10 +23,12 @@ export async function initialize(
   const json = isJson(form, opener.transports.enableJsonResponse);
   if (session === undefined) return json || form === 'any' ? sendJson(res, 200, answer) : sendEvent(res, answer);
   exchange.note({ session: session.id });
+  const lease = session.acquire('request');
   const reply = new Reply(res, 'request', opened.transport, {
-    // A client that did not get its session ID can never come back for the session.
     replyClosed: (_, complete) => {
+      // A client that did not get its session ID can never come back for the session.
       if (!complete) void opener.registry.close(session, 'failed');
+      lease.release();
     },
   });
   if (json) reply.json(JSON.stringify(answer));

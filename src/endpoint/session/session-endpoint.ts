@@ -11,6 +11,7 @@ import type { Registry } from '../../sessions/registry.js';
 import type { Reissuer } from '../../sessions/life/reissue.js';
 import type { Restorer } from '../../sessions/life/restore.js';
 import type { Session } from '../../sessions/session.js';
+import type { Lease } from '../../transport/transport-types.js';
 import type { HttpTransport } from '../../transport/transport.js';
 import { replyEmpty } from '../../transport/reply-empty.js';
 import type { ReplyForm } from '../../transport/reply-form.js';
@@ -132,13 +133,14 @@ export class SessionEndpoint implements Endpoint {
   async #messages(exchange: Exchange, classified: Messages, body: unknown, form: ReplyForm): Promise<void> {
     const { messages } = classified;
     const asks = messages.some((message) => 'method' in message && 'id' in message);
-    await this.#withSession(exchange, { body, messages }, (transport, session) => {
+    await this.#withSession(exchange, { body, messages }, (transport, session, lease) => {
       if (session.pastMaxLifetime && asks) throw new Refusal('sessionNotFound');
       checkBatch(classified, transport.protocolVersion);
       return transport.post(exchange.res, messages, {
         batch: classified.batch,
         extra: exchange.extra,
         form,
+        lease,
       });
     });
   }
@@ -146,11 +148,15 @@ export class SessionEndpoint implements Endpoint {
   async #get(exchange: Exchange): Promise<void> {
     this.#checkAccept(exchange.req);
     const { lastEventId } = exchange;
-    await this.#withSession(exchange, NO_BODY, (transport) => {
-      // What was begun may be heard to its end; a new stream would hold up the end that it is for.
-      if (this.#draining && lastEventId === undefined && this.#forwarding === undefined) throw new Refusal('draining');
-      return transport.get(exchange.res, lastEventId);
-    });
+    await this.#counted(
+      this.#withSession(exchange, NO_BODY, async (transport, _, lease) => {
+        // A stream may be resumed to its end while this process drains. A new one would delay that end.
+        if (this.#draining && lastEventId === undefined && this.#forwarding === undefined)
+          throw new Refusal('draining');
+        await transport.get(exchange.res, lastEventId);
+        lease.release();
+      }),
+    );
   }
 
   async #delete(exchange: Exchange): Promise<void> {
@@ -158,13 +164,14 @@ export class SessionEndpoint implements Endpoint {
     const session = this.#findLocal(exchange, sessionId);
     try {
       if (session === undefined) {
-        const found = await this.#forward(exchange, sessionId, NO_BODY);
+        const found = await this.#counted(this.#forward(exchange, sessionId, NO_BODY));
         if (found === 'answered') return;
         if (!(await this.#restorer.discard(sessionId, exchange.principal, found))) throw new Refusal('sessionNotFound');
       } else {
-        await this.#withLease(session, exchange, async () => {
+        await this.#withLease(session, exchange, async (lease) => {
           exchange.checkedVersion();
           await this.#registry.terminate(session);
+          lease.release();
         });
       }
     } catch (error) {
@@ -175,14 +182,18 @@ export class SessionEndpoint implements Endpoint {
     return replyEmpty(exchange.res, 200);
   }
 
-  /** Does something with the session that the request names, which cannot end while it is done. */
+  /** Does something with the session that the request names, which has a lease meanwhile. The action releases it. */
   async #withSession(exchange: Exchange, said: RequestBody, act: SessionAction): Promise<void> {
+    // Yield before each retry, so that other leases of the session can be released.
+    while (await this.#tryWithSession(exchange, said, act)) await endOfTurn();
+  }
+
+  /** Has a drain wait for the work: it has no lease of a session as long as none is found. */
+  async #counted<T>(work: Promise<T>): Promise<T> {
     const { inFlight } = this.#registry;
-    // Whoever waits for a session's record holds no session yet.
     inFlight.begin();
     try {
-      // In a turn of its own, each time: whoever holds the session meanwhile must come to let go of it.
-      while (await this.#tryWithSession(exchange, said, act)) await endOfTurn();
+      return await work;
     } finally {
       inFlight.end();
     }
@@ -194,7 +205,7 @@ export class SessionEndpoint implements Endpoint {
     try {
       const session = this.#findLocal(exchange, sessionId) ?? (await this.#locate(exchange, sessionId, said));
       if (session === undefined) return false;
-      await this.#withLease(session, exchange, async () => {
+      await this.#withLease(session, exchange, async (lease) => {
         if (session.principal !== exchange.principal) await this.#adopt(session, exchange);
         else if (session.state === 'hibernated') await this.#wake(session, exchange);
         // Meanwhile it may have ended, or another principal may have adopted it.
@@ -202,7 +213,7 @@ export class SessionEndpoint implements Endpoint {
         if (state !== 'active' || transport === undefined || principal !== exchange.principal)
           throw new Refusal('sessionNotFound');
         exchange.checkedVersion();
-        await act(transport, session);
+        await act(transport, session, lease);
       });
       return false;
     } catch (error) {
@@ -211,17 +222,19 @@ export class SessionEndpoint implements Endpoint {
     }
   }
 
-  /** Waits for a session that is being opened, restored or woken; it is leased meanwhile, and while something is done with it. */
-  async #withLease(session: Session, { principal }: Exchange, act: () => Promise<void>): Promise<void> {
-    session.hold();
+  /** Waits for a session that is being opened, restored or woken, with a lease of it. The action releases the lease. */
+  async #withLease(session: Session, { principal }: Exchange, act: (lease: Lease) => Promise<void>): Promise<void> {
+    const lease = session.acquire('request');
     let begun = false;
+    let isDone = false;
     try {
       while (session.opening !== undefined) await session.opening;
       if (session.mayNotRespond) throw new Refusal('storeUnavailable');
       if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
       if (!this.#answersTo(session.principal, principal)) throw new Refusal('sessionNotFound');
       begun = true;
-      await act();
+      await act(lease);
+      isDone = true;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       // Another node may own it by now, and knows better. Where something was begun, the reply is not free any more.
@@ -234,7 +247,7 @@ export class SessionEndpoint implements Endpoint {
       // Whoever is refused by a session that is here would only come back to it.
       throw this.#registry.get(session.id) === session ? error : new SessionReleased();
     } finally {
-      session.release();
+      if (!isDone) lease.release();
     }
   }
 
@@ -266,14 +279,8 @@ export class SessionEndpoint implements Endpoint {
   ): Promise<'answered' | UnownedSession | undefined> {
     if (this.#forwarding === undefined) return undefined;
     if (sessionId !== undefined && !this.#restorer.mayRestore(sessionId)) return { record: undefined };
-    const { inFlight } = this.#registry;
-    inFlight.begin();
-    try {
-      const request = toForwardedRequest(exchange, sessionId, said);
-      return (await this.#forwarding.forward(request, exchange.res)) ?? 'answered';
-    } finally {
-      inFlight.end();
-    }
+    const request = toForwardedRequest(exchange, sessionId, said);
+    return (await this.#forwarding.forward(request, exchange.res)) ?? 'answered';
   }
 
   #restore(exchange: Exchange, sessionId: string, unowned?: UnownedSession): Promise<Session | undefined> {
@@ -311,7 +318,7 @@ export class SessionEndpoint implements Endpoint {
   async #initialize(exchange: Exchange, call: Initialize, body: unknown, form: ReplyForm): Promise<void> {
     const { sessionId } = exchange;
     if (sessionId !== undefined && (await this.#isOpen(exchange, sessionId))) throw new Refusal('alreadyInitialized');
-    const found = await this.#forward(exchange, undefined, { body, messages: [call.message] });
+    const found = await this.#counted(this.#forward(exchange, undefined, { body, messages: [call.message] }));
     if (found === 'answered') return;
     await initialize(this.#opener, this.#events, exchange, call, form);
   }
@@ -319,7 +326,7 @@ export class SessionEndpoint implements Endpoint {
 
 type Messages = Extract<Classified, { kind: 'messages' }>;
 
-type SessionAction = (transport: HttpTransport, session: Session) => Promise<void>;
+type SessionAction = (transport: HttpTransport, session: Session, lease: Lease) => Promise<void>;
 
 /** How long nothing must have come until a node of a cluster that drains counts as withdrawn from, in ms. */
 const QUIET_BEFORE_STOP = 1_000;
