@@ -9,7 +9,7 @@ import type { Exchange } from './exchange.js';
 /**
  * Answers whatever a request's way threw.
  *
- * @throws NotHere, which is for the node that handed the request over.
+ * @throws NotOwner, which is for the node that handed the request over.
  */
 export function createRefuse(
   events: Emitter<CoreEvents>,

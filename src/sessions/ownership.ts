@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import { setImmediate as endOfTurn } from 'node:timers/promises';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
 import type { SessionInfo } from '../events.js';
@@ -53,7 +54,7 @@ export interface ForwardingPort {
    * begun); else no other node owns the session.
    *
    * @throws Refusal `ownerUnreachable`, `storeUnavailable`.
-   * @throws NotHere when it was handed to this node, and is for another.
+   * @throws NotOwner when it was handed to this node, and is for another.
    */
   forward(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined>;
   /** This node failed to restore the session, and leaves it to other nodes for a while. */
@@ -64,12 +65,25 @@ export interface ForwardingPort {
   close(sessionId: string): Promise<UnownedSession | boolean>;
 }
 
-/** A session that was found unowned has changed since: another node claimed or ended it, or this node gave it up. */
+/** The session's owner has changed since it was looked up: another node claimed or ended the session, or this node gave it up. */
 export class OwnershipChanged extends Error {
-  override readonly name = 'Overtaken';
+  override readonly name = 'OwnershipChanged';
+}
+
+/** Repeats the attempt as long as the session's owner changes meanwhile. */
+export async function retryOnOwnershipChange<T>(attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof OwnershipChanged)) throw error;
+    }
+    // Yield before each retry, so that other leases of the session can be released.
+    await endOfTurn();
+  }
 }
 
 /** Told to the node that handed over a request: nothing was done with it, and it must look anew for the session's owner. */
 export class NotOwner extends Error {
-  override readonly name = 'NotHere';
+  override readonly name = 'NotOwner';
 }

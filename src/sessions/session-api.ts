@@ -2,7 +2,7 @@ import { keepingAlive } from '../runtime/clock.js';
 import type { CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { Registry } from './registry.js';
-import { OwnershipChanged, type ForwardingPort, type UnownedSession } from './ownership.js';
+import { retryOnOwnershipChange, type ForwardingPort, type UnownedSession } from './ownership.js';
 import type { PrincipalRef } from './principal-name.js';
 import type { Session } from './session.js';
 
@@ -105,16 +105,13 @@ export class Sessions {
     return this;
   }
 
-  async #close(id: string): Promise<boolean> {
-    const session = this.#registry.get(id);
-    try {
-      if (session === undefined) return await this.#closeElsewhere(id);
+  #close(id: string): Promise<boolean> {
+    return retryOnOwnershipChange(async () => {
+      const session = this.#registry.get(id);
+      if (session === undefined) return this.#closeElsewhere(id);
       await this.#end(session);
       return true;
-    } catch (error) {
-      if (error instanceof OwnershipChanged) return this.#close(id);
-      throw error;
-    }
+    });
   }
 
   async #closeByPrincipal(principal: PrincipalRef): Promise<number> {

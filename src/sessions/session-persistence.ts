@@ -181,7 +181,7 @@ export class SessionPersistence {
   /**
    * Removes the record before the session itself is ended, so that who is told of its end can rely on it.
    *
-   * Rejects with Refusal `storeUnavailable`: then the session has not ended. With Overtaken when the record is not its own any
+   * Rejects with Refusal `storeUnavailable`: then the session has not ended. With OwnershipChanged when the record is not its own any
    * more. Undefined when there is none to remove.
    */
   destroy(session: Session): Promise<void> | undefined {

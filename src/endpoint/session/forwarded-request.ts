@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
-import { Refusal } from '../../errors.js';
 import type { ForwardedRequest } from '../../sessions/ownership.js';
 import { Exchange } from '../../http/exchange.js';
 import { hostOf } from '../../http/guard.js';
@@ -29,14 +28,7 @@ export function toExchange(
   return new Exchange(request, Object.assign(res, { flushHeaders }), principal, true);
 }
 
-/** Its session is another node's to serve by the time that a request could have begun. */
-export class SessionReleased extends Refusal {
-  constructor() {
-    super('draining');
-  }
-}
-
-/** What a request says, where another node has to be told. */
+/** The body of a request, for another node. */
 export interface RequestBody {
   readonly body: unknown;
   readonly messages: readonly JSONRPCMessage[];
@@ -44,7 +36,7 @@ export interface RequestBody {
 
 export const NO_BODY: RequestBody = { body: undefined, messages: [] };
 
-/** The exchange as another node gets it. */
+/** The exchange as it is sent to another node. */
 export function toForwardedRequest(
   { req, principal, forwarded }: Exchange,
   sessionId: string | undefined,

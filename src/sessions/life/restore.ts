@@ -64,7 +64,7 @@ export class Restorer {
    *
    * @param unowned - As it was found, where there are other nodes: only then is it known that none of them owns it.
    * @throws Refusal: the store does not answer, a cap is reached, or the server cannot be built now. The record is kept.
-   * @throws Overtaken when it is not any more as it was found.
+   * @throws OwnershipChanged when it is not any more as it was found.
    */
   async restore(id: string, caller: Caller, unowned?: UnownedSession): Promise<Session | undefined> {
     const { records } = this.#opener.persistence;
@@ -95,7 +95,7 @@ export class Restorer {
    *
    * @param unowned - See {@link restore}.
    * @throws Refusal `storeUnavailable`.
-   * @throws Overtaken when it is not any more as it was found.
+   * @throws OwnershipChanged when it is not any more as it was found.
    */
   async discard(id: string, principal: string | undefined, unowned?: UnownedSession): Promise<boolean> {
     const { records } = this.#opener.persistence;
@@ -302,7 +302,7 @@ export class Restorer {
 }
 
 /**
- * @throws Overtaken when a session could not be claimed, where there are other nodes; Refusal where there should be none.
+ * @throws OwnershipChanged when a session could not be claimed, where there are other nodes; Refusal where there should be none.
  */
 function withOwnershipCheck(claimed: boolean, { membership }: Session): void {
   if (!claimed) throw membership === undefined ? busy() : new OwnershipChanged();

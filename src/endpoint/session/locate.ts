@@ -1,0 +1,212 @@
+import { Refusal } from '../../errors.js';
+import type { AnswersTo } from '../../sessions/answers-to.js';
+import type { Adopter } from '../../sessions/life/adopt.js';
+import type { Restorer } from '../../sessions/life/restore.js';
+import {
+  OwnershipChanged,
+  retryOnOwnershipChange,
+  type ForwardingPort,
+  type UnownedSession,
+} from '../../sessions/ownership.js';
+import type { Registry } from '../../sessions/registry.js';
+import type { Session } from '../../sessions/session.js';
+import type { Lease } from '../../transport/transport-types.js';
+import type { HttpTransport } from '../../transport/transport.js';
+import type { Exchange } from '../../http/exchange.js';
+import { NO_BODY, toForwardedRequest, type RequestBody } from './forwarded-request.js';
+
+/** Where the session of a request is. */
+export type Location =
+  /** On this node, with a lease for the request. The caller releases it. `restored`: it was not here before. */
+  | { readonly at: 'here' | 'restored'; readonly session: Session; readonly lease: Lease }
+  /** On another node, which has answered the request. */
+  | { readonly at: 'forwarded' }
+  /** Nowhere: there is no session of that ID that answers to the principal. */
+  | { readonly at: 'gone' };
+
+type Here = Extract<Location, { readonly lease: Lease }>;
+
+export interface LocatorInit {
+  readonly registry: Registry;
+  readonly restorer: Restorer;
+  readonly adopter: Adopter;
+  readonly answersTo: AnswersTo;
+  /** Undefined where there are no other nodes. */
+  readonly forwarding: ForwardingPort | undefined;
+  readonly isDraining: () => boolean;
+}
+
+/**
+ * Finds the session that a request names: on this node, on another node, or in the session store.
+ *
+ * While a session is looked for, its owner may change. Then it is located again, until its owner is known.
+ */
+export class SessionLocator {
+  readonly #init: LocatorInit;
+
+  constructor(init: LocatorInit) {
+    this.#init = init;
+  }
+
+  /** The session, if it can serve the request at once: most requests need no more. */
+  findReady({ principal }: Exchange, sessionId: string): Here | undefined {
+    const session = this.#init.registry.get(sessionId);
+    if (session === undefined || session.principal !== principal || !isReady(session)) return undefined;
+    return { at: 'here', session, lease: session.acquire('request') };
+  }
+
+  /**
+   * Locates the session for a POST or a GET. A session that is being opened is awaited. One that hibernates, or is only stored, is
+   * built again. One without a principal is adopted.
+   *
+   * @throws Refusal for what prevents the request from being served.
+   * @throws NotOwner when another node forwarded the request to this one, and a third node owns the session.
+   */
+  locate(exchange: Exchange, sessionId: string, body: RequestBody): Promise<Location> {
+    return retryOnOwnershipChange(async () => {
+      const local = this.#findLocal(exchange, sessionId);
+      if (local !== undefined) return this.#prepare(local, exchange, 'here');
+      const unowned = await this.#forward(exchange, sessionId, body);
+      if (unowned === 'answered') return { at: 'forwarded' };
+      const session = this.#findLocal(exchange, sessionId) ?? (await this.#restore(exchange, sessionId, unowned));
+      return session === undefined ? { at: 'gone' } : this.#prepare(session, exchange, 'restored');
+    });
+  }
+
+  /**
+   * Ends the session for a DELETE, wherever it is. `forwarded`: another node has answered the request.
+   *
+   * @throws as {@link locate} does.
+   */
+  end(exchange: Exchange, sessionId: string): Promise<'ended' | 'forwarded' | 'gone'> {
+    return retryOnOwnershipChange(async () => {
+      const { registry, restorer } = this.#init;
+      const session = this.#findLocal(exchange, sessionId);
+      if (session === undefined) {
+        const unowned = await this.#forward(exchange, sessionId, NO_BODY);
+        if (unowned === 'answered') return 'forwarded';
+        return (await restorer.discard(sessionId, exchange.principal, unowned)) ? 'ended' : 'gone';
+      }
+      const lease = await this.#withLease(session, exchange, async () => {
+        exchange.checkedVersion();
+        await registry.terminate(session);
+      });
+      lease.release();
+      return 'ended';
+    });
+  }
+
+  /** Whether the session is open here, or on any node. */
+  async isOpen(exchange: Exchange, sessionId: string): Promise<boolean> {
+    if (this.#findLocal(exchange, sessionId) !== undefined) return true;
+    const { forwarding, restorer } = this.#init;
+    return forwarding !== undefined && (await restorer.knows(sessionId, exchange.principal));
+  }
+
+  /**
+   * The transport of a located session.
+   *
+   * @throws Refusal `sessionNotFound` when the session has ended since, or another principal has adopted it.
+   */
+  transportOf({ state, transport, principal }: Session, exchange: Exchange): HttpTransport {
+    if (state !== 'active' || transport === undefined || principal !== exchange.principal)
+      throw new Refusal('sessionNotFound');
+    return transport;
+  }
+
+  /**
+   * What the client is told after a session failed its request. Undefined when the session has left this node meanwhile, and can be
+   * located again. To be asked before the lease is released.
+   *
+   * @param isUsed - Whether the request may have changed the session, or its reply may have begun.
+   */
+  errorOf(session: Session, error: unknown, isUsed = true): Error | undefined {
+    const { registry, forwarding, isDraining } = this.#init;
+    if (!(error instanceof Refusal)) return error as Error;
+    if (session.mayNotRespond) {
+      return session.ownershipLost && !isUsed ? undefined : new Refusal('storeUnavailable', { cause: error });
+    }
+    const isGone = error.reason === 'sessionNotFound';
+    if (!isGone || !session.stored || !(isDraining() || session.handingOff)) return error;
+    // The session ended because this process stops, or another node asked for it. Its record is there for the next owner.
+    if (forwarding === undefined) return new Refusal('draining');
+    // As long as the session is here, it would be located here again.
+    return registry.get(session.id) === session ? error : undefined;
+  }
+
+  /** Another principal's session is treated exactly like a missing one. */
+  #findLocal({ principal }: Exchange, sessionId: string): Session | undefined {
+    const session = this.#init.registry.get(sessionId);
+    return session !== undefined && this.#init.answersTo(session.principal, principal) ? session : undefined;
+  }
+
+  async #prepare(session: Session, exchange: Exchange, at: Here['at']): Promise<Here> {
+    const lease = await this.#withLease(session, exchange, async () => {
+      if (session.principal !== exchange.principal) await this.#adopt(session, exchange);
+      else if (session.state === 'hibernated') await this.#wake(session, exchange);
+      this.transportOf(session, exchange);
+    });
+    return { at, session, lease };
+  }
+
+  /**
+   * Acquires a lease of the session, and waits while it is being opened, restored or woken. Releases the lease if that fails, or
+   * the act does.
+   */
+  async #withLease(session: Session, { principal }: Exchange, act: () => Promise<void>): Promise<Lease> {
+    const lease = session.acquire('request');
+    let isUsed = false;
+    try {
+      while (session.opening !== undefined) await session.opening;
+      if (session.mayNotRespond) throw new Refusal('storeUnavailable');
+      if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
+      if (!this.#init.answersTo(session.principal, principal)) throw new Refusal('sessionNotFound');
+      isUsed = true;
+      await act();
+      return lease;
+    } catch (failure) {
+      const error = this.errorOf(session, failure, isUsed);
+      lease.release();
+      throw error ?? new OwnershipChanged();
+    }
+  }
+
+  /** Has another node answer, if one owns the session; undefined where there are no other nodes. */
+  async #forward(
+    exchange: Exchange,
+    sessionId: string,
+    body: RequestBody,
+  ): Promise<'answered' | UnownedSession | undefined> {
+    const { forwarding, restorer } = this.#init;
+    if (forwarding === undefined) return undefined;
+    if (!restorer.mayRestore(sessionId)) return { record: undefined };
+    return (await forwarding.forward(toForwardedRequest(exchange, sessionId, body), exchange.res)) ?? 'answered';
+  }
+
+  #restore(exchange: Exchange, sessionId: string, unowned?: UnownedSession): Promise<Session | undefined> {
+    const { restorer, isDraining } = this.#init;
+    if (!restorer.mayRestore(sessionId)) return Promise.resolve(undefined);
+    // The record stays for the process that comes after this one.
+    if (isDraining()) throw new Refusal('draining');
+    return restorer.restore(sessionId, exchange.caller, unowned);
+  }
+
+  #wake(session: Session, exchange: Exchange): Promise<void> {
+    const { restorer, forwarding, isDraining } = this.#init;
+    if (isDraining()) throw forwarding === undefined ? new Refusal('draining') : new OwnershipChanged();
+    return restorer.wake(session, exchange.caller);
+  }
+
+  /** Gives the session to the caller's principal, unless another principal comes first. */
+  #adopt(session: Session, { caller }: Exchange): Promise<void> {
+    if (this.#init.isDraining()) throw new Refusal('draining');
+    const { principal } = caller;
+    if (principal === undefined) throw new Refusal('sessionNotFound');
+    return this.#init.adopter.adopt(session, { ...caller, principal });
+  }
+}
+
+function isReady(session: Session): boolean {
+  const { state, opening } = session;
+  return opening === undefined && (state === 'active' || state === 'orphaned') && !session.mayNotRespond;
+}
