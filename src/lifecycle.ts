@@ -4,10 +4,12 @@ import type { Endpoint } from './endpoint/endpoint.js';
 import type { ResolvedOptions } from './options/options.js';
 import { MAX_TIMER } from './runtime/checks.js';
 import { keepingAlive } from './runtime/clock.js';
+import type { LifecyclePhase } from './runtime/lifecycle-phase.js';
 import { retryBlock } from './transport/sse.js';
 
-/** How a router drains and closes. */
+/** How a router drains and closes. Nothing else moves its phase. */
 export function createLifecycle(
+  phase: LifecyclePhase,
   endpoint: Endpoint,
   member: ClusterNode | undefined,
   { clock, retryInterval }: ResolvedOptions,
@@ -16,15 +18,18 @@ export function createLifecycle(
   let closing: Promise<void> | undefined;
 
   const closeAll = async (): Promise<void> => {
+    phase.moveTo('closing');
     await endpoint.close();
-    // What was said last is on its way to other nodes.
+    // The last replies are on their way to other nodes.
     if (member !== undefined) await endOfTurn();
+    phase.moveTo('closed');
     await member?.leave();
     // Replies are written at the end of the turn that ends them, and who awaits this may then close every socket.
     await endOfTurn();
   };
   const close = (): Promise<void> => (closing ??= keepingAlive(closeAll()));
   const drainThenClose = async (timeoutMs: number): Promise<void> => {
+    phase.moveTo('draining');
     member?.drain();
     endpoint.drain();
     let timer: unknown;
@@ -38,11 +43,11 @@ export function createLifecycle(
   };
   const drain = (timeoutMs: number): Promise<void> => {
     if (Number.isFinite(timeoutMs) && timeoutMs >= 0 && timeoutMs <= MAX_TIMER) {
-      return (draining ??= keepingAlive(drainThenClose(timeoutMs)));
+      return draining ?? closing ?? (draining = keepingAlive(drainThenClose(timeoutMs)));
     }
     return Promise.reject(
       new TypeError(`mcpRouter: drain takes milliseconds from 0 to ${MAX_TIMER}; got ${String(timeoutMs)}`),
     );
   };
-  return { drain, close, stopping: () => draining !== undefined || closing !== undefined };
+  return { drain, close };
 }

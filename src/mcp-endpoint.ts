@@ -6,6 +6,7 @@ import { createLifecycle } from './lifecycle.js';
 import { guardClock } from './runtime/clock.js';
 import { ClusterNode } from './cluster/cluster-node.js';
 import { DeadlineQueue } from './runtime/deadline-queue.js';
+import { LifecyclePhase } from './runtime/lifecycle-phase.js';
 import { Refusal } from './errors.js';
 import type { CoreEvents } from './events.js';
 import { Emitter } from './runtime/emitter.js';
@@ -119,6 +120,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   logSessions(events, logger);
   const logRequest = createRequestLog(logger);
 
+  const phase = new LifecyclePhase();
   const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, reportFailure);
   const member = resolved.cluster && new ClusterNode(resolved.cluster, resolved, recordLifetime(resolved), events);
   const leaseAge = member && ((): number => member.leaseAge);
@@ -126,7 +128,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const records = member?.records ?? createRecords(resolved);
   const transports = createTransportContext(resolved, events);
   const persistence = createPersistence(resolved, events, records, member, transports.refusedAnswers);
-  const registry = new Registry(resolved, events, builder, persistence, () => member?.membership);
+  const registry = new Registry(resolved, phase, events, builder, persistence, () => member?.membership);
   const opener: Opener = {
     registry,
     builder,
@@ -141,11 +143,11 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const restorer = new Restorer(opener, events, isSessionId, answersTo, resolved.maxLifetime, member);
   const reissuer =
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
-  const bodies = new BodyReader(resolved);
+  const bodies = new BodyReader(resolved, phase);
   const endpoint = resolved.stateless
-    ? new StatelessEndpoint(builder, opener.transports, bodies)
+    ? new StatelessEndpoint(builder, opener.transports, bodies, phase)
     : new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies);
-  const lifecycle = createLifecycle(endpoint, member, resolved);
+  const lifecycle = createLifecycle(phase, endpoint, member, resolved);
   const warn = (message: string): void => logger.warn(message);
   const principalNames = createPrincipalNames(resolved.principal === undefined, warn);
   const destroy = (id: string, unowned?: UnownedSession): Promise<boolean> => restorer.destroy(id, unowned);
@@ -214,7 +216,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   };
 
   const ready = createReady(() => {
-    if (lifecycle.stopping()) return 'draining';
+    if (phase.isDraining) return 'draining';
     if (member?.membership.isValid === false) return 'joining';
     return registry.caps.full ? 'full' : 'ready';
   });

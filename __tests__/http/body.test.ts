@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { RequestHandler } from 'express';
 import fc from 'fast-check';
 import { systemClock } from '../../src/runtime/clock.js';
+import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { Refusal } from '../../src/errors.js';
 import { BodyReader } from '../../src/http/body.js';
 import { clientRequest } from '../../src/http/mcp-request.js';
@@ -75,7 +76,8 @@ class Bodies {
   readonly #reader: BodyReader;
 
   constructor(maxBodyMemory = 10 * MAX) {
-    this.#reader = new BodyReader({ maxBodySize: MAX, maxBodyMemory, maxDepth: 200, clock: systemClock });
+    const options = { maxBodySize: MAX, maxBodyMemory, maxDepth: 200, clock: systemClock };
+    this.#reader = new BodyReader(options, new LifecyclePhase());
   }
 
   read(req: IncomingMessage): Promise<unknown> {

@@ -1,5 +1,6 @@
 import type { CoreEvents } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
+import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { ServerBuilder } from '../../src/sessions/server/server-builder.js';
 import { FactoryContext } from '../../src/sessions/server/server-context.js';
 import { SessionPersistence } from '../../src/sessions/session-persistence.js';
@@ -58,6 +59,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
     });
     const registry = new Registry(
       { ...limits, maxSessionsPerPrincipal: undefined, maxAnonymousSessions: size, hibernateAfter: undefined, clock },
+      new LifecyclePhase(),
       events,
       builder,
       persistence,

@@ -6,12 +6,12 @@ export interface Endpoint {
   readonly methods: readonly string[];
   /** @throws Refusal for what the client is to be told; anything else is an internal error. */
   handle(exchange: Exchange): Promise<void>;
-  /** From now on no session and no standalone stream is opened. */
+  /** Prepares the end of what is open. The router's phase is `draining`, so nothing new is opened. */
   drain(): void;
   /** Resolves once no request is under way. */
   idle(): Promise<void>;
   /** Ends the standalone streams, each when all is saved that another process needs to go on with its session. */
   endStreams(): Promise<void>;
-  /** Ends everything. */
+  /** Ends everything. The router's phase is `closing`. */
   close(): Promise<void>;
 }

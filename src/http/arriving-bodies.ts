@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.js';
+import type { Lifecycle } from '../runtime/lifecycle-phase.js';
 import { LinkedList, type Linked } from '../runtime/linked-list.js';
 import { Refusal } from '../errors.js';
 
@@ -20,16 +21,17 @@ export interface Arriving extends Linked<Arriving> {
 export class ArrivingBodies {
   readonly #clock: Clock;
   readonly #maxMemory: number;
+  readonly #lifecycle: Lifecycle;
   /** The bodies that hold no memory, as no chunk of theirs had to wait. */
   readonly #unheld = new LinkedList<Arriving>();
   /** The bodies that hold memory. The body whose last chunk came longest ago is the first. */
   readonly #holding = new LinkedList<Arriving>();
   #memory = 0;
-  #closed = false;
   #lateTimer: unknown;
 
   /** @param maxMemory - Bytes that all of them may hold. */
-  constructor(clock: Clock, maxMemory: number) {
+  constructor(clock: Clock, maxMemory: number, lifecycle: Lifecycle) {
+    this.#lifecycle = lifecycle;
     this.#clock = clock;
     this.#maxMemory = maxMemory;
   }
@@ -38,7 +40,7 @@ export class ArrivingBodies {
   add(body: Arriving): void {
     this.#unheld.append(body);
     // A body that has arrived already is still read: the refusal quotes the ID of its request.
-    if (this.#closed) this.#lateTimer ??= this.#clock.setTimeout(() => this.#refuseAll(), LATE_BODY_TIMEOUT);
+    if (this.#lifecycle.isClosing) this.#lateTimer ??= this.#clock.setTimeout(() => this.close(), LATE_BODY_TIMEOUT);
   }
 
   /** Releases the memory of a body that is complete or refused. */
@@ -71,8 +73,7 @@ export class ArrivingBodies {
 
   /** Refuses every body that is incomplete. */
   close(): void {
-    this.#closed = true;
-    this.#refuseAll();
+    for (let body = this.#first; body !== undefined; body = this.#first) body.refuse(new Refusal('draining'));
   }
 
   get #first(): Arriving | undefined {
@@ -82,9 +83,5 @@ export class ArrivingBodies {
   #setHeld(body: Arriving, bytes: number): void {
     this.#memory += bytes - body.held;
     body.held = bytes;
-  }
-
-  #refuseAll(): void {
-    for (let body = this.#first; body !== undefined; body = this.#first) body.refuse(new Refusal('draining'));
   }
 }

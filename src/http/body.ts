@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
 import { Refusal } from '../errors.js';
+import type { Lifecycle } from '../runtime/lifecycle-phase.js';
 import { isTextDeeperThan, isValueDeeperThan } from '../runtime/json-depth.js';
 import type { ResolvedOptions } from '../options/options.js';
 import { ArrivingBodies } from './arriving-bodies.js';
@@ -16,10 +17,13 @@ export class BodyReader {
   readonly #maxDepth: number;
   readonly #arriving: ArrivingBodies;
 
-  constructor(options: Pick<ResolvedOptions, 'maxBodySize' | 'maxBodyMemory' | 'maxDepth' | 'clock'>) {
+  constructor(
+    options: Pick<ResolvedOptions, 'maxBodySize' | 'maxBodyMemory' | 'maxDepth' | 'clock'>,
+    lifecycle: Lifecycle,
+  ) {
     this.#maxSize = options.maxBodySize;
     this.#maxDepth = options.maxDepth;
-    this.#arriving = new ArrivingBodies(options.clock, options.maxBodyMemory);
+    this.#arriving = new ArrivingBodies(options.clock, options.maxBodyMemory, lifecycle);
   }
 
   /** Refuses every body that is incomplete. A body that begins later has a second at most. */

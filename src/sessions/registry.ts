@@ -3,6 +3,7 @@ import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents, SessionStats } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { ResolvedOptions } from '../options/options.js';
+import type { Lifecycle } from '../runtime/lifecycle-phase.js';
 import type { ServerBuilder } from './server/server-builder.js';
 import { Caps } from './limits/caps.js';
 import type { FactoryContext } from './server/server-context.js';
@@ -28,6 +29,7 @@ type Limits = Delays &
  */
 export class Registry implements SessionHome, ReaperActions {
   readonly clock: Clock;
+  readonly lifecycle: Lifecycle;
   readonly states = new SessionStates();
   readonly inFlight = new InFlight();
   readonly caps: Caps;
@@ -39,17 +41,18 @@ export class Registry implements SessionHome, ReaperActions {
   readonly #sessions = new SessionIndex();
   /** Sessions that are closing: their servers have not let go of them, or their opening is not undone yet. */
   readonly closingSessions = new ClosingSessions();
-  #stopping = false;
 
   /** @param membership - This node's, where it is one of a cluster. */
   constructor(
     limits: Limits,
+    lifecycle: Lifecycle,
     events: Emitter<CoreEvents>,
     builder: ServerBuilder,
     persistence: SessionPersistence,
     membership: () => Membership | undefined = () => undefined,
   ) {
     this.clock = limits.clock;
+    this.lifecycle = lifecycle;
     this.#events = events;
     this.#builder = builder;
     this.#persistence = persistence;
@@ -58,11 +61,6 @@ export class Registry implements SessionHome, ReaperActions {
       void (reason === 'moved' ? this.fenced(session) : this.close(session, reason));
     this.#reaper = new Reaper(limits.clock, limits, this);
     this.caps = new Caps(limits, this.#sessions, this.#reaper, (session) => void this.close(session, 'evicted'));
-  }
-
-  /** Admits nobody from now on: whoever is still asking for a session's record must not build it when all is closed. */
-  stop(): void {
-    this.#stopping = true;
   }
 
   get(id: string): Session | undefined {
@@ -84,7 +82,7 @@ export class Registry implements SessionHome, ReaperActions {
   /**
    * Makes the entry of a session that is about to be opened; from here on it counts against the caps.
    *
-   * @throws Refusal `draining` after {@link stop}; `storeUnavailable` when this node is not a member of its cluster;
+   * @throws Refusal `draining` when the router stops; `storeUnavailable` when this node is not a member of its cluster;
    * `atCapacity` or `principalAtCapacity` when a cap is reached and no session may be evicted.
    * @throws TypeError when the ID generator gave an ID that is taken, or that the protocol does not allow.
    */
@@ -95,7 +93,8 @@ export class Registry implements SessionHome, ReaperActions {
       throw new TypeError('sessionIdGenerator must return a non-empty string of visible ASCII');
     }
     if (this.#sessions.has(id)) throw new TypeError('sessionIdGenerator returned the ID of a session that is open');
-    if (this.#stopping) throw new Refusal('draining');
+    // A request that still waits for the session's record must not build it after all is closed.
+    if (this.lifecycle.isDraining) throw new Refusal('draining');
     const membership = this.#membership();
     if (membership?.isValid === false) throw new Refusal('storeUnavailable');
     const session = new Session(id, context, this.caps.take(context.principal), this, membership);
@@ -202,7 +201,7 @@ export class Registry implements SessionHome, ReaperActions {
   requestsSettled(session: Session): void {
     if (!session.handingOff || session.busy || session.state === 'initializing') return;
     session.transport?.stopStandalone('draining');
-    void this.close(session, this.#stopping ? 'shutdown' : 'moved');
+    void this.close(session, this.lifecycle.isDraining ? 'shutdown' : 'moved');
   }
 
   fenced(session: Session): void {

@@ -5,6 +5,7 @@ import type { ServerBuilder } from '../../sessions/server/server-builder.js';
 import { FactoryContext } from '../../sessions/server/server-context.js';
 import { AppState } from '../../sessions/records/app-state.js';
 import { InFlight } from '../../runtime/in-flight.js';
+import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import type { Lease, PostInit, TransportContext, TransportOwner } from '../../transport/transport-types.js';
 import { HttpTransport } from '../../transport/transport.js';
 import { createAcceptCheck } from '../../http/accept.js';
@@ -24,9 +25,10 @@ export class StatelessEndpoint implements Endpoint {
   readonly #checkAccept = createAcceptCheck();
   readonly #calls = new Set<StatelessCall>();
   readonly #inFlight = new InFlight();
-  #draining = false;
+  readonly #lifecycle: Lifecycle;
 
-  constructor(builder: ServerBuilder, transports: TransportContext, bodies: BodyReader) {
+  constructor(builder: ServerBuilder, transports: TransportContext, bodies: BodyReader, lifecycle: Lifecycle) {
+    this.#lifecycle = lifecycle;
     this.#builder = builder;
     this.#transports = transports;
     this.#bodies = bodies;
@@ -43,7 +45,7 @@ export class StatelessEndpoint implements Endpoint {
     // Without a session, the header is all that tells the version (spec 2025-11-25, "Protocol Version Header").
     const version = initialize?.protocolVersion ?? exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
     checkBatch(classified, version);
-    if (this.#draining) throw new Refusal('draining');
+    if (this.#lifecycle.isDraining) throw new Refusal('draining');
 
     const context = new FactoryContext({
       sessionId: undefined,
@@ -59,7 +61,7 @@ export class StatelessEndpoint implements Endpoint {
   }
 
   drain(): void {
-    this.#draining = true;
+    // The phase alone refuses new requests.
   }
 
   idle(): Promise<void> {
@@ -71,7 +73,6 @@ export class StatelessEndpoint implements Endpoint {
   }
 
   async close(): Promise<void> {
-    this.#draining = true;
     this.#bodies.close();
     const idle = this.idle();
     for (const call of this.#calls) call.abandon(new Refusal('draining'));

@@ -33,7 +33,6 @@ export interface LocatorInit {
   readonly answersTo: AnswersTo;
   /** Undefined where there are no other nodes. */
   readonly forwarding: ForwardingPort | undefined;
-  readonly isDraining: () => boolean;
 }
 
 /**
@@ -121,13 +120,13 @@ export class SessionLocator {
    * @param isUsed - Whether the request may have changed the session, or its reply may have begun.
    */
   errorOf(session: Session, error: unknown, isUsed = true): Error | undefined {
-    const { registry, forwarding, isDraining } = this.#init;
+    const { registry, forwarding } = this.#init;
     if (!(error instanceof Refusal)) return error as Error;
     if (session.mayNotRespond) {
       return session.ownershipLost && !isUsed ? undefined : new Refusal('storeUnavailable', { cause: error });
     }
     const isGone = error.reason === 'sessionNotFound';
-    if (!isGone || !session.stored || !(isDraining() || session.handingOff)) return error;
+    if (!isGone || !session.stored || !(registry.lifecycle.isDraining || session.handingOff)) return error;
     // The session ended because this process stops, or another node asked for it. Its record is there for the next owner.
     if (forwarding === undefined) return new Refusal('draining');
     // As long as the session is here, it would be located here again.
@@ -184,22 +183,23 @@ export class SessionLocator {
   }
 
   #restore(exchange: Exchange, sessionId: string, unowned?: UnownedSession): Promise<Session | undefined> {
-    const { restorer, isDraining } = this.#init;
+    const { registry, restorer } = this.#init;
     if (!restorer.mayRestore(sessionId)) return Promise.resolve(undefined);
     // The record stays for the process that comes after this one.
-    if (isDraining()) throw new Refusal('draining');
+    if (registry.lifecycle.isDraining) throw new Refusal('draining');
     return restorer.restore(sessionId, exchange.caller, unowned);
   }
 
   #wake(session: Session, exchange: Exchange): Promise<void> {
-    const { restorer, forwarding, isDraining } = this.#init;
-    if (isDraining()) throw forwarding === undefined ? new Refusal('draining') : new OwnershipChanged();
+    const { registry, restorer, forwarding } = this.#init;
+    if (registry.lifecycle.isDraining)
+      throw forwarding === undefined ? new Refusal('draining') : new OwnershipChanged();
     return restorer.wake(session, exchange.caller);
   }
 
   /** Gives the session to the caller's principal, unless another principal comes first. */
   #adopt(session: Session, { caller }: Exchange): Promise<void> {
-    if (this.#init.isDraining()) throw new Refusal('draining');
+    if (this.#init.registry.lifecycle.isDraining) throw new Refusal('draining');
     const { principal } = caller;
     if (principal === undefined) throw new Refusal('sessionNotFound');
     return this.#init.adopter.adopt(session, { ...caller, principal });

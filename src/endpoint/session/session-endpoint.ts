@@ -33,7 +33,6 @@ export class SessionEndpoint implements Endpoint {
   readonly #events: Emitter<CoreEvents>;
   readonly #bodies: BodyReader;
   readonly #checkAccept = createAcceptCheck();
-  #draining = false;
   /** When a request last came, or it was told to drain, by the router's clock. */
   #lastRequest = -Infinity;
 
@@ -60,7 +59,6 @@ export class SessionEndpoint implements Endpoint {
       adopter: new Adopter(opener, restorer),
       answersTo,
       forwarding,
-      isDraining: () => this.#draining,
     });
     this.#events = events;
     this.#bodies = bodies;
@@ -71,8 +69,6 @@ export class SessionEndpoint implements Endpoint {
   }
 
   drain(): void {
-    this.#draining = true;
-    this.#registry.stop();
     this.#lastRequest = this.#registry.clock.now();
     // Other nodes go on with them at once; without any, each goes on here until the end.
     if (this.#forwarding !== undefined) for (const session of this.#registry.all()) this.#registry.handOff(session);
@@ -178,7 +174,8 @@ export class SessionEndpoint implements Endpoint {
       const transport = this.#locator.transportOf(session, exchange);
       exchange.checkedVersion();
       // A stream may be resumed to its end while this process drains. A new one would delay that end.
-      if (this.#draining && lastEventId === undefined && this.#forwarding === undefined) throw new Refusal('draining');
+      if (this.#registry.lifecycle.isDraining && lastEventId === undefined && this.#forwarding === undefined)
+        throw new Refusal('draining');
       await transport.get(exchange.res, lastEventId);
       return true;
     } catch (failure) {
@@ -222,7 +219,7 @@ export class SessionEndpoint implements Endpoint {
 
   /** Refuses a POST for a session that is nowhere. If stale sessions are reissued, the refusal names the new session. */
   async #refuseUnknown(exchange: Exchange, sessionId: string): Promise<never> {
-    if (this.#reissuer !== undefined && !this.#draining) {
+    if (this.#reissuer !== undefined && !this.#registry.lifecycle.isDraining) {
       const version = exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
       const id = await this.#reissuer.reissue(sessionId, version, exchange.caller);
       if (id !== undefined && !exchange.res.headersSent) exchange.res.setHeader('Mcp-Session-Id', id);
