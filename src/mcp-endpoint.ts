@@ -122,7 +122,8 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
 
   const phase = new LifecyclePhase();
   const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, reportFailure);
-  const member = resolved.cluster && new ClusterNode(resolved.cluster, resolved, recordLifetime(resolved), events);
+  const member =
+    resolved.cluster && new ClusterNode(resolved.cluster, resolved, recordLifetime(resolved), phase, events);
   const leaseAge = member && ((): number => member.leaseAge);
   const metrics = resolved.metrics === false ? undefined : createMetrics(events, resolved.metrics, leaseAge);
   const records = member?.records ?? createRecords(resolved);

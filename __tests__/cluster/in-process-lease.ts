@@ -1,5 +1,6 @@
 import { decodeLease, leaseKey } from '../../src/cluster/membership/lease.js';
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
+import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { systemClock, type Clock } from '../../src/runtime/clock.js';
 import type { CoreEvents } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
@@ -35,6 +36,7 @@ class ObservedNode {
       send,
       prefix: PREFIX,
       clock,
+      lifecycle: new LifecyclePhase(),
       events,
       timing,
       proof: undefined,

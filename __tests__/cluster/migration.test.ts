@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { encodeLease, leaseKey, type Lease } from '../../src/cluster/membership/lease.js';
 import { Peers } from '../../src/cluster/membership/peers.js';
 import { Mailbox, type Message } from '../../src/cluster/migration/mailbox.js';
@@ -37,6 +38,7 @@ class World {
       records: this.records,
       isLeaving: (sessionId) => this.leaving.has(sessionId),
       clock: this.clock,
+      lifecycle: new LifecyclePhase(),
       claimTimeout: 2_000,
     });
   }

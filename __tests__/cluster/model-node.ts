@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import type { Clock } from '../../src/runtime/clock.js';
 import { OwnerRouting } from '../../src/cluster/forwarding/owner-routing.js';
 import type { MessageId } from '../../src/cluster/membership/challenges.js';
@@ -79,12 +80,14 @@ export class ModelNode {
   constructor(name: string, surroundings: Surroundings, watcher: Watcher) {
     const { send } = surroundings;
     const events = new Emitter<CoreEvents>(() => undefined);
+    const lifecycle = new LifecyclePhase();
     this.name = name;
     this.#watcher = watcher;
     this.node = new NodeMembership({
       send,
       prefix: PREFIX,
       clock: surroundings,
+      lifecycle,
       events,
       timing: TIMING,
       proof: undefined,
@@ -122,6 +125,7 @@ export class ModelNode {
       records: this.#records,
       isLeaving: () => false,
       clock: surroundings,
+      lifecycle,
       events,
       claimTimeout: CLAIM_TIMEOUT,
       migration: undefined,

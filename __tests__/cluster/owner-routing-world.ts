@@ -12,6 +12,7 @@ import { encodeLease, leaseKey, nodesKey } from '../../src/cluster/membership/le
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
 import { Peers } from '../../src/cluster/membership/peers.js';
 import type { CoreEvents } from '../../src/events.js';
+import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import type { ForwardedRequest } from '../../src/sessions/ownership.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
@@ -35,6 +36,7 @@ export interface Received {
 /** The routing of one node, in memory. The test answers for all other nodes. */
 export class OwnerRoutingWorld {
   readonly clock = new FakeClock();
+  readonly phase = new LifecyclePhase();
   readonly redis = new ModelRedis(() => this.clock.now());
   readonly events = new Emitter<CoreEvents>(() => undefined);
   readonly forwarded: string[] = [];
@@ -59,6 +61,7 @@ export class OwnerRoutingWorld {
       send,
       prefix: PREFIX,
       clock: this.clock,
+      lifecycle: this.phase,
       events: this.events,
       timing: { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 },
       proof: undefined,
@@ -108,6 +111,7 @@ export class OwnerRoutingWorld {
       mayAnswer: () => true,
       isLeaving: (sessionId) => this.leaving.has(sessionId),
       clock: this.clock,
+      lifecycle: this.phase,
       events: this.events,
       claimTimeout: CLAIM_TIMEOUT,
       migration: undefined,

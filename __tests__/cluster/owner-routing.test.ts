@@ -69,10 +69,13 @@ describe('a session that this node is giving up', () => {
     expect(world.clock.now() - from).toBeGreaterThanOrEqual(CLAIM_TIMEOUT);
   });
 
-  test('is not waited for any longer once the routing has stopped', async () => {
+  test('is not waited for any longer once the router is closed', async () => {
     await world.addSession('moving', world.node.membership.id);
     world.leaving.add('moving');
-    world.clock.setTimeout(() => world.routing.stop(), 100);
+    world.clock.setTimeout(() => {
+      world.phase.moveTo('closing');
+      world.phase.moveTo('closed');
+    }, 100);
     await expect(world.forward({ sessionId: 'moving' })).rejects.toMatchObject({ reason: 'draining' });
   });
 });
@@ -118,7 +121,7 @@ describe('a request that another node may have begun (docs/scaling.md, "What is 
     ['did not get it', NOT_REACHED],
   ])('is sent again, as a first message, if it is an initialize and the node %s', async (_what, first) => {
     world.addNode('b');
-    world.routing.drain();
+    world.phase.moveTo('draining');
     world.answer = () => (world.received.length === 1 ? first : answered({}));
     expect(await world.forward({ sessionId: undefined })).toBeUndefined();
     expect(world.received.map(({ repeats }) => repeats)).toEqual([undefined, undefined]);
@@ -127,7 +130,7 @@ describe('a request that another node may have begun (docs/scaling.md, "What is 
 
   test('is an initialize that something else than the node answered: its outcome is unknown', async () => {
     world.addNode('b');
-    world.routing.drain();
+    world.phase.moveTo('draining');
     world.answer = () => ({ outcome: 'unknown', mayAsk: false });
     const reply = createReply();
     expect(await world.forward({ sessionId: undefined }, reply)).toBeUndefined();

@@ -1,6 +1,7 @@
 import { createSecretKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { inTime, type Clock } from '../runtime/clock.js';
+import type { Lifecycle } from '../runtime/lifecycle-phase.js';
 import type { CoreEvents, SessionInfo } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { ResolvedClusterOptions, ResolvedOptions } from '../options/options.js';
@@ -69,9 +70,9 @@ export class ClusterNode implements ForwardingPort {
   readonly #options: ResolvedClusterOptions;
   readonly #answersTo: AnswersTo;
   readonly #clock: Clock;
+  readonly #lifecycle: Lifecycle;
   #local: LocalSessions = NO_SESSIONS;
   #sweeping: unknown;
-  #isLeft = false;
 
   /**
    * @param lifetime - How long a record lives on when it is not touched, in ms.
@@ -90,8 +91,10 @@ export class ClusterNode implements ForwardingPort {
       orphanAfter,
     }: ResolvedOptions,
     lifetime: number,
+    lifecycle: Lifecycle,
     events: Emitter<CoreEvents>,
   ) {
+    this.#lifecycle = lifecycle;
     const { send: ask, prefix } = openRedis('mcpRouter: option cluster.redis', options.redis);
     const late = (): Error => new Error('Redis did not answer in time');
     const send: SendCommand = (...command) => inTime(clock, REDIS_TIMEOUT, ask(...command), late);
@@ -107,6 +110,7 @@ export class ClusterNode implements ForwardingPort {
       send,
       prefix,
       clock,
+      lifecycle,
       events,
       timing: options,
       proof,
@@ -148,7 +152,14 @@ export class ClusterNode implements ForwardingPort {
       most: maxSessionsPerPrincipal,
       evict: (principal) => eviction.evict(principal),
     });
-    const parts = { node: this.#membership, peers: this.#peers, records: this.records, isLeaving: isMoving, clock };
+    const parts = {
+      node: this.#membership,
+      peers: this.#peers,
+      records: this.records,
+      isLeaving: isMoving,
+      clock,
+      lifecycle,
+    };
     if (options.routing === 'migrate') {
       const failed = (error: unknown): void => events.emit('failure', 'cluster: the mailbox cannot be read', error);
       this.#mailbox = new Mailbox(send, prefix, clock, failed);
@@ -221,7 +232,7 @@ export class ClusterNode implements ForwardingPort {
   }
 
   drain(): void {
-    this.#routing.drain();
+    this.#membership.announceDraining();
   }
 
   /** @param last - Written at the end of a stream that does not end within an event. */
@@ -232,8 +243,6 @@ export class ClusterNode implements ForwardingPort {
   /** When this node owns nothing any more. */
   async leave(): Promise<void> {
     this.#mailbox?.close();
-    this.#routing.stop();
-    this.#isLeft = true;
     this.#clock.clearTimeout(this.#sweeping);
     this.#port.abortProbe();
     await this.#membership.leave();
@@ -245,7 +254,7 @@ export class ClusterNode implements ForwardingPort {
     this.#sweeping = this.#clock.setTimeout(() => {
       const swept = this.#peers.sweep(() => this.membership);
       // When Redis does not answer, another node does it, or this one the next time.
-      void swept.catch(() => undefined).then(() => this.#isLeft || this.#sweepLater());
+      void swept.catch(() => undefined).then(() => this.#lifecycle.phase === 'closed' || this.#sweepLater());
     }, SWEEP_LEASES * this.#options.lease);
   }
 

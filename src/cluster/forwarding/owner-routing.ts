@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../../runtime/clock.js';
+import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import { Refusal } from '../../errors.js';
 import type { CoreEvents, SessionInfo } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
@@ -50,6 +51,8 @@ export interface OwnerRoutingInit {
   /** Whether the session was closed for another node to own, and is still this one's by its record. */
   readonly isLeaving: (sessionId: string) => boolean;
   readonly clock: Clock;
+  /** A node that drains claims nothing. A closed one waits for no other node. */
+  readonly lifecycle: Lifecycle;
   readonly events: Emitter<CoreEvents>;
   /** In ms. */
   readonly claimTimeout: number;
@@ -81,8 +84,6 @@ type Owner = Lease | UnownedSession | 'leaving';
 export class OwnerRouting {
   readonly #init: OwnerRoutingInit;
   readonly #backOff: BackOff;
-  #draining = false;
-  #closed = false;
 
   constructor(init: OwnerRoutingInit) {
     this.#init = init;
@@ -92,18 +93,6 @@ export class OwnerRouting {
   /** See {@link ForwardingPort.pauseRestoring}. */
   gaveUp(sessionId: string): void {
     this.#backOff.start(sessionId);
-  }
-
-  /** Nothing is claimed from now on: what is nobody's goes to another node. */
-  drain(): void {
-    this.#draining = true;
-    this.#init.migration?.drain();
-    this.#init.node.announceLeaving();
-  }
-
-  /** Nobody waits for another node from now on. */
-  stop(): void {
-    this.#closed = true;
   }
 
   /** See {@link ForwardingPort}. */
@@ -187,7 +176,7 @@ export class OwnerRouting {
     let asked = false;
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
       const owner = await this.#ownerOf(sessionId, concerns);
-      if (this.#closed) throw new Refusal('draining');
+      if (this.#init.lifecycle.phase === 'closed') throw new Refusal('draining');
       if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, asked };
       const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(LAST_TRY, deadline - clock.now()), asked);
       if (tried !== 'again' && tried !== 'unreachable') return tried;
@@ -208,7 +197,7 @@ export class OwnerRouting {
     const record = await records.find(sessionId);
     if (record === undefined || concerns?.(record) === false) return { record: undefined };
     if (record.owner === node.membership.id) {
-      return this.#draining || isLeaving(sessionId) ? 'leaving' : { record };
+      return this.#init.lifecycle.isDraining || isLeaving(sessionId) ? 'leaving' : { record };
     }
     const owner = await this.#live(record.owner);
     if (owner === undefined) return this.#anybody({ record });
@@ -218,7 +207,7 @@ export class OwnerRouting {
 
   /** The node for what is nobody's: this one, unless it stops and there is another. */
   async #anybody(unowned: UnownedSession): Promise<Owner> {
-    if (!this.#draining) return unowned;
+    if (!this.#init.lifecycle.isDraining) return unowned;
     const others = await this.#claimants();
     return others[Math.floor(Math.random() * others.length)] ?? unowned;
   }

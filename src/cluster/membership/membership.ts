@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { inTime, type Clock } from '../../runtime/clock.js';
+import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import { Refusal } from '../../errors.js';
 import type { CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
@@ -20,6 +21,7 @@ export interface MembershipInit {
   readonly send: SendCommand;
   readonly prefix: string;
   readonly clock: Clock;
+  readonly lifecycle: Lifecycle;
   readonly events: Emitter<CoreEvents>;
   readonly timing: Timing;
   readonly proof: ProcessProof | undefined;
@@ -96,8 +98,6 @@ export class NodeMembership {
   #member = false;
   /** See {@link Lease.informs}. */
   #informs = false;
-  /** Whether it takes over nothing any more. */
-  #leaving = false;
   #left = false;
   #renewedAt = -Infinity;
   #fenceTimer: unknown;
@@ -151,9 +151,8 @@ export class NodeMembership {
     if (!this.#membership.isValid) throw new Refusal('storeUnavailable');
   }
 
-  /** Tells the others that this node takes over nothing any more. */
-  announceLeaving(): void {
-    this.#leaving = true;
+  /** Renews the lease at once, so that the other nodes learn that this one drains and takes over nothing. */
+  announceDraining(): void {
     this.#wake();
   }
 
@@ -272,7 +271,7 @@ export class NodeMembership {
     const { host, port } = await this.#init.address();
     const { id } = this.#membership;
     this.#challenge ??= this.#challenges.next();
-    const [challenge, leaving, informs] = [this.#challenge, this.#leaving, this.#informs];
+    const [challenge, leaving, informs] = [this.#challenge, this.#init.lifecycle.isDraining, this.#informs];
     return { id, host, port, proof: this.#init.proof, challenge, leaving, informs };
   }
 

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../../runtime/clock.js';
+import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import { Refusal } from '../../errors.js';
 import type { ForwardedRequest } from '../../sessions/ownership.js';
 import type { RecordStore } from '../../sessions/records/record-store.js';
@@ -20,6 +21,7 @@ export interface MigrationInit {
   readonly records: RecordStore;
   readonly isLeaving: (sessionId: string) => boolean;
   readonly clock: Clock;
+  readonly lifecycle: Lifecycle;
   /** In ms. */
   readonly claimTimeout: number;
 }
@@ -32,15 +34,9 @@ export class Migration {
   readonly #init: MigrationInit;
   /** What was asked lately, and of whom, for all requests that wait for it. */
   readonly #asked = new Set<string>();
-  #draining = false;
 
   constructor(init: MigrationInit) {
     this.#init = init;
-  }
-
-  /** From now on no session is moved here. */
-  drain(): void {
-    this.#draining = true;
   }
 
   /** Does for a request what is to be done before another try. */
@@ -56,7 +52,8 @@ export class Migration {
       accept(res);
       return 'done';
     }
-    if (this.#draining) throw new Refusal('draining');
+    // No session is moved to a node that drains.
+    if (this.#init.lifecycle.isDraining) throw new Refusal('draining');
     return this.#ask(owner, { sessionId, action: 'handOff', by });
   }
 
