@@ -31,7 +31,7 @@ import type { HttpRequest, McpEndpointOptions, MountOptions, ResolvedOptions } f
 import { resolveOptions } from './options/resolve.js';
 import { createAnswersTo } from './sessions/answers-to.js';
 import { ServerBuilder } from './sessions/server/server-builder.js';
-import type { UnownedSession } from './sessions/ownership.js';
+import { NotOwner, type UnownedSession } from './sessions/ownership.js';
 import { SessionPersistence } from './sessions/session-persistence.js';
 import type { Opener } from './sessions/life/open.js';
 import { createPrincipalNames } from './sessions/principal-name.js';
@@ -141,7 +141,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   };
   const isSessionId = sessionIdCheck(resolved.sessionIdGenerator !== randomUUID);
   const answersTo = createAnswersTo(resolved.adoptAnonymous);
-  const restorer = new Restorer(opener, events, isSessionId, answersTo, resolved.maxLifetime, member);
+  const restorer = new Restorer(opener, events, isSessionId, answersTo, resolved.maxLifetime, member?.pauseRestoring);
   const reissuer =
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
   const bodies = new BodyReader(resolved, phase);
@@ -160,7 +160,11 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     destroy,
     serve: async (request, body, req, res) => {
       const exchange = toExchange(request, body, req, res);
-      await endpoint.handle(exchange).catch((error: unknown) => refuse(exchange.res, error, exchange));
+      await endpoint.handle(exchange).catch((error: unknown) => {
+        // For the node that forwarded the request.
+        if (error instanceof NotOwner) throw error;
+        refuse(exchange.res, error, exchange);
+      });
     },
   });
 

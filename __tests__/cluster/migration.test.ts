@@ -4,7 +4,7 @@ import { encodeLease, leaseKey, type Lease } from '../../src/cluster/membership/
 import { Peers } from '../../src/cluster/membership/peers.js';
 import { Mailbox, type Message } from '../../src/cluster/migration/mailbox.js';
 import { Migration } from '../../src/cluster/migration/migration.js';
-import type { ForwardedRequest } from '../../src/sessions/ownership.js';
+import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-port.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
 import { redisStore, type SendCommand } from '../../src/stores/redis.js';
 import { FakeClock } from '../support/fake-clock.js';

@@ -14,7 +14,8 @@ import { Refusal } from '../../src/errors.js';
 import type { CoreEvents } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { createAnswersTo, mayAnswer } from '../../src/sessions/answers-to.js';
-import { NotOwner, type ForwardedRequest, type Membership } from '../../src/sessions/ownership.js';
+import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-port.js';
+import { NotOwner, type Membership } from '../../src/sessions/ownership.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
 import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
 import type { StoredRecord } from '../../src/stores/session-store.js';
@@ -147,7 +148,7 @@ export class ModelNode {
     }
   }
 
-  /** A client's request: to say something in the session, or to end it. Rejects with NotHere if handed over, and not for it. */
+  /** A client's request: to say something in the session, or to end it. Rejects with NotOwner if handed over, and not for it. */
   async ask({ id, method, name }: Wish, forwarded = false): Promise<Answer> {
     try {
       await this.node.checkMember();

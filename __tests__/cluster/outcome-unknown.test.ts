@@ -3,7 +3,7 @@ import { createServer, get, type IncomingMessage, type ServerResponse } from 'no
 import type { AddressInfo } from 'node:net';
 import { accept, answerOutcomeUnknown, outcomeUnknownEvents } from '../../src/cluster/outcome-unknown.js';
 import { errorResponse } from '../../src/errors.js';
-import type { ForwardedRequest } from '../../src/sessions/ownership.js';
+import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-port.js';
 
 const request = (given: object): ForwardedRequest =>
   ({ requestIds: [1], body: {}, headers: {}, ...given }) as unknown as ForwardedRequest;

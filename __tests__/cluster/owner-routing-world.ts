@@ -14,7 +14,7 @@ import { Peers } from '../../src/cluster/membership/peers.js';
 import type { CoreEvents } from '../../src/events.js';
 import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { Emitter } from '../../src/runtime/emitter.js';
-import type { ForwardedRequest } from '../../src/sessions/ownership.js';
+import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-port.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
 import { redisStore, type SendCommand } from '../../src/stores/redis.js';
 import { FakeClock } from '../support/fake-clock.js';

@@ -5,12 +5,8 @@ import type { Lifecycle } from '../runtime/lifecycle-phase.js';
 import type { CoreEvents, SessionInfo } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { ResolvedClusterOptions, ResolvedOptions } from '../options/options.js';
-import {
-  type ForwardingPort,
-  type ForwardedRequest,
-  type Membership,
-  type UnownedSession,
-} from '../sessions/ownership.js';
+import type { ForwardedRequest, ForwardingPort } from '../endpoint/session/forwarding-port.js';
+import type { Membership, OtherNodes, UnownedSession } from '../sessions/ownership.js';
 import { createAnswersTo, mayAnswer, type AnswersTo } from '../sessions/answers-to.js';
 import type { PrincipalCounts } from '../sessions/limits/principal-counts.js';
 import { RecordStore } from '../sessions/records/record-store.js';
@@ -56,7 +52,7 @@ export interface Host {
 }
 
 /** A router as a node of a cluster: all parts of that, put together. */
-export class ClusterNode implements ForwardingPort {
+export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly records: RecordStore;
   readonly principals: PrincipalCounts;
   readonly recordKey: (id: string) => string;
@@ -219,9 +215,8 @@ export class ClusterNode implements ForwardingPort {
     return this.#routing.handOver(request, res);
   }
 
-  pauseRestoring(sessionId: string): void {
-    this.#routing.gaveUp(sessionId);
-  }
+  /** This node failed to restore the session, and leaves it to other nodes for a while. */
+  readonly pauseRestoring = (sessionId: string): void => this.#routing.gaveUp(sessionId);
 
   list(): Promise<SessionInfo[]> {
     return this.#routing.list();
@@ -229,6 +224,10 @@ export class ClusterNode implements ForwardingPort {
 
   close(sessionId: string): Promise<UnownedSession | boolean> {
     return this.#routing.close(sessionId);
+  }
+
+  sessionsOf(principal: string): Promise<string[]> {
+    return this.principals.sessionsOf(principal);
   }
 
   drain(): void {

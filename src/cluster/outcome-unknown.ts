@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { errorResponse } from '../errors.js';
-import type { ForwardedRequest } from '../sessions/ownership.js';
+import type { ForwardedRequest } from '../endpoint/session/forwarding-port.js';
 import { replyFormOf } from '../transport/reply-form.js';
 import { frame, sseHeaders } from '../transport/sse.js';
 

@@ -2,20 +2,14 @@ import type { ServerResponse } from 'node:http';
 import { Refusal } from '../errors.js';
 import type { CoreEvents } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
-import { NotOwner } from '../sessions/ownership.js';
 import { closeAfter, sendError } from './answer.js';
 import type { Exchange } from './exchange.js';
 
-/**
- * Answers whatever a request's way threw.
- *
- * @throws NotOwner, which is for the node that handed the request over.
- */
+/** Answers a request with the error that its handling threw. Never throws. */
 export function createRefuse(
   events: Emitter<CoreEvents>,
 ): (res: ServerResponse, error: unknown, exchange: Exchange | undefined) => void {
   return (res, error, exchange) => {
-    if (error instanceof NotOwner) throw error;
     const refusal = error instanceof Refusal ? error : undefined;
     if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
     else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);

@@ -2,7 +2,7 @@ import { keepingAlive } from '../runtime/clock.js';
 import type { CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { Registry } from './registry.js';
-import { retryOnOwnershipChange, type ForwardingPort, type UnownedSession } from './ownership.js';
+import { retryOnOwnershipChange, type OtherNodes, type UnownedSession } from './ownership.js';
 import type { PrincipalRef } from './principal-name.js';
 import type { Session } from './session.js';
 
@@ -10,26 +10,26 @@ import type { Session } from './session.js';
 export class Sessions {
   readonly #registry: Registry;
   readonly #destroyStored: (id: string, unowned?: UnownedSession) => Promise<boolean>;
-  readonly #forwarding: ForwardingPort | undefined;
+  readonly #otherNodes: OtherNodes | undefined;
   readonly #events: Emitter<CoreEvents>;
   readonly #nameOf: (principal: PrincipalRef) => string;
 
   /**
    * @internal
    * @param destroyStored - Removes the record of a session that is not here.
-   * @param forwarding - Undefined where there are no other nodes.
+   * @param otherNodes - Undefined without a cluster.
    * @param nameOf - Throws a TypeError for claims that name no principal.
    */
   constructor(
     registry: Registry,
     destroyStored: (id: string, unowned?: UnownedSession) => Promise<boolean>,
-    forwarding: ForwardingPort | undefined,
+    otherNodes: OtherNodes | undefined,
     events: Emitter<CoreEvents>,
     nameOf: (principal: PrincipalRef) => string,
   ) {
     this.#nameOf = nameOf;
     this.#registry = registry;
-    this.#forwarding = forwarding;
+    this.#otherNodes = otherNodes;
     this.#destroyStored = destroyStored;
     this.#events = events;
   }
@@ -46,7 +46,7 @@ export class Sessions {
   list(options?: { readonly cluster: true }): SessionInfo[] | Promise<SessionInfo[]> {
     const here = this.#registry.all().map((session) => session.info());
     if (options?.cluster !== true) return here;
-    const listed = (this.#forwarding?.list() ?? Promise.resolve([])).then((others) => [...here, ...others]);
+    const listed = (this.#otherNodes?.list() ?? Promise.resolve([])).then((others) => [...here, ...others]);
     return keepingAlive(listed);
   }
 
@@ -117,7 +117,7 @@ export class Sessions {
   async #closeByPrincipal(principal: PrincipalRef): Promise<number> {
     const name = this.#nameOf(principal);
     const here = this.#registry.ofPrincipal(name).map(({ id }) => id);
-    const anywhere = (await this.#forwarding?.principals.sessionsOf(name)) ?? [];
+    const anywhere = (await this.#otherNodes?.sessionsOf(name)) ?? [];
     const ids = new Set([...here, ...anywhere]);
     const results = await Promise.allSettled([...ids].map((id) => this.#close(id)));
     const failed = results.find((result) => result.status === 'rejected');
@@ -126,7 +126,7 @@ export class Sessions {
   }
 
   async #closeElsewhere(id: string): Promise<boolean> {
-    const closed = await this.#forwarding?.close(id);
+    const closed = await this.#otherNodes?.close(id);
     return typeof closed === 'boolean' ? closed : this.#destroyStored(id, closed);
   }
 

@@ -5,7 +5,8 @@ import { Refusal } from '../../errors.js';
 import type { CoreEvents, SessionInfo } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import type { RecordStore } from '../../sessions/records/record-store.js';
-import { NotOwner, type ForwardedRequest, type UnownedSession } from '../../sessions/ownership.js';
+import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
+import { NotOwner, type UnownedSession } from '../../sessions/ownership.js';
 import { replyEmpty } from '../../transport/reply-empty.js';
 import { BackOff } from './back-off.js';
 import { readAnswer } from '../port/ask-node.js';
@@ -154,7 +155,7 @@ export class OwnerRouting {
     return isEnded(end) || end.unowned;
   }
 
-  /** @throws NotHere when another node owns the session. */
+  /** @throws NotOwner when another node owns the session. */
   async unowned(sessionId: string): Promise<UnownedSession> {
     const end = await this.#withOwner<never>(sessionId, ANY_NODE, () => Promise.reject(new NotOwner()));
     return end.unowned;
@@ -215,7 +216,7 @@ export class OwnerRouting {
   /**
    * Asks the other nodes in turn to claim a session that this node recently failed to restore.
    *
-   * @throws Refusal `restoreFailed` when no other node can. NotHere when another node forwarded the request to this one.
+   * @throws Refusal `restoreFailed` when no other node can. NotOwner when another node forwarded the request to this one.
    */
   async #leaveToOthers(sessionId: string, { owner, epoch }: StoredRecord, handing: Forwarding): Promise<undefined> {
     const { node, records, events, claimTimeout } = this.#init;

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { SessionInfo } from '../../events.js';
-import type { ForwardedRequest } from '../../sessions/ownership.js';
+import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
 import type { MessageId } from '../membership/challenges.js';
 import type { Lease } from '../membership/lease.js';
 

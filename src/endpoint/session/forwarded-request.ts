@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
-import type { ForwardedRequest } from '../../sessions/ownership.js';
+import type { ForwardedRequest } from './forwarding-port.js';
 import { Exchange } from '../../http/exchange.js';
 import { hostOf } from '../../http/guard.js';
 import type { McpRequest } from '../../http/mcp-request.js';

@@ -2,16 +2,12 @@ import { Refusal } from '../../errors.js';
 import type { AnswersTo } from '../../sessions/answers-to.js';
 import type { Adopter } from '../../sessions/life/adopt.js';
 import type { Restorer } from '../../sessions/life/restore.js';
-import {
-  OwnershipChanged,
-  retryOnOwnershipChange,
-  type ForwardingPort,
-  type UnownedSession,
-} from '../../sessions/ownership.js';
+import { OwnershipChanged, retryOnOwnershipChange, type UnownedSession } from '../../sessions/ownership.js';
 import type { Registry } from '../../sessions/registry.js';
 import type { Session } from '../../sessions/session.js';
 import type { Lease } from '../../transport/transport-types.js';
 import type { HttpTransport } from '../../transport/transport.js';
+import type { ForwardingPort } from './forwarding-port.js';
 import type { Exchange } from '../../http/exchange.js';
 import { NO_BODY, toForwardedRequest, type RequestBody } from './forwarded-request.js';
 

@@ -5,7 +5,7 @@ import type { CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { Adopter } from '../../sessions/life/adopt.js';
 import type { AnswersTo } from '../../sessions/answers-to.js';
-import type { ForwardingPort } from '../../sessions/ownership.js';
+import type { ForwardingPort } from './forwarding-port.js';
 import type { Opener } from '../../sessions/life/open.js';
 import type { Registry } from '../../sessions/registry.js';
 import type { Reissuer } from '../../sessions/life/reissue.js';

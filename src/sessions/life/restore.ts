@@ -5,7 +5,7 @@ import type { Emitter } from '../../runtime/emitter.js';
 import type { StoredRecord } from '../../stores/session-store.js';
 import type { AnswersTo } from '../answers-to.js';
 import { FactoryContext } from '../server/server-context.js';
-import { OwnershipChanged, type ForwardingPort, type UnownedSession } from '../ownership.js';
+import { OwnershipChanged, type UnownedSession } from '../ownership.js';
 import { start, locked, type Caller, type Opener } from './open.js';
 import {
   decodeRecord,
@@ -30,13 +30,13 @@ export class Restorer {
   readonly #isSessionId: (id: string) => boolean;
   readonly #answersTo: AnswersTo;
   readonly #maxLifetime: number;
-  readonly #forwarding: Pick<ForwardingPort, 'pauseRestoring'> | undefined;
+  readonly #pauseRestoring: ((sessionId: string) => void) | undefined;
   /** The locks, by session ID and principal: who is refused must not keep out the one whose session it is. */
   readonly #restoring = new Map<string, Promise<Session | undefined>>();
 
   /**
    * @param isSessionId - Whether this router could have issued the ID. The store is not asked for any other.
-   * @param forwarding - Undefined without a cluster.
+   * @param pauseRestoring - Leaves a session to other nodes for a while. Undefined without a cluster.
    */
   constructor(
     opener: Opener,
@@ -44,14 +44,14 @@ export class Restorer {
     isSessionId: (id: string) => boolean,
     answersTo: AnswersTo,
     maxLifetime: number | undefined,
-    forwarding?: Pick<ForwardingPort, 'pauseRestoring'>,
+    pauseRestoring?: (sessionId: string) => void,
   ) {
     this.#opener = opener;
     this.#events = events;
     this.#isSessionId = isSessionId;
     this.#answersTo = answersTo;
     this.#maxLifetime = maxLifetime ?? Infinity;
-    this.#forwarding = forwarding;
+    this.#pauseRestoring = pauseRestoring;
   }
 
   /** Whether there may be a stored session of that ID. */
@@ -241,11 +241,11 @@ export class Restorer {
 
   /** True when only this node failed to build the server: it then leaves the session to the other nodes for a while. */
   #mayOthersRestore({ id, membership }: Session, error: unknown): boolean {
-    if (this.#forwarding === undefined || membership?.isValid !== true || error instanceof UnreadableRecord)
+    if (this.#pauseRestoring === undefined || membership?.isValid !== true || error instanceof UnreadableRecord)
       return false;
     if (error instanceof Refusal && error.reason !== 'openTimeout') return false;
     this.#events.emit('failure', 'a session could not be restored by this node', error, id);
-    this.#forwarding.pauseRestoring(id);
+    this.#pauseRestoring(id);
     return true;
   }
 
