@@ -124,12 +124,12 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, reportFailure);
   const member =
     resolved.cluster && new ClusterNode(resolved.cluster, resolved, recordLifetime(resolved), phase, events);
-  const leaseAge = member && ((): number => member.leaseAge);
-  const metrics = resolved.metrics === false ? undefined : createMetrics(events, resolved.metrics, leaseAge);
   const records = member?.records ?? createRecords(resolved);
   const transports = createTransportContext(resolved, events);
   const persistence = createPersistence(resolved, events, records, member, transports.refusedAnswers);
   const registry = new Registry(resolved, phase, events, builder, persistence, () => member?.membership);
+  const leaseAge = member && ((): number => member.leaseAge);
+  const metrics = resolved.metrics === false ? undefined : createMetrics(events, registry, resolved.metrics, leaseAge);
   const opener: Opener = {
     registry,
     builder,

@@ -1,17 +1,25 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { ClientRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import express from 'express';
 import fc from 'fast-check';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import request from 'supertest';
-import { REJECT_REASONS } from '../../src/events.js';
-import type { CoreEvents, Outcome } from '../../src/events.js';
+import { REJECT_REASONS, type CoreEvents, type Outcome, type SessionInfo } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
+import type { SessionLevels } from '../../src/observe/prometheus/session-levels.js';
 import { createMetrics } from '../../src/observe/prometheus/metrics.js';
 import { parseExposition, valueOf } from '../support/exposition.js';
-import { sessionInfo } from '../support/session-info.js';
+import { levelsOf, sessionInfo } from '../support/session-info.js';
+import { until } from '../support/waiting.js';
 
 const METHODS = ClientRequestSchema.options.map((schema) => schema.shape.method.value as string);
 const OUTCOMES: readonly Outcome[] = ['ok', 'error', 'cancelled', 'timeout', 'closed'];
+
+// Here, as the metrics hold them weakly.
+const NONE = levelsOf([]);
+const ONE = levelsOf([sessionInfo()]);
+const OTHER = levelsOf([sessionInfo()]);
 
 function failures(): { events: Emitter<CoreEvents>; seen: unknown[] } {
   const seen: unknown[] = [];
@@ -32,7 +40,7 @@ function labelValues(text: string, metric: string, label: string): string[] {
 
 describe('before the first event', () => {
   test('every value of every label has a series at 0, so that queries find it', async () => {
-    const text = await createMetrics(throwing(), {}).registry.metrics();
+    const text = await createMetrics(throwing(), NONE, {}).registry.metrics();
     expect(labelValues(text, 'mcp_sessions_orphaned', 'cause')).toEqual(['idle', 'stream_lost']);
     expect(labelValues(text, 'mcp_streams_open', 'kind')).toEqual(['request', 'standalone']);
     expect(labelValues(text, 'mcp_sessions_closed_total', 'reason')).toEqual(
@@ -44,14 +52,14 @@ describe('before the first event', () => {
   });
 
   test('the methods are those that the SDK knows from clients, and `other`', async () => {
-    const text = await createMetrics(throwing(), {}).registry.metrics();
+    const text = await createMetrics(throwing(), NONE, {}).registry.metrics();
     expect(labelValues(text, 'mcp_server_operation_duration_seconds', 'mcp_method_name')).toEqual(
       [...METHODS, 'other'].sort(),
     );
   });
 
   test('all the metrics are there, and none besides', async () => {
-    const { registry } = createMetrics(throwing(), {});
+    const { registry } = createMetrics(throwing(), NONE, {});
     expect(registry.getMetricsAsArray().map(({ name }) => name)).toEqual([
       'mcp_sessions_active',
       'mcp_sessions_orphaned',
@@ -68,7 +76,7 @@ describe('before the first event', () => {
   });
 
   test('the buckets of operations are those that OpenTelemetry advises for MCP; those of sessions go on to a day', async () => {
-    const text = await createMetrics(throwing(), {}).registry.metrics();
+    const text = await createMetrics(throwing(), NONE, {}).registry.metrics();
     const buckets = (metric: string) => labelValues(text, metric, 'le');
     const advised = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300].map(String);
     expect(buckets('mcp_server_operation_duration_seconds')).toEqual([...advised, '+Inf'].sort());
@@ -79,12 +87,11 @@ describe('before the first event', () => {
 describe('events', () => {
   test('a session that closes counts by its reason, and its age in seconds', async () => {
     const events = throwing();
-    const { registry } = createMetrics(events, {});
+    const { registry } = createMetrics(events, NONE, {});
     events.emit('opened', sessionInfo());
     events.emit('closed', sessionInfo({ ageMs: 90_000 }), 'expired');
     const text = await registry.metrics();
     expect(valueOf(text, 'mcp_sessions_opened_total')).toBe(1);
-    expect(valueOf(text, 'mcp_sessions_active')).toBe(0);
     expect(valueOf(text, 'mcp_sessions_closed_total', { reason: 'expired' })).toBe(1);
     expect(valueOf(text, 'mcp_sessions_closed_total', { reason: 'deleted' })).toBe(0);
     expect(valueOf(text, 'mcp_server_session_duration_seconds_sum')).toBe(90);
@@ -92,38 +99,26 @@ describe('events', () => {
     expect(valueOf(text, 'mcp_server_session_duration_seconds_bucket', { le: '120' })).toBe(1);
   });
 
-  test('a session built again from its record is active, and counts as restored, not as opened', async () => {
+  test('a session built again from its record counts as restored, not as opened', async () => {
     const events = throwing();
-    const { registry } = createMetrics(events, {});
+    const { registry } = createMetrics(events, NONE, {});
     events.emit('restored', sessionInfo());
     const text = await registry.metrics();
-    expect(valueOf(text, 'mcp_sessions_active')).toBe(1);
     expect(valueOf(text, 'mcp_sessions_restored_total')).toBe(1);
     expect(valueOf(text, 'mcp_sessions_opened_total')).toBe(0);
   });
 
   test('a session that failed before it was open moves nothing', async () => {
     const events = throwing();
-    const { registry } = createMetrics(events, {});
+    const { registry } = createMetrics(events, NONE, {});
     const before = await registry.metrics();
     events.emit('closed', sessionInfo({ state: 'initializing' }), 'failed');
     expect(await registry.metrics()).toBe(before);
   });
 
-  test('a session that closes from `closing` leaves the gauge in which it was', async () => {
-    const events = throwing();
-    const { registry } = createMetrics(events, {});
-    events.emit('opened', sessionInfo());
-    events.emit('orphaned', sessionInfo({ state: 'orphaned', orphanCause: 'idle' }), 'idle');
-    events.emit('closed', sessionInfo({ state: 'closing', orphanCause: 'idle' }), 'evicted');
-    const text = await registry.metrics();
-    expect(valueOf(text, 'mcp_sessions_active')).toBe(0);
-    expect(valueOf(text, 'mcp_sessions_orphaned', { cause: 'idle' })).toBe(0);
-  });
-
   test('refusals count by the row of the error table', async () => {
     const events = throwing();
-    const { registry } = createMetrics(events, {});
+    const { registry } = createMetrics(events, NONE, {});
     events.emit('rejected', 'atCapacity');
     events.emit('rejected', 'atCapacity');
     events.emit('rejected', 'draining');
@@ -134,7 +129,7 @@ describe('events', () => {
 
   test('each pair of a method and an outcome is timed in seconds, apart from all others', async () => {
     const events = throwing();
-    const { registry } = createMetrics(events, {});
+    const { registry } = createMetrics(events, NONE, {});
     const pairs = METHODS.flatMap((method) => OUTCOMES.map((outcome) => ({ method, outcome })));
     pairs.forEach(({ method, outcome }, n) => events.emit('settled', method, outcome, (n + 1) * 1000));
     const text = await registry.metrics();
@@ -153,7 +148,7 @@ describe('events', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.tuple(method, fc.constantFrom(...OUTCOMES))), async (requests) => {
         const events = throwing();
-        const { registry } = createMetrics(events, {});
+        const { registry } = createMetrics(events, NONE, {});
         for (const [name, outcome] of requests) events.emit('settled', name, outcome, 1);
         const text = await registry.metrics();
         expect(labelValues(text, 'mcp_server_operation_duration_seconds', 'mcp_method_name')).toEqual(
@@ -173,23 +168,86 @@ describe('events', () => {
   });
 });
 
+describe('levels', () => {
+  /** Held by the test for as long as it is not dropped. */
+  const routers: SessionLevels[] = [];
+  afterEach(() => routers.splice(0));
+
+  function routerOf(registry: Registry, ...sessions: SessionInfo[]): SessionInfo[] {
+    const levels = levelsOf(sessions);
+    routers.push(levels);
+    createMetrics(throwing(), levels, { registry }, () => 0);
+    return sessions;
+  }
+
+  test('are read at each scrape: sessions in each state, and those that a node owns', async () => {
+    const registry = new Registry();
+    const sessions = routerOf(
+      registry,
+      sessionInfo({ state: 'initializing' }),
+      sessionInfo(),
+      sessionInfo({ state: 'orphaned', orphanCause: 'idle' }),
+      sessionInfo({ state: 'hibernated', orphanCause: 'stream_lost' }),
+      sessionInfo({ state: 'hibernated', orphanCause: 'idle' }),
+    );
+    const text = await registry.metrics();
+    expect(valueOf(text, 'mcp_sessions_active')).toBe(1);
+    expect(valueOf(text, 'mcp_sessions_orphaned', { cause: 'idle' })).toBe(1);
+    expect(valueOf(text, 'mcp_sessions_orphaned', { cause: 'stream_lost' })).toBe(0);
+    expect(valueOf(text, 'mcp_sessions_hibernated')).toBe(2);
+    expect(valueOf(text, 'mcp_cluster_owned')).toBe(4);
+    sessions.splice(0);
+    const later = await registry.metrics();
+    expect(valueOf(later, 'mcp_sessions_active')).toBe(0);
+    expect(valueOf(later, 'mcp_sessions_orphaned', { cause: 'idle' })).toBe(0);
+    expect(valueOf(later, 'mcp_sessions_hibernated')).toBe(0);
+    expect(valueOf(later, 'mcp_cluster_owned')).toBe(0);
+  });
+
+  test('are right again after the registry was reset', async () => {
+    const registry = new Registry();
+    routerOf(registry, sessionInfo());
+    registry.resetMetrics();
+    expect(valueOf(await registry.metrics(), 'mcp_sessions_active')).toBe(1);
+  });
+
+  test('of a router that the app has dropped are gone, as the registry does not keep it', async () => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    const registry = new Registry();
+    routerOf(registry, sessionInfo());
+    routerOf(registry, sessionInfo());
+    expect(valueOf(await registry.metrics(), 'mcp_sessions_active')).toBe(2);
+    routers.pop();
+    await until('it is collected', async () => {
+      collectGarbage();
+      return valueOf(await registry.metrics(), 'mcp_sessions_active') === 1;
+    });
+  });
+
+  test('a gauge of the app under one of their names is a TypeError, as nothing would set it', () => {
+    const registry = new Registry();
+    new Gauge({ name: 'mcp_sessions_active', help: 'x', registers: [registry] });
+    expect(() => routerOf(registry)).toThrow('the registry holds a metric mcp_sessions_active already');
+  });
+});
+
 describe('registries', () => {
   test('two routers in one registry add up, and the second leaves what the first has counted', async () => {
     const registry = new Registry();
     const [first, second] = [throwing(), throwing()];
-    createMetrics(first, { registry });
+    createMetrics(first, ONE, { registry });
     first.emit('opened', sessionInfo());
     first.emit('settled', 'tools/call', 'ok', 20);
     first.emit('rejected', 'draining');
     first.emit('streamOpened', 'standalone');
-    createMetrics(second, { registry });
+    createMetrics(second, OTHER, { registry });
     second.emit('opened', sessionInfo());
     second.emit('settled', 'tools/call', 'ok', 20);
     second.emit('streamOpened', 'standalone');
-    first.emit('closed', sessionInfo(), 'deleted');
 
     const text = await registry.metrics();
-    expect(valueOf(text, 'mcp_sessions_active')).toBe(1);
+    expect(valueOf(text, 'mcp_sessions_active')).toBe(2);
     expect(valueOf(text, 'mcp_sessions_opened_total')).toBe(2);
     expect(valueOf(text, 'mcp_sessions_rejected_total', { reason: 'draining' })).toBe(1);
     expect(valueOf(text, 'mcp_streams_open', { kind: 'standalone' })).toBe(2);
@@ -200,9 +258,8 @@ describe('registries', () => {
 
   test('without one of the app, each router has its own', async () => {
     const [first, second] = [throwing(), throwing()];
-    const { registry } = createMetrics(first, {});
-    const other = createMetrics(second, {}).registry;
-    first.emit('opened', sessionInfo());
+    const { registry } = createMetrics(first, ONE, {});
+    const other = createMetrics(second, NONE, {}).registry;
     expect(valueOf(await registry.metrics(), 'mcp_sessions_active')).toBe(1);
     expect(valueOf(await other.metrics(), 'mcp_sessions_active')).toBe(0);
   });
@@ -210,9 +267,8 @@ describe('registries', () => {
   test('a prefix keeps two routers apart', async () => {
     const registry = new Registry();
     const [first, second] = [throwing(), throwing()];
-    createMetrics(first, { registry, prefix: 'docs_' });
-    createMetrics(second, { registry, prefix: 'mail_' });
-    first.emit('opened', sessionInfo());
+    createMetrics(first, ONE, { registry, prefix: 'docs_' });
+    createMetrics(second, NONE, { registry, prefix: 'mail_' });
     const text = await registry.metrics();
     expect(valueOf(text, 'docs_mcp_sessions_active')).toBe(1);
     expect(valueOf(text, 'mail_mcp_sessions_active')).toBe(0);
@@ -253,7 +309,7 @@ describe('registries', () => {
   test.each(foreign)('another %s in the registry is a TypeError that names it', (name, define) => {
     const registry = new Registry();
     define([registry]);
-    const create = () => createMetrics(throwing(), { registry });
+    const create = () => createMetrics(throwing(), NONE, { registry });
     expect(create).toThrow(TypeError);
     expect(create).toThrow(`the registry holds a metric ${name} already`);
   });
@@ -261,7 +317,7 @@ describe('registries', () => {
 
 describe('the handler', () => {
   test("answers GET in Prometheus' text format", async () => {
-    const { handler } = createMetrics(throwing(), {});
+    const { handler } = createMetrics(throwing(), NONE, {});
     const response = await request(express().use('/metrics', handler)).get('/metrics');
     expect(response.status).toBe(200);
     expect(response.headers['content-type']).toBe(Registry.PROMETHEUS_CONTENT_TYPE);
@@ -269,7 +325,7 @@ describe('the handler', () => {
   });
 
   test('answers HEAD without a body', async () => {
-    const { handler } = createMetrics(throwing(), {});
+    const { handler } = createMetrics(throwing(), NONE, {});
     const response = await request(express().use('/metrics', handler)).head('/metrics');
     expect(response.status).toBe(200);
     expect(response.headers['content-type']).toBe(Registry.PROMETHEUS_CONTENT_TYPE);
@@ -277,7 +333,7 @@ describe('the handler', () => {
   });
 
   test.each(['post', 'put', 'delete', 'patch', 'options'] as const)('answers %s with 405 and Allow', async (method) => {
-    const { handler } = createMetrics(throwing(), {});
+    const { handler } = createMetrics(throwing(), NONE, {});
     const response = await request(express().use('/metrics', handler))[method]('/metrics');
     expect(response.status).toBe(405);
     expect(response.headers.allow).toBe('GET, HEAD');
@@ -289,7 +345,7 @@ describe('the handler', () => {
     const collect = () => Promise.reject(error);
     new Gauge({ name: 'app_rows', help: 'x', registers: [registry], collect });
     const { events, seen } = failures();
-    const { handler } = createMetrics(events, { registry });
+    const { handler } = createMetrics(events, NONE, { registry });
     const response = await request(express().use('/metrics', handler)).get('/metrics');
     expect(response.status).toBe(500);
     expect(response.headers['content-type']).toMatch(/^text\/plain/);
@@ -303,7 +359,7 @@ describe('the handler', () => {
     const collect = () => new Promise<void>((done) => (collected = done));
     new Gauge({ name: 'app_slow', help: 'x', registers: [registry], collect });
     const { events, seen } = failures();
-    const { handler } = createMetrics(events, { registry });
+    const { handler } = createMetrics(events, NONE, { registry });
     let handled: unknown;
     const app = express().use('/metrics', (req, res) => {
       handled = handler(req, res);

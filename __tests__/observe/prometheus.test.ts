@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { CoreEvents } from '../../src/events.js';
+import type { CoreEvents, OrphanCause } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { createMetrics } from '../../src/observe/prometheus/metrics.js';
 import { startApp, type StartedApp } from '../example-app/start.js';
 import { ensureDebianTool } from '../support/debian.js';
 import { openSession } from '../support/harness.js';
-import { sessionInfo } from '../support/session-info.js';
+import { levelsOf, sessionInfo } from '../support/session-info.js';
 import { freePort } from '../support/free-port.js';
 
 /** Of each state some, so that no query gives the right number by chance. */
@@ -17,14 +17,20 @@ const ACTIVE = 3;
 const STREAM_LOST = 2;
 const IDLE = 1;
 
+const orphans = (cause: OrphanCause, number: number) =>
+  Array.from({ length: number }, () => sessionInfo({ state: 'orphaned', orphanCause: cause }));
+// Here, as the metrics hold it weakly.
+const SESSIONS = levelsOf([
+  ...Array.from({ length: ACTIVE }, () => sessionInfo()),
+  ...orphans('stream_lost', STREAM_LOST),
+  ...orphans('idle', IDLE),
+]);
+
 function routerWithSessions() {
   const events = new Emitter<CoreEvents>((_name, error) => {
     throw error;
   });
-  const metrics = createMetrics(events, {});
-  for (let n = 0; n < ACTIVE + STREAM_LOST + IDLE; n++) events.emit('opened', sessionInfo());
-  for (let n = 0; n < STREAM_LOST; n++) events.emit('orphaned', sessionInfo(), 'stream_lost');
-  for (let n = 0; n < IDLE; n++) events.emit('orphaned', sessionInfo(), 'idle');
+  const metrics = createMetrics(events, SESSIONS, {});
   events.emit('settled', 'tools/call', 'ok', 42);
   events.emit('settled', '"}\n\\', 'error', 42);
   events.emit('rejected', 'atCapacity');

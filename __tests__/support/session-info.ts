@@ -1,4 +1,5 @@
-import type { SessionInfo } from '../../src/events.js';
+import type { SessionInfo, SessionState } from '../../src/events.js';
+import type { SessionLevels } from '../../src/observe/prometheus/session-levels.js';
 
 /** What an event tells of a session; an active one unless said otherwise. */
 export function sessionInfo(known: Partial<SessionInfo> = {}): SessionInfo {
@@ -13,5 +14,19 @@ export function sessionInfo(known: Partial<SessionInfo> = {}): SessionInfo {
     idleMs: 0,
     requests: 0,
     ...known,
+  };
+}
+
+/** What a scrape reads of a router that has these sessions, now and after each change of the array. */
+export function levelsOf(sessions: ReturnType<SessionLevels['all']>): SessionLevels {
+  const inState = (wanted: SessionState): number => sessions.filter(({ state }) => state === wanted).length;
+  return {
+    all: () => sessions,
+    stats: () => ({
+      initializing: inState('initializing'),
+      active: inState('active'),
+      orphaned: inState('orphaned'),
+      hibernated: inState('hibernated'),
+    }),
   };
 }

@@ -95,6 +95,11 @@ export class Session extends SessionLife implements TransportOwner {
     return this.#state;
   }
 
+  /** Set while the session is orphaned or hibernated. */
+  get orphanCause(): OrphanCause | undefined {
+    return this.#orphanCause;
+  }
+
   get recordState(): RecordState {
     return this.#recordState;
   }

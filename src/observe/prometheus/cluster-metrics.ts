@@ -2,6 +2,7 @@ import { Counter, Gauge } from 'prom-client';
 import { FORWARD_OUTCOMES, type CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each } from './children.js';
+import type { SessionLevels } from './session-levels.js';
 import type { SharedMetrics } from './shared-metrics.js';
 
 /**
@@ -9,11 +10,19 @@ import type { SharedMetrics } from './shared-metrics.js';
  *
  * @param leaseAge - Milliseconds since its lease was last renewed; Infinity while it has none.
  */
-export function countCluster(events: Emitter<CoreEvents>, metrics: SharedMetrics, leaseAge: () => number): void {
-  const owned = metrics.share(
-    Gauge,
+export function countCluster(
+  events: Emitter<CoreEvents>,
+  sessions: SessionLevels,
+  metrics: SharedMetrics,
+  leaseAge: () => number,
+): void {
+  metrics.level(
     { name: 'mcp_cluster_owned', help: 'MCP sessions that this node owns, hibernated ones included.' },
-    (gauge) => gauge.labels(),
+    sessions,
+    (source, gauge) => {
+      const { active, orphaned, hibernated } = source.stats();
+      gauge.inc(active + orphaned + hibernated);
+    },
   );
   const age = metrics.share(
     Gauge,
@@ -44,11 +53,6 @@ export function countCluster(events: Emitter<CoreEvents>, metrics: SharedMetrics
     (counter) => counter.labels(),
   );
   events
-    .on('opened', () => owned.inc())
-    .on('restored', (_session, before) => {
-      if (before === undefined) owned.inc();
-    })
-    .on('closed', () => owned.dec())
     .on('forwarded', (outcome) => forwarded[outcome].inc())
     .on('claimed', () => claimed.inc())
     .on('fenced', () => fenced.inc());

@@ -9,11 +9,11 @@ import {
   REJECT_REASONS,
   STREAM_KINDS,
   type CoreEvents,
-  type SessionInfo,
 } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each } from './children.js';
 import { countCluster } from './cluster-metrics.js';
+import type { SessionLevels } from './session-levels.js';
 import { SharedMetrics } from './shared-metrics.js';
 
 /** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema), which has those of all earlier versions. */
@@ -52,7 +52,7 @@ export interface Metrics {
 }
 
 /**
- * Counts what the core tells of, in a registry of its own or in the app's.
+ * Counts the events of the core, and shows how many sessions there are at each scrape, in a registry of its own or the app's.
  *
  * Every label value is from a closed set and stands at 0 from the start, so that a query, or the `rate()` of a first
  * event, finds it. Routers that share a registry share its metrics, which then are their sum.
@@ -60,37 +60,51 @@ export interface Metrics {
  * @param leaseAge - Of this node's lease in its cluster, in ms; undefined where there is none.
  * @throws TypeError when the registry holds something else under one of the names.
  */
-export function createMetrics(events: Emitter<CoreEvents>, options: MetricsOptions, leaseAge?: () => number): Metrics {
+export function createMetrics(
+  events: Emitter<CoreEvents>,
+  sessions: SessionLevels,
+  options: MetricsOptions,
+  leaseAge?: () => number,
+): Metrics {
   const registry = options.registry ?? new Registry();
   const metrics = new SharedMetrics(registry, options.prefix ?? '');
+  showSessions(sessions, metrics);
   countSessions(events, metrics);
   countStreams(events, metrics);
   timeOperations(events, metrics);
   countLogLosses(events, metrics);
-  if (leaseAge !== undefined) countCluster(events, metrics, leaseAge);
+  if (leaseAge !== undefined) countCluster(events, sessions, metrics, leaseAge);
   return { registry, handler: metricsHandler(registry, (error) => events.emit('failure', 'metrics', error)) };
 }
 
-function countSessions(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {
-  const active = metrics.share(
-    Gauge,
+function showSessions(sessions: SessionLevels, metrics: SharedMetrics): void {
+  metrics.level(
     { name: 'mcp_sessions_active', help: 'Open MCP sessions that are not orphaned.' },
-    (gauge) => gauge.labels(),
+    sessions,
+    (source, gauge) => gauge.inc(source.stats().active),
   );
-  const orphaned = metrics.share(
-    Gauge,
+  metrics.level(
     {
       name: 'mcp_sessions_orphaned',
       help: 'Open MCP sessions whose client seems to have gone away.',
       labelNames: ['cause'],
     },
-    (gauge) => each(ORPHAN_CAUSES, (cause) => atZero(gauge.labels({ cause }))),
+    sessions,
+    (source, gauge) => {
+      const orphaned = source.all().filter(({ state }) => state === 'orphaned');
+      for (const cause of ORPHAN_CAUSES) {
+        gauge.inc({ cause }, orphaned.filter(({ orphanCause }) => orphanCause === cause).length);
+      }
+    },
   );
-  const hibernated = metrics.share(
-    Gauge,
+  metrics.level(
     { name: 'mcp_sessions_hibernated', help: 'MCP sessions of which only the record is kept.' },
-    (gauge) => gauge.labels(),
+    sessions,
+    (source, gauge) => gauge.inc(source.stats().hibernated),
   );
+}
+
+function countSessions(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {
   const opened = metrics.share(
     Counter,
     { name: 'mcp_sessions_opened_total', help: 'MCP sessions opened.' },
@@ -120,38 +134,12 @@ function countSessions(events: Emitter<CoreEvents>, metrics: SharedMetrics): voi
     },
     (histogram) => histogram.labels(),
   );
-  const gaugeOf = ({ state, orphanCause }: SessionInfo) => {
-    if (state === 'hibernated') return hibernated;
-    return orphanCause === undefined ? active : orphaned[orphanCause];
-  };
-
-  // Moved by steps, never set: in a shared registry the value is another router's too.
   events
-    .on('opened', () => {
-      opened.inc();
-      active.inc();
-    })
-    .on('restored', (_session, before) => {
-      restored.inc();
-      if (before !== undefined) gaugeOf(before).dec();
-      active.inc();
-    })
-    .on('orphaned', (_session, cause) => {
-      active.dec();
-      orphaned[cause].inc();
-    })
-    .on('hibernated', (session) => {
-      gaugeOf(session).dec();
-      hibernated.inc();
-    })
-    .on('revived', (session) => {
-      gaugeOf(session).dec();
-      active.inc();
-    })
+    .on('opened', () => opened.inc())
+    .on('restored', () => restored.inc())
     .on('closed', (session, reason) => {
-      // It never was `opened`: there is nothing to take back.
+      // It never was `opened`, so it does not count as closed.
       if (session.state === 'initializing') return;
-      gaugeOf(session).dec();
       closed[reason].inc();
       duration.observe(session.ageMs / 1000);
     })

@@ -1,4 +1,4 @@
-import type { Metric, Registry } from 'prom-client';
+import { Gauge, type Metric, type Registry } from 'prom-client';
 
 interface Definition {
   readonly name: string;
@@ -19,6 +19,12 @@ interface Configuration {
   collect?: () => void;
 }
 
+/** Adds what one router has now to a gauge. */
+type Reader = (gauge: Gauge) => void;
+
+/** Under which a gauge has its readers. Registered: the ESM and the CommonJS build may share a prom-client registry. */
+const READERS = Symbol.for('express-mcp-router.readers');
+
 /** The metrics of one registry under one prefix, which all who name the same ones share. */
 export class SharedMetrics {
   readonly #registry: Registry;
@@ -27,6 +33,40 @@ export class SharedMetrics {
   constructor(registry: Registry, prefix: string) {
     this.#registry = registry;
     this.#prefix = prefix;
+  }
+
+  /**
+   * Shows a level: each scrape reads it from the source of every router that shares the registry, and adds them up.
+   *
+   * A source is held weakly, so that a long-lived registry does not keep the routers that an app has dropped.
+   *
+   * @param read - Adds the source's values to the gauge, 0 included.
+   * @throws TypeError when the registry holds something else under this name.
+   */
+  level<Source extends object>(
+    definition: Definition,
+    source: Source,
+    read: (source: Source, gauge: Gauge) => void,
+  ): void {
+    const readers = new Set<Reader>();
+    const collect = (): void => {
+      held.reset();
+      for (const readOne of readers) readOne(held);
+    };
+    const held: Gauge & { [READERS]?: Set<Reader> } = this.share(
+      Gauge,
+      { ...definition, collect },
+      (gauge: Gauge, isNew) => (isNew ? Object.assign(gauge, { [READERS]: readers }) : gauge),
+    );
+    const all = held[READERS];
+    if (all === undefined) throw new TypeError(this.#clash(definition, Gauge));
+    const weak = new WeakRef(source);
+    const reader: Reader = (gauge) => {
+      const living = weak.deref();
+      if (living === undefined) all.delete(reader);
+      else read(living, gauge);
+    };
+    all.add(reader);
   }
 
   /**
@@ -50,7 +90,7 @@ export class SharedMetrics {
       return children(new kind({ ...configuration, ...buckets, ...collect }), true);
     }
 
-    const clash = `mcpRouter: the registry holds a metric ${name} already, which is not a ${kind.name.toLowerCase()} with the labels (${labelNames.join(', ')}); set metrics.prefix, or give the router a registry of its own`;
+    const clash = this.#clash(definition, kind);
     if (!(held instanceof kind)) throw new TypeError(clash);
     try {
       // prom-client does not tell a metric's labels, but it refuses any other number of values, and unknown names.
@@ -59,5 +99,9 @@ export class SharedMetrics {
     } catch (cause) {
       throw new TypeError(clash, { cause });
     }
+  }
+
+  #clash({ name, labelNames = [] }: Definition, kind: { readonly name: string }): string {
+    return `mcpRouter: the registry holds a metric ${this.#prefix}${name} already, which is not a ${kind.name.toLowerCase()} with the labels (${labelNames.join(', ')}); set metrics.prefix, or give the router a registry of its own`;
   }
 }
