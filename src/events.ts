@@ -1,3 +1,4 @@
+import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal, type ErrorName } from './errors.js';
 
 // Each set is closed, and fit for the labels of a metric.
@@ -88,6 +89,13 @@ export interface SessionEvents {
   closed: [session: SessionInfo, reason: CloseReason];
 }
 
+/** A request of a client, by the identity of the object. It does not keep the message in memory while a handler runs. */
+export interface ObservedRequest {
+  /** As the client gave it. */
+  readonly id: RequestId;
+  readonly method: string;
+}
+
 /** What the core tells its observers beyond that. */
 export interface CoreEvents extends SessionEvents {
   /** The client of an orphaned session is back; `session` is as it was while orphaned. */
@@ -106,8 +114,10 @@ export interface CoreEvents extends SessionEvents {
   forwarded: [outcome: ForwardOutcome];
   streamOpened: [kind: StreamKind];
   streamClosed: [kind: StreamKind];
-  /** A request of a client is settled; `durationMs` since it arrived. */
-  settled: [method: string, outcome: Outcome, durationMs: number];
+  /** A request of a client is in flight. Its `requestSettled` follows, with the same object. `sessionId` is undefined when stateless. */
+  requestStarted: [request: ObservedRequest, message: JSONRPCRequest, sessionId: string | undefined];
+  /** `durationMs` since the request arrived. */
+  requestSettled: [request: ObservedRequest, outcome: Outcome, durationMs: number];
   /** Something failed that no client is told of. `sessionId` where one is concerned. */
   failure: [what: string, error: unknown, sessionId?: string];
   /** A log line is lost. */

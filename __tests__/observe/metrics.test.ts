@@ -131,7 +131,9 @@ describe('events', () => {
     const events = throwing();
     const { registry } = createMetrics(events, NONE, {});
     const pairs = METHODS.flatMap((method) => OUTCOMES.map((outcome) => ({ method, outcome })));
-    pairs.forEach(({ method, outcome }, n) => events.emit('settled', method, outcome, (n + 1) * 1000));
+    pairs.forEach(({ method, outcome }, n) =>
+      events.emit('requestSettled', { id: 1, method }, outcome, (n + 1) * 1000),
+    );
     const text = await registry.metrics();
     const sums = pairs.map(({ method, outcome }) =>
       valueOf(text, 'mcp_server_operation_duration_seconds_sum', { mcp_method_name: method, outcome }),
@@ -149,7 +151,7 @@ describe('events', () => {
       fc.asyncProperty(fc.array(fc.tuple(method, fc.constantFrom(...OUTCOMES))), async (requests) => {
         const events = throwing();
         const { registry } = createMetrics(events, NONE, {});
-        for (const [name, outcome] of requests) events.emit('settled', name, outcome, 1);
+        for (const [name, outcome] of requests) events.emit('requestSettled', { id: 1, method: name }, outcome, 1);
         const text = await registry.metrics();
         expect(labelValues(text, 'mcp_server_operation_duration_seconds', 'mcp_method_name')).toEqual(
           [...METHODS, 'other'].sort(),
@@ -238,12 +240,12 @@ describe('registries', () => {
     const [first, second] = [throwing(), throwing()];
     createMetrics(first, ONE, { registry });
     first.emit('opened', sessionInfo());
-    first.emit('settled', 'tools/call', 'ok', 20);
+    first.emit('requestSettled', { id: 1, method: 'tools/call' }, 'ok', 20);
     first.emit('rejected', 'draining');
     first.emit('streamOpened', 'standalone');
     createMetrics(second, OTHER, { registry });
     second.emit('opened', sessionInfo());
-    second.emit('settled', 'tools/call', 'ok', 20);
+    second.emit('requestSettled', { id: 1, method: 'tools/call' }, 'ok', 20);
     second.emit('streamOpened', 'standalone');
 
     const text = await registry.metrics();

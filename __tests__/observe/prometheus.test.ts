@@ -31,8 +31,8 @@ function routerWithSessions() {
     throw error;
   });
   const metrics = createMetrics(events, SESSIONS, {});
-  events.emit('settled', 'tools/call', 'ok', 42);
-  events.emit('settled', '"}\n\\', 'error', 42);
+  events.emit('requestSettled', { id: 1, method: 'tools/call' }, 'ok', 42);
+  events.emit('requestSettled', { id: 1, method: '"}\n\\' }, 'error', 42);
   events.emit('rejected', 'atCapacity');
   return metrics;
 }

@@ -25,12 +25,16 @@ test('requests in flight are known by their IDs, 1 and "1" apart, until each is 
     fc.property(fc.array(deed, { maxLength: 40 }), (deeds) => {
       const clock = new FakeClock();
       const events = new Emitter<CoreEvents>(() => undefined);
+      const observed: unknown[] = [];
+      events.on('requestStarted', (request, message) => observed.push(['started', request, message.id]));
+      events.on('requestSettled', (request, outcome) => observed.push(['settled', request, outcome]));
       const late: PendingRequest[] = [];
       const unanswered = new DeadlineQueue<{ timeOut(): void }>(clock, REQUEST_TIMEOUT, (request) => request.timeOut());
       const side = { context: { clock, events, unanswered } } as unknown as TransportSide;
-      const stream = { settle: () => undefined, settled: true, channel: { streamId: '' } } as unknown as RequestStream;
+      const stream = { settle: () => undefined, settled: true, events: { streamId: '' } } as unknown as RequestStream;
       const pending = new PendingRequests(side);
       const settled: PendingRequest[] = [];
+      const expected: unknown[] = [];
       /** What is in flight, by what a client would call it; when it is due. */
       const model = new Map<RequestId, { request: PendingRequest; due: number }>();
 
@@ -42,17 +46,20 @@ test('requests in flight are known by their IDs, 1 and "1" apart, until each is 
           return;
         }
         pending.refuseDuplicates(requests);
-        for (const each of ids) {
+        for (const message of requests) {
+          const each = message.id;
           const taker = { timeOut: (request: PendingRequest) => void late.push(request) };
           const request = new PendingRequest(each, 'ping', clock.now(), stream, taker);
+          expected.push(['started', request, each]);
           model.set(each, { request, due: clock.now() + REQUEST_TIMEOUT });
-          pending.add(request, false);
+          pending.add(request, message, false);
         }
       };
       const settle = (each: RequestId): void => {
         const held = model.get(each);
         if (held === undefined) return;
         pending.settle(held.request, 'ok');
+        expected.push(['settled', held.request, 'ok']);
         model.delete(each);
         settled.push(held.request);
       };
@@ -80,6 +87,12 @@ test('requests in flight are known by their IDs, 1 and "1" apart, until each is 
         for (const request of settled) pending.settle(request, 'ok');
         expect(pending.size).toBe(inFlight.length);
       }
+      // Compared by identity first: `toEqual` alone would take one request for another.
+      expect(observed.length).toBe(expected.length);
+      expect((observed as unknown[][]).every(([, request], n) => request === (expected as unknown[][])[n]![1])).toBe(
+        true,
+      );
+      expect(observed).toEqual(expected);
     }),
     { numRuns: 500 },
   );

@@ -109,13 +109,16 @@ export class PendingRequests {
     }
   }
 
-  add(request: PendingRequest, resumable: boolean): void {
+  /** @param message - The request itself, for observers. */
+  add(request: PendingRequest, message: JSONRPCRequest, resumable: boolean): void {
     if (this.#first === undefined) this.#first = request;
     else (this.#others ??= new Map<RequestId, PendingRequest>()).set(request.key, request);
     this.#context.unanswered.add(request.due, request.since);
-    if (!resumable) return;
-    this.#streams ??= new Map();
-    this.#streams.set(request.stream.events.streamId, request.stream);
+    if (resumable) {
+      this.#streams ??= new Map();
+      this.#streams.set(request.stream.events.streamId, request.stream);
+    }
+    this.#context.events.emit('requestStarted', request, message, this.#side.sessionId);
   }
 
   /** Progress was reported, or something was asked of the client: the request is alive. */
@@ -151,7 +154,7 @@ export class PendingRequests {
     else if (this.#others?.delete(request.key) === true && this.#others.size === 0) this.#others = undefined;
     request.due.cancel();
     if (request.message !== undefined) this.#side.owner.free(request.message);
-    this.#context.events.emit('settled', request.method, outcome, this.#context.clock.now() - request.since);
+    this.#context.events.emit('requestSettled', request, outcome, this.#context.clock.now() - request.since);
     const { stream } = request;
     stream.settle(answer, eventId);
     if (stream.settled) this.#streams?.delete(stream.events.streamId);

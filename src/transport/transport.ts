@@ -143,8 +143,9 @@ export class HttpTransport implements Transport, TransportSide {
     }
     const stream = new RequestStream(res, this, requests, init, this.#eventLog);
     const resumable = this.#eventLog !== undefined;
-    for (const { id, method } of requests) {
-      this.#pending.add(new PendingRequest(id, method, this.context.clock.now(), stream, this), resumable);
+    for (const message of requests) {
+      const request = new PendingRequest(message.id, message.method, this.context.clock.now(), stream, this);
+      this.#pending.add(request, message, resumable);
     }
     const primed = resumable && version >= PRIMING_SINCE && !stream.json;
     if (primed) await stream.events.prime();

@@ -178,7 +178,7 @@ function timeOperations(events: Emitter<CoreEvents>, metrics: SharedMetrics): vo
 
   // Children are made once, and found through a Map: this runs on every request, and the name is the client's.
   const byMethod = new Map<string, (typeof durations)[typeof OTHER_METHOD]>(Object.entries(durations));
-  events.on('settled', (method, outcome, durationMs) => {
+  events.on('requestSettled', ({ method }, outcome, durationMs) => {
     const children = byMethod.get(method) ?? durations[OTHER_METHOD];
     children[outcome].observe(durationMs / 1000);
   });

@@ -1,6 +1,7 @@
 import type { InitializeRequestParams, JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
 import { wallTime } from '../../runtime/clock.js';
 import { Refusal } from '../../errors.js';
+import type { ObservedRequest } from '../../events.js';
 import type { OpeningRequest } from '../../options/options.js';
 import type { TransportContext } from '../../transport/transport-types.js';
 import type { FencedEventStore } from '../../stores/session-event-store.js';
@@ -68,8 +69,10 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
   });
   const session = registry.admit(context);
   const since = registry.clock.now();
+  const request: ObservedRequest = { id: call.message.id, method: 'initialize' };
   const settled = (outcome: 'ok' | 'error'): void =>
-    transports.events.emit('settled', 'initialize', outcome, registry.clock.now() - since);
+    transports.events.emit('requestSettled', request, outcome, registry.clock.now() - since);
+  transports.events.emit('requestStarted', request, call.message, session.id);
   call.onGone(() => session.abandonOpening(new Refusal('sessionClosed')));
 
   const open = async (): Promise<Opened> => {
