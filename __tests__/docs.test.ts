@@ -10,7 +10,7 @@ import ts from 'typescript';
 import { z } from 'zod';
 import { mcpRouter } from '../src/index.js';
 import type { McpRouter, McpRouterOptions } from '../src/index.js';
-import { resolveOptions } from '../src/options/resolve.js';
+import { OPTIONS, type OptionRow } from '../src/options/option-table.js';
 import { echoServer, initializeBody, JSON_HEADERS, start } from './support/harness.js';
 import { until } from './support/waiting.js';
 
@@ -45,33 +45,28 @@ function codeAfter(text: string, marker: string): string {
   return outputText.replace(/^export \{\};$/m, '');
 }
 
-function knownOptions(): string[] {
-  try {
-    resolveOptions({ nonsense: 1 } as unknown as McpRouterOptions);
-  } catch (error) {
-    return (error as Error).message.replace(/.*known are /, '').split(', ');
-  }
-  throw new Error('an unknown option was accepted');
+/** A default as the README shows it. */
+function shownDefault({ default: value, shownDefault }: OptionRow): string {
+  if (shownDefault !== undefined) return shownDefault;
+  if (value === undefined) return 'none';
+  if (typeof value === 'number') return value.toLocaleString('en-US');
+  return typeof value === 'boolean' ? `\`${value}\`` : `\`'${value as string}'\``;
 }
 
-describe("the README's options table", () => {
-  const rows = tableAfter(readme, '<!-- options -->');
-
-  test('names every option that mcpRouter takes, and no other', () => {
-    expect(rows.map(([name]) => name?.replaceAll('`', '')).sort()).toEqual(knownOptions().sort());
+describe("the README's options", () => {
+  test('are the rows of the table in src/options/option-table.ts: name, default and meaning', () => {
+    const rows = [...OPTIONS].map(([name, row]) => [
+      `\`${name}\``,
+      shownDefault(row),
+      row.meaning.replaceAll('|', '\\|'),
+    ]);
+    expect(tableAfter(readme, '<!-- options -->')).toEqual(rows);
   });
 
-  test('gives the defaults that the code has, where they are a number or a flag', () => {
-    const defaults = resolveOptions({ serverFactory: echoServer }) as unknown as Record<string, unknown>;
-    const stated = rows.filter(([, value]) => /^([\d,]+|`(true|false)`)$/.test(value ?? ''));
-    expect(stated.length).toBeGreaterThanOrEqual(10);
-    for (const [name = '', value = ''] of stated) {
-      const key = name.replaceAll('`', '');
-      const given = value.includes('`') ? value === '`true`' : Number(value.replaceAll(',', ''));
-      expect([key, given]).toEqual([key, defaults[key]]);
-    }
-    const none = rows.filter(([, value]) => value === 'none').map(([name]) => name?.replaceAll('`', '') ?? '');
-    for (const key of none) expect([key, defaults[key] ?? []]).toEqual([key, []]);
+  test('name those that a stateless router refuses', () => {
+    const names = [...OPTIONS].filter(([, { sessionsOnly }]) => sessionsOnly).map(([name]) => name);
+    const [, stated = ''] = /With `stateless: true`, these are refused[^:]*: ([^.]*)\./.exec(readme) ?? [];
+    expect([...stated.matchAll(/`(\w+)`/g)].map(([, name]) => name)).toEqual(names);
   });
 });
 

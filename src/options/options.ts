@@ -284,43 +284,31 @@ export type AnyOptions = McpEndpointOptions<never> & MountOptions;
 /** The options of a cluster, complete. */
 export type ResolvedClusterOptions = { readonly [key in keyof ClusterOptions]-?: NonNullable<ClusterOptions[key]> };
 
+/** Options that are off, or left to the router, where they are not given. */
+type WithoutDefault =
+  | 'maxLifetime'
+  | 'maxSessionsPerPrincipal'
+  | 'allowedHosts'
+  | 'retryInterval'
+  | 'pingInterval'
+  | 'eventStore'
+  | 'store'
+  | 'hibernateAfter'
+  | 'logger'
+  | 'path';
+
+/** Options whose type here is not that which the user gives. */
+type Converted = 'principal' | 'cluster';
+
+type WithDefault = Exclude<keyof AnyOptions, WithoutDefault | Converted>;
+
 /** The options as the rest of the package sees them: complete, checked, frozen. */
-export interface ResolvedOptions {
-  readonly serverFactory: ServerFactory;
-  readonly ttl: number;
-  readonly orphanAfter: number;
-  readonly orphanTtl: number;
-  readonly maxLifetime: number | undefined;
-  readonly requestTimeout: number;
-  readonly openTimeout: number;
-  readonly maxSessions: number;
-  readonly maxSessionsPerPrincipal: number | undefined;
-  readonly maxAnonymousSessions: number;
-  readonly maxRequestsPerSession: number;
-  readonly maxSubscriptions: number;
-  readonly stateless: boolean;
-  readonly enableJsonResponse: boolean;
+export type ResolvedOptions = {
+  readonly [Name in WithDefault]-?: Exclude<AnyOptions[Name], undefined>;
+} & {
+  readonly [Name in WithoutDefault]-?: AnyOptions[Name];
+} & {
+  /** Called with the requests that the app hands over, which are of the type that the function takes. */
   readonly principal: PrincipalFunction | undefined;
-  readonly adoptAnonymous: boolean;
-  readonly requirePrincipal: boolean;
-  readonly allowedHosts: readonly string[] | undefined;
-  readonly allowedOrigins: readonly string[];
-  readonly allowCredentials: boolean;
-  readonly maxBodySize: number;
-  readonly maxBodyMemory: number;
-  readonly maxDepth: number;
-  readonly keepAlive: number;
-  readonly retryInterval: number | undefined;
-  readonly pingInterval: number | undefined;
-  readonly maxStreamBuffer: number;
-  readonly eventStore: EventStore | undefined;
-  readonly store: SessionStore | undefined;
   readonly cluster: ResolvedClusterOptions | undefined;
-  readonly hibernateAfter: number | undefined;
-  readonly staleSessions: 'reject' | 'reissue';
-  readonly metrics: MetricsOptions | false;
-  readonly logger: Logger | false | undefined;
-  readonly path: string | undefined;
-  readonly sessionIdGenerator: () => string;
-  readonly clock: Clock;
-}
+};

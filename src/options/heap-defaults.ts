@@ -1,0 +1,34 @@
+import { getHeapStatistics } from 'node:v8';
+
+export const MIB = 1024 * 1024;
+
+/** The default of `maxSessions` if the heap has Node's usual size. */
+export const MOST_SESSIONS = 10_000;
+
+/** The smallest default of `maxSessions`, however small the heap is. */
+const FEWEST_SESSIONS = 100;
+
+/** Bytes of heap that the default leaves to the app. */
+const HEAP_OF_APP = 16 * MIB;
+
+/**
+ * Bytes of V8's young generation, where no session stays. `heap_size_limit` includes it, and V8 does not report its size. It
+ * is three semi-spaces of 16 MiB up to Node 22, and 192 MiB in Node 24 (measured with `--max-old-space-size`).
+ */
+const YOUNG_GENERATION = Number.parseInt(process.versions.node, 10) > 22 ? 192 * MIB : 48 * MIB;
+
+/** Bytes of heap that the default allows for each session. One with 20 tools takes two thirds of it (docs/operations.md). */
+const HEAP_PER_SESSION = MIB / 8;
+
+/** Sessions for which the heap has room. */
+export function sessionsThatFit(): number {
+  const heap = getHeapStatistics().heap_size_limit - YOUNG_GENERATION - HEAP_OF_APP;
+  const fit = Math.floor(heap / HEAP_PER_SESSION);
+  return Math.min(MOST_SESSIONS, Math.max(FEWEST_SESSIONS, fit));
+}
+
+/** Bodies are outside of V8's heap, but their parsed values are in it. The heap limit shows how large the process may be. */
+export function defaultBodyMemory(maxBodySize: number): number {
+  const quarter = Math.floor(getHeapStatistics().heap_size_limit / 4);
+  return Math.max(maxBodySize, Math.min(quarter, 256 * MIB));
+}

@@ -1,0 +1,43 @@
+import { checkOptions, flag, having, strings, type Check } from '../runtime/checks.js';
+
+/** RFC 3986, 3.3: a path of non-empty segments, or the root. */
+const PATH = /^(\/|(\/[\w.~!$&'()*+,;=:@%-]+)+)$/;
+
+export const path: Check = (value) =>
+  typeof value === 'string' && PATH.test(value)
+    ? undefined
+    : 'a path such as /mcp, as it stands in URLs, without / at its end';
+
+/** RFC 6454, 6.2, and `null`, which browsers send for an opaque origin. */
+const ORIGIN = /^(null|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+)$/;
+
+export const origins: Check = (value) =>
+  strings(value) === undefined && (value as string[]).every((origin) => ORIGIN.test(origin))
+    ? undefined
+    : 'an array of origins such as https://app.example.com';
+
+export const staleSessions: Check = (value) =>
+  value === 'reject' || value === 'reissue' ? undefined : "'reject' or 'reissue'";
+
+export const object =
+  (wanted: string): Check =>
+  (value) =>
+    Array.isArray(value) ? wanted : having(wanted)(value);
+
+const metricPrefix: Check = (value) =>
+  typeof value === 'string' && /^([a-zA-Z_:][\w:]*)?$/.test(value)
+    ? undefined
+    : 'the beginning of a metric name: letters, digits, _ and :, no digit first';
+
+const METRICS_CHECKS = new Map<string, Check>([
+  ['registry', having('a prom-client Registry', 'registerMetric', 'getSingleMetric', 'metrics')],
+  ['prefix', metricPrefix],
+  ['route', flag],
+]);
+
+/** @throws TypeError naming the option within `metrics` that is wrong. */
+export const metricsOptions: Check = (value) => {
+  const wanted = object('an object of registry, prefix, route')(value);
+  if (wanted === undefined) checkOptions('mcpRouter', value, METRICS_CHECKS, 'metrics.');
+  return wanted;
+};
