@@ -1,6 +1,6 @@
 import { Refusal } from '../errors.js';
 
-/** What was asked of Redis. @throws Refusal `storeUnavailable` where that rejects: then nothing is known. */
+/** The answer of Redis. @throws Refusal `storeUnavailable` when the promise rejects. */
 export async function orStoreUnavailable<T>(asked: T | Promise<T>): Promise<T> {
   try {
     return await asked;

@@ -4,7 +4,7 @@ import type { ForwardedRequest } from '../endpoint/session/forwarding-port.js';
 import { replyFormOf } from '../transport/reply-form.js';
 import { frame, sseHeaders } from '../transport/sse.js';
 
-/** What a client is told whose request was taken by a node that has died: it may have been carried out, or not. */
+/** Answers a request whose node took it and died: the request may have been carried out, or not. */
 export function answerOutcomeUnknown(res: ServerResponse, request: ForwardedRequest): void {
   const { requestIds, body, headers } = request;
   if (res.destroyed || res.headersSent) return;
@@ -19,13 +19,13 @@ export function answerOutcomeUnknown(res: ServerResponse, request: ForwardedRequ
   res.end(JSON.stringify(Array.isArray(body) ? answers : answers[0]));
 }
 
-/** The same as events, where the client has the head of a stream already; undefined where nothing was asked. */
+/** The same answer as events, for a client that has the head of a stream already. Undefined when there is no request. */
 export function outcomeUnknownEvents({ requestIds }: ForwardedRequest): string | undefined {
   if (requestIds.length === 0) return undefined;
   return requestIds.map((id) => frame(JSON.stringify(errorResponse('outcomeUnknown', id)))).join('');
 }
 
-/** What was said was given to the node that it is for. */
+/** Answers 202: the owner has the notifications and responses. */
 export function accept(res: ServerResponse): void {
   if (res.destroyed || res.headersSent) return;
   res.statusCode = 202;

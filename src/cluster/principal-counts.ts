@@ -4,7 +4,7 @@ import type { PrincipalCounts } from '../sessions/limits/principal-counts.js';
 import { orStoreUnavailable } from './or-unavailable.js';
 import { notAReply, Script, type SendCommand } from '../stores/redis-client.js';
 
-/** How often room is made for a session that others take at the same time. */
+/** How often a session is ended for a new one. Another node may take the place each time. */
 const ATTEMPTS = 3;
 
 // The sessions of a principal are a sorted set of their IDs, by when each is over by Redis' clock.
@@ -29,7 +29,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%d', now + AR
 export interface PrincipalCountsInit {
   readonly send: SendCommand;
   readonly prefix: string;
-  /** How long a session counts that nobody renews, in ms. */
+  /** How long a session counts that is not renewed, in ms. */
   readonly lifetime: number;
   /** After how long, in ms, one that was not renewed cannot be in use. */
   readonly unused: number;
@@ -39,7 +39,7 @@ export interface PrincipalCountsInit {
   readonly evict: (principal: string) => Promise<boolean>;
 }
 
-/** Which sessions each principal has, on whichever node. */
+/** The sessions of each principal on all nodes. */
 export class ClusterPrincipalCounts implements PrincipalCounts {
   readonly #init: PrincipalCountsInit;
 
@@ -84,7 +84,7 @@ export class ClusterPrincipalCounts implements PrincipalCounts {
     return said === '1';
   }
 
-  /** No key holds a principal's name, which may be an address of somebody. */
+  /** Keys hold a hash of the principal's name, which may be personal data. */
   #key(principal: string): string {
     return `${this.#init.prefix}{${createHash('sha256').update(principal).digest('hex').slice(0, 32)}}:principal`;
   }

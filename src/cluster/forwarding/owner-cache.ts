@@ -1,7 +1,7 @@
-/** Sessions of which a node remembers who owns them; the one that was not asked for the longest is forgotten first. */
+/** Bound on the number of remembered sessions. The least recently used entry is dropped first. */
 const MOST = 20_000;
 
-/** Who owned a session when it was last asked for: who is wrong about it is told by the node that does not own it. */
+/** The last known owner of each session. A wrong entry does no harm: a node refuses requests for sessions of other nodes. */
 export class OwnerCache {
   readonly #owners = new Map<string, string>();
 

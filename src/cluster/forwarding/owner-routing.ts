@@ -22,7 +22,7 @@ import type { StoredRecord } from '../../stores/session-store.js';
 import { orStoreUnavailable } from '../or-unavailable.js';
 import { outcomeUnknownEvents, answerOutcomeUnknown } from '../outcome-unknown.js';
 
-/** The shortest and the longest wait before an owner is looked for anew, in ms. */
+/** The shortest and the longest wait before the owner is looked up again, in ms. */
 const WAITS = [10, 250] as const;
 
 /** The shortest time for a try, in ms. A shorter one is abandoned before its outcome can be known. */
@@ -49,7 +49,7 @@ export interface OwnerRoutingInit {
   readonly relay: Pick<ResponseRelay, 'relay'>;
   readonly records: RecordStore;
   readonly mayAnswer: (record: StoredRecord, id: string | undefined, caller: string | undefined) => boolean;
-  /** Whether the session was closed for another node to own, and is still this one's by its record. */
+  /** Whether the session was closed so that another node can own it, and its record still names this node. */
   readonly isLeaving: (sessionId: string) => boolean;
   readonly clock: Clock;
   /** A node that drains claims nothing. A closed one waits for no other node. */
@@ -57,30 +57,29 @@ export interface OwnerRoutingInit {
   readonly events: Emitter<CoreEvents>;
   /** In ms. */
   readonly claimTimeout: number;
-  /** How sessions are moved here; undefined where requests are handed to their owners. */
+  /** Moves sessions to this node. Undefined when requests are forwarded instead. */
   readonly migration: Migration | undefined;
 }
 
-/** No other node owns the session; `asked`: one that did was asked first. */
+/** No other node owns the session. `asked`: an earlier owner was asked before. */
 interface NoOwner {
   readonly unowned: UnownedSession;
   readonly asked: boolean;
 }
 
-/** Whether the session has ended since an owner was first asked to end it, be it heard of again or not. */
+/** Whether the session ended after an owner was asked to end it. The owner's answer may have been lost. */
 const isEnded = ({ unowned, asked }: NoOwner): boolean => asked && unowned.record === undefined;
 
 type Concerns = (record: StoredRecord) => boolean;
 
 const ANY_NODE: Concerns = () => true;
 
-/** `leaving`: this node has not let go of it yet. */
+/** `leaving`: this node still has to release the session. */
 type Owner = Lease | UnownedSession | 'leaving';
 
 /**
- * Finds for a request the node that owns its session, and hands it over. Where that node cannot be reached the request is
- * held until it can be, or until its sessions are free for whoever asks. Never is a session served here "for now" that
- * another node may own.
+ * Finds the node that owns a request's session, and forwards the request. When that node cannot be reached, the request waits
+ * until it can, or until the owner's lease has expired. This node never serves a session that another node may own.
  */
 export class OwnerRouting {
   readonly #init: OwnerRoutingInit;
@@ -99,22 +98,22 @@ export class OwnerRouting {
   /** See {@link ForwardingPort}. */
   async handOver(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined> {
     const { sessionId, forwarded, principal } = request;
-    const handing: Forwarding = { request, res, doubt: undefined };
+    const forwarding: Forwarding = { request, res, doubt: undefined };
     const { migration, mayAnswer } = this.#init;
-    // A node that is handed a request looks itself whose the session is; not so one that lets go of it, or did not live to answer.
+    // A node checks the principal of a forwarded request itself. The record decides when no such node may have answered.
     const answers = (record: StoredRecord): boolean => mayAnswer(record, sessionId, principal);
     const concerns = migration === undefined && request.method !== 'DELETE' ? undefined : answers;
     const end = await this.#withOwner(sessionId, concerns, async (owner, left, asked) => {
       if (forwarded) throw new NotOwner();
-      const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, handing, left, asked));
+      const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, forwarding, left, asked));
       return res.destroyed ? 'done' : tried;
     }).catch((error: unknown) => {
       // The request may have been begun, whatever prevents another try.
-      if (handing.doubt !== undefined && error instanceof Refusal) return 'done' as const;
+      if (forwarding.doubt !== undefined && error instanceof Refusal) return 'done' as const;
       throw this.#counted(error);
     });
     // A node that has died may have begun the request, so no other node may run it.
-    if (handing.doubt !== undefined) return this.#replyUnknown(handing);
+    if (forwarding.doubt !== undefined) return this.#replyUnknown(forwarding);
     if (end === 'done') return undefined;
     if (request.method === 'DELETE') {
       if (!isEnded(end)) return end.unowned;
@@ -125,7 +124,7 @@ export class OwnerRouting {
     if (record === undefined || sessionId === undefined || !this.#backOff.isOn(sessionId)) return end.unowned;
     // Another principal's session is treated exactly like a missing one.
     if (!answers(record)) return end.unowned;
-    return this.#leaveToOthers(sessionId, record, handing);
+    return this.#forwardToClaimant(sessionId, record, forwarding);
   }
 
   /** See {@link ForwardingPort.list}. */
@@ -162,10 +161,10 @@ export class OwnerRouting {
   }
 
   /**
-   * Tries with the node that owns the session until that is done, or no other node owns it.
+   * Calls `act` with the node that owns the session, until that is done or no other node owns it.
    *
-   * @param concerns - Whether it is a session that may be asked for by its record; one that may not is none. Without it, whoever
-   * owned the session last is asked first, and no record is read.
+   * @param concerns - Whether the caller may use the session of this record. If not, the session counts as missing. Without
+   * this check, the last known owner is asked first, and no record is read.
    */
   async #withOwner<Done extends 'done'>(
     sessionId: string | undefined,
@@ -192,7 +191,7 @@ export class OwnerRouting {
 
   async #ownerOf(sessionId: string | undefined, concerns?: Concerns): Promise<Owner> {
     const { node, owners, records, isLeaving } = this.#init;
-    if (sessionId === undefined) return this.#anybody({ record: undefined });
+    if (sessionId === undefined) return this.#claimantOf({ record: undefined });
     const known = concerns === undefined ? await this.#live(owners.get(sessionId)) : undefined;
     if (known !== undefined) return known;
     const record = await records.find(sessionId);
@@ -201,13 +200,13 @@ export class OwnerRouting {
       return this.#init.lifecycle.isDraining || isLeaving(sessionId) ? 'leaving' : { record };
     }
     const owner = await this.#live(record.owner);
-    if (owner === undefined) return this.#anybody({ record });
+    if (owner === undefined) return this.#claimantOf({ record });
     owners.set(sessionId, owner.id);
     return owner;
   }
 
-  /** The node for what is nobody's: this one, unless it stops and there is another. */
-  async #anybody(unowned: UnownedSession): Promise<Owner> {
+  /** The node that may claim an unowned session: this one, unless it is draining and there is another. */
+  async #claimantOf(unowned: UnownedSession): Promise<Owner> {
     if (!this.#init.lifecycle.isDraining) return unowned;
     const others = await this.#claimants();
     return others[Math.floor(Math.random() * others.length)] ?? unowned;
@@ -218,17 +217,21 @@ export class OwnerRouting {
    *
    * @throws Refusal `restoreFailed` when no other node can. NotOwner when another node forwarded the request to this one.
    */
-  async #leaveToOthers(sessionId: string, { owner, epoch }: StoredRecord, handing: Forwarding): Promise<undefined> {
+  async #forwardToClaimant(
+    sessionId: string,
+    { owner, epoch }: StoredRecord,
+    forwarding: Forwarding,
+  ): Promise<undefined> {
     const { node, records, events, claimTimeout } = this.#init;
-    const { request, res } = handing;
+    const { request, res } = forwarding;
     // An earlier release may have failed: the record would still name this node.
     if (owner === node.membership.id) await records.release(sessionId, epoch);
     if (request.forwarded) throw new NotOwner();
     const others = await this.#claimants();
     const from = Math.floor(Math.random() * others.length);
     for (const other of [...others.slice(from), ...others.slice(0, from)]) {
-      const tried = await this.#forward(other, handing, claimTimeout, false);
-      if (handing.doubt !== undefined) return this.#replyUnknown(handing);
+      const tried = await this.#forward(other, forwarding, claimTimeout, false);
+      if (forwarding.doubt !== undefined) return this.#replyUnknown(forwarding);
       if (tried === 'done' || res.destroyed) return undefined;
     }
     events.emit('rejected', 'restoreFailed');
@@ -246,9 +249,9 @@ export class OwnerRouting {
     return orStoreUnavailable(peers.find(id));
   }
 
-  async #forward(owner: Lease, handing: Forwarding, left: number, asked: boolean): Promise<Tried> {
+  async #forward(owner: Lease, forwarding: Forwarding, left: number, asked: boolean): Promise<Tried> {
     const { port, relay, events } = this.#init;
-    const { request, res, doubt } = handing;
+    const { request, res, doubt } = forwarding;
     // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
     if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
     const { body, method, path, headers, protocol, principal, auth, sessionId } = request;
@@ -261,17 +264,17 @@ export class OwnerRouting {
     if (res.destroyed) return 'done';
     if (sent.outcome === 'unknown' && method === 'POST') {
       // `initialize` may be sent again, to any node: a session whose ID never reached its client is ended.
-      if (sessionId !== undefined || !sent.mayAsk) handing.doubt ??= { node: owner.id, id: sending.id };
+      if (sessionId !== undefined || !sent.mayAsk) forwarding.doubt ??= { node: owner.id, id: sending.id };
       if (!sent.mayAsk) return 'done';
     }
     if (sent.outcome === 'untaken' || sent.outcome === 'unknown' || (sent.outcome === 'lost' && method !== 'POST')) {
-      // This node had begun none of the messages before it looked for the session, and it refuses those that arrive late.
-      if (sent.outcome === 'untaken' && sent.why === 'notHere') handing.doubt = undefined;
+      // The node looked for the session before it began any of these messages, and it refuses messages that arrive late.
+      if (sent.outcome === 'untaken' && sent.why === 'notHere') forwarding.doubt = undefined;
       return this.#unanswered(sessionId, sent);
     }
-    handing.doubt = undefined;
+    forwarding.doubt = undefined;
     if (method === 'DELETE' && asked && sent.outcome === 'answered' && sent.response.statusCode === 404) {
-      // It may have been ended by what was asked first. Its record tells.
+      // An earlier try may have ended the session. Its record says so.
       sent.response.resume();
       return 'again';
     }

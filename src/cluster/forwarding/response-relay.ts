@@ -38,10 +38,10 @@ export class ResponseRelay {
   }
 
   /**
-   * Gives the client what another node answered; where that breaks off, so does the client's reply. Never rejects.
+   * Gives the client the answer of another node. If that breaks off, so does the client's reply. Never rejects.
    *
-   * @param isStream - Whether it is a standalone stream.
-   * @param lost - The last events of a stream that breaks off before it had any; undefined where it only breaks off.
+   * @param isStream - Whether the answer is a standalone stream.
+   * @param lost - The last events of a stream that breaks off before its first event. Without it, the reply just breaks off.
    */
   async relay(response: NodeResponse, res: ServerResponse, isStream: boolean, lost?: string): Promise<void> {
     if (res.destroyed || res.headersSent) {
@@ -50,8 +50,8 @@ export class ResponseRelay {
     }
     const headers: OutgoingHttpHeaders = {};
     for (const [name, value] of Object.entries(response.headers)) if (!HOP_BY_HOP.has(name)) headers[name] = value;
-    // The head goes out with the first of the body: a client that has nothing but that, and so no event to resume from, when this
-    // process dies, would wait for the rest.
+    // The head goes out with the first bytes of the body. If this process died after a lone head, the client would have no event
+    // to resume from, and would wait for ever.
     // The app's middleware may have wrapped the response. An error that it throws ends this reply only.
     const say = (write: () => void): void => {
       try {
@@ -72,7 +72,7 @@ export class ResponseRelay {
     const finish = (): void => say(() => res.end());
     const end = (last: string): void => {
       response.off('data', pass);
-      // Within an event it would become a part of that.
+      // Within an event, `last` would become a part of it.
       say(() => res.end(betweenEvents ? last : undefined));
       response.destroy();
     };
@@ -80,25 +80,25 @@ export class ResponseRelay {
     // The owner ends its reply to a reader that has stalled; with the answer held back, that end is never read here.
     const stop = (): void => void res.destroy();
     res.setTimeout(this.#stalled, stop);
-    // Not `pipeline`, which makes an `AbortError`, with its stack, of each that ends well.
+    // Not `pipeline`: it makes an `AbortError` with its stack for each stream that ends well.
     const broken = (): void => {
       if (response.readableEnded || res.writableEnded) return;
       if (hasEvents || lost === undefined) res.destroy();
       else say(() => res.end(lost));
     };
     response.once('close', broken);
-    // Not `pipe`, which lets an error out that a wrapped `write` throws.
+    // Not `pipe`: it does not catch an error that a wrapped `write` throws.
     if (response.readableEnded) finish();
     else response.on('error', broken).once('end', finish).on('data', pass).resume();
     res.on('drain', () => response.resume()).on('error', stop);
     await new Promise<void>((resolve) => res.once('close', resolve));
     response.destroy();
     this.#streams.delete(end);
-    // Node adds the listener, and leaves it.
+    // Node does not remove the listener that `setTimeout` added.
     res.setTimeout(0).off('timeout', stop);
   }
 
-  /** @param last - Said before the end where that is between two events. */
+  /** @param last - Written before the end of a stream that does not end within an event. */
   endStreams(last: string): void {
     for (const end of this.#streams) end(last);
   }

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 
 /**
- * How many challenges back a message may be: a sender may hold a lease for the time between two renewals, and one that is
- * being published may be known to others before the node learns that it is.
+ * How many challenges are valid at once. A sender may use a lease until the next renewal, and other nodes may read a new
+ * challenge before its node knows that it is published.
  */
 const KEPT = 4;
 
@@ -12,12 +12,12 @@ export interface MessageId {
   readonly nonce: string;
 }
 
-/** What a node asks to find in whatever is sent to it, and what it has found already. */
+/** The challenges that a node expects in messages, and the nonces that have arrived with each. */
 export class Challenges {
   /** Oldest first; each with the nonces that came with it. */
   readonly #kept = new Map<string, Set<string>>();
 
-  /** A new one; the oldest is forgotten, with all that was sent under it. */
+  /** A new challenge. The oldest is dropped, so messages with it are refused from now on. */
   next(): string {
     const challenge = randomBytes(16).toString('base64url');
     this.#kept.set(challenge, new Set());

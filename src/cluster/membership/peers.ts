@@ -4,13 +4,13 @@ import { notAReply, type SendCommand } from '../../stores/redis-client.js';
 import { decodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
 import { isGone, type ProcessProof } from './process-proof.js';
 
-/** How often a process on this machine is looked for while somebody waits for a node to be gone, in ms. */
+/** How often a process on this machine is checked while a caller waits for its node to be gone, in ms. */
 const LOOK = 100;
 
-/** After how many of those looks Redis is asked for the node's lease. */
+/** After so many of those checks Redis is asked for the node's lease. */
 const LOOKS_PER_ASK = 4;
 
-/** A lease, when it was asked for, and when its node's process was last looked for. */
+/** A lease, when it was requested, and when its node's process was last checked. */
 interface Known {
   readonly lease: Lease;
   readonly since: number;
@@ -26,7 +26,7 @@ export class Peers {
   readonly #proof: ProcessProof | undefined;
   readonly #known = new Map<string, Known>();
   readonly #reading = new Map<string, Promise<Lease | undefined>>();
-  /** Who is to be told, by the ID of the node that they wait for. */
+  /** Listeners, by the ID of the node whose end they wait for. */
   readonly #watches = new Map<string, Set<() => void>>();
 
   /** @param maxAge - How long a lease that was read counts as read, in ms. */
@@ -46,12 +46,12 @@ export class Peers {
   async find(id: string): Promise<Lease | undefined> {
     const known = this.#known.get(id);
     if (known !== undefined && this.#clock.now() - known.since < this.#maxAge) {
-      // To look for its process takes a system call or three, and every request that is handed over asks.
+      // To check its process takes up to three system calls, and every forwarded request asks.
       if (this.#clock.now() - known.lookedAt < LOOK) return known.lease;
       known.lookedAt = this.#clock.now();
       return this.#unlessGone(known.lease);
     }
-    // One question for all who ask at the same time.
+    // Concurrent callers share one read.
     const reading = this.#reading.get(id) ?? this.#read(id);
     this.#reading.set(id, reading);
     const lease = await reading.finally(() => this.#reading.delete(id));
@@ -63,7 +63,7 @@ export class Peers {
     this.#known.delete(id);
   }
 
-  /** The leases of all nodes that live. */
+  /** The leases of all live nodes. */
   async all(): Promise<Lease[]> {
     const ids = await this.#send('SMEMBERS', nodesKey(this.#prefix));
     if (!Array.isArray(ids)) throw notAReply(ids);
@@ -151,7 +151,7 @@ export class Peers {
     return lease;
   }
 
-  /** Its lease is given up for it, so that those learn of it, too, who cannot see its process. */
+  /** Deletes the lease of a process that is gone, so that nodes on other machines learn of it. */
   #unlessGone(lease: Lease): Lease | undefined {
     if (this.#proof === undefined || lease.proof === undefined || !isGone(lease.proof, this.#proof)) return lease;
     this.#known.delete(lease.id);

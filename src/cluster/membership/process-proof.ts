@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
-/** Which process a node is, for those who can look whether it still exists. */
+/** Identifies the process of a node, so that nodes on the same machine can check whether it still exists. */
 export interface ProcessProof {
-  /** Of two processes with the same, each sees the other's process ID. */
+  /** Processes with the same value see each other's process IDs. */
   readonly machine: string;
   readonly pid: number;
   /** Process IDs are used again; with the time of its start one is unique until the machine starts anew. */

@@ -1,33 +1,33 @@
 import type { Clock } from '../../runtime/clock.js';
 import { notAReply, Script, type SendCommand } from '../../stores/redis-client.js';
 
-/** How often a node looks whether other nodes ask it for sessions, in ms. */
+/** How often a node reads its mailbox, in ms. */
 const INTERVAL = 100;
 
-/** Letters that are taken from an mailbox at a time. */
+/** Messages that are taken from a mailbox at a time. */
 const MOST = '100';
 
 const PUT = new Script(`
 redis.call('RPUSH', KEYS[1], ARGV[1])
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
 
-/** What a node asks of the one that owns a session. */
+/** What a node asks of the owner of a session. */
 export interface Message {
   readonly sessionId: string;
   /**
-   * `handOff` of it as soon as nothing of it is under way; `end` it at once; only `take` what its client says: a call may be
-   * waiting for that, so that its session cannot leave.
+   * `handOff`: give the session up as soon as none of its requests is in flight. `end`: end it at once. `take`: accept what its
+   * client posted, without moving the session: a call in flight may wait for that.
    */
   readonly action: 'handOff' | 'end' | 'take';
-  /** For whom; nothing is done with a session of anybody else. */
+  /** The principal that asks, or the app. Nothing is done with a session of another principal. */
   readonly by: { readonly principal: string | undefined } | 'app';
-  /** Answers and notifications, one or a batch: nobody waits for an answer to them. */
+  /** Responses and notifications, one or a batch. They have no answer. */
   readonly body?: unknown;
-  /** Whether a node has passed it on that did not own the session any more. */
+  /** Whether an earlier owner has passed the message on. It is then not passed on again. */
   readonly passedOn?: boolean;
 }
 
-/** How nodes that cannot reach each other do so: a list in Redis for each node, of what it is asked for. */
+/** Messages between nodes that cannot reach each other: a list in Redis for each node. */
 export class Mailbox {
   readonly #send: SendCommand;
   readonly #prefix: string;
@@ -42,12 +42,12 @@ export class Mailbox {
     this.#onFailure = onFailure;
   }
 
-  /** @param time - How long it may lie there, in ms: nobody waits for longer. */
+  /** @param time - How long the message lives, in ms. Its sender waits no longer. */
   async put(node: string, message: Message, time: number): Promise<void> {
     await PUT.run(this.#send, this.#key(node), JSON.stringify(message), String(time));
   }
 
-  /** Hands over what comes from now on. */
+  /** Gives each message that arrives from now on to `onMessage`. */
   async open(node: () => string, onMessage: (message: Message) => Promise<void>): Promise<void> {
     let failing = false;
     while (!this.#closed) {
@@ -67,7 +67,7 @@ export class Mailbox {
   }
 
   #read(text: string, onMessage: (message: Message) => Promise<void>): void {
-    // One that cannot be read must not cost the others.
+    // A message that cannot be read must not stop the others.
     const reading = Promise.resolve(text).then((json) => onMessage(JSON.parse(json) as Message));
     reading.catch((error: unknown) => this.#onFailure(error));
   }

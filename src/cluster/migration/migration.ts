@@ -11,7 +11,7 @@ import { orStoreUnavailable } from '../or-unavailable.js';
 import type { Peers } from '../membership/peers.js';
 import { accept } from '../outcome-unknown.js';
 
-/** What became of a try; any but `done` is followed by another, which `unreachable` puts off until the owner is gone. */
+/** The outcome of a try. Another follows unless it is `done`. After `unreachable`, it waits until the owner is gone. */
 export type Tried = 'done' | 'again' | 'unreachable';
 
 export interface MigrationInit {
@@ -26,23 +26,23 @@ export interface MigrationInit {
   readonly claimTimeout: number;
 }
 
-/** How soon an owner that was asked is asked again, in ms: it may have got the session back, or have died with the message. */
+/** How soon an owner is asked again, in ms. It may have claimed the session again, or have died with the message. */
 const ASK_AGAIN = 500;
 
-/** Moves sessions to the node that is asked for them, where nodes cannot reach each other. */
+/** Moves a session to the node that got a request for it, where nodes cannot reach each other. */
 export class Migration {
   readonly #init: MigrationInit;
-  /** What was asked lately, and of whom, for all requests that wait for it. */
+  /** Messages that were sent lately, each with its node. All requests that wait share one message. */
   readonly #asked = new Set<string>();
 
   constructor(init: MigrationInit) {
     this.#init = init;
   }
 
-  /** Does for a request what is to be done before another try. */
+  /** Asks the owner for what a request needs, before the next look at the record. */
   async move(owner: Lease, request: ForwardedRequest, res: ServerResponse): Promise<Tried> {
     const { method, sessionId, principal, requestIds, body } = request;
-    // Its client has hung up, and the session may stay where it is.
+    // The client has disconnected, and the session may stay where it is.
     if (res.destroyed) return 'done';
     if (sessionId === undefined) throw new Refusal('draining');
     const by = { principal };
@@ -63,8 +63,8 @@ export class Migration {
   }
 
   /**
-   * What came for a session that is not here. If this node owns it, it gives up what it does not have; else its owner is told what
-   * the client said, which nobody says again. Whoever wants something done asks again.
+   * Handles a message for a session that is not open on this node. If the record names this node, the record is released.
+   * Otherwise a client's message goes on to the owner, as its client does not send it again. Other messages are sent again.
    */
   async passOn(message: Message): Promise<void> {
     const { node, peers, records, isLeaving } = this.#init;
@@ -78,7 +78,7 @@ export class Migration {
     await this.#put(owner, { ...message, passedOn: true });
   }
 
-  /** Nothing tells when it is done but the record. */
+  /** Sends a message whose effect shows only in the record. */
   async #ask(owner: Lease, message: Message): Promise<Tried> {
     const asked = JSON.stringify([owner.id, message]);
     if (!this.#asked.has(asked)) {

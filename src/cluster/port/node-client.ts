@@ -36,7 +36,7 @@ export class NodeClient {
   readonly #silence: number;
   readonly #maxPayload: number;
   readonly #agent = new Agent({ keepAlive: true });
-  /** Each abandons one message that is under way. */
+  /** Each abandons one message in flight. */
   readonly #open = new Set<() => void>();
   /** Connections without a proxy: the node itself has the other end, and nothing else can reset them. */
   readonly #direct = new WeakSet<Socket>();
@@ -167,7 +167,7 @@ function follow(
       if (informed && peer === endOf(response.socket.localAddress, response.socket.localPort))
         direct.add(response.socket);
       taken ||= begun === to || refused === REPLAYED;
-      // By the head alone nothing is answered, and its node may be gone by now.
+      // A head alone is no answer, and its node may be gone already.
       if (refused === undefined && taken) {
         response.once('readable', () => resolve({ outcome: 'answered', response, informed })).once('close', failed);
         return;
