@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { systemClock } from '../src/runtime/clock.js';
+import { guardClock, systemClock, wallTime, type Clock } from '../src/runtime/clock.js';
 import { FakeClock } from './support/fake-clock.js';
 
 describe('systemClock', () => {
@@ -22,6 +22,43 @@ describe('systemClock', () => {
     const timer = systemClock.setTimeout(() => undefined, 60_000) as NodeJS.Timeout;
     expect(timer.hasRef()).toBe(false);
     systemClock.clearTimeout(timer);
+  });
+});
+
+describe("the clock of a router's options", () => {
+  const broken = (): never => {
+    throw new Error('broken');
+  };
+  const guarded = (clock: Partial<Clock>) => {
+    const failures: string[] = [];
+    return { clock: guardClock({ ...new FakeClock(), ...clock } as Clock, (what) => failures.push(what)), failures };
+  };
+
+  test("reports a clock that throws once, and uses Node's timers in its place, which can be cleared", async () => {
+    const { clock, failures } = guarded({ setTimeout: broken, clearTimeout: broken });
+    const ran: string[] = [];
+    clock.clearTimeout(clock.setTimeout(() => ran.push('cleared'), 1));
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, 5));
+    clock.clearTimeout('a timer of the clock');
+    expect(ran).toEqual([]);
+    expect(failures).toEqual(['option clock']);
+  });
+
+  test('stands still while the clock throws', () => {
+    let now = (): number => 7;
+    const { clock } = guarded({ now: () => now() });
+    expect(clock.now()).toBe(7);
+    now = broken;
+    expect(clock.now()).toBe(7);
+  });
+
+  test('tells the time of the wall by Date when the clock has no wall time, or throws', () => {
+    for (const wall of [{}, { wallTime: broken }]) {
+      const before = Date.now();
+      const time = wallTime(guarded(wall).clock);
+      expect(time).toBeGreaterThanOrEqual(before);
+      expect(time).toBeLessThanOrEqual(Date.now());
+    }
   });
 });
 

@@ -9,7 +9,7 @@ import { inspect } from 'node:util';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { McpServer as McpServerV2 } from '@modelcontextprotocol/server';
 import express, { type Express } from 'express';
-import { lazyRequest } from '../../src/http/request-info.js';
+import { lazyRequest, RequestInfo } from '../../src/http/request-info.js';
 import { mcpRouter, type McpRouter, type McpServerLike } from '../../src/index.js';
 import { initializeBody, JSON_HEADERS, messagesOf, post } from '../support/harness.js';
 
@@ -162,4 +162,27 @@ test('the global Request, which makes Node load undici, is not read before a han
   } finally {
     Object.defineProperty(globalThis, 'Request', own);
   }
+});
+
+describe('the URL of a request', () => {
+  const facts = { method: 'POST', headers: {}, originalUrl: '/mcp?q=1', host: 'app.example', protocol: 'https' };
+
+  test.each<[what: string, host: string | undefined, protocol: string, url: string]>([
+    ['names the Host and the scheme', 'app.example', 'https', 'https://app.example/mcp?q=1'],
+    ['is of localhost without a Host, as in HTTP/1.0', undefined, 'http', 'http://localhost/mcp?q=1'],
+    ['keeps its path when the Host is not valid', 'a b', 'https', 'https://localhost/mcp?q=1'],
+  ])('%s', (_what, host, protocol, url) => {
+    expect(new RequestInfo({ ...facts, host, protocol }).url.href).toBe(url);
+  });
+
+  test('is read from a web request without the pseudo-headers of HTTP/2, and without headers that an app removed', () => {
+    const headers = { ':authority': 'app.example', 'x-own': 'yes', 'x-removed': undefined, 'set-cookie': ['a', 'b'] };
+    const request = lazyRequest({ ...facts, headers });
+    expect([...request.headers]).toEqual([
+      ['set-cookie', 'a'],
+      ['set-cookie', 'b'],
+      ['x-own', 'yes'],
+    ]);
+    expect(request.url).toBe('https://app.example/mcp?q=1');
+  });
 });

@@ -188,10 +188,37 @@ describe('stop(server, router)', () => {
     await other.called.promise;
     const stopped = stop(server, router);
     await soon('the idle session is closed', closed[0]!);
+    const looks = jest.spyOn(server, 'getConnections');
+    await until('the connections are looked at again', () => looks.mock.calls.length > 1);
     other.answer.resolve();
     await soon('all is stopped', stopped);
     await soon('the other one, too', closed[1]!);
     expect(text).toBe('other');
+    await expectAllClosed();
+  });
+
+  test('closes a tracked socket that has sent nothing while another connection may still finish', async () => {
+    const port = await listen((app) => http.createServer(app), true);
+    await open((at) => net.connect(at, '127.0.0.1'), port, '');
+    const slow = fetch(`http://127.0.0.1:${port}/other`).then((response) => response.text());
+    await other.called.promise;
+    const stopped = stop(server, router);
+    await soon('the silent socket is closed', once(sockets[0]!, 'close'));
+    other.answer.resolve();
+    expect(await slow).toBe('other');
+    await soon('all is stopped', stopped);
+  });
+
+  test('ends at once when the number of connections cannot be told', async () => {
+    await listen((app) => http.createServer(app));
+    await open((at) => net.connect(at, '127.0.0.1'), (server.address() as AddressInfo).port, '');
+    const counted = jest.spyOn(server, 'getConnections').mockImplementation((callback) => {
+      callback(new Error('the primary has gone'), undefined as never);
+      return server;
+    });
+    await soon('all is stopped', stop(server, router));
+    expect(counted).toHaveBeenCalledTimes(1);
+    counted.mockRestore();
     await expectAllClosed();
   });
 
