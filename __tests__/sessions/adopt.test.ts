@@ -276,6 +276,47 @@ describe('adoptAnonymous with a store', () => {
     expect(endpoint.contexts.map(({ principal }) => principal)).toEqual([undefined, 'alice']);
   });
 
+  test('a second request of the principal that comes while the record is written waits for it, and is served', async () => {
+    await begin();
+    const { id } = await RawSession.open(endpoint.url);
+    endpoint.store.hold();
+    const adopting = [status(id, 'alice'), status(id, 'alice')];
+    await until('the record is being written', () => endpoint.store.held > 0);
+    await arrived(id);
+    expect(endpoint.store.held).toBe(1);
+    endpoint.store.letGo();
+    expect(await Promise.all(adopting)).toEqual([200, 200]);
+    expect(endpoint.contexts).toHaveLength(2);
+  });
+
+  test('a session that is closed while the record is written is not adopted: 404, and the share is free again', async () => {
+    await begin({ maxSessionsPerPrincipal: 1 });
+    const { id } = await RawSession.open(endpoint.url);
+    endpoint.store.hold();
+    const adopting = status(id, 'alice');
+    await until('the record is being written', () => endpoint.store.held > 0);
+    const closing = endpoint.router.sessions.close(id);
+    endpoint.store.letGo();
+    expect([await adopting, await closing]).toEqual([404, true]);
+    await RawSession.open(endpoint.url, { headers: { 'x-user': 'alice' } });
+  });
+
+  test('a session past maxLifetime that still works for a request is not adopted: 404', async () => {
+    await begin({ maxLifetime: 60_000 });
+    const { id } = await RawSession.open(endpoint.url);
+    const waiting = ask(id, 'wait');
+    await until('the call has begun', () => begun.has(undefined));
+    endpoint.clock.advance(60_000);
+    const notified = await post(
+      endpoint.url,
+      { jsonrpc: '2.0', method: 'notifications/roots/list_changed' },
+      headersOf(id, 'alice'),
+    );
+    expect(notified.status).toBe(404);
+    gate.resolve();
+    expect((await waiting).status).toBe(200);
+  });
+
   test('of a session that hibernates all who come while the record is written get 404 once it is, a DELETE without a principal too', async () => {
     await begin({ orphanAfter: 1_000, hibernateAfter: 1_000 });
     const { id } = await RawSession.open(endpoint.url);
@@ -335,6 +376,21 @@ describe('adoptAnonymous with a store', () => {
     expect(await status(id, 'alice')).toBe(404);
     expect(before.sessions.get(id)).toBeUndefined();
     expect(await result(id, 'who', 'bob')).toMatchObject({ principal: 'bob' });
+  });
+
+  test('one that hibernates here and that another process has taken over is not adopted here', async () => {
+    await begin({ orphanAfter: 1_000, hibernateAfter: 1_000 });
+    const { id } = await RawSession.open(endpoint.url);
+    await until('it hibernates', () => {
+      endpoint.clock.advance(1_001);
+      return info(id)?.state === 'hibernated';
+    });
+    const before = endpoint.router;
+    endpoint.crash();
+    expect(await status(id, 'bob')).toBe(200);
+    endpoint.router = before;
+    expect(await status(id, 'alice')).toBe(404);
+    expect(before.sessions.get(id)).toBeUndefined();
   });
 
   test('a late write of what ran without the principal does not take the session from it again', async () => {

@@ -172,7 +172,7 @@ export class Replays {
     if (replay.stopped) return;
     const older = this.#running.get(key);
     this.#running.set(key, replay);
-    if (older !== replay) older?.destroy();
+    older?.destroy();
   }
 
   end(key: string, replay: Replay): void {

@@ -100,7 +100,7 @@ export class RequestStream implements ReplyListener {
     if (begun && (this.#resumable || this.#answered)) return undefined;
     const words = this.#ids.map((id) => JSON.stringify(errorResponse('outcomeUnknown', id)));
     if (asEvents) return words.map((json) => frame(json)).join('');
-    return this.#batch ? `[${words.join(',')}]` : (words[0] ?? '');
+    return this.#bodyOf(words);
   }
 
   replyClosed(reply: Reply, complete: boolean): void {
@@ -119,13 +119,19 @@ export class RequestStream implements ReplyListener {
     const reply = this.events.reply;
     if (this.#answers !== undefined) {
       if (answer !== undefined) this.#answers.push(answer);
-      if (this.settled) reply?.json(this.#batch ? `[${this.#answers.join(',')}]` : (this.#answers[0] ?? ''));
+      if (this.settled) reply?.json(this.#bodyOf(this.#answers));
       return;
     }
     this.#answered ||= answer !== undefined && !this.#side.owner.mayNotRespond;
     if (answer !== undefined && this.settled) this.events.lastEvent(answer, eventId);
     else if (answer !== undefined) this.events.event(answer, eventId, true);
     else if (this.settled) this.events.finish();
+  }
+
+  /** A JSON body: an array for a batch, else the one message. */
+  #bodyOf(messages: readonly string[]): string {
+    const text = messages.join(',');
+    return this.#batch ? `[${text}]` : text;
   }
 
   /** From here on the reply is SSE. */
