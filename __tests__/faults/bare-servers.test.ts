@@ -75,7 +75,7 @@ describe.each(MODES)('a server without the SDK (%s)', (_, options) => {
     const session = await RawSession.open(harness.url);
     const reported: unknown[] = [];
     server.transport.onerror = (error) => void reported.push(error);
-    server.take = () => Promise.reject(reason as Error);
+    server.take = () => Promise.reject(reason);
     expect(await session.call(1, 'work')).toMatchObject({ id: 1, error: { code: -32603 } });
     expect(reported).toEqual([new Error('no luck')]);
     expect(log.text).toContain('the server threw on a message');

@@ -102,6 +102,23 @@ describe('a session’s view of a store that many sessions share', () => {
     },
   );
 
+  test('takes a lookup that returns no promise for one that does not know the event', async () => {
+    const getStreamIdForEventId = () => undefined as never;
+    const view = viewOf(
+      storeWith(() => ({ getStreamIdForEventId })),
+      'session',
+    );
+    expect(await view.streamOf('1', { skip })).toBeUndefined();
+  });
+
+  test('has no refused answers where the router keeps none', () => {
+    const view = viewOf(
+      storeWith(() => ({})),
+      'session',
+    );
+    expect(view.refusedAnswers(view.newStreamId([1]))).toEqual([]);
+  });
+
   test('does not replay priming events: they have no message', async () => {
     const view = viewOf(
       storeWith(() => ({})),

@@ -121,10 +121,11 @@ describe("a reply of a session that another node may own from the fence on (docs
 
   test('is broken off after an event that its client can resume from', async () => {
     begin(false, memoryEventStore({ clock }));
-    transport.onmessage = async () => {
-      await new Promise((resolve) => setTimeout(resolve));
-      owner.mayNotRespond = true;
-      await transport.send({ jsonrpc: '2.0', id: 1, result: { mine: true } });
+    transport.onmessage = () => {
+      setTimeout(() => {
+        owner.mayNotRespond = true;
+        void transport.send({ jsonrpc: '2.0', id: 1, result: { mine: true } });
+      });
     };
     serve = post([call(1)]);
     const response = await soon('the head', ask());
