@@ -67,9 +67,9 @@ const MODES: [name: string, options: () => Partial<McpRouterOptions>][] = [
 ];
 
 describe.each(MODES)('a server without the SDK (%s)', (_, options) => {
-  test.each([
+  test.each<[what: string, reason: Error]>([
     ['an error', new Error('no luck')],
-    ['text', 'no luck'],
+    ['text', 'no luck' as unknown as Error],
   ])('a request on which its onmessage rejects with %s gets an internal error', async (_what, reason) => {
     await begin(options());
     const session = await RawSession.open(harness.url);
