@@ -16,7 +16,7 @@ import { ServerBuilder } from '../../src/sessions/server/server-builder.js';
 import { SessionPersistence } from '../../src/sessions/session-persistence.js';
 import type { Session } from '../../src/sessions/session.js';
 import { memoryStore } from '../../src/stores/memory-store.js';
-import type { TransportContext } from '../../src/transport/transport-types.js';
+import type { Lease, TransportContext } from '../../src/transport/transport-types.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { echoServer } from '../support/harness.js';
 
@@ -71,7 +71,7 @@ class SessionWorld {
   readonly #restorer: Restorer;
   readonly #adopter: Adopter;
   readonly #store = memoryStore({ clock: this.clock });
-  readonly #holds: Session[] = [];
+  readonly #leases: Lease[] = [];
   readonly #builds: (() => void)[] = [];
   #membership: { -readonly [K in keyof Membership]: Membership[K] } | undefined;
   #isBroken = false;
@@ -186,10 +186,9 @@ class SessionWorld {
       case 'handOff':
         return this.registry.handOff(session);
       case 'hold':
-        session.hold();
-        return this.#holds.push(session);
+        return this.#leases.push(session.acquire('request'));
       case 'release':
-        return this.#holds.splice(verb.which % (this.#holds.length + 1), 1).forEach((each) => each.release());
+        return this.#leases.splice(verb.which % (this.#leases.length + 1), 1).forEach((lease) => lease.release());
       case 'closeTransport':
         return session.transport?.close();
       case 'steal':
@@ -232,7 +231,7 @@ class SessionWorld {
   /** As a request does: it waits for the opening, and has the session adopted or woken. */
   async #use(session: Session, asking: Caller): Promise<void> {
     const { principal } = asking;
-    session.hold();
+    const lease = session.acquire('request');
     try {
       while (session.opening !== undefined) await session.opening;
       if (session.state === 'closing' || session.state === 'closed' || session.mayNotRespond) return;
@@ -240,7 +239,7 @@ class SessionWorld {
         await this.#adopter.adopt(session, { ...asking, principal });
       } else if (session.state === 'hibernated') await this.#restorer.wake(session, asking);
     } finally {
-      session.release();
+      lease.release();
     }
   }
 

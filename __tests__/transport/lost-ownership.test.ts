@@ -47,8 +47,7 @@ function begin(enableJsonResponse = false, eventStore?: ReturnType<typeof memory
     pastGracePeriod: false,
     answersRefused: false,
     fenced: nothing,
-    hold: nothing,
-    release: nothing,
+    acquire: () => ({ release: nothing }),
     streamOpened: nothing,
     streamLost: nothing,
     transportClosed: nothing,
@@ -78,7 +77,7 @@ const ask = (): Promise<Response> => fetch(`http://127.0.0.1:${(server.address()
 const post =
   (messages: readonly JSONRPCMessage[], init: Partial<PostInit> = {}) =>
   (res: ServerResponse): Promise<void> =>
-    transport.post(res, messages, { batch: false, extra: {}, ...init });
+    transport.post(res, messages, { batch: false, extra: {}, lease: { release: () => undefined }, ...init });
 
 /** Takes each request, loses the session, and answers only then. */
 function loseBeforeTheAnswer(): void {
