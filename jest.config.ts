@@ -4,13 +4,41 @@ import type { Config } from 'jest';
 // EXPRESS=4 runs the same suites against Express 4, which is installed beside Express 5 under another name.
 const express4 = process.env.EXPRESS === '4' ? { '^express$': 'express4' } : {};
 
+// HTTP=node runs the suites of http and faults without Express, through `createMcpEndpoint` on plain node:http. Those of Express
+// itself are left out.
+const onNode = process.env.HTTP === 'node';
+const OF_EXPRESS = [
+  'http/server', // createHttpServer, which makes Express apps faster
+  'http/hidden-class', // the prototypes of Express
+  'http/mount', // how mcpRouter is mounted
+  'http/error-handler', // the errors of Express' middleware
+  'http/middleware', // packages that need the properties of Express' requests
+  'http/surroundings', // an adapter for Express apps
+];
+/** Would find the same again: they use no HTTP, or start processes with Express. */
+const OF_NEITHER = [
+  'http/classify',
+  'http/guard',
+  'http/identity',
+  'http/body-memory',
+  'http/few-descriptors',
+  'faults/user-code',
+];
+const plainNode = {
+  '^express$': '<rootDir>/__tests__/support/node-app.ts',
+  '/src/index\\.js$': '<rootDir>/__tests__/support/node-entry.ts',
+};
+
 const config: Config = {
   testEnvironment: 'node',
-  testMatch: ['<rootDir>/__tests__/**/*.test.ts'],
+  testMatch: onNode ? ['<rootDir>/__tests__/{http,faults}/*.test.ts'] : ['<rootDir>/__tests__/**/*.test.ts'],
+  ...(onNode && { testPathIgnorePatterns: [...OF_EXPRESS, ...OF_NEITHER].map((name) => `/${name}[.]test`) }),
   moduleNameMapper: {
     ...express4,
+    ...(onNode ? plainNode : {}),
     '^express-mcp-router$': '<rootDir>/src/index.ts',
     '^express-mcp-router/(stores|testing)$': '<rootDir>/src/$1/index.ts',
+    '^express-mcp-router/node$': '<rootDir>/src/node.ts',
     '^express-mcp-router/redis$': '<rootDir>/src/stores/redis.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

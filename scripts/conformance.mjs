@@ -1,5 +1,5 @@
-// The official conformance suite against the router: every published server scenario, in SSE and in JSON mode, and on three
-// nodes behind a balancer.
+// The official conformance suite against the router: every published server scenario, in SSE and in JSON mode, without Express,
+// and on three nodes behind a balancer.
 import { execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,10 @@ const MODES = new Map([
   ['json', ['--json']],
 ]);
 /** What is not of the protocol: once, in its latest version. */
-const CLUSTER = ['cluster', ['--nodes', '3']];
+const ONCE = new Map([
+  ['node', ['--http']],
+  ['cluster', ['--nodes', '3']],
+]);
 const CACHE = '.cache/conformance';
 const SUITE_TIMEOUT_MS = 3 * 60_000;
 
@@ -81,7 +84,7 @@ await build({
 const runs = SUITES.flatMap((suite) =>
   SPEC_VERSIONS.flatMap((specVersion) => [...MODES].map((mode) => [suite, specVersion, mode])),
 );
-runs.push([SUITES.at(-1), SPEC_VERSIONS[0], CLUSTER]);
+for (const mode of ONCE) runs.push([SUITES.at(-1), SPEC_VERSIONS[0], mode]);
 
 const sum = { passed: 0, failed: 0 };
 for (const each of runs) {

@@ -67,6 +67,7 @@ const STEPS = [
   jestStep('express4', (args) => jest(1, ...BY_EXPRESS, ...args), { ...FEWER, EXPRESS: '4' }),
   jestStep('node22', (args) => onNode(22, jest(1, ...BY_NODE.map(quoted), ...args)), FEWER),
   jestStep('node24', (args) => onNode(24, jest(1, ...BY_NODE.map(quoted), ...args)), FEWER),
+  jestStep('node-http', (args) => jest(1, ...args), { ...FEWER, HTTP: 'node' }),
   { name: 'package', command: npm('package'), builds: true },
   { name: 'conformance', command: npm('conformance') },
   { name: 'smoke', command: npm('smoke'), builds: true },

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
 import express from 'express';
 import { mcpRouter, memoryEventStore, type McpRouterOptions } from '../../src/index.js';
+import { createMcpEndpoint, type McpEndpointOptions } from '../../src/node.js';
 import { redisEventStore } from '../../src/stores/redis.js';
 import { HaProxy } from '../support/haproxy.js';
 import { connectRedis } from '../support/redis-clients.js';
@@ -10,29 +12,37 @@ import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
 import { buildFixtureServer } from './fixtures.js';
 
-// Serves the fixtures on the router until it is killed: `fixture-server [--json] [--nodes <number>] [--port <port>]`. Prints
-// its URL, which says localhost, as the suite's DNS rebinding scenario wants it. Several nodes are a cluster behind HAProxy, plain
+// Serves the fixtures until it is killed: `fixture-server [--json] [--http] [--nodes <number>] [--port <port>]`, through Express or,
+// with `--http`, on plain node:http. Prints its URL, which says localhost, as the suite's DNS rebinding scenario wants it. Several nodes are a cluster behind HAProxy, plain
 // round-robin.
 
 const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
+    http: { type: 'boolean', default: false },
     nodes: { type: 'string', default: '1' },
     port: { type: 'string', default: process.env.PORT ?? '0' },
   },
 });
 
-async function serve(options: Partial<McpRouterOptions>, port = 0): Promise<number> {
-  const app = express();
-  const router = mcpRouter({
+function expressApp(options: McpRouterOptions): RequestListener {
+  const router = mcpRouter(options);
+  return express().get('/ready', router.ready).use('/mcp', router);
+}
+
+function nodeApp(options: McpEndpointOptions): RequestListener {
+  const endpoint = createMcpEndpoint(options);
+  return (req, res) => (req.url === '/ready' ? endpoint.ready(req, res) : endpoint.handle(req, res));
+}
+
+async function serve(options: Partial<McpEndpointOptions>, port = 0): Promise<number> {
+  const all = {
     serverFactory: buildFixtureServer,
     enableJsonResponse: values.json,
-    logger: false,
+    logger: false as const,
     ...options,
-  });
-  app.get('/ready', router.ready);
-  app.use('/mcp', router);
-  const server = app.listen(port, '127.0.0.1');
+  };
+  const server = createServer(values.http ? nodeApp(all) : expressApp(all)).listen(port, '127.0.0.1');
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
 }

@@ -112,7 +112,7 @@ describe.each(REPLIES)('a reply that other middleware has ended (%s)', (_, optio
       app.use('/mcp', (req, res, next) => {
         // As a time-out of the app's would.
         if (req.headers['x-cut'] !== undefined)
-          began.resolve(() => (res.headersSent ? res.end() : res.status(503).send('cut')));
+          began.resolve(() => (res.headersSent ? res.end() : res.writeHead(503).end('cut')));
         next();
       });
       app.use('/mcp', router);

@@ -177,7 +177,7 @@ export class World {
       app.use('/parsed', express.json({ limit: MAX_BODY_SIZE }));
       for (const [path, mounted] of this.routers) app.use(path, mounted);
       app.use(mcpErrorHandler());
-      app.use((_req, res) => void res.status(299).send(THE_APP));
+      app.use((_req, res) => void res.writeHead(299).end(THE_APP));
     });
     this.#impatient = http.createServer(
       { headersTimeout: this.#impatience, requestTimeout: this.#impatience, connectionsCheckingInterval: 20 },

@@ -30,7 +30,7 @@ afterEach(() => {
 
 /** The name of a request is its store. */
 const mount = (app: Express, router: RequestHandler): void => {
-  app.use((req, _res, next) => storage.run(req.get('x-request') ?? 'no name', next));
+  app.use((req, _res, next) => storage.run(String(req.headers['x-request'] ?? 'no name'), next));
   app.use('/mcp', router);
 };
 
@@ -93,7 +93,7 @@ test('the factory of each of many sessions that open in one turn of the event lo
   harness = await start(
     {
       clock,
-      principal: (req) => req.get('x-request'),
+      principal: (req) => String(req.headers['x-request']),
       serverFactory: (context) => {
         built.push([context.principal, storage.getStore()]);
         // As long as servers may be built in one turn: all others of that turn wait for a later one.

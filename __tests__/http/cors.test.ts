@@ -4,9 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { requireBearerAuth } from '@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js';
 import type { OAuthTokenVerifier } from '@modelcontextprotocol/sdk/server/auth/provider.js';
 import { InvalidTokenError } from '@modelcontextprotocol/sdk/server/auth/errors.js';
-import express, { type Express, type NextFunction, type Request, type Response } from 'express';
+import express, { type Express, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { createCors } from '../../src/http/cors.js';
 import type { McpRouter, McpRouterOptions } from '../../src/index.js';
+import { ON_NODE } from '../support/expresses.js';
 import { initializeBody, JSON_HEADERS, start, type Harness } from '../support/harness.js';
 
 const servers: http.Server[] = [];
@@ -135,12 +136,22 @@ describe('router.preflight (docs/identity.md, "Web pages")', () => {
         : Promise.reject(new InvalidTokenError('not one of ours')),
   };
 
+  /** The middleware of the SDK needs Express. */
+  const authenticateOnNode: RequestHandler = (req, res, next) => {
+    const token = req.headers.authorization?.replace('Bearer ', '') ?? '';
+    verifier.verifyAccessToken(token).then(
+      (auth) => next(void Object.assign(req, { auth })),
+      () => res.writeHead(401, { 'WWW-Authenticate': 'Bearer' }).end(),
+    );
+  };
+  const authenticate = ON_NODE ? authenticateOnNode : requireBearerAuth({ verifier });
+
   let harness: Harness;
   afterEach(() => harness.close());
 
   const begin = async (
     mount: (app: Express, router: McpRouter) => void = (app, router) =>
-      app.use('/mcp', router.preflight, requireBearerAuth({ verifier }), router),
+      app.use('/mcp', router.preflight, authenticate, router),
     options: Partial<McpRouterOptions> = {},
   ): Promise<void> => void (harness = await start({ allowedOrigins: [ORIGIN], ...options }, mount));
 
@@ -235,7 +246,7 @@ describe('router.preflight (docs/identity.md, "Web pages")', () => {
     ['in a nested app', (app, router) => app.use('/api', express().use('/mcp', router.preflight, router)), '/api/mcp'],
   ])('answers at the endpoint %s, and nowhere else', async (_, mount, path) => {
     await begin(mount);
-    harness.app.use((_req: Request, res: Response) => void res.status(299).end());
+    harness.app.use((_req: Request, res: Response) => void res.writeHead(299).end());
     expect((await send('OPTIONS', ask, path)).status).toBe(204);
     for (const other of ['/mcp/metrics/x', '/elsewhere']) {
       const answer = await send('OPTIONS', ask, other);
@@ -244,7 +255,7 @@ describe('router.preflight (docs/identity.md, "Web pages")', () => {
   });
 
   test('lets every request pass without allowedOrigins', async () => {
-    await begin((app, router) => app.use('/mcp', router.preflight, requireBearerAuth({ verifier }), router), {
+    await begin((app, router) => app.use('/mcp', router.preflight, authenticate, router), {
       allowedOrigins: [],
     });
     const answer = await send('OPTIONS', { ...ask, Origin: harness.url.origin });

@@ -8,11 +8,14 @@ import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/type
 import express, { type Express } from 'express';
 import { Agent, fetch as undiciFetch } from 'undici';
 import { mcpRouter, memoryEventStore, type McpRouter, type McpRouterOptions } from '../../src/index.js';
+import { ON_NODE } from '../support/expresses.js';
 import { echoCall, echoServer, initializeBody, JSON_HEADERS, messagesOf } from '../support/harness.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 
 // Express itself does not serve HTTP/2. http2-express makes an app of Express 4 or 5 that does.
-const http2Express = jest.requireActual<(of: typeof express) => Express>('http2-express');
+const http2Express = ON_NODE
+  ? (of: typeof express): Express => of()
+  : jest.requireActual<(of: typeof express) => Express>('http2-express');
 
 const TLS = {
   key: readFileSync('__tests__/support/tls/localhost-key.pem'),

@@ -11,6 +11,7 @@ import { McpServer as McpServerV2 } from '@modelcontextprotocol/server';
 import express, { type Express } from 'express';
 import { lazyRequest, RequestInfo } from '../../src/http/request-info.js';
 import { mcpRouter, type McpRouter, type McpServerLike } from '../../src/index.js';
+import { ON_NODE } from '../support/expresses.js';
 import { initializeBody, JSON_HEADERS, messagesOf, post } from '../support/harness.js';
 
 const CALL = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'where', arguments: {} } };
@@ -99,12 +100,16 @@ describe('requestInfo, which version 1 of the SDK gives to handlers', () => {
     expect(toldIn(text)).toMatchObject({ copied: 'https://localhost/mcp' });
   });
 
-  test.each([
-    [true, 'https:'],
-    [false, 'http:'],
-  ])('X-Forwarded-Proto counts as Express says: trust proxy %s, %s', async (trust, scheme) => {
+  test.each<[trust: boolean | undefined, scheme: string]>(
+    ON_NODE
+      ? [[undefined, 'http:']]
+      : [
+          [true, 'https:'],
+          [false, 'http:'],
+        ],
+  )('X-Forwarded-Proto counts only if Express trusts it: trust proxy %s, %s', async (trust, scheme) => {
     const { app, router } = appOf(serverV1);
-    app.set('trust proxy', trust);
+    if (trust !== undefined) app.set('trust proxy', trust);
     const port = await listen(createServer(app), router);
     const told = await ask(port, { 'x-forwarded-proto': 'https' });
     expect(new URL(told.copied).protocol).toBe(scheme);
