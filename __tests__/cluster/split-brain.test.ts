@@ -97,7 +97,6 @@ async function splitBrain(node: ClusterNode): Promise<void> {
     expect(others.map((each) => each.pid)).toContain(pid);
     expect({ epoch, count }).toEqual({ epoch: owned[n]!.epoch + 1, count: 2 });
   }
-  expect(machineTime() - from).toBeLessThan(LEASE + 5_000);
   // Sent to the old owner, that reads them when it goes on.
   const late = owned.map(({ session }) => session.request(node.url, 'add'));
   await sleep(Math.max(0, 2 * LEASE - (machineTime() - from)));

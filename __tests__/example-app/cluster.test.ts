@@ -124,10 +124,7 @@ it('notes, log level, subscriptions and the GET stream are there whichever node 
   const { app } = await owner();
   app.child.kill('SIGKILL');
   await app.exited;
-  const since = performance.now();
   expect(await client.call('list_notes')).toBe(NOTES);
-  // On one machine a node sees that another process has ended. The claim takes less than the rest of the lease.
-  expect(performance.now() - since).toBeLessThan(3_400);
   await expectAllThere();
   expect(await sum('mcp_cluster_claimed_total')).toBe(1);
 });
