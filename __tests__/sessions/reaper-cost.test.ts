@@ -76,7 +76,7 @@ describe('the cost of waiting (DESIGN 4: follows the number that expire, not the
         state: new AppState(),
       });
       const session = registry.admit(context);
-      session.begin(context, { close: () => Promise.resolve() } as never);
+      void session.begin(context, { close: () => Promise.resolve() } as never);
       registry.activate(session);
       clock.advance(1);
     }

@@ -76,7 +76,7 @@ export class HttpTransport implements Transport, TransportSide {
     this.#standalone = new StandaloneStream(this, this.#eventLog);
   }
 
-  /** Whether a server has connected, be it too late. */
+  /** Whether a server has connected, even after the opening was given up. */
   get started(): boolean {
     return this.#started;
   }
@@ -179,7 +179,7 @@ export class HttpTransport implements Transport, TransportSide {
     return this.#standalone.start(res, primed);
   }
 
-  /** Called by the server: its answers, and what it has to say besides. */
+  /** Called by the server for its answers, requests and notifications. */
   async send(message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
     if (!('method' in message)) return this.#answer(message);
     if (this.#closed) throw new Error('Session closed');
@@ -227,7 +227,7 @@ export class HttpTransport implements Transport, TransportSide {
     } catch (error) {
       this.#report('the server threw on close', error);
     }
-    // The server hangs on them, and it is many times as large as what may still hold a closed transport.
+    // They keep the server in memory, which is much larger than a closed transport.
     this.onmessage = this.onerror = this.onclose = undefined;
     this.owner.transportClosed();
     return Promise.resolve();
@@ -248,7 +248,7 @@ export class HttpTransport implements Transport, TransportSide {
     this.#pending.fail(pending, 'timeout', 'requestTimedOut');
   }
 
-  /** What came from the client, on its way to the server. */
+  /** Takes a message of the client for the server. */
   #take(message: JSONRPCMessage, extra: MessageExtraInfo, stream?: RequestStream): void {
     if (!('method' in message)) return this.#takeAnswer(message, extra);
     if ('id' in message) return this.#takeRequest(message, extra, stream);
@@ -284,7 +284,7 @@ export class HttpTransport implements Transport, TransportSide {
   #cancel(message: JSONRPCNotification): void {
     const pending = this.#pending.get(keyOf(message.params?.requestId as RequestId));
     if (pending === undefined) return;
-    // Not the client's own words: the SDK drops a notification that it finds a fault in, and would not cancel.
+    // The notification is made anew: the SDK drops one that its schema refuses, and would not cancel.
     const reason = message.params?.reason;
     const params = { requestId: pending.key, ...(typeof reason === 'string' && { reason }) };
     this.#handOver({ jsonrpc: '2.0', method: message.method, params });
@@ -310,12 +310,10 @@ export class HttpTransport implements Transport, TransportSide {
     if (this.#routerRequests?.takesAnswer(message) === true) return undefined;
     const pending = message.id === undefined ? undefined : this.#pending.get(message.id);
     if (pending === undefined) return undefined;
-    // A handler may return what is no result at all, and the SDK's server would send it; the client would wait on.
+    // The SDK's server sends whatever a handler returns, even if it is not a result. Its client would wait on.
     if (!isResponse(message)) {
-      this.#report(
-        `the answer to ${pending.method} is no JSON-RPC response`,
-        new TypeError('a result must be an object'),
-      );
+      const fault = new TypeError('a result must be an object');
+      this.#report(`the answer to ${pending.method} is no JSON-RPC response`, fault);
       this.#pending.fail(pending, 'error', 'internalError');
       return undefined;
     }
@@ -329,7 +327,7 @@ export class HttpTransport implements Transport, TransportSide {
     return saved.catch((error: unknown) => this.#report(`${pending.method} could not be saved`, error)).then(answer);
   }
 
-  /** What a handler is given to let its client poll: end the reply, not the stream. */
+  /** Gives a handler the functions that let its client poll: they end the reply, not the stream. */
   #pollable(extra: MessageExtraInfo, stream: RequestStream): MessageExtraInfo {
     return {
       ...extra,
