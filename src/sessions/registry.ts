@@ -210,7 +210,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   closedByServer(session: Session): void {
-    session.abandonOpening(new Error('The server closed its transport while the session was being opened'));
+    session.abandonOpening(() => new Error('The server closed its transport while the session was being opened'));
     if (session.state === 'hibernated') return this.#closeOnceAwake(session);
     void this.close(session, 'deleted');
   }
@@ -252,7 +252,10 @@ export class Registry implements SessionHome, ReaperActions {
 
   async #giveUp(session: Session, reason: CloseReason): Promise<void> {
     session.abandonOpening(
-      new Refusal(reason === 'shutdown' ? 'draining' : session.mayNotRespond ? 'storeUnavailable' : 'sessionNotFound'),
+      () =>
+        new Refusal(
+          reason === 'shutdown' ? 'draining' : session.mayNotRespond ? 'storeUnavailable' : 'sessionNotFound',
+        ),
     );
     await session.opening?.catch(() => undefined);
     // Given up too late, it is open now.

@@ -63,9 +63,13 @@ export abstract class SessionLife {
     return new Promise<never>((_, reject) => (this.#abandon = reject));
   }
 
-  /** Abandons its opening. Without effect once it is open. */
-  abandonOpening(reason: Error): void {
-    this.#abandon?.(reason);
+  /**
+   * Abandons its opening. Without effect once it is open.
+   *
+   * @param reason - Makes the error. Its stack trace takes longer than the rest of a call for a session that is open.
+   */
+  abandonOpening(reason: () => Error): void {
+    this.#abandon?.(reason());
   }
 
   connect(server: McpServerLike): void {

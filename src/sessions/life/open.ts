@@ -73,7 +73,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
   const settled = (outcome: 'ok' | 'error'): void =>
     transports.events.emit('requestSettled', request, outcome, registry.clock.now() - since);
   transports.events.emit('requestStarted', request, call.message, session.id);
-  call.onGone(() => session.abandonOpening(new Refusal('sessionClosed')));
+  call.onGone(() => session.abandonOpening(() => new Refusal('sessionClosed')));
 
   const open = async (): Promise<Opened> => {
     try {
