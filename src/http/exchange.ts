@@ -5,7 +5,7 @@ import type { Caller } from '../sessions/life/open.js';
 import { shortId } from '../sessions/short-id.js';
 import { noteLogFacts } from './log-facts.js';
 import type { McpRequest } from './mcp-request.js';
-import { lazyRequest, RequestInfo } from './request-info.js';
+import { lazyRequest, RequestInfo, requestFactsOf } from './request-info.js';
 
 /** One HTTP request with its reply, on its way through the router. */
 export class Exchange {
@@ -43,10 +43,11 @@ export class Exchange {
 
   /** What a server's handlers are told of the request that a message came in. */
   get extra(): MessageExtraInfo {
-    const { req } = this;
+    const { auth } = this.req;
+    const facts = requestFactsOf(this.req);
     // `requestInfo` is for servers of the SDK's version 1, `request` for those of version 2.
-    const extra = { requestInfo: new RequestInfo(req), request: lazyRequest(req) };
-    return req.auth === undefined ? extra : { ...extra, authInfo: req.auth };
+    const extra = { requestInfo: new RequestInfo(facts), request: lazyRequest(facts) };
+    return auth === undefined ? extra : { ...extra, authInfo: auth };
   }
 
   /** Who asks, as sessions see it. */

@@ -2,7 +2,12 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { McpRequest } from './mcp-request.js';
 
 /** The parts of a request that servers learn of: its URL and its headers. */
-type RequestFacts = Pick<McpRequest, 'method' | 'headers' | 'originalUrl' | 'host' | 'protocol'>;
+export type RequestFacts = Pick<McpRequest, 'method' | 'headers' | 'originalUrl' | 'host' | 'protocol'>;
+
+/** Copies the facts. A handler may keep them, and the request would keep its message and its socket in memory. */
+export function requestFactsOf({ method, headers, originalUrl, host, protocol }: McpRequest): RequestFacts {
+  return { method, headers, originalUrl, host, protocol };
+}
 
 /** The client chooses the Host. If it is not valid, at least the path is right. */
 function urlOf({ host, originalUrl, protocol }: RequestFacts): URL {
