@@ -137,22 +137,26 @@ export class SessionEndpoint implements Endpoint {
   async #messages(exchange: Exchange, classified: Messages, body: unknown, form: ReplyForm): Promise<void> {
     const { messages, batch } = classified;
     const sessionId = requiredSessionId(exchange);
-    const location =
-      this.#locator.findReady(exchange, sessionId) ??
-      (await this.#locator.locate(exchange, sessionId, { body, messages }));
-    if (location.at === 'forwarded') return;
-    if (location.at === 'gone') return this.#refuseUnknown(exchange, sessionId);
-    const { session, lease } = location;
-    try {
-      const transport = this.#locator.transportOf(session, exchange);
-      exchange.checkedVersion();
-      if (session.pastMaxLifetime && messages.some(isRequest)) throw new Refusal('sessionNotFound');
-      checkBatch(classified, transport.protocolVersion);
-      await transport.post(exchange.res, messages, { batch, extra: exchange.extra, form, lease });
-    } catch (failure) {
-      const error = this.#locator.errorOf(session, failure);
-      lease.release();
-      throw error ?? new Refusal('draining');
+    for (;;) {
+      const location =
+        this.#locator.findReady(exchange, sessionId) ??
+        (await this.#locator.locate(exchange, sessionId, { body, messages }));
+      if (location.at === 'forwarded') return;
+      if (location.at === 'gone') return this.#refuseUnknown(exchange, sessionId);
+      const { session, lease } = location;
+      try {
+        const transport = this.#locator.transportOf(session, exchange);
+        exchange.checkedVersion();
+        if (session.pastMaxLifetime && messages.some(isRequest)) throw new Refusal('sessionNotFound');
+        checkBatch(classified, transport.protocolVersion);
+        return await transport.post(exchange.res, messages, { batch, extra: exchange.extra, form, lease });
+      } catch (failure) {
+        const error = this.#locator.errorOf(session, failure);
+        lease.release();
+        if (error !== undefined) throw error;
+      }
+      // The session left for another node before a message was taken. Yield, so that its other leases can be released.
+      await endOfTurn();
     }
   }
 
