@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { access, chmod, constants, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { delimiter, join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 const execute = promisify(execFile);
@@ -102,14 +102,17 @@ async function download(packageName: string, work: string): Promise<string[]> {
   return (await readdir(work)).filter((name) => name.endsWith('.deb'));
 }
 
-/** A script that starts the tool with the libraries that were unpacked beside it. */
+/**
+ * A script that starts the tool with the libraries that were unpacked beside it. Some packages keep theirs in a folder of their
+ * own, which an installed package names in its binaries by an absolute path (libpulse0 does).
+ */
 async function writeLauncher(tool: DebianTool, home: string): Promise<void> {
-  const libraries = await readdir(join(home, 'usr/lib')).catch(() => []);
-  const folders = libraries.filter((name) => name.endsWith('-linux-gnu')).map((name) => join(home, 'usr/lib', name));
+  const files = await readdir(home, { recursive: true });
+  const folders = new Set(files.filter((name) => /\.so(\.|$)/.test(name)).map((name) => join(home, dirname(name))));
   const launcher = join(home, tool);
   await writeFile(
     `${launcher}.${process.pid}`,
-    `#!/bin/sh\nLD_LIBRARY_PATH='${folders.join(':')}' exec '${join(home, TOOLS[tool].path)}' "$@"\n`,
+    `#!/bin/sh\nLD_LIBRARY_PATH='${[...folders].join(':')}' exec '${join(home, TOOLS[tool].path)}' "$@"\n`,
   );
   await chmod(`${launcher}.${process.pid}`, 0o755);
   await rename(`${launcher}.${process.pid}`, launcher);
