@@ -141,6 +141,13 @@ export class ClusterClient {
     this.wrong.push(`${this.id} heard ${heard} of ${this.notified}, after: ${complaints}`);
   }
 
+  /** Ends its session. Where a node has just ended its stream, the transport's next GET may come after the DELETE: a true 404. */
+  async end(): Promise<void> {
+    delete this.sdk.onerror;
+    await this.transport.terminateSession();
+    await this.close();
+  }
+
   close(): Promise<void> {
     // Closing does not keep the transport from trying again, nor from complaining of what it breaks off itself.
     this.#reconnects.maxRetries = 0;

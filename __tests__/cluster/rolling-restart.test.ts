@@ -31,11 +31,9 @@ test(
     const comeAndGo = async (): Promise<void> => {
       const client = await cluster.client();
       passed.push(client);
-      // Its GET would otherwise be 404 where it comes after its DELETE.
       await client.listens();
       await client.add();
-      await client.transport.terminateSession();
-      await client.close();
+      await client.end();
     };
     const load = cluster.load([
       ...clients.slice(0, CLIENTS).map((client) =>

@@ -273,8 +273,10 @@ export class Session extends SessionLife implements TransportOwner {
     let isHeld = true;
     return {
       release: () => {
-        if (isHeld) this.#release(kind);
+        if (!isHeld) return;
+        // First, as the release may end the session, and its end releases what is left.
         isHeld = false;
+        this.#release(kind);
       },
     };
   }
