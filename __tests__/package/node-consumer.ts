@@ -21,9 +21,11 @@ import { memoryStore } from 'express-mcp-router/stores';
 
 function buildServer(): McpServer {
   const server = new McpServer({ name: 'consumer', version: '1.0.0' });
-  server.registerTool('path', { description: 'Tells the path of the request' }, ({ requestInfo }) => ({
-    content: [{ type: 'text', text: String(requestInfo?.url?.pathname) }],
-  }));
+  server.registerTool('path', { description: 'Tells the path of the request' }, (extra) => {
+    // The types of SDK 1.26 lack the URL.
+    const requestInfo = extra.requestInfo as { readonly headers: unknown; readonly url?: URL } | undefined;
+    return { content: [{ type: 'text', text: String(requestInfo?.url?.pathname) }] };
+  });
   return server;
 }
 
