@@ -62,7 +62,9 @@ export class Runner {
       await this.#load.ready();
     }
     if (this.#host === undefined) await this.#start(step);
-    await this.#load.ask('target', await this.#host.ask('url'));
+    // The SDK's servers alone do not listen.
+    const url = await this.#host.ask('url');
+    if (url !== undefined) await this.#load.ask('target', url);
   }
 
   #profiling(work, entry) {
