@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { Challenges } from '../../src/cluster/membership/challenges.js';
 
-/** Issue 5, 2: freshness from a challenge that the receiver publishes and rotates, not from clocks; replays refused. */
+/** Freshness comes from a challenge that the receiver publishes and rotates, not from clocks (docs/scaling.md, "The private listener"). */
 describe('the challenges of a node (docs/scaling.md: freshness without clocks)', () => {
   type Deed =
     | { readonly deed: 'next' }

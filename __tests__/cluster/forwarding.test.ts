@@ -185,7 +185,7 @@ describe('a session is served at every node by the one that owns it (docs/scalin
     await until('it is heard', () => heard.length === 1);
   });
 
-  test('DELETE at another node ends it everywhere; from then on it is 404 at every node (DESIGN 5)', async () => {
+  test('DELETE at another node ends it everywhere; from then on it is 404 at every node (docs/scaling.md, "What is guaranteed")', async () => {
     const nodes = await cluster.nodes(3);
     const session = await AnyNodeSession.open(nodes[0]!.url);
     await session.call(nodes[1]!.url, 'add');
@@ -195,7 +195,7 @@ describe('a session is served at every node by the one that owns it (docs/scalin
     expect(nodes[0]!.lines('session closed')).toMatchObject([{ reason: 'deleted' }]);
   });
 
-  test('initialize on a session that lives on another node is 400, as at its own (DESIGN 5)', async () => {
+  test('initialize on a session that lives on another node is 400, as at its own (docs/http.md, alreadyInitialized)', async () => {
     const [a, b] = await cluster.nodes(2);
     const session = await AnyNodeSession.open(a!.url);
     for (const { url } of [a!, b!]) {

@@ -78,7 +78,7 @@ test('DELETE at any node is final at all nodes: 404 to every method at once (spe
   }
 });
 
-test('a session of another principal, or of nobody, is 404 at every node, as one that never was (DESIGN.md, 5)', async () => {
+test('a session of another principal, or of nobody, is 404 at every node, as one that never was (docs/http.md, sessionNotFound)', async () => {
   const [opened] = urls;
   const session = await AnyNodeSession.open(opened!, { headers: { 'x-principal': 'alice' } });
   const foreign = [{ 'x-principal': 'bob' }, { 'x-principal': '' }, { 'mcp-session-id': crypto.randomUUID() }];
@@ -88,7 +88,7 @@ test('a session of another principal, or of nobody, is 404 at every node, as one
   }
 });
 
-test('a second GET is 409 at whichever node while one is open; one with Last-Event-ID of that stream replaces it (DESIGN.md, 5)', async () => {
+test('a second GET is 409 at whichever node while one is open; one with Last-Event-ID of that stream replaces it (docs/http.md, "The order of the checks")', async () => {
   for (const opened of urls) {
     const session = await AnyNodeSession.open(oneOf(urls));
     const hangUp = new AbortController();

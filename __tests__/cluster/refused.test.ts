@@ -45,7 +45,7 @@ const connectionsOf = ({ http }: InProcessNode): Promise<number> =>
 const forwarded = async (node: InProcessNode, outcome: string): Promise<string | undefined> =>
   new RegExp(`^mcp_cluster_forwarded_total{outcome="${outcome}"} (\\d+)$`, 'm').exec(await node.metrics())?.[1];
 
-test('a session past its lifetime refuses a new call also while its node drains (DESIGN.md, 3): 404 at once, and the node goes on', async () => {
+test('a session past its lifetime refuses a new call also while its node drains (docs/sessions.md, "How a session ends"): 404 at once, and the node goes on', async () => {
   const a = await cluster.node({ name: 'a', maxLifetime: 2_000, tools });
   const session = await AnyNodeSession.open(a.url);
   const waiting = session.call(a.url, 'wait');

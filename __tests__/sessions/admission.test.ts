@@ -20,7 +20,7 @@ async function readiness(): Promise<string> {
   return JSON.parse(body).status;
 }
 
-/** A refused `initialize`, as DESIGN 5 has it. */
+/** A refused `initialize`, as docs/http.md has it. */
 async function expectRefusal(exchange: Exchange, message: string): Promise<void> {
   const { status, headers, text } = await exchange.reply();
   expect([status, headers['retry-after'], JSON.parse(text)]).toEqual([
@@ -30,7 +30,7 @@ async function expectRefusal(exchange: Exchange, message: string): Promise<void>
   ]);
 }
 
-describe('the caps (DESIGN 3, maxSessions and maxSessionsPerPrincipal)', () => {
+describe('the caps maxSessions and maxSessionsPerPrincipal (docs/sessions.md, "Caps")', () => {
   test('count pending opens: while factories run, the next initialize is refused with 503 and Retry-After', async () => {
     await started({ maxSessions: 2 });
     const gates = ['a', 'b'].map((id) => world.holdFactory(id));

@@ -47,7 +47,7 @@ async function expectStopped(): Promise<void> {
   expect((await world.initialize('late').reply()).status).toBe(503);
 }
 
-describe('drain (DESIGN 3: refuse new sessions, let requests finish, end streams)', () => {
+describe('drain refuses new sessions, lets requests finish and ends streams (docs/operations.md, "Stopping")', () => {
   test('lets a call finish, serves sessions that are there and takes no new ones; then ends streams, and closes all', async () => {
     await started();
     const seen = closings();
@@ -171,7 +171,7 @@ describe('drain (DESIGN 3: refuse new sessions, let requests finish, end streams
   );
 });
 
-describe('close (DESIGN 3: end everything)', () => {
+describe('close ends everything (README, "Options")', () => {
   test('ends every kind of reply, aborts handlers and pending opens, and waits for the servers', async () => {
     await started();
     const seen = closings();

@@ -48,7 +48,7 @@ async function finish(model: Model, world: World, ending: 'close' | 'drain'): Pr
 }
 
 test(
-  'whatever clients, app and clock do, states, counts and Prometheus follow DESIGN 2 to 4, and a stopped router leaves no timer, server or reply',
+  'whatever clients, app and clock do, states, counts and Prometheus follow docs/sessions.md, and a stopped router leaves no timer, server or reply',
   async () => {
     const run = async (chosen: Settings, plan: Iterable<fc.AsyncCommand<Model, World>>, ending: 'close' | 'drain') => {
       const { stored, ...options } = chosen;

@@ -17,7 +17,7 @@ interface Deadline {
 }
 
 /**
- * DESIGN 2 to 4 without HTTP, promises and timers: what the states, leases and counts of a router must be after what its
+ * docs/sessions.md without HTTP, promises and timers: what the states, leases and counts of a router must be after what its
  * clients, its app and the clock have done. Exchanges are numbers; those that must have ended are collected for the caller.
  */
 export class Model {

@@ -17,7 +17,7 @@ const started = async (options: Partial<McpRouterOptions> = {}): Promise<World> 
 const as = (user: string) => ({ 'x-user': user });
 const ids = (): string[] => world.router.sessions.list().map(({ id }) => id);
 
-/** A refused `initialize`, as DESIGN 5 has it. */
+/** A refused `initialize`, as docs/http.md has it. */
 async function expectRefusal(exchange: Exchange, message: string): Promise<void> {
   const { status, headers, text } = await exchange.reply();
   expect([status, headers['retry-after'], JSON.parse(text)]).toEqual([
@@ -27,7 +27,7 @@ async function expectRefusal(exchange: Exchange, message: string): Promise<void>
   ]);
 }
 
-describe('opening (DESIGN 4: one lock per session, a promise that every concurrent request awaits)', () => {
+describe('opening has one lock for each session, a promise that every concurrent request awaits (docs/sessions.md, "States")', () => {
   test('100 simultaneous initialize POSTs with 20 ms factories make 100 sessions, each with its own server', async () => {
     let n = 0;
     await started({ sessionIdGenerator: () => `session-${n++}` });
@@ -177,7 +177,7 @@ describe('session IDs (spec 2025-11-25, basic/transports: visible ASCII, unique)
   });
 });
 
-describe('an open that fails leaves nothing: no server, no session, no timer, no gauge (DESIGN 4)', () => {
+describe('an open that fails leaves nothing: no server, no session, no timer, no gauge (docs/sessions.md, "How a session ends")', () => {
   test.each([
     ['Accept has neither JSON nor SSE', 406, { accept: 'text/html' }, initializeBody()],
     ['Content-Type is not JSON', 415, { 'content-type': 'text/plain' }, initializeBody()],

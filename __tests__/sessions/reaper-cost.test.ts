@@ -8,7 +8,7 @@ import { Registry } from '../../src/sessions/registry.js';
 import { AppState } from '../../src/sessions/records/app-state.js';
 import { FakeClock } from '../support/fake-clock.js';
 
-describe('the cost of waiting (DESIGN 4: follows the number that expire, not the number that are open)', () => {
+describe('the cost of waiting follows the number of sessions that expire, not of those that are open (docs/sessions.md, "What it costs")', () => {
   /** A clock that counts what is asked of it. */
   class CountingClock extends FakeClock {
     asked = 0;

@@ -5,7 +5,7 @@ import { World } from './world.js';
 
 const header = (session: string) => ({ 'mcp-session-id': session });
 
-describe('the reaper (DESIGN 2 and 3)', () => {
+describe('the reaper (docs/sessions.md, "States" and "How a session ends")', () => {
   let world: World;
   afterEach(async () => {
     await world.router.close();

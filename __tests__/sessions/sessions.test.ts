@@ -28,7 +28,7 @@ function events(): string[] {
   return seen;
 }
 
-describe('the events of a session (DESIGN 2: states and close reasons)', () => {
+describe('the events of a session (docs/sessions.md, "States" and "How a session ends")', () => {
   test('tell what is known of it', async () => {
     await started({ ttl: 1_000, orphanAfter: 100 });
     const seen: SessionEvents[keyof SessionEvents][] = [];

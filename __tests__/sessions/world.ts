@@ -318,7 +318,7 @@ export class World {
   }
 }
 
-/** DESIGN 4: everything a failed open made is undone. */
+/** Everything that a failed opening made is undone (docs/sessions.md, "How a session ends"). */
 export async function expectNothingLeft(world: World): Promise<void> {
   await until('all servers are closed', () => world.servers.size === 0);
   expect(world.router.sessions.list()).toEqual([]);
