@@ -7,6 +7,7 @@ const LEAVES = '^src/(errors|events)[.]ts$|^src/(runtime|options)/|^src/stores/(
 /** From the top down. Parts on the same level do not import one another. */
 const LEVELS = [
   ['index', 'node'],
+  ['common-exports'],
   ['express'],
   ['mcp-endpoint'],
   ['lifecycle'],

@@ -1,46 +1,6 @@
+export * from './common-exports.js';
 export { mcpRouter, type McpRouter } from './express/router.js';
 export type { IdentifiableRequest, McpRouterOptions, PrincipalFunction } from './express/router-options.js';
-export type {
-  ClusterOptions,
-  ContextState,
-  EndpointMetricsOptions,
-  HttpRequest,
-  McpEndpointOptions,
-  McpServerLike,
-  MetricsOptions,
-  MountOptions,
-  OpeningRequest,
-  ServerContext,
-  ServerFactory,
-} from './options/options.js';
-export type {
-  CloseReason,
-  OrphanCause,
-  RejectReason,
-  SessionEvents,
-  SessionInfo,
-  SessionState,
-  SessionStats,
-} from './events.js';
-export type { Sessions } from './sessions/session-api.js';
-export type { Clock } from './runtime/clock.js';
+export type { MetricsOptions, MountOptions } from './options/options.js';
 export { mcpErrorHandler } from './express/error-handler.js';
-export {
-  bearerPrincipal,
-  trustedProxyPrincipal,
-  type BearerOptions,
-  type TrustedProxyOptions,
-} from './http/identity.js';
 export { createHttpServer, createHttpsServer } from './express/http-server.js';
-export { stop, trackConnections, type Drainable, type StopOptions } from './http/stop.js';
-export { principalOf, type AuthSubject, type PrincipalRef } from './sessions/principal-name.js';
-export { memoryEventStore, type MemoryEventStore, type MemoryEventStoreOptions } from './stores/memory-event-store.js';
-export type {
-  NodeRedisClient,
-  NodeRedisSentinel,
-  RedisAccess,
-  RedisOptions,
-  SendCommand,
-} from './stores/redis-client.js';
-export type { SessionEventStore } from './stores/session-event-store.js';
-export type { SessionStore, StoredRecord } from './stores/session-store.js';
