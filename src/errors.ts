@@ -127,3 +127,16 @@ export class Refusal extends Error {
     this.id = options.id ?? null;
   }
 }
+
+/**
+ * Waits for the answer of a store.
+ *
+ * @throws Refusal `storeUnavailable` when the promise rejects: nothing is known then of what the store did.
+ */
+export async function orStoreUnavailable<T>(asked: T | Promise<T>): Promise<T> {
+  try {
+    return await asked;
+  } catch (cause) {
+    throw new Refusal('storeUnavailable', { cause });
+  }
+}

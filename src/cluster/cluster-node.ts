@@ -1,3 +1,4 @@
+import { orStoreUnavailable } from '../errors.js';
 import { createSecretKey } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { inTime, type Clock } from '../runtime/clock.js';
@@ -26,7 +27,6 @@ import { ownProof } from './membership/process-proof.js';
 import { Mailbox } from './migration/mailbox.js';
 import { Migration } from './migration/migration.js';
 import { createMessageReader } from './migration/read-message.js';
-import { orStoreUnavailable } from './or-unavailable.js';
 import { authOf } from './port/envelope.js';
 import type { RequestHeaders } from './port/node-port.js';
 import { SignedHttpPort } from './port/signed-http-port.js';

@@ -1,10 +1,10 @@
+import { orStoreUnavailable } from '../errors.js';
 import type { PrincipalCounts } from '../sessions/limits/principal-counts.js';
 import type { Membership } from '../sessions/ownership.js';
 import type { RecordStore } from '../sessions/records/record-store.js';
 import type { LocalSessions } from './local-sessions.js';
 import type { Lease } from './membership/lease.js';
 import type { Peers } from './membership/peers.js';
-import { orStoreUnavailable } from './or-unavailable.js';
 import { askNode } from './port/ask-node.js';
 import type { NodePort } from './port/node-port.js';
 

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { Refusal } from '../errors.js';
+import { orStoreUnavailable, Refusal } from '../errors.js';
 import type { PrincipalCounts } from '../sessions/limits/principal-counts.js';
-import { orStoreUnavailable } from './or-unavailable.js';
 import { notAReply, Script, type SendCommand } from '../stores/redis-client.js';
 
 /** How often a session is ended for a new one. Another node may take the place each time. */

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../../runtime/clock.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
-import { Refusal } from '../../errors.js';
+import { orStoreUnavailable, Refusal } from '../../errors.js';
 import type { CoreEvents, SessionInfo } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import type { RecordStore } from '../../sessions/records/record-store.js';
@@ -19,7 +19,6 @@ import type { ResponseRelay } from './response-relay.js';
 import type { Peers } from '../membership/peers.js';
 import type { Migration, Tried } from '../migration/migration.js';
 import type { StoredRecord } from '../../stores/session-store.js';
-import { orStoreUnavailable } from '../or-unavailable.js';
 import { outcomeUnknownEvents, answerOutcomeUnknown } from '../outcome-unknown.js';
 
 /** The shortest and the longest wait before the owner is looked up again, in ms. */

@@ -1,13 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../../runtime/clock.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
-import { Refusal } from '../../errors.js';
+import { orStoreUnavailable, Refusal } from '../../errors.js';
 import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
 import type { RecordStore } from '../../sessions/records/record-store.js';
 import type { Mailbox, Message } from './mailbox.js';
 import type { Lease } from '../membership/lease.js';
 import type { NodeMembership } from '../membership/membership.js';
-import { orStoreUnavailable } from '../or-unavailable.js';
 import type { Peers } from '../membership/peers.js';
 import { accept } from '../outcome-unknown.js';
 

@@ -1,5 +1,6 @@
 import { inTime, type Clock } from '../../runtime/clock.js';
-import { Refusal } from '../../errors.js';
+import { asPromise } from '../../runtime/user-code.js';
+import { orStoreUnavailable } from '../../errors.js';
 import type { SessionStore, StoredRecord } from '../../stores/session-store.js';
 
 /** How long a store may take for one answer, in ms, before the request that waits for it is refused. */
@@ -75,11 +76,14 @@ export class RecordStore {
   }
 
   async #ask<T>(what: string, ask: (store: SessionStore) => Promise<T>): Promise<T> {
-    try {
-      const late = (): Error => new Error(`the session store did not answer ${what} in time`);
-      return await inTime(this.#clock, STORE_TIMEOUT, ask(this.#store), late);
-    } catch (cause) {
-      throw new Refusal('storeUnavailable', { cause });
-    }
+    const late = (): Error => new Error(`the session store did not answer ${what} in time`);
+    return orStoreUnavailable(
+      inTime(
+        this.#clock,
+        STORE_TIMEOUT,
+        asPromise(() => ask(this.#store)),
+        late,
+      ),
+    );
   }
 }
