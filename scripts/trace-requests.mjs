@@ -160,7 +160,7 @@ async function initialize(router) {
   return headers.get('mcp-session-id');
 }
 
-/** A session of which all has been done once already that only the first request does. */
+/** A session that has done everything that happens only at the first request. */
 async function openSession(router) {
   const sessionId = await initialize(router);
   await post(router, notification('notifications/initialized'), sessionId);

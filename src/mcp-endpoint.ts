@@ -275,7 +275,7 @@ function createRecords(options: ResolvedOptions): RecordStore | undefined {
   return store && new RecordStore(store, clock, () => owner, recordLifetime(options));
 }
 
-/** The parts of a session's time to live after each of which a record is touched, if its session was in use. */
+/** How often in a session's time to live its record is touched, if the session is in use. */
 const TOUCHES = 4;
 
 const touchInterval = ({ ttl }: ResolvedOptions): number => Math.ceil(ttl / TOUCHES);

@@ -176,7 +176,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(await session.statuses(b.url, bob)).toEqual([404, 404, 404]);
     const said = await session.post(b.url, { jsonrpc: '2.0', method: 'notifications/roots/list_changed' }, bob);
     expect(said.status).toBe(404);
-    // Whoever writes to the mailbox all the same is asked for the principal there.
+    // A message that reaches the mailbox all the same must name the principal.
     const running = session.call(a.url, 'wait');
     await begun.promise;
     const { owner } = await cluster.record();

@@ -160,7 +160,7 @@ export class OwnerRoutingWorld {
   }
 }
 
-/** A reply to a client, of which only the body is kept. */
+/** A reply to a client that keeps only its body. */
 export function createReply(): ServerResponse & { body: string } {
   const reply = Object.assign(new EventEmitter(), {
     body: '',
