@@ -7,7 +7,8 @@ import {
 /** What a JSON-RPC message asks of its receiver; a response carries a result or an error. */
 export type MessageKind = 'request' | 'notification' | 'response';
 
-type Fields = Readonly<Record<string, unknown>>;
+/** A JSON object whose fields are not checked. */
+export type Fields = Readonly<Record<string, unknown>>;
 
 // The SDK's schemas are strict: a message with any other key is none. `_meta`, `params`, `result` and `error` are open.
 const REQUEST_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params']);
@@ -63,7 +64,7 @@ function isObjectWithMeta(value: unknown): boolean {
   return task === undefined || (isObject(task) && typeof task.taskId === 'string');
 }
 
-function isObject(value: unknown): value is Fields {
+export function isObject(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

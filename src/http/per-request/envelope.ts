@@ -1,0 +1,50 @@
+import { isObject, type Fields } from '../../transport/jsonrpc.js';
+import {
+  CLIENT_CAPABILITIES,
+  CLIENT_INFO,
+  LOG_LEVEL,
+  LOG_LEVELS,
+  PROTOCOL_VERSION,
+  type LogLevel,
+} from './protocol.js';
+
+/** What a request says of its client, in `params._meta` (MCP 2026-07-28, basic/index, "Per-request protocol fields"). */
+export interface Envelope {
+  readonly version: string;
+  /** Undefined when the client does not name itself, which it need not. */
+  readonly clientInfo: Fields | undefined;
+  readonly clientCapabilities: Fields;
+  /** From this level on the client wants log messages; undefined when it wants none. */
+  readonly logLevel: LogLevel | undefined;
+}
+
+/** The version that a message claims in its body; undefined when it claims none. It may be anything that JSON has. */
+export function claimOf(message: unknown): unknown {
+  return metaOf(message)?.[PROTOCOL_VERSION];
+}
+
+/** The envelope of a request; undefined when a required field is missing, or a field is malformed. */
+export function envelopeOf(request: unknown): Envelope | undefined {
+  const meta = metaOf(request);
+  if (meta === undefined) return undefined;
+  const { [PROTOCOL_VERSION]: version, [CLIENT_CAPABILITIES]: clientCapabilities } = meta;
+  const { [CLIENT_INFO]: clientInfo, [LOG_LEVEL]: logLevel } = meta;
+  if (typeof version !== 'string' || !isObject(clientCapabilities)) return undefined;
+  if (clientInfo !== undefined && !isImplementation(clientInfo)) return undefined;
+  if (logLevel !== undefined && !isLogLevel(logLevel)) return undefined;
+  return { version, clientInfo, clientCapabilities, logLevel };
+}
+
+function metaOf(message: unknown): Fields | undefined {
+  const params = isObject(message) ? message.params : undefined;
+  const meta = isObject(params) ? params._meta : undefined;
+  return isObject(meta) ? meta : undefined;
+}
+
+function isImplementation(value: unknown): value is Fields {
+  return isObject(value) && typeof value.name === 'string' && typeof value.version === 'string';
+}
+
+function isLogLevel(value: unknown): value is LogLevel {
+  return (LOG_LEVELS as readonly unknown[]).includes(value);
+}
