@@ -1,6 +1,7 @@
 import { setImmediate as endOfTurn } from 'node:timers/promises';
 import type { ClusterNode } from './cluster/cluster-node.js';
 import type { Endpoint } from './endpoint/endpoint.js';
+import type { BodyReader } from './http/body.js';
 import type { ResolvedOptions } from './options/options.js';
 import { MAX_TIMER } from './runtime/checks.js';
 import { keepingAlive } from './runtime/clock.js';
@@ -10,6 +11,7 @@ import { retryBlock } from './transport/sse.js';
 /** How a router drains and closes. Nothing else moves its phase. */
 export function createLifecycle(
   phase: LifecyclePhase,
+  bodies: Pick<BodyReader, 'close'>,
   endpoint: Endpoint,
   member: ClusterNode | undefined,
   { clock, retryInterval }: ResolvedOptions,
@@ -19,6 +21,7 @@ export function createLifecycle(
 
   const closeAll = async (): Promise<void> => {
     phase.moveTo('closing');
+    bodies.close();
     await endpoint.close();
     // The last replies are on their way to other nodes.
     if (member !== undefined) await endOfTurn();

@@ -18,7 +18,9 @@ import { clientRequest } from './http/mcp-request.js';
 import { toExchange } from './endpoint/session/forwarded-request.js';
 import { createIdentify } from './http/identity.js';
 import { createQueueWatch } from './http/pipelining.js';
+import { createReceive } from './http/receive.js';
 import { createRefuse } from './http/refuse.js';
+import { createDispatch } from './endpoint/dispatch.js';
 import { SessionEndpoint } from './endpoint/session/session-endpoint.js';
 import { StatelessEndpoint } from './endpoint/per-request/stateless-endpoint.js';
 import { errorLine } from './observe/logging/error-line.js';
@@ -146,9 +148,10 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
   const bodies = new BodyReader(resolved, phase);
   const endpoint = resolved.stateless
-    ? new StatelessEndpoint(builder, opener.transports, bodies, phase)
-    : new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies);
-  const lifecycle = createLifecycle(phase, endpoint, member, resolved);
+    ? new StatelessEndpoint(builder, opener.transports, phase)
+    : new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies.arriving);
+  const dispatch = createDispatch(endpoint, createReceive(bodies), member);
+  const lifecycle = createLifecycle(phase, bodies, endpoint, member, resolved);
   const warn = (message: string): void => logger.warn(message);
   const principalNames = createPrincipalNames(resolved.principal === undefined, warn);
   const destroy = (id: string, unowned?: UnownedSession): Promise<boolean> => restorer.destroy(id, unowned);
@@ -160,7 +163,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     destroy,
     serve: async (request, body, req, res) => {
       const exchange = toExchange(request, body, req, res);
-      await endpoint.handle(exchange).catch((error: unknown) => {
+      await dispatch(exchange).catch((error: unknown) => {
         // For the node that forwarded the request.
         if (error instanceof NotOwner) throw error;
         refuse(exchange.res, error, exchange);
@@ -200,7 +203,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
         throw new Refusal('methodNotAllowed');
       }
       exchange = new Exchange(request, res, identify(req));
-      await endpoint.handle(exchange);
+      await dispatch(exchange);
     } catch (error) {
       try {
         refuse(res, error, exchange);

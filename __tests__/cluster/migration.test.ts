@@ -5,6 +5,7 @@ import { Peers } from '../../src/cluster/membership/peers.js';
 import { Mailbox, type Message } from '../../src/cluster/migration/mailbox.js';
 import { Migration } from '../../src/cluster/migration/migration.js';
 import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-port.js';
+import { postOf } from '../support/posts.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
 import { redisStore, type SendCommand } from '../../src/stores/redis.js';
 import { FakeClock } from '../support/fake-clock.js';
@@ -69,7 +70,7 @@ describe('a request for a session of another node (docs/scaling.md, routing: mig
   const move = (request: Partial<ForwardedRequest>, reply: ServerResponse = createReply()) =>
     world.migration.move(
       world.addNode('b'),
-      { method: 'POST', requestIds: [1], ...request } as ForwardedRequest,
+      { method: 'POST', post: postOf(1), ...request } as ForwardedRequest,
       reply,
     );
 

@@ -15,6 +15,7 @@ import type { CoreEvents } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { createAnswersTo, mayAnswer } from '../../src/sessions/answers-to.js';
 import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-port.js';
+import { postOf } from '../support/posts.js';
 import { NotOwner, type Membership } from '../../src/sessions/ownership.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
 import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
@@ -159,7 +160,8 @@ export class ModelNode {
         writeHead: () => undefined,
         end: () => undefined,
       });
-      const sent = { method, path: name, headers: {}, sessionId: id, requestIds: [1], forwarded };
+      const post = method === 'POST' ? postOf(1) : undefined;
+      const sent = { method, path: name, headers: {}, sessionId: id, post, forwarded };
       const request = sent as unknown as ForwardedRequest;
       const found = await this.#cluster.handOver(request, res as unknown as ServerResponse);
       // Its end was believed, and not relayed.

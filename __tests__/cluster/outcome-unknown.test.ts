@@ -4,9 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { accept, answerOutcomeUnknown, outcomeUnknownEvents } from '../../src/cluster/outcome-unknown.js';
 import { errorResponse } from '../../src/errors.js';
 import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-port.js';
+import type { Post } from '../../src/http/receive.js';
+import { postOf } from '../support/posts.js';
 
-const request = (given: object): ForwardedRequest =>
-  ({ requestIds: [1], body: {}, headers: {}, ...given }) as unknown as ForwardedRequest;
+const request = (post: Partial<Post> = {}): ForwardedRequest =>
+  ({ post: { ...postOf(1), ...post } }) as unknown as ForwardedRequest;
 
 /** The answer of a server that answers so. */
 async function answerOf(answer: (res: ServerResponse) => void) {
@@ -24,9 +26,7 @@ async function answerOf(answer: (res: ServerResponse) => void) {
 const ERROR = JSON.stringify(errorResponse('outcomeUnknown', 1));
 
 test('each request gets its error as an event, if its client accepts only events', async () => {
-  const answer = await answerOf((res) =>
-    answerOutcomeUnknown(res, request({ headers: { accept: 'text/event-stream' }, requestIds: [1, 2] })),
-  );
+  const answer = await answerOf((res) => answerOutcomeUnknown(res, request({ ...postOf(1, 2), form: 'sse' })));
   expect(answer).toMatchObject({ status: 200, type: 'text/event-stream' });
   expect(answer.body.match(/^data: .*$/gm)).toEqual([
     `data: ${ERROR}`,
@@ -35,15 +35,15 @@ test('each request gets its error as an event, if its client accepts only events
 });
 
 test.each([
-  ['one request', {}, ERROR],
-  ['a batch', [{}], `[${ERROR}]`],
-])('%s gets JSON, if its client accepts that', async (_what, body, json) => {
-  const answer = await answerOf((res) => answerOutcomeUnknown(res, request({ body })));
+  ['one request', false, ERROR],
+  ['a batch', true, `[${ERROR}]`],
+])('%s gets JSON, if its client accepts that', async (_what, batch, json) => {
+  const answer = await answerOf((res) => answerOutcomeUnknown(res, request({ batch })));
   expect(answer).toEqual({ status: 200, type: 'application/json', body: json });
 });
 
 test('a notification is accepted, and has no event', async () => {
-  const notification = request({ requestIds: [] });
+  const notification = request(postOf());
   expect(await answerOf((res) => answerOutcomeUnknown(res, notification))).toMatchObject({ status: 202, body: '' });
   expect(outcomeUnknownEvents(notification)).toBeUndefined();
 });
@@ -51,7 +51,7 @@ test('a notification is accepted, and has no event', async () => {
 test('a reply that other middleware has begun stays as it is', async () => {
   const answer = await answerOf((res) => {
     res.writeHead(504);
-    answerOutcomeUnknown(res, request({}));
+    answerOutcomeUnknown(res, request());
     accept(res);
     res.end('late');
   });

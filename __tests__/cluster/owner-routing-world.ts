@@ -18,6 +18,7 @@ import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-por
 import { RecordStore } from '../../src/sessions/records/record-store.js';
 import { redisStore, type SendCommand } from '../../src/stores/redis.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { postOf } from '../support/posts.js';
 import { settled } from './in-process-fake-redis.js';
 import { ModelRedis } from './model-redis.js';
 
@@ -31,6 +32,7 @@ export interface Received {
   readonly node: string;
   readonly kind: NodeKind;
   readonly repeats: MessageId | undefined;
+  readonly body: string | Buffer | undefined;
 }
 
 /** The routing of one node, in memory. The test answers for all other nodes. */
@@ -74,8 +76,8 @@ export class OwnerRoutingWorld {
     const others = () => peers.all().then((leases) => leases.filter(({ id }) => id !== this.node.membership.id));
     const port: NodePort = {
       handle: () => undefined,
-      request: (node, kind, _headers, _body, { repeats }) => {
-        const received = { node: node.id, kind, repeats };
+      request: (node, kind, _headers, body, { repeats }) => {
+        const received = { node: node.id, kind, repeats, body };
         this.received.push(received);
         const sent = Promise.resolve(this.answer(received));
         const id = { challenge: 'challenge', nonce: String(this.received.length) };
@@ -155,7 +157,7 @@ export class OwnerRoutingWorld {
     request: Partial<ForwardedRequest>,
     reply: ServerResponse = createReply(),
   ): ReturnType<OwnerRouting['handOver']> {
-    const whole = { method: 'POST', path: '/mcp', headers: {}, requestIds: [1], forwarded: false, ...request };
+    const whole = { method: 'POST', path: '/mcp', headers: {}, post: postOf(1), forwarded: false, ...request };
     return this.settle(this.routing.handOver(whole as ForwardedRequest, reply));
   }
 }

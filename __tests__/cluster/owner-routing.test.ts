@@ -1,6 +1,7 @@
 import { NO_SESSIONS } from '../../src/cluster/local-sessions.js';
 import type { Sent } from '../../src/cluster/port/node-port.js';
 import { answered, CLAIM_TIMEOUT, createReply, NOT_REACHED, OwnerRoutingWorld } from './owner-routing-world.js';
+import { postOf } from '../support/posts.js';
 
 let world: OwnerRoutingWorld;
 beforeEach(async () => {
@@ -100,6 +101,15 @@ describe('a session that this node failed to restore (docs/scaling.md, "When a n
     expect(reply.body).toContain('outcome is unknown');
     expect(world.forwarded).toEqual(['lost']);
   });
+});
+
+test('a request is forwarded with the bytes of its body (docs/scaling.md, "The way of a request")', async () => {
+  world.addNode('b');
+  await world.addSession('of b', 'b');
+  world.answer = () => answered({});
+  const raw = Buffer.from('{ "jsonrpc": "2.0", "id": 1, "method": "ping" }');
+  await world.forward({ sessionId: 'of b', post: { ...postOf(1), raw } });
+  expect(world.received).toMatchObject([{ node: 'b', body: raw }]);
 });
 
 describe('a request that another node may have begun (docs/scaling.md, "What is guaranteed")', () => {

@@ -83,6 +83,7 @@ class Bodies {
   read(req: IncomingMessage): Promise<unknown> {
     const outcome = this.#reader
       .read(clientRequest(req))
+      .then(({ value }) => value)
       .catch((error: unknown) => (error instanceof Refusal ? error.reason : error));
     this.outcomes.push(outcome);
     this.#begun.emit('read');

@@ -95,10 +95,10 @@ describe('classify', () => {
           if (!JSONRPCMessageSchema.safeParse(body).success) return expect(got).toBe('invalidRequest');
           const { method, id } = body as { method?: string; id?: unknown };
           if (method !== 'initialize' || id === undefined) {
-            return expect(got).toEqual({ kind: 'messages', messages: [body], batch: false });
+            return expect(got).toEqual({ messages: [body], batch: false, initialize: undefined });
           }
           if (!InitializeRequestSchema.safeParse(body).success) return expect(got).toBe('invalidInitialize');
-          expect(got).toEqual({ kind: 'initialize', message: body, params: (body as typeof INITIALIZE).params });
+          expect(got).toEqual({ messages: [body], batch: false, initialize: body });
         },
       ),
       { numRuns: 2_000 },
@@ -108,7 +108,7 @@ describe('classify', () => {
   test('takes a batch of 1 to 100 messages as it is, in its order (property)', () => {
     fc.assert(
       fc.property(fc.array(message, { minLength: 1, maxLength: 100 }), (batch) => {
-        expect(verdict(batch)).toEqual({ kind: 'messages', messages: batch, batch: true });
+        expect(verdict(batch)).toEqual({ messages: batch, batch: true, initialize: undefined });
       }),
     );
   });
@@ -148,7 +148,7 @@ describe('classify', () => {
 
   test('a notification called initialize is no initialize', () => {
     const body = { jsonrpc: '2.0', method: 'initialize', params: INITIALIZE.params };
-    expect(verdict(body)).toEqual({ kind: 'messages', messages: [body], batch: false });
+    expect(verdict(body)).toEqual({ messages: [body], batch: false, initialize: undefined });
   });
 
   test.each(['protocolVersion', 'capabilities', 'clientInfo'])(

@@ -377,12 +377,17 @@ describe('a POST whose body never comes', () => {
   test('is served if its body arrives while the router drains', async () => {
     await started();
     await world.open('a');
-    const ping = JSON.stringify({ jsonrpc: '2.0', id: 'ping', method: 'ping' });
-    const part = world.sendPart({ ...header('a'), 'content-length': ping.length }, ping.slice(0, 10));
+    const params = { name: 'wait', arguments: { key: 'call' } };
+    const call = JSON.stringify({ jsonrpc: '2.0', id: 'call', method: 'tools/call', params });
+    world.expectCall('call');
+    const part = world.sendPart({ ...header('a'), 'content-length': call.length }, call.slice(0, 10));
     await part.arrived.promise;
     const drained = world.router.drain(60_000);
     expect(await isSettled(drained)).toBe(false);
-    part.finish(ping.slice(10));
+    part.finish(call.slice(10));
+    const handler = await world.handler('call');
+    expect(await isSettled(drained)).toBe(false);
+    handler.finish();
     expect((await part.reply()).text).toContain('"result"');
     await soon('the drain is over', drained);
     await expectStopped();

@@ -38,6 +38,9 @@ const STALLED = 3;
 /** The IDs of nodes that were killed are removed each time that so many leases have passed. */
 const SWEEP_LEASES = 4;
 
+/** A load balancer that sent a draining node nothing for so long, in ms, sends nothing any more. */
+const QUIET_BEFORE_STOP = 1_000;
+
 /** How long Redis may take for one answer, in ms, before the request that waits for it is refused. */
 const REDIS_TIMEOUT = 2_000;
 
@@ -69,6 +72,8 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly #lifecycle: Lifecycle;
   #local: LocalSessions = NO_SESSIONS;
   #sweeping: unknown;
+  /** When a request last came, or the node began to drain, by the router's clock. */
+  #lastRequest = -Infinity;
 
   /**
    * @param lifetime - How long a record lives on when it is not touched, in ms.
@@ -208,7 +213,12 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   }
 
   checkMember(): Promise<void> {
+    this.#lastRequest = this.#clock.now();
     return this.#membership.checkMember();
+  }
+
+  untilQuiet(): number {
+    return this.#lastRequest + QUIET_BEFORE_STOP - this.#clock.now();
   }
 
   forward(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined> {
@@ -231,6 +241,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   }
 
   drain(): void {
+    this.#lastRequest = this.#clock.now();
     this.#membership.announceDraining();
   }
 

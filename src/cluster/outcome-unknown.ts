@@ -1,26 +1,31 @@
 import type { ServerResponse } from 'node:http';
+import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { errorResponse } from '../errors.js';
 import type { ForwardedRequest } from '../endpoint/session/forwarding-port.js';
-import { replyFormOf } from '../transport/reply-form.js';
 import { frame, sseHeaders } from '../transport/sse.js';
+
+/** The IDs of the JSON-RPC requests in the body. */
+export function requestIdsOf({ post }: ForwardedRequest): RequestId[] {
+  return post?.messages.flatMap((message) => ('method' in message && 'id' in message ? message.id : [])) ?? [];
+}
 
 /** Answers a request whose node took it and died: the request may have been carried out, or not. */
 export function answerOutcomeUnknown(res: ServerResponse, request: ForwardedRequest): void {
-  const { requestIds, body, headers } = request;
   if (res.destroyed || res.headersSent) return;
-  const answers = requestIds.map((id) => errorResponse('outcomeUnknown', id));
+  const answers = requestIdsOf(request).map((id) => errorResponse('outcomeUnknown', id));
   if (answers.length === 0) return accept(res);
-  if (replyFormOf(headers.accept) === 'sse') {
+  if (request.post?.form === 'sse') {
     res.writeHead(200, sseHeaders());
     res.end(outcomeUnknownEvents(request));
     return;
   }
   res.writeHead(200, { 'Content-Type': 'application/json' });
-  res.end(JSON.stringify(Array.isArray(body) ? answers : answers[0]));
+  res.end(JSON.stringify(request.post?.batch === true ? answers : answers[0]));
 }
 
 /** The same answer as events, for a client that has the head of a stream already. Undefined when there is no request. */
-export function outcomeUnknownEvents({ requestIds }: ForwardedRequest): string | undefined {
+export function outcomeUnknownEvents(request: ForwardedRequest): string | undefined {
+  const requestIds = requestIdsOf(request);
   if (requestIds.length === 0) return undefined;
   return requestIds.map((id) => frame(JSON.stringify(errorResponse('outcomeUnknown', id)))).join('');
 }

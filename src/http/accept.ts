@@ -1,26 +1,27 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { Refusal } from '../errors.js';
-import { accepts, replyFormOf, SSE_TYPE, type ReplyForm } from '../transport/reply-form.js';
-import type { McpRequest } from './mcp-request.js';
+import { accepts, SSE_TYPE, type ReplyForm } from '../transport/reply-form.js';
 
 /** Verdicts kept; clients send few different Accept headers, but an attacker any number. */
 const MAX_KEPT = 100;
 
-/** The forms of reply that the client accepts. Throws the Refusal `notAcceptable` when the method has no such form. */
-export type AcceptCheck = (req: Pick<McpRequest, 'method' | 'headers'>) => ReplyForm;
+/** The forms of reply that the client accepts. Throws the Refusal `notAcceptable` when it accepts none that the method has. */
+export type AcceptCheck = (headers: Pick<IncomingHttpHeaders, 'accept'>) => ReplyForm;
 
 /**
  * Makes a check of the Accept header. The check caches headers, as each client sends the same one with every request.
+ *
+ * @param formOf - The form of reply that a header allows for the method.
  */
-export function createAcceptCheck(): AcceptCheck {
+export function createAcceptCheck(formOf: (accept: string) => ReplyForm | undefined): AcceptCheck {
   const kept = new Map<string, ReplyForm | undefined>();
-  return ({ method, headers: { accept } }) => {
+  return ({ accept }) => {
     if (accept === undefined) return 'any';
-    const key = `${method} ${accept}`;
-    let form = kept.get(key);
-    if (form === undefined && !kept.has(key)) {
-      form = method === 'GET' ? streamFormOf(accept) : replyFormOf(accept);
+    let form = kept.get(accept);
+    if (form === undefined && !kept.has(accept)) {
+      form = formOf(accept);
       if (kept.size >= MAX_KEPT) kept.clear();
-      kept.set(key, form);
+      kept.set(accept, form);
     }
     if (form === undefined) throw new Refusal('notAcceptable');
     return form;
@@ -28,6 +29,6 @@ export function createAcceptCheck(): AcceptCheck {
 }
 
 /** The reply to a GET is always a stream (spec 2025-11-25, "Listening for Messages from the Server"). */
-function streamFormOf(accept: string): ReplyForm | undefined {
+export function streamFormOf(accept: string): ReplyForm | undefined {
   return accepts(accept, SSE_TYPE) ? 'sse' : undefined;
 }

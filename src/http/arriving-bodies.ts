@@ -28,12 +28,23 @@ export class ArrivingBodies {
   readonly #holding = new LinkedList<Arriving>();
   #memory = 0;
   #lateTimer: unknown;
+  readonly #waiting: (() => void)[] = [];
 
   /** @param maxMemory - Bytes that all of them may hold. */
   constructor(clock: Clock, maxMemory: number, lifecycle: Lifecycle) {
     this.#lifecycle = lifecycle;
     this.#clock = clock;
     this.#maxMemory = maxMemory;
+  }
+
+  /** Whether no body is being read. */
+  get isNone(): boolean {
+    return this.#first === undefined;
+  }
+
+  /** Resolves once no body is being read. */
+  whenNone(): Promise<void> {
+    return this.isNone ? Promise.resolve() : new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   /** From now on the body is refused if the router closes, or if other bodies need its memory. */
@@ -47,7 +58,8 @@ export class ArrivingBodies {
   delete(body: Arriving): void {
     body.list?.delete(body);
     this.#setHeld(body, 0);
-    if (this.#lateTimer === undefined || this.#first !== undefined) return;
+    if (!this.isNone) return;
+    for (const resolve of this.#waiting.splice(0)) resolve();
     this.#clock.clearTimeout(this.#lateTimer);
     this.#lateTimer = undefined;
   }

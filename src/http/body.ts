@@ -11,6 +11,14 @@ import type { McpRequest } from './mcp-request.js';
 const REPLACEMENT_CHARACTER = '\uFFFD';
 const BYTE_ORDER_MARK = 0xfeff;
 
+/** The body of a POST. */
+export interface Body {
+  /** Parsed from its JSON. */
+  readonly value: unknown;
+  /** The body as it came. Undefined where other middleware has parsed it. */
+  readonly raw: Buffer | string | undefined;
+}
+
 /** Reads the bodies of POSTs. There is one for each router, as the bodies share one memory limit. */
 export class BodyReader {
   readonly #maxSize: number;
@@ -26,13 +34,18 @@ export class BodyReader {
     this.#arriving = new ArrivingBodies(options.clock, options.maxBodyMemory, lifecycle);
   }
 
+  /** The bodies that are being read. */
+  get arriving(): Pick<ArrivingBodies, 'isNone' | 'whenNone'> {
+    return this.#arriving;
+  }
+
   /** Refuses every body that is incomplete. A body that begins later has a second at most. */
   close(): void {
     this.#arriving.close();
   }
 
   /**
-   * Resolves to the parsed JSON body of a POST. If `express.json()` has read the stream, takes `req.body`.
+   * Resolves to the body of a POST. If `express.json()` has read the stream, takes `req.body`.
    *
    * @throws Refusal `unsupportedMediaType` for another type or encoding.
    * @throws Refusal `bodyTooLarge` above `maxBodySize`, before anything is read if Content-Length says so.
@@ -40,26 +53,31 @@ export class BodyReader {
    * @throws Refusal `bodyTooDeep` above `maxDepth`; `parseError` when the body is not JSON in UTF-8, or breaks off.
    * @throws Refusal `draining` when the router closes before the body is complete.
    */
-  async read({ headers, message, body }: Pick<McpRequest, 'headers' | 'message' | 'body'>): Promise<unknown> {
+  async read({ headers, message, body }: Pick<McpRequest, 'headers' | 'message' | 'body'>): Promise<Body> {
     checkMediaType(headers);
     // express.json() 1.x sets `{}` even if it read nothing, so `req.body` proves nothing. An empty body is read to its end
     // without any data.
-    if (message.readableDidRead || message.readableEnded) return this.#parsedElsewhere(body);
+    if (message.readableDidRead || message.readableEnded) return this.#takeOver(body);
     if (Number(headers['content-length'] ?? 0) > this.#maxSize) throw new Refusal('bodyTooLarge');
     checkEncoding(headers);
     // The client disconnected while other middleware ran: the stream emits nothing any more.
     if (message.destroyed) throw new Refusal('parseError');
-    return this.#parse(decode(await new ArrivingBody(message, this.#maxSize, this.#arriving).read()));
+    return this.#parseBytes(await new ArrivingBody(message, this.#maxSize, this.#arriving).read());
   }
 
-  #parsedElsewhere(body: unknown): unknown {
-    if (typeof body === 'string') return this.#parse(body);
-    if (Buffer.isBuffer(body)) return this.#parse(decode(body));
+  /** The body, if other code has read it. */
+  #takeOver(body: unknown): Body {
+    if (Buffer.isBuffer(body)) return this.#parseBytes(body);
+    if (typeof body === 'string') return { value: this.#parse(body), raw: body };
     if (body === undefined) {
       throw new Refusal('parseError', { cause: new Error('other middleware read the body and left no req.body') });
     }
     if (isValueDeeperThan(this.#maxDepth, body)) throw new Refusal('bodyTooDeep');
-    return body;
+    return { value: body, raw: undefined };
+  }
+
+  #parseBytes(raw: Buffer): Body {
+    return { value: this.#parse(decode(raw)), raw };
   }
 
   #parse(text: string): unknown {

@@ -1,6 +1,6 @@
 import {
   isInitializeRequest,
-  type InitializeRequestParams,
+  type InitializeRequest,
   type JSONRPCMessage,
   type JSONRPCRequest,
   type RequestId,
@@ -14,10 +14,16 @@ const MAX_BATCH = 100;
 /** The first version without batches (2025-06-18, changelog). */
 const NO_BATCHES_SINCE = '2025-06-18';
 
-/** What a POST asks for. */
-export type Classified =
-  | { readonly kind: 'initialize'; readonly message: JSONRPCRequest; readonly params: InitializeRequestParams }
-  | { readonly kind: 'messages'; readonly messages: readonly JSONRPCMessage[]; readonly batch: boolean };
+/** The messages of a POST. */
+export interface Classified {
+  readonly messages: readonly JSONRPCMessage[];
+  /** Whether they came as an array. */
+  readonly batch: boolean;
+  /** The only message, if it is an `initialize`. */
+  readonly initialize: Initialize | undefined;
+}
+
+export type Initialize = JSONRPCRequest & Pick<InitializeRequest, 'params'>;
 
 /**
  * Tells what a parsed body asks for. The one place that knows how the protocol's eras differ on the wire: a client of the
@@ -28,16 +34,16 @@ export type Classified =
 export function classify(body: unknown): Classified {
   if (Array.isArray(body)) return classifyBatch(body);
   const message = checked(body);
-  return isInitialize(message)
-    ? { kind: 'initialize', ...initializeOf(message) }
-    : { kind: 'messages', messages: [message], batch: false };
+  return {
+    messages: [message],
+    batch: false,
+    initialize: isInitialize(message) ? checkedInitialize(message) : undefined,
+  };
 }
 
 /** @throws Refusal when a client speaks a version that has no batches, and sent one. */
-export function checkBatch(classified: Classified, version: string | undefined): void {
-  if (classified.kind === 'messages' && classified.batch && version !== undefined && version >= NO_BATCHES_SINCE) {
-    throw new Refusal('batchNotAllowed');
-  }
+export function checkBatch({ batch }: Pick<Classified, 'batch'>, version: string | undefined): void {
+  if (batch && version !== undefined && version >= NO_BATCHES_SINCE) throw new Refusal('batchNotAllowed');
 }
 
 /**
@@ -51,10 +57,9 @@ export function idOf(body: unknown): RequestId | null {
 }
 
 /** The RPC method of a single message, for logs. */
-export function methodOf(classified: Classified): string {
-  if (classified.kind === 'initialize') return 'initialize';
-  if (classified.batch) return 'batch';
-  const [message] = classified.messages;
+export function methodOf({ messages, batch }: Pick<Classified, 'messages' | 'batch'>): string {
+  if (batch) return 'batch';
+  const [message] = messages;
   return message !== undefined && 'method' in message ? message.method : 'response';
 }
 
@@ -63,7 +68,7 @@ function classifyBatch(body: readonly unknown[]): Classified {
   if (body.length > MAX_BATCH) throw new Refusal('batchTooLarge');
   const messages = body.map((entry) => checked(entry));
   if (messages.some(isInitialize)) throw new Refusal('initializeInBatch');
-  return { kind: 'messages', messages, batch: true };
+  return { messages, batch: true, initialize: undefined };
 }
 
 function checked(value: unknown): JSONRPCMessage {
@@ -75,7 +80,7 @@ function isInitialize(message: JSONRPCMessage): message is JSONRPCRequest {
   return 'method' in message && message.method === 'initialize' && 'id' in message;
 }
 
-function initializeOf(message: JSONRPCRequest): { message: JSONRPCRequest; params: InitializeRequestParams } {
+function checkedInitialize(message: JSONRPCRequest): Initialize {
   if (!isInitializeRequest(message)) throw new Refusal('invalidInitialize', { id: message.id });
-  return { message, params: message.params };
+  return message;
 }

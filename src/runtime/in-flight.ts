@@ -12,6 +12,20 @@ export class InFlight {
     if (this.#count === 0) this.#waiting.splice(0).forEach((resolve) => resolve());
   }
 
+  get isNone(): boolean {
+    return this.#count === 0;
+  }
+
+  /** Counts the work until it is over. */
+  async during<T>(work: Promise<T>): Promise<T> {
+    this.begin();
+    try {
+      return await work;
+    } finally {
+      this.end();
+    }
+  }
+
   /** Resolves once nothing is. */
   whenNone(): Promise<void> {
     if (this.#count === 0) return Promise.resolve();

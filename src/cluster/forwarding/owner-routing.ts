@@ -19,7 +19,8 @@ import type { ResponseRelay } from './response-relay.js';
 import type { Peers } from '../membership/peers.js';
 import type { Migration, Tried } from '../migration/migration.js';
 import type { StoredRecord } from '../../stores/session-store.js';
-import { outcomeUnknownEvents, answerOutcomeUnknown } from '../outcome-unknown.js';
+import { bodyOf } from '../../http/receive.js';
+import { answerOutcomeUnknown, outcomeUnknownEvents, requestIdsOf } from '../outcome-unknown.js';
 
 /** The shortest and the longest wait before the owner is looked up again, in ms. */
 const WAITS = [10, 250] as const;
@@ -253,10 +254,9 @@ export class OwnerRouting {
     const { request, res, doubt } = forwarding;
     // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
     if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
-    const { body, method, path, headers, protocol, principal, auth, sessionId } = request;
+    const { post, method, path, headers, protocol, principal, auth, sessionId } = request;
     const forwarded = { method, path, headers, protocol, principal, auth, sessionId };
-    const text = body === undefined ? undefined : JSON.stringify(body);
-    const sending = port.request(owner, 'request', forwarded, text, { time: left, repeats: doubt?.id });
+    const sending = port.request(owner, 'request', forwarded, post && bodyOf(post), { time: left, repeats: doubt?.id });
     abortOnDisconnect(sending, res);
     const sent = await sending.sent;
     // The client has disconnected, and nothing reads an answer.
@@ -289,7 +289,7 @@ export class OwnerRouting {
   /** The outcome is unknown. The client of a request gets that error; a notification or response gets 503 and may be resent. */
   #replyUnknown({ request, res }: Forwarding): undefined {
     if (res.destroyed) return undefined;
-    if (request.requestIds.length === 0) throw this.#counted(new Refusal('ownerUnreachable'));
+    if (requestIdsOf(request).length === 0) throw this.#counted(new Refusal('ownerUnreachable'));
     this.#init.events.emit('forwarded', 'lost');
     answerOutcomeUnknown(res, request);
     return undefined;

@@ -21,7 +21,7 @@ export interface Message {
   readonly action: 'handOff' | 'end' | 'take';
   /** The principal that asks, or the app. Nothing is done with a session of another principal. */
   readonly by: { readonly principal: string | undefined } | 'app';
-  /** Responses and notifications, one or a batch. They have no answer. */
+  /** Responses and notifications, one or several. They have no answer. */
   readonly body?: unknown;
   /** Whether an earlier owner has passed the message on. It is then not passed on again. */
   readonly passedOn?: boolean;

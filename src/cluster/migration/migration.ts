@@ -8,7 +8,7 @@ import type { Mailbox, Message } from './mailbox.js';
 import type { Lease } from '../membership/lease.js';
 import type { NodeMembership } from '../membership/membership.js';
 import type { Peers } from '../membership/peers.js';
-import { accept } from '../outcome-unknown.js';
+import { accept, requestIdsOf } from '../outcome-unknown.js';
 
 /** The outcome of a try. Another follows unless it is `done`. After `unreachable`, it waits until the owner is gone. */
 export type Tried = 'done' | 'again' | 'unreachable';
@@ -40,14 +40,14 @@ export class Migration {
 
   /** Asks the owner for what a request needs, before the next look at the record. */
   async move(owner: Lease, request: ForwardedRequest, res: ServerResponse): Promise<Tried> {
-    const { method, sessionId, principal, requestIds, body } = request;
+    const { method, sessionId, principal, post } = request;
     // The client has disconnected, and the session may stay where it is.
     if (res.destroyed) return 'done';
     if (sessionId === undefined) throw new Refusal('draining');
     const by = { principal };
     if (method === 'DELETE') return this.#ask(owner, { sessionId, action: 'end', by });
-    if (method === 'POST' && requestIds.length === 0) {
-      await this.#put(owner, { sessionId, action: 'take', by, body });
+    if (method === 'POST' && requestIdsOf(request).length === 0) {
+      await this.#put(owner, { sessionId, action: 'take', by, body: post?.messages });
       accept(res);
       return 'done';
     }

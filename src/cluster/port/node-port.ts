@@ -6,7 +6,7 @@ import type { MessageId } from '../membership/challenges.js';
 import type { Lease } from '../membership/lease.js';
 
 /** A client's request without its body, as it is forwarded to the owner of its session. */
-export type RequestHeaders = Omit<ForwardedRequest, 'body' | 'requestIds' | 'forwarded'>;
+export type RequestHeaders = Omit<ForwardedRequest, 'post' | 'forwarded'>;
 
 /**
  * Every kind of request between nodes: its headers, and the JSON answer of its handler. `undefined` stands for a handler that

@@ -6,13 +6,12 @@ import { FactoryContext } from '../../sessions/server/server-context.js';
 import { AppState } from '../../sessions/records/app-state.js';
 import { InFlight } from '../../runtime/in-flight.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
-import type { Lease, PostInit, TransportContext, TransportOwner } from '../../transport/transport-types.js';
+import type { Lease, TransportContext, TransportOwner } from '../../transport/transport-types.js';
 import { HttpTransport } from '../../transport/transport.js';
-import { createAcceptCheck } from '../../http/accept.js';
-import type { BodyReader } from '../../http/body.js';
-import { checkBatch, classify, idOf, methodOf, type Classified } from '../../http/classify.js';
+import { checkBatch } from '../../http/classify.js';
 import type { Endpoint } from '../endpoint.js';
 import type { Exchange } from '../../http/exchange.js';
+import type { Post } from '../../http/receive.js';
 
 const ignore = (): void => undefined;
 
@@ -21,30 +20,22 @@ export class StatelessEndpoint implements Endpoint {
   readonly methods = ['POST'];
   readonly #builder: ServerBuilder;
   readonly #transports: TransportContext;
-  readonly #bodies: BodyReader;
-  readonly #checkAccept = createAcceptCheck();
   readonly #calls = new Set<StatelessCall>();
   readonly #inFlight = new InFlight();
   readonly #lifecycle: Lifecycle;
 
-  constructor(builder: ServerBuilder, transports: TransportContext, bodies: BodyReader, lifecycle: Lifecycle) {
+  constructor(builder: ServerBuilder, transports: TransportContext, lifecycle: Lifecycle) {
     this.#lifecycle = lifecycle;
     this.#builder = builder;
     this.#transports = transports;
-    this.#bodies = bodies;
   }
 
-  async handle(exchange: Exchange): Promise<void> {
+  async post(exchange: Exchange, post: Post): Promise<void> {
     const { req, principal } = exchange;
-    const form = this.#checkAccept(req);
-    const body = await this.#bodies.read(req);
-    exchange.id = idOf(body);
-    const classified = classify(body);
-    exchange.note({ method: methodOf(classified) });
-    const initialize = classified.kind === 'initialize' ? classified.params : undefined;
+    const initialize = post.initialize?.params;
     // Without a session, the header is all that tells the version (spec 2025-11-25, "Protocol Version Header").
     const version = initialize?.protocolVersion ?? exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
-    checkBatch(classified, version);
+    checkBatch(post, version);
     if (this.#lifecycle.isDraining) throw new Refusal('draining');
 
     const context = new FactoryContext({
@@ -57,7 +48,7 @@ export class StatelessEndpoint implements Endpoint {
       epoch: 0,
       state: new AppState(),
     });
-    await this.#call(exchange, classified, context, { version, form });
+    await this.#call(exchange, post, context, version);
   }
 
   drain(): void {
@@ -73,7 +64,6 @@ export class StatelessEndpoint implements Endpoint {
   }
 
   async close(): Promise<void> {
-    this.#bodies.close();
     const idle = this.idle();
     for (const call of this.#calls) call.abandon(new Refusal('draining'));
     await idle;
@@ -81,9 +71,9 @@ export class StatelessEndpoint implements Endpoint {
 
   async #call(
     exchange: Exchange,
-    classified: Classified,
+    { messages, batch, form }: Post,
     context: FactoryContext,
-    init: Pick<PostInit, 'version' | 'form'>,
+    version: string,
   ): Promise<void> {
     const call = new StatelessCall(context, this.#transports, this.#builder, () => this.#ended(call));
     this.#calls.add(call);
@@ -91,12 +81,10 @@ export class StatelessEndpoint implements Endpoint {
     exchange.res.once('close', () => call.abandonOpening());
     const lease = call.acquire();
     try {
-      const messages = classified.kind === 'initialize' ? [classified.message] : classified.messages;
-      const batch = classified.kind === 'messages' && classified.batch;
       await call.open();
       // Abandoned too late to stop its opening.
       if (call.abandonedFor !== undefined) throw call.abandonedFor;
-      await call.transport.post(exchange.res, messages, { ...init, batch, extra: exchange.extra, lease });
+      await call.transport.post(exchange.res, messages, { version, form, batch, extra: exchange.extra, lease });
     } catch (error) {
       lease.release();
       throw error;

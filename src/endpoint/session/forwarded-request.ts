@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import type { ForwardedRequest } from './forwarding-port.js';
 import { Exchange } from '../../http/exchange.js';
 import { hostOf } from '../../http/guard.js';
 import type { McpRequest } from '../../http/mcp-request.js';
+import type { Post } from '../../http/receive.js';
 
 /** HTML, 9.2.6: no event. */
 const COMMENT = ': open\n\n';
@@ -15,7 +15,7 @@ const COMMENT = ': open\n\n';
  * @param message - The request of the connection between the two nodes.
  */
 export function toExchange(
-  { method, path, headers, protocol, principal, auth }: Omit<ForwardedRequest, 'body' | 'requestIds' | 'forwarded'>,
+  { method, path, headers, protocol, principal, auth }: Omit<ForwardedRequest, 'post' | 'forwarded'>,
   body: Buffer,
   message: IncomingMessage,
   res: ServerResponse,
@@ -28,19 +28,11 @@ export function toExchange(
   return new Exchange(request, Object.assign(res, { flushHeaders }), principal, true);
 }
 
-/** The body of a request, for another node. */
-export interface RequestBody {
-  readonly body: unknown;
-  readonly messages: readonly JSONRPCMessage[];
-}
-
-export const NO_BODY: RequestBody = { body: undefined, messages: [] };
-
 /** The exchange as it is sent to another node. */
 export function toForwardedRequest(
   { req, principal, forwarded }: Exchange,
   sessionId: string | undefined,
-  { body, messages }: RequestBody,
+  post: Post | undefined,
 ): ForwardedRequest {
   return {
     method: req.method,
@@ -50,8 +42,7 @@ export function toForwardedRequest(
     principal,
     auth: req.auth,
     sessionId,
-    body,
-    requestIds: messages.flatMap((message) => ('method' in message && 'id' in message ? message.id : [])),
+    post,
     forwarded,
   };
 }

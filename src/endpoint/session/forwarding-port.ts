@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
-import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { Post } from '../../http/receive.js';
 import type { UnownedSession } from '../../sessions/ownership.js';
 
 /** A client's request as one node forwards it to another. The first node has authenticated the client. */
@@ -15,18 +15,18 @@ export interface ForwardedRequest {
   readonly auth: AuthInfo | undefined;
   /** Undefined for an `initialize`. */
   readonly sessionId: string | undefined;
-  /** The parsed body. Undefined where there is none. */
-  readonly body: unknown;
-  /** The IDs of the JSON-RPC requests in the body. */
-  readonly requestIds: readonly RequestId[];
+  /** Undefined for a GET and a DELETE, which have no body. */
+  readonly post: Post | undefined;
   /** Whether a node has forwarded it already. It is then not forwarded again. */
   readonly forwarded: boolean;
 }
 
 /** Has other nodes of the cluster answer requests for their sessions. */
 export interface ForwardingPort {
-  /** @throws Refusal `storeUnavailable` while this node is no member. */
+  /** Called for each request. Rejects with Refusal `storeUnavailable` while this node is no member. */
   checkMember(): Promise<void>;
+  /** How long until no request has come for so long that the load balancer must know that this node drains, in ms. */
+  untilQuiet(): number;
   /**
    * Has the node that owns the session answer. Resolves to undefined when the answer is over (a standalone stream: when it has
    * begun), and to the session when no other node owns it.

@@ -4,21 +4,19 @@ import { openSession, type Opened, type Opener } from '../../sessions/life/open.
 import { isJson, type ReplyForm } from '../../transport/reply-form.js';
 import { Reply } from '../../transport/reply.js';
 import { sendEvent, sendJson } from '../../http/answer.js';
-import type { Classified } from '../../http/classify.js';
+import type { Initialize } from '../../http/classify.js';
 import type { Exchange } from '../../http/exchange.js';
-
-export type Initialize = Extract<Classified, { kind: 'initialize' }>;
 
 /** Opens a session and answers its `initialize`. */
 export async function initialize(
   opener: Opener,
   events: Emitter<CoreEvents>,
   exchange: Exchange,
-  call: Initialize,
+  message: Initialize,
   form: ReplyForm,
 ): Promise<void> {
   const { res } = exchange;
-  const opened = await open(opener, events, exchange, call);
+  const opened = await open(opener, events, exchange, message);
   const { session, answer } = opened;
   const json = isJson(form, opener.transports.enableJsonResponse);
   if (session === undefined) return json || form === 'any' ? sendJson(res, 200, answer) : sendEvent(res, answer);
@@ -39,13 +37,13 @@ async function open(
   opener: Opener,
   events: Emitter<CoreEvents>,
   { res, caller }: Exchange,
-  { message, params }: Initialize,
+  message: Initialize,
 ): Promise<Opened> {
   try {
     return await openSession(opener, {
       ...caller,
       message,
-      params,
+      params: message.params,
       evicts: true,
       onGone: (listener) => res.once('close', listener),
     });

@@ -9,7 +9,8 @@ import type { Lease } from '../../transport/transport-types.js';
 import type { HttpTransport } from '../../transport/transport.js';
 import type { ForwardingPort } from './forwarding-port.js';
 import type { Exchange } from '../../http/exchange.js';
-import { NO_BODY, toForwardedRequest, type RequestBody } from './forwarded-request.js';
+import type { Post } from '../../http/receive.js';
+import { toForwardedRequest } from './forwarded-request.js';
 
 /** Where the session of a request is. */
 export type Location =
@@ -54,18 +55,22 @@ export class SessionLocator {
    * Locates the session for a POST or a GET. A session that is being opened is awaited. One that hibernates, or is only stored, is
    * built again. One without a principal is adopted.
    *
+   * A drain waits meanwhile, as the request has no lease that it could wait for.
+   *
+   * @param post - Undefined for a GET.
    * @throws Refusal for what prevents the request from being served.
    * @throws NotOwner when another node forwarded the request to this one, and a third node owns the session.
    */
-  locate(exchange: Exchange, sessionId: string, body: RequestBody): Promise<Location> {
-    return retryOnOwnershipChange(async () => {
+  locate(exchange: Exchange, sessionId: string, post?: Post): Promise<Location> {
+    const located = retryOnOwnershipChange<Location>(async () => {
       const local = this.#findLocal(exchange, sessionId);
       if (local !== undefined) return this.#prepare(local, exchange, 'here');
-      const unowned = await this.#forward(exchange, sessionId, body);
+      const unowned = await this.#forward(exchange, sessionId, post);
       if (unowned === 'answered') return { at: 'forwarded' };
       const session = this.#findLocal(exchange, sessionId) ?? (await this.#restore(exchange, sessionId, unowned));
       return session === undefined ? { at: 'gone' } : this.#prepare(session, exchange, 'restored');
     });
+    return this.#init.registry.inFlight.during(located);
   }
 
   /**
@@ -74,11 +79,11 @@ export class SessionLocator {
    * @throws as {@link locate} does.
    */
   end(exchange: Exchange, sessionId: string): Promise<'ended' | 'forwarded' | 'gone'> {
-    return retryOnOwnershipChange(async () => {
-      const { registry, restorer } = this.#init;
+    const { registry, restorer } = this.#init;
+    const ended = retryOnOwnershipChange(async () => {
       const session = this.#findLocal(exchange, sessionId);
       if (session === undefined) {
-        const unowned = await this.#forward(exchange, sessionId, NO_BODY);
+        const unowned = await this.#forward(exchange, sessionId);
         if (unowned === 'answered') return 'forwarded';
         return (await restorer.discard(sessionId, exchange.principal, unowned)) ? 'ended' : 'gone';
       }
@@ -89,6 +94,7 @@ export class SessionLocator {
       lease.release();
       return 'ended';
     });
+    return registry.inFlight.during(ended);
   }
 
   /** Whether the session is open here, or on any node. */
@@ -167,15 +173,11 @@ export class SessionLocator {
   }
 
   /** Has another node answer, if one owns the session; undefined where there are no other nodes. */
-  async #forward(
-    exchange: Exchange,
-    sessionId: string,
-    body: RequestBody,
-  ): Promise<'answered' | UnownedSession | undefined> {
+  async #forward(exchange: Exchange, sessionId: string, post?: Post): Promise<'answered' | UnownedSession | undefined> {
     const { forwarding, restorer } = this.#init;
     if (forwarding === undefined) return undefined;
     if (!restorer.mayRestore(sessionId)) return { record: undefined };
-    return (await forwarding.forward(toForwardedRequest(exchange, sessionId, body), exchange.res)) ?? 'answered';
+    return (await forwarding.forward(toForwardedRequest(exchange, sessionId, post), exchange.res)) ?? 'answered';
   }
 
   #restore(exchange: Exchange, sessionId: string, unowned?: UnownedSession): Promise<Session | undefined> {

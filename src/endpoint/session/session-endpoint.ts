@@ -12,14 +12,14 @@ import type { Reissuer } from '../../sessions/life/reissue.js';
 import type { Restorer } from '../../sessions/life/restore.js';
 import type { Session } from '../../sessions/session.js';
 import { replyEmpty } from '../../transport/reply-empty.js';
-import type { ReplyForm } from '../../transport/reply-form.js';
-import { createAcceptCheck } from '../../http/accept.js';
-import type { BodyReader } from '../../http/body.js';
-import { checkBatch, classify, idOf, methodOf, type Classified } from '../../http/classify.js';
+import { createAcceptCheck, streamFormOf } from '../../http/accept.js';
+import type { ArrivingBodies } from '../../http/arriving-bodies.js';
+import { checkBatch, type Initialize } from '../../http/classify.js';
 import type { Endpoint } from '../endpoint.js';
 import type { Exchange } from '../../http/exchange.js';
-import { NO_BODY, toForwardedRequest } from './forwarded-request.js';
-import { initialize, type Initialize } from './initialize.js';
+import type { Post } from '../../http/receive.js';
+import { toForwardedRequest } from './forwarded-request.js';
+import { initialize } from './initialize.js';
 import { SessionLocator } from './locate.js';
 
 /** The MCP endpoint of a router that keeps sessions. */
@@ -31,14 +31,13 @@ export class SessionEndpoint implements Endpoint {
   readonly #registry: Registry;
   readonly #forwarding: ForwardingPort | undefined;
   readonly #events: Emitter<CoreEvents>;
-  readonly #bodies: BodyReader;
-  readonly #checkAccept = createAcceptCheck();
-  /** When a request last came, or it was told to drain, by the router's clock. */
-  #lastRequest = -Infinity;
+  readonly #arriving: Pick<ArrivingBodies, 'isNone' | 'whenNone'>;
+  readonly #checkAccept = createAcceptCheck(streamFormOf);
 
   /**
    * @param reissuer - Undefined where stale sessions are only rejected.
    * @param forwarding - Undefined where there are no other nodes.
+   * @param arriving - The bodies of POSTs that are being read. A drain waits for them.
    */
   constructor(
     opener: Opener,
@@ -47,7 +46,7 @@ export class SessionEndpoint implements Endpoint {
     reissuer: Reissuer | undefined,
     forwarding: ForwardingPort | undefined,
     events: Emitter<CoreEvents>,
-    bodies: BodyReader,
+    arriving: Pick<ArrivingBodies, 'isNone' | 'whenNone'>,
   ) {
     this.#opener = opener;
     this.#reissuer = reissuer;
@@ -61,27 +60,26 @@ export class SessionEndpoint implements Endpoint {
       forwarding,
     });
     this.#events = events;
-    this.#bodies = bodies;
-  }
-
-  handle(exchange: Exchange): Promise<void> {
-    return this.#forwarding === undefined ? this.#serve(exchange) : this.#serveAsNode(exchange, this.#forwarding);
+    this.#arriving = arriving;
   }
 
   drain(): void {
-    this.#lastRequest = this.#registry.clock.now();
     // Other nodes go on with them at once; without any, each goes on here until the end.
     if (this.#forwarding !== undefined) for (const session of this.#registry.all()) this.#registry.handOff(session);
   }
 
   async idle(): Promise<void> {
     const { inFlight, clock } = this.#registry;
-    await inFlight.whenNone();
-    if (this.#forwarding === undefined) return;
-    // Until its balancer has noticed that it stops, what comes is handed over.
-    const quietIn = this.#lastRequest + QUIET_BEFORE_STOP - clock.now();
-    if (quietIn <= 0) return;
-    await new Promise<void>((resolve) => clock.setTimeout(resolve, quietIn));
+    do {
+      await this.#arriving.whenNone();
+      await inFlight.whenNone();
+      // A POST whose body has just arrived gets its session's lease within this turn.
+      await endOfTurn();
+    } while (!this.#arriving.isNone || !inFlight.isNone);
+    // Until its balancer has noticed that this node drains, requests are forwarded.
+    const wait = this.#forwarding?.untilQuiet() ?? 0;
+    if (wait <= 0) return;
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, wait));
     return this.idle();
   }
 
@@ -91,56 +89,17 @@ export class SessionEndpoint implements Endpoint {
 
   async close(): Promise<void> {
     this.drain();
-    this.#bodies.close();
     for (const session of this.#registry.all()) void this.#registry.close(session, 'shutdown');
     await this.#registry.closingSessions.settled();
   }
 
-  async #serveAsNode(exchange: Exchange, forwarding: ForwardingPort): Promise<void> {
-    this.#lastRequest = this.#registry.clock.now();
-    await forwarding.checkMember();
-    await this.#serve(exchange);
-  }
-
-  #serve(exchange: Exchange): Promise<void> {
-    switch (exchange.req.method) {
-      case 'POST':
-        return this.#post(exchange);
-      case 'GET':
-        return this.#counted(this.#get(exchange));
-      case 'DELETE':
-        return this.#counted(this.#delete(exchange));
-      default:
-        return Promise.reject(new Refusal('methodNotAllowed'));
-    }
-  }
-
-  async #post(exchange: Exchange): Promise<void> {
-    const form = this.#checkAccept(exchange.req);
-    let initialize: { call: Initialize; body: unknown };
-    const { inFlight } = this.#registry;
-    // A drain waits for this body: between its arrival and the request's begin, the count must not be zero.
-    inFlight.begin();
-    try {
-      const body = await this.#bodies.read(exchange.req);
-      exchange.id = idOf(body);
-      const classified = classify(body);
-      exchange.note({ method: methodOf(classified) });
-      if (classified.kind === 'messages') return await this.#messages(exchange, classified, body, form);
-      initialize = { call: classified, body };
-    } finally {
-      inFlight.end();
-    }
-    await this.#initialize(exchange, initialize.call, initialize.body, form);
-  }
-
-  async #messages(exchange: Exchange, classified: Messages, body: unknown, form: ReplyForm): Promise<void> {
-    const { messages, batch } = classified;
+  async post(exchange: Exchange, post: Post): Promise<void> {
+    if (post.initialize !== undefined) return this.#initialize(exchange, post, post.initialize);
+    const { messages, batch, form } = post;
     const sessionId = requiredSessionId(exchange);
     for (;;) {
       const location =
-        this.#locator.findReady(exchange, sessionId) ??
-        (await this.#locator.locate(exchange, sessionId, { body, messages }));
+        this.#locator.findReady(exchange, sessionId) ?? (await this.#locator.locate(exchange, sessionId, post));
       if (location.at === 'forwarded') return;
       if (location.at === 'gone') return this.#refuseUnknown(exchange, sessionId);
       const { session, lease } = location;
@@ -148,7 +107,7 @@ export class SessionEndpoint implements Endpoint {
         const transport = this.#locator.transportOf(session, exchange);
         exchange.checkedVersion();
         if (session.pastMaxLifetime && messages.some(isRequest)) throw new Refusal('sessionNotFound');
-        checkBatch(classified, transport.protocolVersion);
+        checkBatch(post, transport.protocolVersion);
         return await transport.post(exchange.res, messages, { batch, extra: exchange.extra, form, lease });
       } catch (failure) {
         const error = this.#locator.errorOf(session, failure);
@@ -156,20 +115,19 @@ export class SessionEndpoint implements Endpoint {
         if (error !== undefined) throw error;
       }
       // The session left for another node before a message was taken. Yield, so that its other leases can be released.
-      await endOfTurn();
+      await this.#yield();
     }
   }
 
-  async #get(exchange: Exchange): Promise<void> {
-    this.#checkAccept(exchange.req);
+  async get(exchange: Exchange): Promise<void> {
+    this.#checkAccept(exchange.req.headers);
     const sessionId = requiredSessionId(exchange);
-    while (!(await this.#tryGet(exchange, sessionId))) await endOfTurn();
+    while (!(await this.#tryGet(exchange, sessionId))) await this.#yield();
   }
 
   /** False when the session left for another node before the stream was opened. */
   async #tryGet(exchange: Exchange, sessionId: string): Promise<boolean> {
-    const location =
-      this.#locator.findReady(exchange, sessionId) ?? (await this.#locator.locate(exchange, sessionId, NO_BODY));
+    const location = this.#locator.findReady(exchange, sessionId) ?? (await this.#locator.locate(exchange, sessionId));
     if (location.at === 'forwarded') return true;
     if (location.at === 'gone') throw new Refusal('sessionNotFound');
     const { session, lease } = location;
@@ -191,44 +149,37 @@ export class SessionEndpoint implements Endpoint {
     }
   }
 
-  async #delete(exchange: Exchange): Promise<void> {
+  async delete(exchange: Exchange): Promise<void> {
     const outcome = await this.#locator.end(exchange, requiredSessionId(exchange));
     if (outcome === 'forwarded') return;
     if (outcome === 'gone') throw new Refusal('sessionNotFound');
     return replyEmpty(exchange.res, 200);
   }
 
-  async #initialize(exchange: Exchange, call: Initialize, body: unknown, form: ReplyForm): Promise<void> {
+  async #initialize(exchange: Exchange, post: Post, message: Initialize): Promise<void> {
     const { sessionId, res } = exchange;
     if (sessionId !== undefined && (await this.#locator.isOpen(exchange, sessionId)))
       throw new Refusal('alreadyInitialized');
     if (this.#forwarding !== undefined) {
-      const request = toForwardedRequest(exchange, undefined, { body, messages: [call.message] });
-      const unowned = await this.#counted(this.#forwarding.forward(request, res));
-      if (unowned === undefined) return;
+      const forwarded = this.#forwarding.forward(toForwardedRequest(exchange, undefined, post), res);
+      if ((await this.#registry.inFlight.during(forwarded)) === undefined) return;
     }
-    await initialize(this.#opener, this.#events, exchange, call, form);
-  }
-
-  /** Has a drain wait for the work: as long as no session is found, the request has no lease to be waited for. */
-  async #counted<T>(work: Promise<T>): Promise<T> {
-    const { inFlight } = this.#registry;
-    inFlight.begin();
-    try {
-      return await work;
-    } finally {
-      inFlight.end();
-    }
+    await initialize(this.#opener, this.#events, exchange, message, post.form);
   }
 
   /** Refuses a POST for a session that is nowhere. If stale sessions are reissued, the refusal names the new session. */
   async #refuseUnknown(exchange: Exchange, sessionId: string): Promise<never> {
     if (this.#reissuer !== undefined && !this.#registry.lifecycle.isDraining) {
       const version = exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
-      const id = await this.#reissuer.reissue(sessionId, version, exchange.caller);
+      const reissued = this.#reissuer.reissue(sessionId, version, exchange.caller);
+      const id = await this.#registry.inFlight.during(reissued);
       if (id !== undefined && !exchange.res.headersSent) exchange.res.setHeader('Mcp-Session-Id', id);
     }
     throw new Refusal('sessionNotFound');
+  }
+
+  #yield(): Promise<void> {
+    return this.#registry.inFlight.during(endOfTurn());
   }
 
   async #endStream({ record, transport }: Session): Promise<void> {
@@ -237,11 +188,6 @@ export class SessionEndpoint implements Endpoint {
     transport?.stopStandalone('draining');
   }
 }
-
-type Messages = Extract<Classified, { kind: 'messages' }>;
-
-/** How long nothing must have come until a node of a cluster that drains counts as withdrawn from, in ms. */
-const QUIET_BEFORE_STOP = 1_000;
 
 function isRequest(message: JSONRPCMessage): boolean {
   return 'method' in message && 'id' in message;
