@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import {
@@ -62,6 +63,7 @@ const tools: Readonly<Record<string, Tool>> = {
   async flood({ args, server, context }) {
     for (let n = 0; n < Number(args.count); n += 1) {
       await server.sendLoggingMessage({ level: 'info', data: 'x'.repeat(64 * 1024) }, context.sessionId);
+      await setImmediate();
     }
   },
 };
@@ -305,7 +307,7 @@ describe('the two sides of a hop (docs/scaling.md: back-pressure and abort in bo
 
   test('a reader that stalls behind a hop is ended by the owner’s maxStreamBuffer, and costs no node more memory than that', async () => {
     const maxStreamBuffer = 256 * 1024;
-    const [a, b] = await cluster.nodes(2, { tools, maxStreamBuffer, keepAlive: 200 });
+    const [a, b] = await cluster.nodes(2, { tools, maxStreamBuffer });
     const session = await RawSession.open(a!.url);
     const reader = await StalledReader.open(b!.http, session);
     await until('the stream is open', () => reader.res.headersSent);

@@ -1,9 +1,13 @@
 import { once } from 'node:events';
 import type { Server, ServerResponse } from 'node:http';
-import net, { type AddressInfo } from 'node:net';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
 import { JSON_HEADERS } from './harness.js';
 import { requestBytes } from './raw-http.js';
 import type { RawSession } from './raw-session.js';
+import { until } from './waiting.js';
 
 /** What each notification has once. */
 const MARK = '"notifications/message"';
@@ -50,7 +54,7 @@ export class StalledReader {
     headers: Record<string, string>,
     body?: string,
   ): Promise<StalledReader> {
-    const socket = net.connect((server.address() as AddressInfo).port, '127.0.0.1').pause();
+    const socket = await connect(server);
     socket.on('error', () => undefined);
     const accepted = once(server, 'request') as Promise<[unknown, ServerResponse]>;
     socket.write(requestBytes(method, '/mcp', Object.entries({ ...JSON_HEADERS, ...headers }), body));
@@ -78,6 +82,12 @@ export class StalledReader {
     return this.#socket.destroyed || this.#socket.readableEnded;
   }
 
+  /** Resolves when the kernel takes no more for the reader. Until then, each write of the router is over in a turn. */
+  async full(): Promise<void> {
+    let looks = 0;
+    await until('the kernel takes no more', () => (looks = this.res.writableNeedDrain ? looks + 1 : 0) > 20);
+  }
+
   /** Reads on, and from now on at once. */
   readAll(): void {
     this.#wanted = Infinity;
@@ -101,4 +111,15 @@ export class StalledReader {
     this.#tail = text.slice(-MARK.length + 1);
     if (this.#received >= this.#wanted) this.#socket.pause();
   };
+}
+
+/** Over a Unix socket, for which the kernel buffers 200 KB. On loopback it takes several MiB, which each test would have to fill. */
+async function connect(server: Server): Promise<net.Socket> {
+  const path = join(tmpdir(), `${randomUUID()}.sock`);
+  const listener = net.createServer({ allowHalfOpen: true }, (socket) => server.emit('connection', socket));
+  await once(listener.listen(path), 'listening');
+  const socket = net.connect(path).pause();
+  await Promise.all([once(listener, 'connection'), once(socket, 'connect')]);
+  listener.close();
+  return socket;
 }
