@@ -93,7 +93,7 @@ export const ERRORS = {
   outcomeUnknown: {
     status: 200,
     code: -32000,
-    message: 'The server was restarted while the request ran: its outcome is unknown',
+    message: 'The server was lost while the request ran: its outcome is unknown',
   },
   answerNotStored: {
     status: 200,

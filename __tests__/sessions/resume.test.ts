@@ -65,7 +65,7 @@ const say = (text: string): Promise<void> => servers.at(-1)!.sendLoggingMessage(
 const messages = async (response: Response): Promise<unknown[]> => messagesOf(await response.text());
 const UNKNOWN = {
   code: -32000,
-  message: 'The server was restarted while the request ran: its outcome is unknown',
+  message: 'The server was lost while the request ran: its outcome is unknown',
 };
 
 describe('a stream that is resumed after a restart (spec 2025-11-25, "Resumability and Redelivery")', () => {
