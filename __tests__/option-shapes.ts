@@ -139,6 +139,7 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   },
   pingInterval: timer,
   maxStreamBuffer: count,
+  maxReplyMemory: count,
   eventStore: having('storeEvent', 'replayEventsAfter'),
   store: having('create', 'get', 'update', 'destroy', 'claim'),
   cluster,

@@ -44,6 +44,7 @@ import { Restorer } from './sessions/life/restore.js';
 import { sessionIdCheck } from './sessions/session-ids.js';
 import { Sessions } from './sessions/session-api.js';
 import { MemoryEvents } from './stores/memory-event-store.js';
+import { ReplyMemory } from './transport/reply-memory.js';
 import type { TransportContext } from './transport/transport-types.js';
 import { completeHttp2 } from './transport/http2.js';
 
@@ -322,6 +323,7 @@ function createTransportContext(options: ResolvedOptions, events: Emitter<CoreEv
     keepAlive: options.keepAlive,
     retryInterval: options.retryInterval,
     maxStreamBuffer: options.maxStreamBuffer,
+    replyMemory: new ReplyMemory(options.maxReplyMemory, events),
     maxRequestsPerSession: options.maxRequestsPerSession,
     refusedAnswers: eventStore && new MemoryEvents({ clock, ...REFUSED_ANSWERS }),
     headless: new DeadlineQueue(clock, Math.min(HEAD_AFTER, options.keepAlive), (reply) => reply.sendHead()),

@@ -6,6 +6,7 @@ import { systemClock } from '../../src/runtime/clock.js';
 import type { WireMessage } from '../support/event-stream.js';
 import { initializeBody, messagesOf } from '../support/harness.js';
 import { REPLIES, startScripted, type Extra, type Method, type Scripted } from '../support/scripted.js';
+import type { RawSession } from '../support/raw-session.js';
 import { StalledReader } from '../support/stalled-reader.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 
@@ -256,4 +257,42 @@ test('a reader that was slow for once is not cut off later, also where maxStream
   await until('it is let be', () => res.listenerCount('timeout') === 0);
   expect(res.closed).toBe(false);
   expect(reader.notifications).toBe(1);
+});
+
+describe('maxReplyMemory', () => {
+  const SIZE = 24 * MIB;
+  const big: Method = () => ({ text: 'y'.repeat(SIZE) });
+  const stall = async (id: number, session: RawSession): Promise<StalledReader> => {
+    const reader = await StalledReader.open(harness.http, session, { id, method: 'big' });
+    await until('the reply waits', () => reader.res.writableLength > 0);
+    return reader;
+  };
+
+  test('breaks off the replies whose readers stopped first when the replies of all sessions exceed it (docs/transport.md, "Back-pressure")', async () => {
+    harness = await startScripted({ big }, { maxReplyMemory: 2.5 * SIZE });
+    const [first, second] = [await stall(1, await harness.session()), await stall(1, await harness.session())];
+    const third = await stall(2, await harness.session());
+    await until('the first is broken off', () => first.res.closed);
+    expect(second.res.closed).toBe(false);
+    expect(third.res.closed).toBe(false);
+    const [line] = await harness.log.atLeast(1);
+    expect(line).toMatchObject({
+      what: 'a reply was broken off: what waits for readers exceeds maxReplyMemory',
+      level: 40,
+    });
+
+    // What a reader has taken makes room for others.
+    second.readAll();
+    await until('the second is read', () => second.received > SIZE);
+    const fourth = await stall(1, await harness.session());
+    third.readAll();
+    await until('the third is read', () => third.received > SIZE);
+    expect(fourth.res.closed).toBe(false);
+  });
+
+  test('lets one reply alone exceed it, for a client that reads it', async () => {
+    harness = await startScripted({ big }, { maxReplyMemory: MIB });
+    const { result } = await (await harness.session()).call(1, 'big');
+    expect(result.text).toHaveLength(SIZE);
+  });
 });

@@ -1,7 +1,7 @@
+import { transportContext } from '../support/transport-context.js';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import type { CloseReason, CoreEvents, SessionStats } from '../../src/events.js';
-import { DeadlineQueue } from '../../src/runtime/deadline-queue.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { createAnswersTo } from '../../src/sessions/answers-to.js';
@@ -16,7 +16,7 @@ import { ServerBuilder } from '../../src/sessions/server/server-builder.js';
 import { SessionPersistence } from '../../src/sessions/session-persistence.js';
 import type { Session } from '../../src/sessions/session.js';
 import { memoryStore } from '../../src/stores/memory-store.js';
-import type { Lease, TransportContext } from '../../src/transport/transport-types.js';
+import type { Lease } from '../../src/transport/transport-types.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { echoServer } from '../support/harness.js';
 
@@ -120,21 +120,7 @@ class SessionWorld {
       () => this.#membership,
     );
     this.#watchTransitions();
-    const ignore = (): void => undefined;
-    const transports = {
-      clock,
-      events,
-      enableJsonResponse: false,
-      keepAlive: 1_000,
-      retryInterval: undefined,
-      maxStreamBuffer: 1_000,
-      maxRequestsPerSession: 10,
-      refusedAnswers: undefined,
-      headless: new DeadlineQueue(clock, 1_000, ignore),
-      quiet: new DeadlineQueue(clock, 1_000, ignore),
-      unanswered: new DeadlineQueue(clock, 1_000, ignore),
-      pings: undefined,
-    } satisfies TransportContext;
+    const transports = transportContext(clock, { events });
     this.#opener = {
       registry: this.registry,
       builder,

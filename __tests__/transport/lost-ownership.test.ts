@@ -1,12 +1,10 @@
+import { transportContext } from '../support/transport-context.js';
 import http, { type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { ERRORS, Refusal } from '../../src/errors.js';
-import type { CoreEvents } from '../../src/events.js';
-import { Emitter } from '../../src/runtime/emitter.js';
-import { DeadlineQueue } from '../../src/runtime/deadline-queue.js';
 import { memoryEventStore } from '../../src/index.js';
-import type { PostInit, TransportContext, TransportOwner } from '../../src/transport/transport-types.js';
+import type { PostInit, TransportOwner } from '../../src/transport/transport-types.js';
 import { HttpTransport } from '../../src/transport/transport.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { messagesOf } from '../support/harness.js';
@@ -26,22 +24,8 @@ let server: http.Server;
 let serve: (res: ServerResponse) => Promise<void>;
 
 function begin(enableJsonResponse = false, eventStore?: ReturnType<typeof memoryEventStore>): void {
-  const queue = <T>(): DeadlineQueue<T> => new DeadlineQueue<T>(clock, 15_000, () => undefined);
   const nothing = (): void => undefined;
-  const context: TransportContext = {
-    clock,
-    events: new Emitter<CoreEvents>(() => undefined),
-    enableJsonResponse,
-    retryInterval: undefined,
-    maxStreamBuffer: 1_000_000,
-    maxRequestsPerSession: 1_000,
-    keepAlive: 15_000,
-    headless: queue(),
-    quiet: queue(),
-    unanswered: queue(),
-    pings: undefined,
-    refusedAnswers: undefined,
-  };
+  const context = transportContext(clock, { enableJsonResponse });
   owner = {
     mayNotRespond: false,
     pastGracePeriod: false,

@@ -1,11 +1,9 @@
+import { transportContext } from '../support/transport-context.js';
 import http, { type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { ClientCapabilities, JSONRPCMessage, Progress } from '@modelcontextprotocol/sdk/types.js';
-import { DeadlineQueue } from '../../src/runtime/deadline-queue.js';
-import type { CoreEvents } from '../../src/events.js';
-import { Emitter } from '../../src/runtime/emitter.js';
-import type { TransportContext, TransportOwner } from '../../src/transport/transport-types.js';
+import type { TransportOwner } from '../../src/transport/transport-types.js';
 import { HttpTransport } from '../../src/transport/transport.js';
 import { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
@@ -23,21 +21,7 @@ class FourthLife {
   #stop = (): void => undefined;
 
   constructor() {
-    const clock = new FakeClock();
-    const context: TransportContext = {
-      clock,
-      events: new Emitter<CoreEvents>(() => undefined),
-      enableJsonResponse: false,
-      retryInterval: 1_000,
-      maxStreamBuffer: 1_000_000,
-      maxRequestsPerSession: 1_000,
-      keepAlive: 15_000,
-      headless: new DeadlineQueue(clock, 1_000, () => undefined),
-      quiet: new DeadlineQueue(clock, 15_000, () => undefined),
-      unanswered: new DeadlineQueue(clock, 15_000, () => undefined),
-      pings: undefined,
-      refusedAnswers: undefined,
-    };
+    const context = transportContext(new FakeClock(), { retryInterval: 1_000 });
     const nothing = (): void => undefined;
     const lease = { release: nothing };
     const owner: TransportOwner = {

@@ -304,6 +304,12 @@ export const ROUTER: readonly RouterVariable[] = [
     count,
     'Bytes that may wait for a slow reader before its stream is ended.',
   ),
+  sets(
+    'MCP_MAX_REPLY_MEMORY_BYTES',
+    'maxReplyMemory',
+    count,
+    'Bytes that may wait for the readers of all replies together.',
+  ),
 ];
 
 /** Every environment variable that the app reads: `.env.example`, `--help` and the README list the same ones. */

@@ -27,8 +27,11 @@ export function sessionsThatFit(): number {
   return Math.min(MOST_SESSIONS, Math.max(FEWEST_SESSIONS, fit));
 }
 
-/** Bodies are outside of V8's heap, but their parsed values are in it. The heap limit shows how large the process may be. */
-export function defaultBodyMemory(maxBodySize: number): number {
+/**
+ * Bytes that bodies, or replies, of all clients may hold. They are outside of V8's heap, but their values are in it, and the heap
+ * limit shows how large the process may be.
+ */
+export function shareOfMemory(atLeast = 0): number {
   const quarter = Math.floor(getHeapStatistics().heap_size_limit / 4);
-  return Math.max(maxBodySize, Math.min(quarter, 256 * MIB));
+  return Math.max(atLeast, Math.min(quarter, 256 * MIB));
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { callable, clock, count, delay, flag, having, orFalse, strings, timer, type Check } from '../runtime/checks.js';
 import { systemClock } from '../runtime/clock.js';
-import { defaultBodyMemory, MIB, sessionsThatFit } from './heap-defaults.js';
+import { MIB, sessionsThatFit, shareOfMemory } from './heap-defaults.js';
 import { metricsOptions, object, origins, path, staleSessions } from './option-checks.js';
 import type { AnyOptions, ResolvedOptions } from './options.js';
 
@@ -146,7 +146,7 @@ const TABLE = {
   maxBodySize: { check: count, default: 4 * MIB, meaning: 'bytes of one POST body' },
   maxBodyMemory: {
     check: count,
-    defaultFrom: ({ maxBodySize }) => defaultBodyMemory(maxBodySize),
+    defaultFrom: ({ maxBodySize }) => shareOfMemory(maxBodySize),
     shownDefault: 'a quarter of the heap limit',
     meaning:
       'bytes that incomplete bodies may take at once, else those that stopped first get 503; the default is at most 256 MiB, at least `maxBodySize`',
@@ -166,6 +166,13 @@ const TABLE = {
     check: count,
     default: MIB,
     meaning: 'bytes that may wait for a slow reader before its stream is ended',
+  },
+  maxReplyMemory: {
+    check: count,
+    defaultFrom: () => shareOfMemory(),
+    shownDefault: 'a quarter of the heap limit',
+    meaning:
+      'bytes that may wait for all readers together, else the replies that stopped first are broken off; the default is at most 256 MiB',
   },
   eventStore: {
     check: having('an SDK EventStore', 'storeEvent', 'replayEventsAfter'),

@@ -234,6 +234,12 @@ export interface McpEndpointOptions<R = HttpRequest> {
   pingInterval?: number | undefined;
   /** Bytes that may wait for a slow reader before its stream is ended (it can resume). Default: 1,048,576 (1 MiB). */
   maxStreamBuffer?: number | undefined;
+  /**
+   * Bytes that may wait for the readers of all replies together. If more would wait, the replies whose readers have taken nothing
+   * for longest are broken off, with a log line each. One reply alone may be larger. Default: a quarter of V8's heap limit, at
+   * most 268,435,456 (256 MiB).
+   */
+  maxReplyMemory?: number | undefined;
   /** Makes streams resumable. Any store of the SDK's interface; always seen through a view of one session. Default: none. */
   eventStore?: EventStore | undefined;
   /**

@@ -21,6 +21,8 @@ export interface ReplyListener {
 
 /** Characters from which on text is written at once, and a whole body encoded before it is handed to Node. */
 const LONG_TEXT = 16_384;
+/** Bytes in a reply from which on they count as waiting for their reader. */
+const MUCH = 16_384;
 
 const jsonHeaders = (): Record<string, string | number> => ({ 'Content-Type': 'application/json' });
 
@@ -280,13 +282,14 @@ export class Reply {
     const body = text.length > LONG_TEXT ? encode(text) : text;
     if (!this.#headSent) this.#writeHead(Buffer.byteLength(body));
     this.#res.end(body);
+    this.#checkLater();
   }
 
   #writeNow(text: string): void {
     if (!this.#headSent) this.#writeHead();
     if (text === '') this.#res.flushHeaders();
     else this.#res.write(text);
-    if (this.#res.writableLength > this.#context.maxStreamBuffer) setImmediate(this.#checkBuffer);
+    this.#checkLater();
   }
 
   #writeHead(length?: number): void {
@@ -298,11 +301,16 @@ export class Reply {
   }
 
   /**
-   * Looks again one turn of the event loop later: by then the kernel has taken what a healthy reader's socket can hold, so a
+   * Looks again one turn of the event loop later. Until then the kernel has taken what a healthy reader's socket can hold, so a
    * burst, or one message larger than the buffer, is not held against it. The next write is, if this much waits still.
    */
+  #checkLater(): void {
+    if (this.#res.writableLength > Math.min(MUCH, this.#context.maxStreamBuffer)) setImmediate(this.#checkBuffer);
+  }
+
   readonly #checkBuffer = (): void => {
     this.#full = this.#res.writableLength > this.#context.maxStreamBuffer;
+    this.#context.replyMemory.hold(this.#res);
   };
 
   readonly #onClose = (): void => {

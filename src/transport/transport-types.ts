@@ -6,6 +6,7 @@ import type { Emitter } from '../runtime/emitter.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';
 import type { EventFence, FencedEventStore } from '../stores/session-event-store.js';
 import type { ReplyForm } from './reply-form.js';
+import type { ReplyMemory } from './reply-memory.js';
 
 /** What all transports of a router share: settings, and one queue for each kind of deadline. */
 export interface TransportContext {
@@ -18,6 +19,7 @@ export interface TransportContext {
   readonly maxRequestsPerSession: number;
   /** Bytes. */
   readonly maxStreamBuffer: number;
+  readonly replyMemory: ReplyMemory;
   /** Milliseconds without a byte after which a stream gets a comment. */
   readonly keepAlive: number;
   /** Answers that the event store refused, of all sessions. Undefined when no stream can be resumed. */

@@ -1,0 +1,85 @@
+import { EventEmitter } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { CoreEvents } from '../../src/events.js';
+import { Emitter } from '../../src/runtime/emitter.js';
+import { ReplyMemory } from '../../src/transport/reply-memory.js';
+
+/** A response of which a test says how much waits in it. */
+class WaitingResponse extends EventEmitter {
+  readonly socket = {};
+  readonly writableFinished = false;
+  destroyed = false;
+
+  constructor(
+    private readonly memory: ReplyMemory,
+    public writableLength: number,
+  ) {
+    super();
+    this.hold();
+  }
+
+  hold(): void {
+    this.memory.hold(this as unknown as ServerResponse);
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+    this.emit('close');
+  }
+}
+
+let memory: ReplyMemory;
+let failures: number;
+beforeEach(() => {
+  failures = 0;
+  const events = new Emitter<CoreEvents>(() => undefined).on('failure', () => (failures += 1));
+  memory = new ReplyMemory(100, events);
+});
+const waiting = (bytes: number): WaitingResponse => new WaitingResponse(memory, bytes);
+const broken = (...replies: WaitingResponse[]): boolean[] => replies.map(({ destroyed }) => destroyed);
+
+describe('replies that wait for their readers (docs/transport.md, "Back-pressure")', () => {
+  test('stay as long as they fit, and the one that stopped first goes when they do not', () => {
+    const [first, second] = [waiting(50), waiting(50)];
+    expect(broken(first, second)).toEqual([false, false]);
+    const third = waiting(1);
+    expect(broken(first, second, third)).toEqual([true, false, false]);
+    expect(failures).toBe(1);
+  });
+
+  test('go one after the other until the others fit', () => {
+    const replies = [waiting(30), waiting(30), waiting(30), waiting(90)];
+    expect(broken(...replies)).toEqual([true, true, true, false]);
+  });
+
+  test('stay where the reader has taken something since the last look', () => {
+    const [reading, stalled] = [waiting(50), waiting(50)];
+    reading.writableLength = 40;
+    const third = waiting(50);
+    expect(broken(reading, stalled, third)).toEqual([false, true, false]);
+  });
+
+  test('take no memory any more when they were read or closed', () => {
+    const [read, closed, stalled] = [waiting(40), waiting(40), waiting(20)];
+    read.writableLength = 0;
+    read.emit('drain');
+    closed.destroy();
+    const other = waiting(80);
+    expect(broken(read, stalled, other)).toEqual([false, false, false]);
+    expect(read.eventNames()).toEqual([]);
+  });
+
+  test('count by what waits at the last write', () => {
+    const growing = waiting(10);
+    const other = waiting(10);
+    growing.writableLength = 95;
+    growing.hold();
+    // It came first, and its reader has taken nothing.
+    expect(broken(growing, other)).toEqual([true, false]);
+  });
+
+  test('may exceed the limit where there is no other', () => {
+    expect(broken(waiting(1_000))).toEqual([false]);
+    expect(failures).toBe(0);
+  });
+});
