@@ -120,7 +120,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const reportFailure = (what: string, error: unknown): void => events.emit('failure', what, error);
   const resolved = { ...checked, clock: guardClock(checked.clock, reportFailure) };
   const logger = createGuardedLogger(resolved, events);
-  logSessions(events, logger);
+  logSessions(events, logger, resolved.clock);
   const logRequest = createRequestLog(logger);
 
   const phase = new LifecyclePhase();

@@ -4,18 +4,19 @@ import { type ErrorName, Refusal } from '../../src/errors.js';
 import type { CoreEvents } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { createLogger, logSessions } from '../../src/observe/logging/logging.js';
+import { FakeClock } from '../support/fake-clock.js';
 import { LogLines } from '../support/log-lines.js';
 import { sessionInfo } from '../support/session-info.js';
 
 const ID = '3f2b8c1e-0d4a-4b7c-9a52-6a1f0e9d8c7b';
 const SHORT = '3f2b8c1e';
 
-function logged(): { events: Emitter<CoreEvents>; lines: LogLines } {
+function logged(clock = new FakeClock()): { events: Emitter<CoreEvents>; lines: LogLines } {
   const lines = new LogLines();
   const events = new Emitter<CoreEvents>((_name, error) => {
     throw error;
   });
-  logSessions(events, pino({ base: null, timestamp: false }, lines));
+  logSessions(events, pino({ base: null, timestamp: false }, lines), clock);
   return { events, lines };
 }
 
@@ -183,6 +184,24 @@ describe('the line of a failure', () => {
     const { events, lines } = logged();
     events.emit('failure', 'tool', thrown);
     expect(lines.all).toMatchObject([{ level: 50, err: line }]);
+  });
+
+  test('comes a hundred times a minute for each kind, and the next minute tells how many were left out (docs/operations.md)', () => {
+    const clock = new FakeClock();
+    const { events, lines } = logged(clock);
+    const fail = (times: number): void => {
+      for (let n = 0; n < times; n += 1) events.emit('failure', 'an event could not be stored', new Error('OOM'));
+    };
+    fail(250);
+    events.emit('failure', 'another kind', undefined);
+    expect(lines.all).toHaveLength(101);
+    clock.advance(59_999);
+    fail(1);
+    expect(lines.all).toHaveLength(101);
+    clock.advance(1);
+    fail(2);
+    expect(lines.all.slice(101)).toMatchObject([{ unwritten: 151 }, { what: 'an event could not be stored' }]);
+    expect(lines.all[102]).not.toHaveProperty('unwritten');
   });
 
   test('an error that is its own cause, or part of itself, ends', () => {

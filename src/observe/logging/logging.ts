@@ -5,8 +5,10 @@ import { ERRORS, Refusal } from '../../errors.js';
 import type { CoreEvents, SessionInfo } from '../../events.js';
 import { logFactsOf, type LogFacts } from '../../http/log-facts.js';
 import type { HttpRequest } from '../../options/options.js';
+import type { Clock } from '../../runtime/clock.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { shortId } from '../../sessions/short-id.js';
+import { LineLimit } from './line-limit.js';
 import { type ErrorLine, errorLine } from './error-line.js';
 import { bounded } from './log-text.js';
 
@@ -34,8 +36,12 @@ export function createLogger(option: Logger | false | undefined, destination?: D
 /** `errorLine` has made errors fit to be shown; pino's own serializer would take its result for another error. */
 const ERROR_LINES = { err: (line: unknown) => line };
 
-/** Writes a line for each turn in a session's life, and for each failure that no client is told of. */
-export function logSessions(events: Emitter<CoreEvents>, logger: Logger): void {
+/**
+ * Writes a line for each turn in a session's life, and for each failure that no client is told of. Of failures of one kind it
+ * writes a hundred lines a minute; the first line after that tells how many more there were.
+ */
+export function logSessions(events: Emitter<CoreEvents>, logger: Logger, clock: Clock): void {
+  const failureLines = new LineLimit(clock);
   const log = logger.child({}, { serializers: ERROR_LINES });
   events
     .on('opened', (session) => log.info(described(session), 'session opened'))
@@ -55,9 +61,12 @@ export function logSessions(events: Emitter<CoreEvents>, logger: Logger): void {
     })
     .on('rejected', (reason) => log.warn({ reason }, 'session rejected'))
     .on('failure', (what, error, sessionId) => {
+      const unwritten = failureLines.take(what);
+      if (unwritten === undefined) return;
+      const more = unwritten > 0 ? { unwritten } : {};
       const session = sessionId === undefined ? {} : { session: shortId(sessionId) };
       const err = error === undefined ? {} : { err: errorLine(error, sessionId) };
-      log[failureLevel(error)]({ what, ...session, ...err }, 'failure');
+      log[failureLevel(error)]({ what, ...session, ...more, ...err }, 'failure');
     });
 }
 
