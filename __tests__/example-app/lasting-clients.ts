@@ -18,6 +18,14 @@ interface SdkClient {
 
 const COUNTDOWN = { name: 'countdown', arguments: { seconds: 2 } };
 
+/** The SDK's clients try twice by default (docs/restart.md). On a busy machine a server takes longer to start than two tries. */
+const RECONNECTION = {
+  maxRetries: 100,
+  initialReconnectionDelay: 500,
+  maxReconnectionDelay: 1_000,
+  reconnectionDelayGrowFactor: 1.5,
+};
+
 /** A client of the SDK that is one object for as long as a test runs, whatever becomes of the server. */
 export class LastingClient {
   /** What it was told of on its GET stream. */
@@ -39,7 +47,9 @@ export class LastingClient {
       ResourceUpdatedNotificationSchema,
       ({ params }) => void lasting.updated.push(params.uri),
     );
-    await client.connect(new StreamableHTTPClientTransport(new URL('/mcp', url), { fetch: send }));
+    await client.connect(
+      new StreamableHTTPClientTransport(new URL('/mcp', url), { fetch: send, reconnectionOptions: RECONNECTION }),
+    );
     return lasting;
   }
 
@@ -51,7 +61,9 @@ export class LastingClient {
       'notifications/resources/updated',
       ({ params }) => void lasting.updated.push(params.uri),
     );
-    await client.connect(new v2.StreamableHTTPClientTransport(new URL('/mcp', url)));
+    await client.connect(
+      new v2.StreamableHTTPClientTransport(new URL('/mcp', url), { reconnectionOptions: RECONNECTION }),
+    );
     return lasting;
   }
 

@@ -10,9 +10,6 @@ const V1_CLIENTS = Number(process.env.RESTART_CLIENTS ?? 100);
 const V2_CLIENTS = Math.ceil(V1_CLIENTS / 10);
 const ALL = V1_CLIENTS + V2_CLIENTS;
 
-/** The SDK's clients try twice to open a lost GET stream again, so long apart: a busy machine may take its time to start. */
-const RETRY = { MCP_RETRY_INTERVAL_MS: '3000' };
-
 const processes = new AppProcesses();
 beforeAll(() => processes.build());
 
@@ -119,7 +116,7 @@ describe.each(HOMES)('with %s', (_name, open) => {
   let env: Record<string, string>;
   beforeEach(async () => {
     home = await open();
-    env = { ...home.env, ...RETRY };
+    ({ env } = home);
   });
   afterEach(() => home.close());
 
