@@ -30,6 +30,7 @@ function begin(enableJsonResponse = false, eventStore?: ReturnType<typeof memory
     mayNotRespond: false,
     pastGracePeriod: false,
     answersRefused: false,
+    answerRefused: nothing,
     fenced: nothing,
     acquire: () => ({ release: nothing }),
     streamOpened: nothing,
@@ -39,7 +40,11 @@ function begin(enableJsonResponse = false, eventStore?: ReturnType<typeof memory
     free: nothing,
     settledWell: () => undefined,
   };
-  transport = new HttpTransport({ sessionId: 'lost', epoch: 0, eventStore, context, owner });
+  transport = new HttpTransport({
+    context,
+    onDisconnect: 'continue',
+    session: { id: 'lost', epoch: 0, eventStore, owner },
+  });
   transport.protocolVersion = '2025-11-25';
 }
 

@@ -28,6 +28,7 @@ class FourthLife {
       mayNotRespond: false,
       pastGracePeriod: false,
       answersRefused: false,
+      answerRefused: nothing,
       fenced: () => undefined,
       acquire: () => lease,
       streamOpened: nothing,
@@ -37,7 +38,11 @@ class FourthLife {
       free: nothing,
       settledWell: () => undefined,
     };
-    this.#transport = new HttpTransport({ sessionId: 'restored', epoch: EPOCH, eventStore: undefined, context, owner });
+    this.#transport = new HttpTransport({
+      context,
+      onDisconnect: 'continue',
+      session: { id: 'restored', epoch: EPOCH, eventStore: undefined, owner },
+    });
     this.#http = http.createServer((req, res) => {
       if (req.method === 'GET') void this.#transport.get(res, undefined);
       else void bodyOf(req).then((message) => this.#transport.post(res, [message], { batch: false, extra: {}, lease }));

@@ -37,7 +37,6 @@ export class Session extends SessionLife implements TransportOwner {
   readonly membership: Membership | undefined;
   /** Its turn to be orphaned, or to expire. */
   readonly idleDue = new Deadline<Session>(this);
-  answersRefused = false;
   readonly #home: SessionHome;
   #principal: string | undefined;
   #slot: Slot;
@@ -56,6 +55,7 @@ export class Session extends SessionLife implements TransportOwner {
   #leases = 0;
   #requests = 0;
   #streamLost = false;
+  #answersRefused = false;
 
   constructor(id: string, context: FactoryContext, slot: Slot, home: SessionHome, membership?: Membership) {
     super(context);
@@ -67,8 +67,7 @@ export class Session extends SessionLife implements TransportOwner {
     this.#state = home.states.enter();
     this.#slot = slot;
     this.#principal = context.principal;
-    this.#openedAt = home.clock.now();
-    this.#idleSince = this.#openedAt;
+    this.#openedAt = this.#idleSince = home.clock.now();
   }
 
   get principal(): string | undefined {
@@ -142,6 +141,10 @@ export class Session extends SessionLife implements TransportOwner {
   /** Whether anything was ever asked of it after its opening. */
   get used(): boolean {
     return this.#used;
+  }
+
+  get answersRefused(): boolean {
+    return this.#answersRefused;
   }
 
   get mayNotRespond(): boolean {
@@ -287,6 +290,10 @@ export class Session extends SessionLife implements TransportOwner {
 
   streamLost(): void {
     this.#streamLost = true;
+  }
+
+  answerRefused(): void {
+    this.#answersRefused = true;
   }
 
   transportClosed(): void {

@@ -153,7 +153,7 @@ export class PendingRequests {
     if (this.#first === request) this.#first = undefined;
     else if (this.#others?.delete(request.key) === true && this.#others.size === 0) this.#others = undefined;
     request.due.cancel();
-    if (request.message !== undefined) this.#side.owner.free(request.message);
+    if (request.message !== undefined) this.#side.owner?.free(request.message);
     this.#context.events.emit('requestSettled', request, outcome, this.#context.clock.now() - request.since);
     const { stream } = request;
     stream.settle(answer, eventId);

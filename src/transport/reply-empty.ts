@@ -6,8 +6,8 @@ import type { TransportOwner } from './transport-types.js';
 /**
  * Answers with a status and no body, at the end of the turn of the event loop: for the same reason as a `Reply`.
  *
- * @param owner - Whose answer it is, where another node may own that by then.
- * @throws Refusal `storeUnavailable`: it may.
+ * @param owner - The session that answers, if one does.
+ * @throws Refusal `storeUnavailable` when another node may own the session.
  */
 export async function replyEmpty(
   res: ServerResponse,

@@ -248,7 +248,7 @@ export class Reply {
     const res = this.#res;
     if (res.destroyed || res.writableEnded || (res.headersSent && !this.#headSent)) return;
     try {
-      if (this.#side.owner.mayNotRespond) this.#refuse();
+      if (this.#side.owner?.mayNotRespond === true) this.#refuse();
       else if (this.#ended) this.#end(text);
       else if (text !== '' || !this.#headSent) this.#writeNow(text);
     } catch (error) {
@@ -261,7 +261,10 @@ export class Reply {
   #refuse(): void {
     const res = this.#res;
     const words = this.#listener.finalErrors?.(!this.#jsonFirst || this.#headSent, this.#headSent);
-    if ((res.headersSent && words === undefined) || (words !== undefined && this.#side.owner.pastGracePeriod)) {
+    if (
+      (res.headersSent && words === undefined) ||
+      (words !== undefined && this.#side.owner?.pastGracePeriod === true)
+    ) {
       breakOff(res);
       return;
     }

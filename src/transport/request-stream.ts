@@ -52,7 +52,7 @@ export class RequestStream implements ReplyListener {
   /** Opens a reply that is to carry the stream. */
   openReply(res: ServerResponse, jsonFirst = false): Reply {
     // A client may resume the stream after its requests are settled.
-    this.#lease ??= this.#side.owner.acquire('request');
+    this.#lease ??= this.#side.owner?.acquire('request');
     this.#openReplies += 1;
     return new Reply(res, 'request', this.#side, this, jsonFirst);
   }
@@ -104,8 +104,9 @@ export class RequestStream implements ReplyListener {
   }
 
   replyClosed(reply: Reply, complete: boolean): void {
-    if (this.events.detach(reply) && !complete && reply.streaming) this.#side.owner.streamLost();
+    if (this.events.detach(reply) && !complete && reply.streaming) this.#side.owner?.streamLost();
     this.#openReplies -= 1;
+    if (!complete && this.#openReplies === 0 && this.#unsettled > 0) this.#side.disconnected(this);
     this.#releaseIfOver();
   }
 
@@ -122,7 +123,7 @@ export class RequestStream implements ReplyListener {
       if (this.settled) reply?.json(this.#bodyOf(this.#answers));
       return;
     }
-    this.#answered ||= answer !== undefined && !this.#side.owner.mayNotRespond;
+    this.#answered ||= answer !== undefined && this.#side.owner?.mayNotRespond !== true;
     if (answer !== undefined && this.settled) this.events.lastEvent(answer, eventId);
     else if (answer !== undefined) this.events.event(answer, eventId, true);
     else if (this.settled) this.events.finish();

@@ -153,8 +153,8 @@ function unstored(view: SessionEventLog, streamId: string, answered: Set<Request
 }
 
 function finishedReply(res: ServerResponse, side: TransportSide): Reply {
-  const lease = side.owner.acquire('request');
-  return new Reply(res, 'request', side, { replyClosed: () => lease.release() });
+  const lease = side.owner?.acquire('request');
+  return new Reply(res, 'request', side, { replyClosed: () => lease?.release() });
 }
 
 function endWith(reply: Reply, messages: readonly string[]): void {

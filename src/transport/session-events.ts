@@ -5,6 +5,7 @@ import type { MemoryEvents } from '../stores/memory-event-store.js';
 import { Fenced, type EventFence, type FencedEventStore } from '../stores/session-event-store.js';
 import { asPromise } from '../runtime/user-code.js';
 import { sessionHash } from '../stores/stream-session.js';
+import type { SessionInit, TransportContext, TransportOwner } from './transport-types.js';
 
 /** An event as it was sent, or would have been. */
 export interface StoredEvent {
@@ -43,7 +44,7 @@ export interface RefusedAnswers {
   /** Bounded by size and age. */
   readonly kept: MemoryEvents;
   /** The session, which outlives its server. */
-  readonly owner: { answersRefused: boolean };
+  readonly owner: Pick<TransportOwner, 'answersRefused' | 'answerRefused'>;
 }
 
 /** Requests of a stream whose answers are lost, and the error that their client gets. */
@@ -195,7 +196,7 @@ export class SessionEventLog {
   #keepAnswer(streamId: string, message: JSONRPCMessage): void {
     const refused = this.#refused;
     if (refused === undefined || !('id' in message) || 'method' in message) return;
-    refused.owner.answersRefused = true;
+    refused.owner.answerRefused();
     // An answer that is too large to be kept is answered with an error (`lossOf`).
     refused.kept.storeEvent(streamId, message).catch(() => undefined);
   }
@@ -233,6 +234,17 @@ export class SessionEventLog {
   #owns(streamId: string | undefined): streamId is string {
     return typeof streamId === 'string' && streamId.startsWith(`${this.#prefix}-`);
   }
+}
+
+/** The events of a session, if its router has an event store. */
+export function createEventLog(
+  { id, owner, epoch, firstEpoch, eventStore, fence }: SessionInit,
+  { clock, events, refusedAnswers: kept }: TransportContext,
+): SessionEventLog | undefined {
+  if (eventStore === undefined) return undefined;
+  const onFailure = (what: string, error: unknown): void => events.emit('failure', what, error, id);
+  const fencing = fence && { fence, onFenced: () => owner.fenced() };
+  return new SessionEventLog(eventStore, id, epoch, clock, onFailure, firstEpoch, fencing, kept && { kept, owner });
 }
 
 /** What a client hands in as part of an event's ID may be anything. */

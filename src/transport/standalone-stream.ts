@@ -140,7 +140,7 @@ export class StandaloneStream implements ReplyListener {
     if (this.events.detach(reply)) {
       this.#probe?.settle(false);
       this.#pingDue?.cancel();
-      if (!complete) this.#side.owner.streamLost();
+      if (!complete) this.#side.owner?.streamLost();
     }
     this.#openReplies -= 1;
     if (this.#openReplies > 0) return;
@@ -149,7 +149,7 @@ export class StandaloneStream implements ReplyListener {
   }
 
   #openReply(res: ServerResponse): Reply {
-    this.#lease ??= this.#side.owner.acquire('standalone');
+    this.#lease ??= this.#side.owner?.acquire('standalone');
     this.#openReplies += 1;
     return new Reply(res, 'standalone', this.#side, this);
   }
@@ -180,7 +180,7 @@ export class StandaloneStream implements ReplyListener {
   #opened(): void {
     this.#probe?.settle(true);
     this.#unansweredPing = undefined;
-    this.#side.owner.streamOpened();
+    this.#side.owner?.streamOpened();
     this.#pingLater();
   }
 

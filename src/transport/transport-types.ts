@@ -39,14 +39,16 @@ export interface Lease {
   release(): void;
 }
 
-/** What a transport is for: a session, or one stateless request. It must not end while there are leases of it. */
+/** The session that a transport is for, as the transport sees it. It must not end while there are leases of it. */
 export interface TransportOwner {
-  /** Whether another node may own by now what the transport is for: then nothing may be said for it here. */
+  /** Whether another node may own the session: then this node may send no answer of its server. */
   readonly mayNotRespond: boolean;
-  /** Whether not even that may be said. */
+  /** Whether this node may not even send a final error. */
   readonly pastGracePeriod: boolean;
-  /** Whether the event store has ever refused an answer of this session. */
-  answersRefused: boolean;
+  /** Whether the event store has ever refused an answer of the session. */
+  readonly answersRefused: boolean;
+  /** The event store has refused an answer. */
+  answerRefused(): void;
   /** @param kind - `standalone` for a stream that is only open: no request is in flight on it. */
   acquire(kind: StreamKind): Lease;
   /** A standalone stream was opened. */
@@ -68,18 +70,29 @@ export interface TransportOwner {
   settledWell(request: JSONRPCRequest): Promise<void> | undefined;
 }
 
-/** What a transport is built with. */
-export interface TransportInit {
-  /** Undefined when stateless. */
-  readonly sessionId: string | undefined;
+/** What the transport of a session is built with. */
+export interface SessionInit {
+  readonly id: string;
+  readonly owner: TransportOwner;
   readonly epoch: number;
   /** The epoch in which this process got the session. Default: `epoch`. */
   readonly firstEpoch?: number;
   readonly eventStore: FencedEventStore | undefined;
   /** Undefined where no other node can own the session. */
   readonly fence?: EventFence | undefined;
+}
+
+/** What a transport is built with. */
+export interface TransportInit {
   readonly context: TransportContext;
-  readonly owner: TransportOwner;
+  /**
+   * What becomes of the requests whose reply the client closes:
+   * - `continue`: they run on (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6).
+   * - `cancel`: they are cancelled (spec 2026-07-28, basic/transports/streamable-http).
+   */
+  readonly onDisconnect: 'continue' | 'cancel';
+  /** Undefined for the transport of one POST. */
+  readonly session?: SessionInit;
 }
 
 /** How the messages of a POST came. */
@@ -98,5 +111,8 @@ export interface PostInit {
 export interface TransportSide {
   readonly sessionId: string | undefined;
   readonly context: TransportContext;
-  readonly owner: TransportOwner;
+  /** Undefined for the transport of one POST. */
+  readonly owner: TransportOwner | undefined;
+  /** The client has closed the last reply of the stream, and some of its requests are not settled. */
+  disconnected(stream: object): void;
 }

@@ -11,7 +11,7 @@ import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
 import { onRejection } from '../runtime/user-code.js';
 import type { PostInit, TransportContext, TransportInit, TransportOwner, TransportSide } from './transport-types.js';
 import { EpochIds } from './epoch-ids.js';
-import { SessionEventLog } from './session-events.js';
+import { createEventLog, type SessionEventLog } from './session-events.js';
 import { RouterRequests } from './router-requests.js';
 import { isResponse } from './jsonrpc.js';
 import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending-requests.js';
@@ -37,9 +37,10 @@ export class HttpTransport implements Transport, TransportSide {
   onmessage?: Transport['onmessage'];
   readonly sessionId: string | undefined;
   readonly context: TransportContext;
-  readonly owner: TransportOwner;
+  readonly owner: TransportOwner | undefined;
   /** Negotiated by `initialize`. */
   protocolVersion: string | undefined;
+  readonly #onDisconnect: TransportInit['onDisconnect'];
   readonly #pending: PendingRequests;
   readonly #standalone: StandaloneStream;
   readonly #eventLog: SessionEventLog | undefined;
@@ -51,28 +52,14 @@ export class HttpTransport implements Transport, TransportSide {
   #started = false;
   #closed = false;
 
-  constructor({ sessionId, epoch, firstEpoch = epoch, eventStore, fence, context, owner }: TransportInit) {
-    this.sessionId = sessionId;
+  constructor({ context, onDisconnect, session }: TransportInit) {
+    this.sessionId = session?.id;
     this.context = context;
-    this.owner = owner;
+    this.owner = session?.owner;
+    this.#onDisconnect = onDisconnect;
     this.#pending = new PendingRequests(this);
-    this.#epochIds = new EpochIds(epoch);
-    if (eventStore !== undefined && sessionId !== undefined) {
-      const onFailure = (what: string, error: unknown): void => context.events.emit('failure', what, error, sessionId);
-      const fencing = fence && { fence, onFenced: () => owner.fenced() };
-      const kept = context.refusedAnswers;
-      const refused = kept && { kept, owner };
-      this.#eventLog = new SessionEventLog(
-        eventStore,
-        sessionId,
-        epoch,
-        context.clock,
-        onFailure,
-        firstEpoch,
-        fencing,
-        refused,
-      );
-    }
+    this.#epochIds = new EpochIds(session?.epoch ?? 0);
+    this.#eventLog = session && createEventLog(session, context);
     this.#standalone = new StandaloneStream(this, this.#eventLog);
   }
 
@@ -229,7 +216,7 @@ export class HttpTransport implements Transport, TransportSide {
     }
     // They keep the server in memory, which is much larger than a closed transport.
     this.onmessage = this.onerror = this.onclose = undefined;
-    this.owner.transportClosed();
+    this.owner?.transportClosed();
     return Promise.resolve();
   }
 
@@ -238,21 +225,27 @@ export class HttpTransport implements Transport, TransportSide {
     this.#standalone.stop(reason);
   }
 
-  /** Answers a request with an error and cancels it, so that its handler's `signal` aborts. */
+  /** Answers a request with an error and cancels it. */
   timeOut(pending: PendingRequest): void {
-    this.#handOver({
-      jsonrpc: '2.0',
-      method: 'notifications/cancelled',
-      params: { requestId: pending.key, reason: ERRORS.requestTimedOut.message },
-    });
+    this.#abort(pending, ERRORS.requestTimedOut.message);
     this.#pending.fail(pending, 'timeout', 'requestTimedOut');
+  }
+
+  disconnected(stream: object): void {
+    if (this.#onDisconnect === 'continue') return;
+    for (const pending of this.#pending.all()) {
+      if (pending.stream === stream) this.#cancel(pending, 'The client closed the reply');
+    }
   }
 
   /** Takes a message of the client for the server. */
   #take(message: JSONRPCMessage, extra: MessageExtraInfo, stream?: RequestStream): void {
     if (!('method' in message)) return this.#takeAnswer(message, extra);
     if ('id' in message) return this.#takeRequest(message, extra, stream);
-    if (message.method === 'notifications/cancelled') return this.#cancel(message);
+    if (message.method === 'notifications/cancelled') {
+      const pending = this.#pending.get(keyOf(message.params?.requestId as RequestId));
+      return pending && this.#cancel(pending, message.params?.reason);
+    }
     const known = this.#epochIds.incoming(message);
     if (known !== undefined) this.#handOver(known, extra);
   }
@@ -263,7 +256,7 @@ export class HttpTransport implements Transport, TransportSide {
     // While its stream was primed it may have been cancelled, or the session closed.
     if (pending === undefined || (stream !== undefined && pending.stream !== stream)) return;
     if (CHANGES_SESSION.has(message.method)) {
-      if (!this.owner.reserve(message)) return this.#pending.fail(pending, 'error', 'tooManySubscriptions');
+      if (this.owner?.reserve(message) === false) return this.#pending.fail(pending, 'error', 'tooManySubscriptions');
       pending.message = message;
     }
     try {
@@ -281,15 +274,16 @@ export class HttpTransport implements Transport, TransportSide {
   }
 
   /** The server never answers a cancelled request (spec 2025-11-25, basic/utilities/cancellation), so its reply is ended here. */
-  #cancel(message: JSONRPCNotification): void {
-    const pending = this.#pending.get(keyOf(message.params?.requestId as RequestId));
-    if (pending === undefined) return;
-    // The notification is made anew: the SDK drops one that its schema refuses, and would not cancel.
-    const reason = message.params?.reason;
-    const params = { requestId: pending.key, ...(typeof reason === 'string' && { reason }) };
-    this.#handOver({ jsonrpc: '2.0', method: message.method, params });
+  #cancel(pending: PendingRequest, reason: unknown): void {
+    this.#abort(pending, reason);
     const answer = pending.stream.json ? JSON.stringify(errorResponse('requestCancelled', pending.id)) : undefined;
     this.#pending.settle(pending, 'cancelled', answer);
+  }
+
+  /** Aborts the `signal` of the request's handler. A client's notification is made anew, as the SDK drops one with odd fields. */
+  #abort({ key }: PendingRequest, reason: unknown): void {
+    const params = { requestId: key, ...(typeof reason === 'string' && { reason }) };
+    this.#handOver({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
   }
 
   #failOn(pending: PendingRequest, error: unknown): void {
@@ -319,7 +313,7 @@ export class HttpTransport implements Transport, TransportSide {
     }
     const failed = 'error' in message || message.result.isError === true;
     const answer = (): void => this.#pending.answer(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
-    const saved = failed || pending.message === undefined ? undefined : this.owner.settledWell(pending.message);
+    const saved = failed || pending.message === undefined ? undefined : this.owner?.settledWell(pending.message);
     if (saved === undefined) {
       answer();
       return undefined;

@@ -6,7 +6,7 @@ import { FactoryContext } from '../../sessions/server/server-context.js';
 import { AppState } from '../../sessions/records/app-state.js';
 import { InFlight } from '../../runtime/in-flight.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
-import type { Lease, TransportContext, TransportOwner } from '../../transport/transport-types.js';
+import type { Lease, TransportContext } from '../../transport/transport-types.js';
 import { HttpTransport } from '../../transport/transport.js';
 import { checkBatch } from '../../http/classify.js';
 import type { Endpoint } from '../endpoint.js';
@@ -79,14 +79,13 @@ export class StatelessEndpoint implements Endpoint {
     this.#calls.add(call);
     this.#inFlight.begin();
     exchange.res.once('close', () => call.abandonOpening());
-    const lease = call.acquire();
     try {
       await call.open();
       // Abandoned too late to stop its opening.
       if (call.abandonedFor !== undefined) throw call.abandonedFor;
-      await call.transport.post(exchange.res, messages, { version, form, batch, extra: exchange.extra, lease });
+      await call.transport.post(exchange.res, messages, { version, form, batch, extra: exchange.extra, lease: call });
     } catch (error) {
-      lease.release();
+      call.release();
       throw error;
     }
   }
@@ -97,11 +96,8 @@ export class StatelessEndpoint implements Endpoint {
   }
 }
 
-/** One POST with a server of its own. The server is closed when the last lease is released, or the call is abandoned. */
-class StatelessCall implements TransportOwner {
-  readonly mayNotRespond = false;
-  readonly pastGracePeriod = false;
-  answersRefused = false;
+/** One POST with a server of its own. The server is closed when the call is released or abandoned. */
+class StatelessCall implements Lease {
   readonly transport: HttpTransport;
   /** Set when the router closes. */
   abandonedFor: Error | undefined;
@@ -111,20 +107,13 @@ class StatelessCall implements TransportOwner {
   readonly #abandoned: Promise<never>;
   #reject: (error: Error) => void = ignore;
   #server: McpServerLike | undefined;
-  #leases = 0;
   #ended = false;
 
   constructor(context: FactoryContext, transports: TransportContext, builder: ServerBuilder, onEnd: () => void) {
     this.#context = context;
     this.#builder = builder;
     this.#onEnd = onEnd;
-    this.transport = new HttpTransport({
-      sessionId: undefined,
-      epoch: 0,
-      eventStore: undefined,
-      context: transports,
-      owner: this,
-    });
+    this.transport = new HttpTransport({ context: transports, onDisconnect: 'continue' });
     this.#abandoned = new Promise<never>((_, reject) => (this.#reject = reject));
     this.#abandoned.catch(ignore);
   }
@@ -146,54 +135,10 @@ class StatelessCall implements TransportOwner {
     this.#reject(reason);
     void this.transport.close();
     // A client that stops reading stalls its reply. It must not stall the router's close.
-    if (this.#server !== undefined) this.#end();
+    if (this.#server !== undefined) this.release();
   }
 
-  acquire(): Lease {
-    this.#leases += 1;
-    let isHeld = true;
-    return {
-      release: () => {
-        if (isHeld) this.#release();
-        isHeld = false;
-      },
-    };
-  }
-
-  streamOpened(): void {
-    // Only standalone streams are told of, and there is none here.
-  }
-
-  streamLost(): void {
-    // Nobody asks whether a client that has no session went away.
-  }
-
-  transportClosed(): void {
-    // The last lease ends the call.
-  }
-
-  fenced(): void {
-    // No other node can own it.
-  }
-
-  reserve(): boolean {
-    return true;
-  }
-
-  free(): void {
-    // A stateless server reserves nothing.
-  }
-
-  settledWell(): undefined {
-    // Nothing outlives the request.
-  }
-
-  #release(): void {
-    this.#leases -= 1;
-    if (this.#leases === 0) this.#end();
-  }
-
-  #end(): void {
+  release(): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#context.life.end();

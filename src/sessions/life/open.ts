@@ -125,15 +125,13 @@ export async function start<T>(
   context: FactoryContext,
   first: (transport: HttpTransport) => Promise<T>,
 ): Promise<T> {
+  const { id, membership, firstEpoch } = session;
+  const { epoch } = context;
+  const fence = recordKey && membership && { key: recordKey(id), owner: membership.id, epoch };
   const transport = new HttpTransport({
-    sessionId: session.id,
-    epoch: context.epoch,
-    firstEpoch: session.firstEpoch,
-    eventStore,
-    fence: recordKey &&
-      session.membership && { key: recordKey(session.id), owner: session.membership.id, epoch: context.epoch },
     context: transports,
-    owner: session,
+    onDisconnect: 'continue',
+    session: { id, owner: session, epoch, firstEpoch, eventStore, fence },
   });
   const abandoned = session.begin(context, transport);
   const { slot } = session;
