@@ -21,7 +21,7 @@ function install() {
 
 /** A copy, as npm would make it of the tarball, not a link: behind a link it would find an SDK and an Express of its own. */
 function installRouter() {
-  npm(ROOT, 'run', '--silent', 'build');
+  npm(ROOT, 'run', '--silent', 'build', '--', '--if-needed');
   const target = join(MODULES, 'express-mcp-router');
   rmSync(target, { recursive: true, force: true });
   mkdirSync(target);

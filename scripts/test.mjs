@@ -19,39 +19,37 @@ const jest = (workers, ...args) => [
 const onNode = (major, command) => ['npx', '-y', '-p', `node@${major}`, '-c', command.join(' ')];
 const report = (name) => `${LOGS}/${name}.json`;
 
-/** The same suites on another Express or Node: what is large in number runs in full once, in the step `jest`. */
-const FEWER = {
-  FUZZ_COUNT: '10000',
-  MODEL_RUNS: '60',
-  LEAK_SESSIONS: '2000',
-  CROWD_CLIENTS: '40',
-};
+/** On another Express or Node, fewer of what is large in number. The step `jest` and `npm run check:long` run more. */
+const FEWER = { FUZZ_COUNT: '2000', LEAK_SESSIONS: '1000' };
 
-/** What goes by way of Express: its routing, its request and response, its error handling, its body parsers. */
-const BY_EXPRESS = [
-  'http',
-  'faults',
-  'observe/(request-log|metrics|health)',
-  'sessions/(open|reissue|requests-in-flight)',
-  'transport/(reply|resume|standalone-stream)',
-  'clients/clients',
-  'example-app/(app|tools)',
+const suites = (...patterns) => patterns.map((pattern) => `__tests__/${pattern}[.]test`);
+
+/** What Express itself does: its routing, its request and response, its error handling, its body parsers. */
+const BY_EXPRESS = suites(
+  'http/(answers|async-context|body|body-content|error-handler|methods|middleware|mount|order|request-info|stop|table)',
+  'faults/(failing-answers|fuzz|hang-up|user-code|wrapped-responses)',
+  'observe/(health|request-log)',
+  'example-app/app',
   'router',
-].map((path) => `__tests__/${path}`);
+);
 
-/** What goes by way of Node's own modules: http, streams, timers, fetch, and V8's heap and hidden classes. */
-const BY_NODE = [
-  'http',
-  'faults',
-  'transport',
-  'observe/(logging|request-log|full-disk)',
-  'sessions/(stop|leak|small-heap|turns|reaper)',
-  'stores/redis-store',
+/** What Node's own modules do: http, streams, timers, fetch; and V8's heap and hidden classes. */
+const BY_NODE = suites(
+  'http/(accept|answers|async-context|body|body-memory|few-descriptors|hidden-class|http2|node|pipelining|server|stop)',
+  'faults/(disconnect|fuzz|hang-up|slow-readers|stopped-streams|unruly-peers|wrapped-responses)',
+  'transport/(reply|resume|standalone-stream|stalled-resumes)',
+  'observe/(logging|full-disk)',
+  'sessions/(leak|small-heap|stop|turns)',
   'clients/clients',
   'clock',
-  'due-queue',
   'heap',
-].map((path) => `__tests__/${path}`);
+);
+
+/** What reaches the endpoint without Express in another way: the request, its body, its end. */
+const WITHOUT_EXPRESS = suites(
+  'http/[a-z0-9-]+',
+  'faults/(disconnect|failing-answers|fuzz|hang-up|hooks|opening|unruly-peers|wrapped-responses)',
+);
 
 /**
  * A step is a command, and how to read from its output what it counted; one that counts nothing counts as one check.
@@ -67,7 +65,7 @@ const STEPS = [
   jestStep('express4', (args) => jest(1, ...BY_EXPRESS, ...args), { ...FEWER, EXPRESS: '4' }),
   jestStep('node22', (args) => onNode(22, jest(1, ...BY_NODE.map(quoted), ...args)), FEWER),
   jestStep('node24', (args) => onNode(24, jest(1, ...BY_NODE.map(quoted), ...args)), FEWER),
-  jestStep('node-http', (args) => jest(1, ...args), { ...FEWER, HTTP: 'node' }),
+  jestStep('node-http', (args) => jest(1, ...WITHOUT_EXPRESS, ...args), { ...FEWER, HTTP: 'node' }),
   { name: 'package', command: npm('package'), builds: true },
   { name: 'conformance', command: npm('conformance') },
   { name: 'smoke', command: npm('smoke'), builds: true },

@@ -10,7 +10,7 @@ import { NodeProcess, type NodeInit } from './node-process.js';
 import { Random, SEED } from './random.js';
 
 /** `npm run chaos` sets more. */
-const EVENTS = Number(process.env.CHAOS_EVENTS ?? 6_000);
+const EVENTS = Number(process.env.CHAOS_EVENTS ?? 3_000);
 const SESSIONS = 4;
 /** Events that one call sends on each of its two streams. */
 const EACH = 25;

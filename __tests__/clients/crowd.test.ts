@@ -4,8 +4,9 @@ import { z } from 'zod';
 import { memoryEventStore, type McpRouterOptions, type ServerContext } from '../../src/index.js';
 import { initializeBody, JSON_HEADERS, messagesOf, start } from '../support/harness.js';
 
-const CLIENTS = Number(process.env.CROWD_CLIENTS ?? 200);
-const CALLS = 50;
+/** `npm run check:long` sets more. */
+const CLIENTS = Number(process.env.CROWD_CLIENTS ?? 40);
+const CALLS = 20;
 
 /** A server that knows one secret, told to it by its client, and mixes it into every answer. */
 function secretServer(): McpServer {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import { authOf, seal, unseal } from '../../src/cluster/port/envelope.js';
 import type { RequestHeaders } from '../../src/cluster/port/node-port.js';
+import { runs } from '../support/runs.js';
 
 const KEY = createSecretKey(Buffer.from('of the nodes of this test, and of nobody else'));
 const TO = { to: 'node', challenge: 'challenge', kind: 'request' };
@@ -43,7 +44,7 @@ describe('a sealed message (docs/scaling.md: HMAC over method, path, headers, id
         expect(opened.body.toString()).toBe(text);
         expect(opened.envelope).toEqual({ ...TO, nonce: expect.stringMatching(/^[\w-]{22}$/), headers: wire(given) });
       }),
-      { numRuns: 300 },
+      { numRuns: runs(100) },
     );
   });
 
@@ -59,7 +60,7 @@ describe('a sealed message (docs/scaling.md: HMAC over method, path, headers, id
         for (const forged of [changed, without, more]) expect(unseal(KEY, forged, signature)).toBeUndefined();
         expect(unseal(KEY, payload, signature)).toBeDefined();
       }),
-      { numRuns: 300 },
+      { numRuns: runs(100) },
     );
   });
 
@@ -78,7 +79,7 @@ describe('a sealed message (docs/scaling.md: HMAC over method, path, headers, id
           expect(unseal(KEY, payload, forged)).toBeUndefined();
         }
       }),
-      { numRuns: 200 },
+      { numRuns: runs(60) },
     );
   });
 

@@ -5,7 +5,7 @@ import { tally, type ClusterClient, type Told } from './clients.js';
 import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 
 /** `npm run chaos` sets more. */
-const KILLS = Number(process.env.CLUSTER_KILLS ?? 4);
+const KILLS = Number(process.env.CLUSTER_KILLS ?? 2);
 /** Clients that have nothing in flight when a node is killed, and clients that have. */
 const QUIET = 12;
 const BUSY = 6;

@@ -5,6 +5,7 @@ import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
 import { settled } from './in-process-fake-redis.js';
 import { FakeNode, PREFIX, realNode, TIMES } from './in-process-lease.js';
+import { runs } from '../support/runs.js';
 
 const { lease: LEASE, renewInterval: RENEW, fenceAfter: FENCE } = TIMES;
 /** How soon what failed is tried again, and how long Redis may take for one answer: a third of what is left for a second try. */
@@ -235,7 +236,7 @@ describe('against a model of time', () => {
         await node.pass(LEASE + FENCE);
         expect(node.membership.isValid).toBe(true);
       }),
-      { numRuns: 150 },
+      { numRuns: runs(150) },
     );
     // Or the property would say little.
     expect(Math.min(...Object.values(seen))).toBeGreaterThan(100);

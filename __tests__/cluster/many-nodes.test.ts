@@ -6,8 +6,8 @@ import { tally, type ClusterClient } from './clients.js';
 import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 
 /** `npm run chaos` sets more. */
-const CLIENTS = Number(process.env.CLUSTER_CLIENTS ?? 60);
-const ANSWERS = Number(process.env.CLUSTER_ANSWERS ?? 300);
+const CLIENTS = Number(process.env.CLUSTER_CLIENTS ?? 20);
+const ANSWERS = Number(process.env.CLUSTER_ANSWERS ?? 120);
 const ROUNDS = 3;
 /** Sessions that are asked at once, and questions that one of them has open at once. */
 const ASKED = 10;

@@ -5,6 +5,7 @@ import { sessionHash } from '../../src/stores/stream-session.js';
 import { connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
 import { ModelRedis } from './model-redis.js';
+import { runs } from '../support/runs.js';
 
 let server: RedisServer;
 let redis: ConnectedRedis;
@@ -102,7 +103,7 @@ test('the Redis of the model answers as the real one does, whatever nodes ask of
         seen.add(real);
       }
     }),
-    { numRuns: 150 },
+    { numRuns: runs(60) },
   );
   for (const real of [true, false, 'fenced', 'NORECORD', 'OK', null]) expect(seen).toContain(real);
 });

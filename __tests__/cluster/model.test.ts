@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { ClusterWorld } from './model-world.js';
 
 /** More of them with CLUSTER_MODEL_RUNS=20000, say. */
-const RUNS = Number(process.env.CLUSTER_MODEL_RUNS ?? 400);
+const RUNS = Number(process.env.CLUSTER_MODEL_RUNS ?? 150);
 
 /** One that takes as long, in ms, has come to a standstill; most take a hundredth of a second, or some of them in a busy worker. */
 const STANDSTILL = 60_000;

@@ -15,7 +15,7 @@ import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 import type { ClusterNode } from './node-process.js';
 
 /** `npm run chaos` sets more, and the times that are the default. */
-const STOPS = Number(process.env.CLUSTER_STOPS ?? 5);
+const STOPS = Number(process.env.CLUSTER_STOPS ?? 2);
 const LEASE = Number(process.env.CLUSTER_LEASE ?? 2_000);
 const TIMES = { lease: LEASE, renewInterval: 0.3 * LEASE, fenceAfter: 0.66 * LEASE };
 const LOAD = 6;

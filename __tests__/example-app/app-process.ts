@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { bundle } from '../support/program.js';
+import { bundle, STANDALONE } from '../support/program.js';
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
@@ -57,6 +57,9 @@ export class AppProcesses {
 
   build(): void {
     this.#main = bundle('example-app/src/main.ts', {
+      ...STANDALONE,
+      // It finds its binary beside itself.
+      external: ['classic-level'],
       alias: {
         'express-mcp-router': './src/index.ts',
         'express-mcp-router/redis': './src/stores/redis.ts',

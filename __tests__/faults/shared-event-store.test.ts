@@ -47,12 +47,12 @@ async function tellAll(sessions: number, options: Partial<McpRouterOptions>): Pr
 }
 
 /** Has every session ask for every event of every other one; gives the answers that are not as they should be. */
-async function cross(told: readonly Told[], pick = (other: Told) => other.eventIds): Promise<string[]> {
+async function cross(told: readonly Told[]): Promise<string[]> {
   const wrong: string[] = [];
   await Promise.all(
     told.map(async ({ session, secret }) => {
       for (const other of told.filter((each) => each.session !== session)) {
-        for (const eventId of pick(other)) {
+        for (const eventId of other.eventIds) {
           const response = await session.get(eventId);
           const body = await response.text();
           const refused = response.status === 400 && body.includes('Last-Event-ID was not issued by this session');
@@ -65,14 +65,13 @@ async function cross(told: readonly Told[], pick = (other: Told) => other.eventI
   return wrong;
 }
 
-describe('one event store that 50 sessions share', () => {
+const SHARING = 12;
+
+describe(`one event store that ${SHARING} sessions share`, () => {
   test('gives none of them a byte of another: each asks for events of every other, and gets 400', async () => {
-    const told = await tellAll(50, { eventStore: memoryEventStore() });
-    expect(new Set(told.flatMap(({ eventIds }) => eventIds)).size).toBe(50 * 5);
-    // One of each, of either of its streams in turn: with all, most of the suite's time would go here.
-    let turn = 0;
-    expect(await cross(told, ({ eventIds }) => [eventIds[(turn += 1) % 2]!])).toEqual([]);
-    expect(turn).toBe(50 * 49);
+    const told = await tellAll(SHARING, { eventStore: memoryEventStore() });
+    expect(new Set(told.flatMap(({ eventIds }) => eventIds)).size).toBe(SHARING * 5);
+    expect(await cross(told)).toEqual([]);
   });
 
   test('still gives each of them its own', async () => {

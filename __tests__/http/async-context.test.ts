@@ -10,7 +10,7 @@ import { Deferred, soon, until } from '../support/waiting.js';
 
 // Node, `AsyncLocalStorage`: the store in which an app's middleware runs the rest of its request is the handler's store too.
 
-const CALLS = 1_000;
+const CALLS = 200;
 const SESSIONS = 10;
 const OPENINGS = 100;
 /** The last chunk (RFC 9112, 7.1). */

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { Refusal } from '../../src/errors.js';
 import { bearerPrincipal, createIdentify, trustedProxyPrincipal } from '../../src/http/identity.js';
 import type { HttpRequest, PrincipalFunction } from '../../src/options/options.js';
+import { runs } from '../support/runs.js';
 
 /** What is thrown, to be told apart: a Refusal by its reason, an error by its message. */
 function thrownBy(run: () => unknown): unknown {
@@ -85,7 +86,7 @@ describe('the default principal, from req.auth', () => {
         const alike = JSON.stringify(first) === JSON.stringify(second);
         expect(name(one) === name(other)).toBe(alike);
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(500) },
     );
   });
 
@@ -292,7 +293,7 @@ describe('trustedProxyPrincipal', () => {
         if (within) expect(ask()).toBe('alice');
         else expect(thrownBy(ask)).toBe('unauthorized');
       }),
-      { numRuns: 500 },
+      { numRuns: runs(200) },
     );
   });
 

@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { principalOf, type McpRouterOptions, type PrincipalRef } from '../../src/index.js';
 import { openSession, start, type Harness } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
+import { runs } from '../support/runs.js';
 
 const ISS = 'https://idp.example';
 const auth = (clientId: string, extra?: Record<string, unknown>): AuthInfo => ({
@@ -103,7 +104,7 @@ test('closeByPrincipal treats claims and the name that principalOf makes of them
       expect(harness.router.sessions.list().map(({ principal }) => principal)).toEqual([name]);
       expect(await close({ iss, sub })).toBe(1);
     }),
-    { numRuns: 50 },
+    { numRuns: runs(20) },
   );
   expect(log.all).toEqual([]);
 });

@@ -20,7 +20,7 @@ import type { Lease } from '../../src/transport/transport-types.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { echoServer } from '../support/harness.js';
 
-const RUNS = Number(process.env.MODEL_RUNS ?? 300);
+const RUNS = Number(process.env.MODEL_RUNS ?? 100);
 
 const LIMITS = {
   ttl: 1_500,

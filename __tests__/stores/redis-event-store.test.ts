@@ -12,6 +12,7 @@ import { FakeClock } from '../support/fake-clock.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
 import { notification, replay } from '../support/event-stores.js';
+import { runs } from '../support/runs.js';
 
 type Store = Required<SessionEventStore>;
 
@@ -145,7 +146,7 @@ describe('against a model that never forgets', () => {
           }
         },
       ),
-      { numRuns: 100 },
+      { numRuns: runs(60) },
     );
     // Or the property would say little.
     expect(Math.min(...Object.values(outcomes))).toBeGreaterThan(100);
@@ -280,7 +281,7 @@ describe('event IDs', () => {
         expect(await store.getStreamIdForEventId(forgery)).toBeUndefined();
         expect(await replay(store, forgery)).toEqual({ streamId: '', events: [] });
       }),
-      { numRuns: 500 },
+      { numRuns: runs(200) },
     );
     expect(await store.getStreamIdForEventId(id)).toBe('a-1');
   });

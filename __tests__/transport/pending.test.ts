@@ -8,6 +8,7 @@ import type { TransportSide } from '../../src/transport/transport-types.js';
 import { PendingRequest, PendingRequests } from '../../src/transport/pending-requests.js';
 import type { RequestStream } from '../../src/transport/request-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { runs } from '../support/runs.js';
 
 const REQUEST_TIMEOUT = 1_000;
 
@@ -94,6 +95,6 @@ test('requests in flight are known by their IDs, 1 and "1" apart, until each is 
       );
       expect(observed).toEqual(expected);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(100) },
   );
 });

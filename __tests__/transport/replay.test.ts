@@ -5,6 +5,7 @@ import { EventStream, type WireMessage } from '../support/event-stream.js';
 import type { RawSession } from '../support/raw-session.js';
 import { startScripted, type Extra, type Method, type Scripted } from '../support/scripted.js';
 import { Deferred, soon } from '../support/waiting.js';
+import { runs } from '../support/runs.js';
 
 // Spec 2025-11-25, basic/transports, "Resumability and Redelivery": what a client sees of a stream, over all the replies
 // that carried it, is each message once, in order, however often it went away.
@@ -174,7 +175,7 @@ describe('what a client sees of a stream is each message once, in order', () => 
 
         expect(reader.seen).toEqual([...Array(sent).keys(), { done: true }]);
       }),
-      { numRuns: 40, plugins: [fc.afterEach(() => harness.close())] },
+      { numRuns: runs(15), plugins: [fc.afterEach(() => harness.close())] },
     );
   });
 
@@ -197,7 +198,7 @@ describe('what a client sees of a stream is each message once, in order', () => 
 
         expect(reader.seen).toEqual([...Array(sent).keys()]);
       }),
-      { numRuns: 40, plugins: [fc.afterEach(() => harness.close())] },
+      { numRuns: runs(15), plugins: [fc.afterEach(() => harness.close())] },
     );
   });
 });

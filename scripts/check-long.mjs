@@ -1,0 +1,38 @@
+// What takes longer than `npm test` may: `npm run check:long`. Some of it by name: `npm run check:long -- many installs`.
+import { spawnSync } from 'node:child_process';
+
+const jest = (...paths) => ['node', 'node_modules/jest/bin/jest.js', '--ci', ...paths];
+
+/** In `npm test` the same tests run with fewer. */
+const MANY = {
+  FUZZ_COUNT: '200000',
+  MODEL_RUNS: '3000',
+  LEAK_SESSIONS: '20000',
+  CROWD_CLIENTS: '200',
+  RESTART_CLIENTS: '100',
+  PROPERTY_FACTOR: '20',
+};
+
+const CHECKS = [
+  { name: 'chaos', command: ['npm', 'run', '--silent', 'chaos'] },
+  {
+    name: 'many',
+    command: jest(
+      '__tests__/(faults/fuzz|sessions/(model|session-verbs|leak|principal-name)|clients/crowd|example-app/restart)[.]test',
+      '__tests__/(stores/(memory|redis)-event-store|transport/(jsonrpc|pending|replay)|http/identity)[.]test',
+    ),
+    env: MANY,
+  },
+  { name: 'express4', command: jest('__tests__/(http|faults|observe|sessions|transport)/'), env: { EXPRESS: '4' } },
+  { name: 'node-http', command: jest(), env: { HTTP: 'node' } },
+  { name: 'conformance', command: ['node', 'scripts/conformance.mjs', '--all'] },
+  { name: 'installs', command: ['node', 'scripts/check-installs.mjs'] },
+];
+
+const names = process.argv.slice(2);
+const failed = CHECKS.filter(({ name }) => names.length === 0 || names.includes(name)).filter(
+  ({ command: [file, ...args], env }) =>
+    spawnSync(file, args, { env: { ...process.env, ...env }, stdio: 'inherit' }).status !== 0,
+);
+console.log(failed.length === 0 ? 'all passed' : `failed: ${failed.map(({ name }) => name).join(', ')}`);
+process.exitCode = failed.length > 0 ? 1 : 0;
