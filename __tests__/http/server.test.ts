@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import http, { IncomingMessage, ServerResponse, type RequestListener } from 'node:http';
@@ -261,14 +260,6 @@ describe.each(EXPRESSES)('%s', (_version, express) => {
       await same(text(`HEAD ${path}`), text(`GET ${path}`), text(`GET ${path}`, ['Connection: close']));
     });
 
-    test('HTTP/1.0, with keep-alive and without', async () => {
-      const old = (path: string, ...headers: string[]) => [`GET ${path} HTTP/1.0`, ...headers, '', ''].join('\r\n');
-      const answer = await same(old('/text', 'Connection: keep-alive'), old('/stream'));
-      expect(answer).toMatch(
-        /Connection: keep-alive\r\n[^]*a text with an ETag[^]*Connection: close\r\n[^]*one two three$/,
-      );
-    });
-
     test('the app sees and does all that Express gives it', async () => {
       const headers = ['X-Name: Ann', 'X-Forwarded-For: 203.0.113.7', 'X-Forwarded-Proto: https', 'Connection: close'];
       const answer = await same(text('GET /show/7?a=1', headers));
@@ -294,34 +285,6 @@ describe.each(EXPRESSES)('%s', (_version, express) => {
       expect(await same(text('GET /sub/throws', ['Connection: close']))).toContain(
         '{"handled":"thrown in a mounted app","prototype":true}',
       );
-    });
-
-    test('100-continue: the body comes after the go-ahead', async () => {
-      const headers = [
-        'Expect: 100-continue',
-        'Content-Type: application/json',
-        'Content-Length: 7',
-        'Connection: close',
-      ];
-      const answer = await same(text('POST /parsed', headers), '{"a":1}');
-      expect(answer).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK[^]*\{"a":1\}$/);
-    });
-
-    test('chunked bodies with trailers and extensions, however they are cut, are streamed through', async () => {
-      const chunks = ['5;ext=1\r\nhel', 'lo\r\n', '6\r\n world\r\n0\r\nX-Trailer: yes\r\n\r\n'];
-      const answer = await same(text('POST /echo', ['Transfer-Encoding: chunked', 'Connection: close']), ...chunks);
-      expect(answer.replace(/\r\n[\da-f]+\r\n/g, '')).toContain('hello world');
-    });
-
-    test.each([
-      ['no HTTP', 'garbage\r\n\r\n', '400'],
-      ['no Host', 'GET / HTTP/1.1\r\n\r\n', '400'],
-      ['a header that is none', text('GET /', ['no colon']), '400'],
-      ['two lengths', text('POST /echo', ['Content-Length: 1', 'Content-Length: 2']), '400'],
-      ['an unknown expectation', text('GET /', ['Expect: wonders', 'Connection: close']), '417'],
-      ['headers too long', text('GET /', [`X-Long: ${'x'.repeat(20_000)}`]), '431'],
-    ])('what Node itself answers stays: %s', async (_, bytes, status) => {
-      expect(await same(bytes)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
     });
   });
 });
@@ -456,17 +419,6 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     }
   });
 
-  test('a function and a router answer as ever', async () => {
-    const router = express.Router();
-    router.get('/routed', (_req, res) => void res.end('routed'));
-    const listener: RequestListener = (req, res) =>
-      router(req as Request, res as Response, () => void res.writeHead(404).end('not routed'));
-    const ask = (path: string) =>
-      same(async (create) => send(await listen(create(listener)), text(`GET ${path}`, ['Connection: close'])));
-    expect(await ask('/routed')).toMatch(/routed$/);
-    expect(await ask('/other')).toMatch(/^HTTP\/1\.1 404/);
-  });
-
   test('options that Node hands on to the messages reach them', async () => {
     const answer = await same(async (create) => {
       const app = express();
@@ -505,113 +457,5 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
       expect.stringMatching(/^HTTP\/1\.1 200 OK/),
       expect.stringMatching(/^HTTP\/1\.1 431 /),
     ]);
-  });
-
-  test.each([
-    ['upgrade', ['Connection: Upgrade', 'Upgrade: websocket'], 'GET /ws'],
-    ['connect', [], 'CONNECT example.com:443'],
-  ])('the %s event has the request, the socket and the first bytes', async (event, headers, requestLine) => {
-    const answer = await same(async (create) => {
-      const server = await listen(create(buildApp(express)));
-      server.on(event, (req: IncomingMessage, socket: net.Socket, head: Buffer) => {
-        socket.end(
-          `HTTP/1.1 101 Switched\r\n\r\n${req.method ?? ''} ${req.url ?? ''} ${req.headers.host ?? ''} ${head.toString()}`,
-        );
-      });
-      return send(server, text(requestLine, headers, 'first bytes'));
-    });
-    expect(answer).toMatch(/a\.b\.example\.com first bytes$/);
-  });
-
-  test('an upgrade that nobody listens for is a request like others', async () => {
-    const headers = ['Connection: Upgrade, close', 'Upgrade: websocket'];
-    const answer = await same(async (create) =>
-      send(
-        await listen(create(buildApp(express))),
-        text('GET /text', headers),
-        text('GET /text', ['Connection: close']),
-      ),
-    );
-    expect(answer).toContain('a text with an ETag');
-  });
-
-  test('checkContinue, checkExpectation and clientError are the user’s, who may hand the request to the app', async () => {
-    const answers = await same(async (create) => {
-      const app = buildApp(express);
-      const server = await listen(create(app));
-      server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
-        res.writeContinue();
-        app(req as Request, res as Response);
-      });
-      server.on('checkExpectation', (_req, res: ServerResponse) => res.writeHead(299).end());
-      server.on('clientError', (error: Error & { code?: string }, socket: net.Socket) => {
-        socket.end(`HTTP/1.1 400 ${error.code ?? ''}\r\n\r\n`);
-      });
-      return Promise.all([
-        send(server, text('POST /echo', ['Expect: 100-continue', 'Content-Length: 2', 'Connection: close']), 'hi'),
-        send(server, text('GET /text', ['Expect: wonders', 'Connection: close'])),
-        send(server, 'garbage\r\n\r\n'),
-      ]);
-    });
-    expect(answers).toEqual([
-      expect.stringMatching(/^HTTP\/1\.1 100 Continue[^]*200 OK[^]*hi/),
-      expect.stringMatching(/^HTTP\/1\.1 299 /),
-      expect.stringMatching(/^HTTP\/1\.1 400 HPE_/),
-    ]);
-  });
-
-  test('large bodies are streamed both ways, with back-pressure', async () => {
-    const block = Buffer.alloc(64 * 1024, 'mcp');
-    const digest = await same(async (create) => {
-      const server = await listen(create(buildApp(express)));
-      const { port } = server.address() as AddressInfo;
-      const req = http.request({ port, method: 'POST', path: '/echo', agent: false });
-      const answer = once(req, 'response') as Promise<[IncomingMessage]>;
-      for (let sent = 0; sent < 64; sent++) if (!req.write(block)) await once(req, 'drain');
-      req.end();
-      const [res] = await answer;
-      return createHash('sha256')
-        .update(Buffer.concat(await res.toArray()))
-        .digest('hex');
-    });
-    expect(digest).toBe(
-      createHash('sha256')
-        .update(Buffer.alloc(64 * 64 * 1024, block))
-        .digest('hex'),
-    );
-  });
-
-  test.each([
-    ['during its answer', text('GET /wait')],
-    ['during its body', text('POST /wait', ['Content-Length: 100'], 'half')],
-  ])('a client that goes away %s is seen in the same way', async (_, bytes) => {
-    const events = await same(async (create) => {
-      const app = express();
-      const seen: string[] = [];
-      let closed: () => void = () => undefined;
-      const done = new Promise<void>((resolve) => (closed = resolve));
-      app.all('/wait', (req, res) => {
-        for (const event of ['aborted', 'error', 'end', 'close']) req.on(event, () => seen.push(`request ${event}`));
-        for (const event of ['finish', 'error', 'close']) res.on(event, () => seen.push(`response ${event}`));
-        res.write('begun');
-        req.resume();
-        req.socket.on('close', () => {
-          setImmediate(() => {
-            seen.push(
-              `destroyed ${String(req.destroyed)} ${String(res.destroyed)}, ended ${String(res.writableEnded)}`,
-            );
-            closed();
-          });
-        });
-      });
-      const client = await connect(await listen(create(app)));
-      client.write(bytes);
-      await once(client, 'data');
-      client.destroy();
-      await done;
-      return seen;
-    });
-    expect(events).toContain('response close');
-    expect(events.at(-1)).toMatch(/ended false$/);
   });
 });
