@@ -39,6 +39,7 @@ export class DeadlineQueue<T> {
   readonly #inOrder = new LinkedList<Deadline<T>>();
   readonly #early = new Heap<Deadline<T>>(isBefore);
   #added = 0;
+  #size = 0;
   #timer: unknown;
   #timerAt = 0;
 
@@ -56,17 +57,18 @@ export class DeadlineQueue<T> {
     due.queue = this;
     due.at = since + this.#delay;
     due.order = this.#added += 1;
+    this.#size += 1;
     const { last } = this.#inOrder;
     if (last !== undefined && last.at > due.at) this.#early.add(due);
     else this.#inOrder.append(due);
-    if (this.#next === due) this.#arm(due);
+    if (this.#timer === undefined || due.at < this.#timerAt) this.#arm(due);
   }
 
   /** A queue without items has no timer; one with later items leaves it to run, find nothing due and set itself anew. */
   delete(due: Deadline<T>): void {
     if (due.queue !== this) return;
     this.#remove(due);
-    if (this.#next === undefined) this.#stop();
+    if (this.#size === 0) this.#stop();
   }
 
   /** The item that has waited longest. */
@@ -99,6 +101,7 @@ export class DeadlineQueue<T> {
 
   #remove(due: Deadline<T>): void {
     due.queue = undefined;
+    this.#size -= 1;
     if (due.list === undefined) this.#early.delete(due);
     else due.list.delete(due);
   }
@@ -108,7 +111,7 @@ export class DeadlineQueue<T> {
     const now = this.#clock.now();
     const delay = Math.max(1, Math.ceil(at - now));
     if (this.#timer !== undefined && this.#timerAt <= now + delay) return;
-    this.#stop();
+    if (this.#timer !== undefined) this.#stop();
     this.#timerAt = now + delay;
     this.#timer = this.#clock.setTimeout(this.#run, delay);
   }

@@ -40,7 +40,7 @@ export class Emitter<EventMap extends { [K in keyof EventMap]: unknown[] }> {
       if (registration.once && !this.#remove(name, registration)) continue;
       try {
         const result = (registration.listener as Listener<EventMap[K]>)(...args);
-        if (isThenable(result)) this.#reportRejection(name, result);
+        if (result !== undefined && isThenable(result)) this.#reportRejection(name, result);
       } catch (error) {
         this.#onFailure(String(name), error);
       }

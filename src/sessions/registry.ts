@@ -177,7 +177,7 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   attached(session: Session): void {
-    this.#reaper.attached(session);
+    session.idleDue.cancel();
     this.#persistence.attached(session);
     if (session.state !== 'orphaned') return;
     const before = session.info();

@@ -2,18 +2,22 @@ import type { McpServerLike } from '../options/options.js';
 import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext, Life } from './server/server-context.js';
 import type { RecordWriter } from './records/record-writer.js';
+import type { RecordState, SessionStates } from './session-states.js';
 
-/** The part of a session that begins anew with each build of its server, and the lock that is held meanwhile. */
+/** The part of a session that begins anew with each build of its server, the lock that is held meanwhile, and the record. */
 export abstract class SessionLife {
   #life: Life;
   #epoch: number;
   #transport: HttpTransport | undefined;
   #server: McpServerLike | undefined;
   #record: RecordWriter | undefined;
+  #recordState: RecordState = 'none';
+  readonly #states: SessionStates;
   #opening: Promise<void> | undefined;
   #abandon: ((reason: Error) => void) | undefined;
 
-  constructor({ life, epoch }: FactoryContext) {
+  constructor({ life, epoch }: FactoryContext, states: SessionStates) {
+    this.#states = states;
     this.#life = life;
     this.#epoch = epoch;
   }
@@ -45,6 +49,29 @@ export abstract class SessionLife {
   /** Undefined where no record is kept, and while the session hibernates. */
   get record(): RecordWriter | undefined {
     return this.#record;
+  }
+
+  get recordState(): RecordState {
+    return this.#recordState;
+  }
+
+  /** Whether the store holds its record, in this epoch. */
+  get stored(): boolean {
+    return this.#recordState === 'stored';
+  }
+
+  /** Whether another node owns it. */
+  get ownershipLost(): boolean {
+    return this.#recordState === 'lost';
+  }
+
+  moveRecordTo(state: RecordState): void {
+    this.#recordState = this.#states.moveRecord(this.#recordState, state);
+  }
+
+  /** What becomes known of the record after its final state changes nothing. */
+  moveRecordToFinal(state: 'lost' | 'removed'): void {
+    if (this.#recordState !== 'lost' && this.#recordState !== 'removed') this.moveRecordTo(state);
   }
 
   /** Has concurrent requests await the promise. Returns a function that ends that, if no other promise took its place. */

@@ -3,11 +3,13 @@ import type { Clock } from '../runtime/clock.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import type { InFlight } from '../runtime/in-flight.js';
 import type { OrphanCause, SessionInfo, SessionState, StreamKind } from '../events.js';
+import { Refusal } from '../errors.js';
 import type { Lease, TransportOwner } from '../transport/transport-types.js';
+import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext } from './server/server-context.js';
 import type { Membership } from './ownership.js';
 import { SessionLife } from './session-life.js';
-import type { RecordState, SessionStates } from './session-states.js';
+import type { SessionStates } from './session-states.js';
 import type { Slot } from './limits/slot.js';
 
 /** The owner of all sessions of a router: it decides what follows when the use of a session changes. */
@@ -20,7 +22,7 @@ export interface SessionHome {
   attached(session: Session): void;
   /** The session lost its last lease. */
   detached(session: Session): void;
-  /** The last request of the session is settled and answered. */
+  /** The last request of a session that is handed off is settled and answered. */
   requestsSettled(session: Session): void;
   closedByServer(session: Session): void;
   /** Another node owns the session. */
@@ -44,7 +46,6 @@ export class Session extends SessionLife implements TransportOwner {
   #idleSince: number;
   #state: SessionState;
   #orphanCause: OrphanCause | undefined;
-  #recordState: RecordState = 'none';
   #hibernatedRecord: string | undefined;
   #protocolVersion: string | undefined;
   #touchDue: Deadline<Session> | undefined;
@@ -58,7 +59,7 @@ export class Session extends SessionLife implements TransportOwner {
   #answersRefused = false;
 
   constructor(id: string, context: FactoryContext, slot: Slot, home: SessionHome, membership?: Membership) {
-    super(context);
+    super(context, home.states);
     this.id = id;
     this.membership = membership;
     this.clientInfo = context.clientInfo;
@@ -97,20 +98,6 @@ export class Session extends SessionLife implements TransportOwner {
   /** Set while the session is orphaned or hibernated. */
   get orphanCause(): OrphanCause | undefined {
     return this.#orphanCause;
-  }
-
-  get recordState(): RecordState {
-    return this.#recordState;
-  }
-
-  /** Whether the store holds its record, in this epoch. */
-  get stored(): boolean {
-    return this.#recordState === 'stored';
-  }
-
-  /** Whether another node owns it. */
-  get ownershipLost(): boolean {
-    return this.#recordState === 'lost';
   }
 
   /** The record's text, while the session hibernates. */
@@ -189,15 +176,6 @@ export class Session extends SessionLife implements TransportOwner {
     this.#protocolVersion = protocolVersion;
   }
 
-  moveRecordTo(state: RecordState): void {
-    this.#recordState = this.#home.states.moveRecord(this.#recordState, state);
-  }
-
-  /** What becomes known of the record after its final state changes nothing. */
-  moveRecordToFinal(state: 'lost' | 'removed'): void {
-    if (this.#recordState !== 'lost' && this.#recordState !== 'removed') this.moveRecordTo(state);
-  }
-
   /** The deadline for the next touch of its record, which it has until it hibernates. */
   startTouching(): Deadline<Session> {
     this.#touchDue ??= new Deadline<Session>(this);
@@ -263,6 +241,25 @@ export class Session extends SessionLife implements TransportOwner {
     this.#moveTo('closed');
     this.unlock();
     this.#touchDue?.cancel();
+  }
+
+  /** A lease for a request of the principal, if the session can serve it at once: most requests need no more. */
+  acquireIfReady(principal: string | undefined): Lease | undefined {
+    const canServe = this.#state === 'active' || this.#state === 'orphaned';
+    if (!canServe || this.#principal !== principal || this.opening !== undefined || this.mayNotRespond)
+      return undefined;
+    return this.acquire('request');
+  }
+
+  /**
+   * The transport, for a request of the principal.
+   *
+   * @throws Refusal `sessionNotFound` when the session has ended, or another principal has adopted it.
+   */
+  transportFor(principal: string | undefined): HttpTransport {
+    const { transport } = this;
+    if (transport !== undefined && this.#state === 'active' && this.#principal === principal) return transport;
+    throw new Refusal('sessionNotFound');
   }
 
   acquire(kind: StreamKind): Lease {
@@ -341,7 +338,7 @@ export class Session extends SessionLife implements TransportOwner {
       this.#idleSince = this.#home.clock.now();
       this.#home.detached(this);
     }
-    if (kind === 'request' && this.#requests === 0) this.#home.requestsSettled(this);
+    if (kind === 'request' && this.#requests === 0 && this.#isHandingOff) this.#home.requestsSettled(this);
   }
 
   #moveTo(state: SessionState): void {

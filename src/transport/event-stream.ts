@@ -112,8 +112,12 @@ export class EventStream {
 
   /** Sends the last event. */
   lastEvent(json: string, eventId: string | undefined): void {
-    if (this.#replay === undefined) this.reply?.lastEvent(json, eventId);
-    else this.event(json, eventId, true);
+    if (this.#replay === undefined) {
+      this.#finished = true;
+      this.reply?.lastEvent(json, eventId);
+      return;
+    }
+    this.event(json, eventId, true);
     this.finish();
   }
 

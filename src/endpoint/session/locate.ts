@@ -6,7 +6,6 @@ import { OwnershipChanged, retryOnOwnershipChange, type UnownedSession } from '.
 import type { Registry } from '../../sessions/registry.js';
 import type { Session } from '../../sessions/session.js';
 import type { Lease } from '../../transport/transport-types.js';
-import type { HttpTransport } from '../../transport/transport.js';
 import type { ForwardingPort } from './forwarding-port.js';
 import type { Exchange } from '../../http/exchange.js';
 import type { Post } from '../../http/receive.js';
@@ -47,8 +46,8 @@ export class SessionLocator {
   /** The session, if it can serve the request at once: most requests need no more. */
   findReady({ principal }: Exchange, sessionId: string): Here | undefined {
     const session = this.#init.registry.get(sessionId);
-    if (session === undefined || session.principal !== principal || !isReady(session)) return undefined;
-    return { at: 'here', session, lease: session.acquire('request') };
+    const lease = session?.acquireIfReady(principal);
+    return session && lease && { at: 'here', session, lease };
   }
 
   /**
@@ -105,17 +104,6 @@ export class SessionLocator {
   }
 
   /**
-   * The transport of a located session.
-   *
-   * @throws Refusal `sessionNotFound` when the session has ended since, or another principal has adopted it.
-   */
-  transportOf({ state, transport, principal }: Session, exchange: Exchange): HttpTransport {
-    if (state !== 'active' || transport === undefined || principal !== exchange.principal)
-      throw new Refusal('sessionNotFound');
-    return transport;
-  }
-
-  /**
    * What the client is told after a session failed its request. Undefined when the session has left this node meanwhile, and can be
    * located again. To be asked before the lease is released.
    *
@@ -145,7 +133,7 @@ export class SessionLocator {
     const lease = await this.#withLease(session, exchange, async () => {
       if (session.principal !== exchange.principal) await this.#adopt(session, exchange);
       else if (session.state === 'hibernated') await this.#wake(session, exchange);
-      this.transportOf(session, exchange);
+      session.transportFor(exchange.principal);
     });
     return { at, session, lease };
   }
@@ -202,9 +190,4 @@ export class SessionLocator {
     if (principal === undefined) throw new Refusal('sessionNotFound');
     return this.#init.adopter.adopt(session, { ...caller, principal });
   }
-}
-
-function isReady(session: Session): boolean {
-  const { state, opening } = session;
-  return opening === undefined && (state === 'active' || state === 'orphaned') && !session.mayNotRespond;
 }

@@ -104,7 +104,7 @@ export class SessionEndpoint implements Endpoint {
       if (location.at === 'gone') return this.#refuseUnknown(exchange, sessionId);
       const { session, lease } = location;
       try {
-        const transport = this.#locator.transportOf(session, exchange);
+        const transport = session.transportFor(exchange.principal);
         exchange.checkedVersion();
         if (session.pastMaxLifetime && messages.some(isRequest)) throw new Refusal('sessionNotFound');
         checkBatch(post, transport.protocolVersion);
@@ -133,7 +133,7 @@ export class SessionEndpoint implements Endpoint {
     const { session, lease } = location;
     const { lastEventId } = exchange;
     try {
-      const transport = this.#locator.transportOf(session, exchange);
+      const transport = session.transportFor(exchange.principal);
       exchange.checkedVersion();
       // A stream may be resumed to its end while this process drains. A new one would delay that end.
       if (this.#registry.lifecycle.isDraining && lastEventId === undefined && this.#forwarding === undefined)

@@ -73,12 +73,8 @@ export class Reaper {
     this.#orphans[cause].rest.add(session.idleDue, session.idleSince);
   }
 
-  attached(session: Session): void {
-    session.idleDue.cancel();
-  }
-
   removed(session: Session): void {
-    this.attached(session);
+    session.idleDue.cancel();
     session.lifetimeDue?.cancel();
   }
 
