@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { SendCommand } from '../../src/stores/redis.js';
 import type { FakeClock } from '../support/fake-clock.js';
+import { ModelRedis } from './model-redis.js';
 
 /** Has all promises that can settle do so, whatever waits for them. */
 export async function settled(): Promise<void> {
@@ -13,13 +14,7 @@ export async function settled(): Promise<void> {
  */
 export type Mode = 'up' | 'down' | 'hang' | 'late';
 
-interface Value {
-  readonly text: string;
-  /** When Redis lets it go, by the fake clock. */
-  readonly until: number;
-}
-
-/** The commands of Redis that nodes use, by a clock that the test moves. */
+/** A Redis in memory that fails as the test says. */
 export class FakeRedis {
   mode: Mode = 'up';
   /** All that was sent, in order. */
@@ -27,12 +22,12 @@ export class FakeRedis {
   /** Until when each key could have lived at most, also when it was lost since. */
   readonly granted = new Map<string, number>();
   readonly #clock: FakeClock;
-  readonly #values = new Map<string, Value>();
-  readonly #sets = new Map<string, Set<string>>();
   readonly #waiting: (() => void)[] = [];
+  #redis: ModelRedis;
 
   constructor(clock: FakeClock) {
     this.#clock = clock;
+    this.#redis = new ModelRedis(() => clock.now());
   }
 
   readonly send: SendCommand = (...command) => {
@@ -58,54 +53,25 @@ export class FakeRedis {
 
   /** Loses a key, or all. */
   lose(key?: string): void {
-    if (key !== undefined) this.#values.delete(key);
-    else for (const held of [this.#values, this.#sets]) held.clear();
+    if (key === undefined) this.#redis = new ModelRedis(() => this.#clock.now());
+    else this.#redis.do('DEL', key);
   }
 
   has(key: string): boolean {
-    return this.#get(key) !== null;
+    return this.#redis.do('GET', key) !== null;
   }
 
   members(key: string): string[] {
-    return [...(this.#sets.get(key) ?? [])];
+    return this.#redis.do('SMEMBERS', key) as string[];
   }
 
-  #get(key: string): string | null {
-    const value = this.#values.get(key);
-    return value !== undefined && this.#clock.now() < value.until ? value.text : null;
-  }
-
-  #do([command, key, ...args]: string[]): unknown {
-    const name = key!;
-    switch (command) {
-      case 'SET':
-        return this.#set(name, args);
-      case 'GET':
-        return this.#get(name);
-      case 'DEL': {
-        const had = this.has(name);
-        this.#values.delete(name);
-        return Number(had);
-      }
-      case 'SADD':
-        this.#sets.set(name, (this.#sets.get(name) ?? new Set()).add(args[0]!));
-        return 1;
-      case 'SREM':
-        return Number(this.#sets.get(name)?.delete(args[0]!) ?? false);
-      case 'SMEMBERS':
-        return this.members(name);
-      default:
-        throw new Error(`not known to this Redis: ${String(command)}`);
+  #do([name, ...args]: string[]): unknown {
+    const reply = this.#redis.do(name!, ...args);
+    if (name === 'SET' && reply === 'OK') {
+      const [key, , px, ms] = args;
+      if (px !== 'PX') throw new Error('a lease must have its time from the command that sets it');
+      this.granted.set(key!, this.#clock.now() + Number(ms));
     }
-  }
-
-  #set(key: string, [text, px, ms, condition]: string[]): string | null {
-    if (px !== 'PX') throw new Error('a lease must have its time from the command that sets it');
-    if (condition === 'NX' && this.has(key)) return null;
-    if (condition === 'XX' && !this.has(key)) return null;
-    const until = this.#clock.now() + Number(ms);
-    this.#values.set(key, { text: text!, until });
-    this.granted.set(key, until);
-    return 'OK';
+    return reply;
   }
 }

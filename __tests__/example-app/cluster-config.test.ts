@@ -51,6 +51,7 @@ describe('the configuration of a cluster', () => {
         const wrong = text === '' ? 'is needed with MCP_CLUSTER=true' : 'must be a text of at least 32 bytes';
         expect(read).toThrow(new ConfigError(`MCP_CLUSTER_SECRET ${wrong}`));
       }),
+      { numRuns: 20 },
     );
   });
 
