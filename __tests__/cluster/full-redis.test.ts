@@ -5,13 +5,13 @@ import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster, type Tool } from './in-process.js';
 
 const MIB = 1024 * 1024;
-const MAX_MEMORY = 64 * MIB;
+const MAX_MEMORY = 32 * MIB;
 /** Each session may hold 8 MiB of events. All of them together exceed the memory of Redis. */
 const SESSIONS = 12;
 const KIB = 1024;
 /** Bytes of the results, largest first: smaller ones fill the rest that is too small for a large one. */
 const SIZES = [
-  [7, MIB - KIB],
+  [4, MIB - KIB],
   [2, 200 * KIB],
   [4, 50 * KIB],
   [10, 8 * KIB],
