@@ -19,11 +19,11 @@ import { toExchange } from './endpoint/session/forwarded-request.js';
 import { createIdentify } from './http/identity.js';
 import { createQueueWatch } from './http/pipelining.js';
 import { createReceive } from './http/receive.js';
-import { createRefuse } from './http/refuse.js';
+import { createRefuse } from './http/answer.js';
 import { createDispatch } from './endpoint/dispatch.js';
 import { SessionEndpoint } from './endpoint/session/session-endpoint.js';
 import { StatelessEndpoint } from './endpoint/per-request/stateless-endpoint.js';
-import { errorLine } from './observe/logging/error-line.js';
+import { errorLine } from './observe/logging/log-text.js';
 import { createHealth, createReady } from './observe/health.js';
 import { stdoutDestination } from './observe/logging/log-destination.js';
 import { guardLogger } from './observe/logging/logger-guard.js';
@@ -46,7 +46,7 @@ import { Sessions } from './sessions/session-api.js';
 import { MemoryEvents } from './stores/memory-event-store.js';
 import { ReplyMemory } from './transport/reply-memory.js';
 import type { TransportContext } from './transport/transport-types.js';
-import { completeHttp2 } from './transport/http2.js';
+import { completeHttp2 } from './transport/response.js';
 
 /** Answers a request of `node:http`, `node:https`, or the compatibility API of `node:http2`. */
 export type HttpHandler = (req: HttpRequest | Http2ServerRequest, res: ServerResponse | Http2ServerResponse) => void;

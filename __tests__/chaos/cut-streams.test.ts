@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sessionHash } from '../../src/stores/stream-session.js';
+import { sessionHash } from '../../src/stores/session-event-store.js';
 import { EventStream, type Block } from '../support/event-stream.js';
 import { FaultProxy } from '../support/fault-proxy.js';
 import { RawSession } from '../support/raw-session.js';

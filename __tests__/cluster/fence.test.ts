@@ -3,8 +3,7 @@ import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp
 import { pino } from 'pino';
 import { memoryEventStore } from '../../src/index.js';
 import { redisEventStore } from '../../src/stores/redis.js';
-import { Fenced, type FencedEventStore } from '../../src/stores/session-event-store.js';
-import { sessionHash } from '../../src/stores/stream-session.js';
+import { Fenced, type FencedEventStore, sessionHash } from '../../src/stores/session-event-store.js';
 import { notification, replay } from '../support/event-stores.js';
 import { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';

@@ -37,7 +37,7 @@ class World {
       node: { membership: { id: OWN } } as never,
       peers: new Peers(send, PREFIX, this.clock, 1_500, undefined),
       records: this.records,
-      isLeaving: (sessionId) => this.leaving.has(sessionId),
+      isMoving: (sessionId) => this.leaving.has(sessionId),
       clock: this.clock,
       lifecycle: new LifecyclePhase(),
       claimTimeout: 2_000,

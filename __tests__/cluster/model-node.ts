@@ -5,10 +5,10 @@ import type { Clock } from '../../src/runtime/clock.js';
 import { OwnerRouting } from '../../src/cluster/forwarding/owner-routing.js';
 import type { MessageId } from '../../src/cluster/membership/challenges.js';
 import type { RequestHeaders, Sending, Sent } from '../../src/cluster/port/node-port.js';
-import { watchNode } from '../../src/cluster/port/watch-node.js';
+import { watchNode } from '../../src/cluster/port/ask-node.js';
 import type { Lease } from '../../src/cluster/membership/lease.js';
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
-import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
+import { OwnerCache } from '../../src/cluster/forwarding/session-memory.js';
 import { Peers } from '../../src/cluster/membership/peers.js';
 import { Refusal } from '../../src/errors.js';
 import type { CoreEvents } from '../../src/events.js';
@@ -21,8 +21,7 @@ import { RecordStore } from '../../src/sessions/records/record-store.js';
 import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
 import type { StoredRecord } from '../../src/stores/session-store.js';
 import { recordKey } from '../../src/stores/redis-store.js';
-import { Fenced, type FencedEventStore } from '../../src/stores/session-event-store.js';
-import { sessionHash } from '../../src/stores/stream-session.js';
+import { Fenced, type FencedEventStore, sessionHash } from '../../src/stores/session-event-store.js';
 
 export const TIMING = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
 const CLAIM_TIMEOUT = 10_000;
@@ -125,7 +124,7 @@ export class ModelNode {
         },
       },
       records: this.#records,
-      isLeaving: () => false,
+      isMoving: () => false,
       clock: surroundings,
       lifecycle,
       events,
@@ -163,7 +162,7 @@ export class ModelNode {
       const post = method === 'POST' ? postOf(1) : undefined;
       const sent = { method, path: name, headers: {}, sessionId: id, post, forwarded };
       const request = sent as unknown as ForwardedRequest;
-      const found = await this.#cluster.handOver(request, res as unknown as ServerResponse);
+      const found = await this.#cluster.forward(request, res as unknown as ServerResponse);
       // Its end was believed, and not relayed.
       if (found === undefined) return res.statusCode === 200 ? 'served' : res.answer;
       if (found.record === undefined) return 'gone';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
 import { recordKey } from '../../src/stores/redis-store.js';
-import { sessionHash } from '../../src/stores/stream-session.js';
+import { sessionHash } from '../../src/stores/session-event-store.js';
 import { connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
 import { ModelRedis } from './model-redis.js';

@@ -1,5 +1,5 @@
 import type fc from 'fast-check';
-import { sessionHash } from '../../src/stores/stream-session.js';
+import { sessionHash } from '../../src/stores/session-event-store.js';
 import { FakeClock } from '../support/fake-clock.js';
 import type { Sent } from '../../src/cluster/port/node-port.js';
 import type { Lease } from '../../src/cluster/membership/lease.js';

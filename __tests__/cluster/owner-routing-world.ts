@@ -3,10 +3,9 @@ import type { ServerResponse } from 'node:http';
 import { Eviction } from '../../src/cluster/eviction.js';
 import { NO_SESSIONS, type LocalSessions } from '../../src/cluster/local-sessions.js';
 import type { MessageId } from '../../src/cluster/membership/challenges.js';
-import { askNode } from '../../src/cluster/port/ask-node.js';
+import { askNode, watchNode } from '../../src/cluster/port/ask-node.js';
 import type { NodeKind, NodePort, Sent } from '../../src/cluster/port/node-port.js';
-import { watchNode } from '../../src/cluster/port/watch-node.js';
-import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
+import { OwnerCache } from '../../src/cluster/forwarding/session-memory.js';
 import { OwnerRouting } from '../../src/cluster/forwarding/owner-routing.js';
 import { encodeLease, leaseKey, nodesKey } from '../../src/cluster/membership/lease.js';
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
@@ -111,7 +110,7 @@ export class OwnerRoutingWorld {
       relay: { relay: () => Promise.resolve() },
       records: this.records,
       mayAnswer: () => true,
-      isLeaving: (sessionId) => this.leaving.has(sessionId),
+      isMoving: (sessionId) => this.leaving.has(sessionId),
       clock: this.clock,
       lifecycle: this.phase,
       events: this.events,
@@ -156,9 +155,9 @@ export class OwnerRoutingWorld {
   forward(
     request: Partial<ForwardedRequest>,
     reply: ServerResponse = createReply(),
-  ): ReturnType<OwnerRouting['handOver']> {
+  ): ReturnType<OwnerRouting['forward']> {
     const whole = { method: 'POST', path: '/mcp', headers: {}, post: postOf(1), forwarded: false, ...request };
-    return this.settle(this.routing.handOver(whole as ForwardedRequest, reply));
+    return this.settle(this.routing.forward(whole as ForwardedRequest, reply));
   }
 }
 

@@ -84,7 +84,7 @@ describe('a session that this node is giving up', () => {
 describe('a session that this node failed to restore (docs/scaling.md, "When a node cannot build servers")', () => {
   test('is given up although the release after the failure did not arrive, so that another node may claim it', async () => {
     await world.addSession('broken', world.node.membership.id);
-    world.routing.gaveUp('broken');
+    world.routing.pauseRestoring('broken');
     await expect(world.forward({ sessionId: 'broken' })).rejects.toMatchObject({ reason: 'restoreFailed' });
     expect((await world.records.find('broken'))?.owner).toBeUndefined();
   });
@@ -93,7 +93,7 @@ describe('a session that this node failed to restore (docs/scaling.md, "When a n
     world.addNode('b');
     world.addNode('c');
     await world.addSession('broken', '');
-    world.routing.gaveUp('broken');
+    world.routing.pauseRestoring('broken');
     world.answer = () => UNKNOWN;
     const reply = createReply();
     expect(await world.forward({ sessionId: 'broken' }, reply)).toBeUndefined();

@@ -1,4 +1,4 @@
-import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
+import { OwnerCache } from '../../src/cluster/forwarding/session-memory.js';
 
 const MOST = 20_000;
 

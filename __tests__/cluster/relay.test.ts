@@ -104,7 +104,7 @@ describe('a relayed stream of events', () => {
       res.write(said);
     });
     const port = await listen((_req, res) => {
-      get({ port: owner, host: '127.0.0.1' }, (response) => void relay.relay(response, res, isStream, LOST)).on(
+      get({ port: owner, host: '127.0.0.1' }, (response) => void relay.relay(response, res, isStream, () => LOST)).on(
         'error',
         () => undefined,
       );

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sessionHash } from '../../src/stores/stream-session.js';
+import { sessionHash } from '../../src/stores/session-event-store.js';
 import { JSON_HEADERS } from '../support/harness.js';
 import { requestBytes } from '../support/raw-http.js';
 import { answerOf } from '../support/raw-session.js';

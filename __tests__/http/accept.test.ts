@@ -5,8 +5,7 @@ import { accepts, replyFormOf } from '../../src/transport/reply-form.js';
 import { EventStream } from '../support/event-stream.js';
 import { initializeBody, messagesOf } from '../support/harness.js';
 import { expectRow } from '../support/rows.js';
-import type { scriptedServer } from '../support/scripted.js';
-import { startScripted, type Method, type Scripted } from '../support/scripted.js';
+import { type scriptedServer, startScripted, type Method, type Scripted } from '../support/scripted.js';
 import { Deferred, soon } from '../support/waiting.js';
 
 const JSON_TYPE = 'application/json';

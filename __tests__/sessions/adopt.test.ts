@@ -1,5 +1,4 @@
-import type { McpRouterOptions, ServerContext, SessionInfo } from '../../src/index.js';
-import { memoryEventStore } from '../../src/index.js';
+import { type McpRouterOptions, type ServerContext, type SessionInfo, memoryEventStore } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
 import { initializeBody, post } from '../support/harness.js';
 import { answerOf, RawSession } from '../support/raw-session.js';

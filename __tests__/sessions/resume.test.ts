@@ -2,7 +2,7 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import fc from 'fast-check';
 import type { McpRouterOptions, ServerContext } from '../../src/index.js';
 import { memoryEventStore, type SessionEventStore } from '../../src/stores/index.js';
-import { sessionHash } from '../../src/stores/stream-session.js';
+import { sessionHash } from '../../src/stores/session-event-store.js';
 import { SessionEventLog } from '../../src/transport/session-events.js';
 import { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';

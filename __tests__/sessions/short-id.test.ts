@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { shortId } from '../../src/sessions/short-id.js';
+import { shortId } from '../../src/sessions/session-ids.js';
 
 test('a session ID is shown by its first 8 characters', () => {
   expect(shortId('3f2b8c1e-0d4a-4b7c-9a52-6a1f0e9d8c7b')).toBe('3f2b8c1e');

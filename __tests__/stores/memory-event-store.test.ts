@@ -5,7 +5,7 @@ import {
   type MemoryEventStore,
   type MemoryEventStoreOptions,
 } from '../../src/stores/memory-event-store.js';
-import { sessionOf } from '../../src/stores/stream-session.js';
+import { sessionOf } from '../../src/stores/session-event-store.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { notification, replay } from '../support/event-stores.js';
 import { runs } from '../support/runs.js';

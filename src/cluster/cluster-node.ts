@@ -16,7 +16,7 @@ import type { Sessions } from '../sessions/session-api.js';
 import { openRedis, type SendCommand } from '../stores/redis-client.js';
 import { recordKey, redisStore } from '../stores/redis-store.js';
 import { Eviction } from './eviction.js';
-import { OwnerCache } from './forwarding/owner-cache.js';
+import { OwnerCache } from './forwarding/session-memory.js';
 import { OwnerRouting } from './forwarding/owner-routing.js';
 import { ResponseRelay } from './forwarding/response-relay.js';
 import { localSessionsOf, NO_SESSIONS, type LocalSessions } from './local-sessions.js';
@@ -157,7 +157,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       node: this.#membership,
       peers: this.#peers,
       records: this.records,
-      isLeaving: isMoving,
+      isMoving,
       clock,
       lifecycle,
     };
@@ -222,11 +222,11 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   }
 
   forward(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined> {
-    return this.#routing.handOver(request, res);
+    return this.#routing.forward(request, res);
   }
 
   /** This node failed to restore the session, and leaves it to other nodes for a while. */
-  readonly pauseRestoring = (sessionId: string): void => this.#routing.gaveUp(sessionId);
+  readonly pauseRestoring = (sessionId: string): void => this.#routing.pauseRestoring(sessionId);
 
   list(): Promise<SessionInfo[]> {
     return this.#routing.list();

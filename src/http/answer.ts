@@ -1,8 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
-import { streamOf } from '../transport/http2.js';
+import { streamOf } from '../transport/response.js';
 import { frame, sseHeaders } from '../transport/sse.js';
-import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName } from '../errors.js';
+import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName, Refusal } from '../errors.js';
+import type { CoreEvents } from '../events.js';
+import type { Emitter } from '../runtime/emitter.js';
+import type { Exchange } from './exchange.js';
 
 const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
   [401, { 'WWW-Authenticate': 'Bearer' }],
@@ -52,4 +55,24 @@ export function sendError(
 ): void {
   const { status } = ERRORS[reason];
   sendJson(res, status, errorResponse(reason, id), { ...EXTRA_HEADERS.get(status), ...headers });
+}
+
+/** Answers a request with the error that its handling threw. Never throws. */
+export function createRefuse(
+  events: Emitter<CoreEvents>,
+): (res: ServerResponse, error: unknown, exchange: Exchange | undefined) => void {
+  return (res, error, exchange) => {
+    const refusal = error instanceof Refusal ? error : undefined;
+    if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
+    else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
+    try {
+      // The rest of the request may never arrive, and the router does not wait for it.
+      if (refusal?.reason === 'draining' && exchange?.req.message.complete === false) closeAfter(res);
+      sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
+    } catch (thrown) {
+      // Middleware may have wrapped the response.
+      events.emit('failure', 'an error could not be sent', thrown, exchange?.sessionId);
+      res.destroy();
+    }
+  };
 }

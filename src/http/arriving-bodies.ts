@@ -58,10 +58,7 @@ export class ArrivingBodies {
   delete(body: Arriving): void {
     body.list?.delete(body);
     this.#setHeld(body, 0);
-    if (!this.isNone) return;
-    for (const resolve of this.#waiting.splice(0)) resolve();
-    this.#clock.clearTimeout(this.#lateTimer);
-    this.#lateTimer = undefined;
+    if (this.isNone) this.#noneLeft();
   }
 
   /**
@@ -86,6 +83,13 @@ export class ArrivingBodies {
   /** Refuses every body that is incomplete. */
   close(): void {
     for (let body = this.#first; body !== undefined; body = this.#first) body.refuse(new Refusal('draining'));
+  }
+
+  #noneLeft(): void {
+    if (this.#waiting.length > 0) for (const resolve of this.#waiting.splice(0)) resolve();
+    if (this.#lateTimer === undefined) return;
+    this.#clock.clearTimeout(this.#lateTimer);
+    this.#lateTimer = undefined;
   }
 
   get #first(): Arriving | undefined {

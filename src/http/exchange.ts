@@ -2,8 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { SUPPORTED_PROTOCOL_VERSIONS, type MessageExtraInfo, type RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal } from '../errors.js';
 import type { Caller } from '../sessions/life/open.js';
-import { shortId } from '../sessions/short-id.js';
-import { noteLogFacts } from './log-facts.js';
+import { shortId } from '../sessions/session-ids.js';
 import type { McpRequest } from './mcp-request.js';
 import { lazyRequest, RequestInfo, requestFactsOf } from './request-info.js';
 
@@ -65,4 +64,28 @@ export class Exchange {
     const value = this.req.headers[name];
     return typeof value === 'string' && value !== '' ? value : undefined;
   }
+}
+
+/** Facts about a request that its log line shows: the short ID of its session, and its RPC method. */
+export interface LogFacts {
+  session?: string;
+  method?: string;
+}
+
+/** `locals` is where Express keeps what concerns one request. It is made for the responses of other servers. */
+type ResponseWithLocals = ServerResponse & { locals?: { mcp?: LogFacts } };
+
+/** Keeps facts in `res.locals.mcp`, where the request log and the app's own one find them. */
+function noteLogFacts(res: ServerResponse, facts: LogFacts): void {
+  try {
+    const locals = ((res as ResponseWithLocals).locals ??= {});
+    Object.assign((locals.mcp ??= {}), facts);
+  } catch {
+    // Other middleware set `locals` to `true`, froze or removed it. The log line then lacks these facts.
+  }
+}
+
+/** Other middleware may have put anything there. */
+export function logFactsOf(res: ServerResponse): Partial<Record<keyof LogFacts, unknown>> {
+  return (res as ResponseWithLocals).locals?.mcp ?? {};
 }

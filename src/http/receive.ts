@@ -1,5 +1,4 @@
-import { replyFormOf, type ReplyForm } from '../transport/reply-form.js';
-import { createAcceptCheck } from './accept.js';
+import { replyFormOf, type ReplyForm, createAcceptCheck } from '../transport/reply-form.js';
 import type { Body, BodyReader } from './body.js';
 import { classify, idOf, methodOf, type Classified } from './classify.js';
 import type { Exchange } from './exchange.js';

@@ -9,9 +9,10 @@ export class InFlight {
 
   end(): void {
     this.#count -= 1;
-    if (this.#count === 0) this.#waiting.splice(0).forEach((resolve) => resolve());
+    if (this.#count === 0 && this.#waiting.length > 0) for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
+  /** Whether nothing is under way. */
   get isNone(): boolean {
     return this.#count === 0;
   }

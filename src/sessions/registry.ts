@@ -8,12 +8,11 @@ import type { ServerBuilder } from './server/server-builder.js';
 import { Caps } from './limits/caps.js';
 import type { FactoryContext } from './server/server-context.js';
 import type { Membership } from './ownership.js';
-import { ClosingSessions } from './closing-sessions.js';
+import { ClosingSessions, SessionIndex } from './session-index.js';
 import type { SessionPersistence } from './session-persistence.js';
 import type { RecordWriter } from './records/record-writer.js';
 import { Reaper, type Delays, type ReaperActions } from './limits/reaper.js';
 import { isVisibleAscii } from './session-ids.js';
-import { SessionIndex } from './session-index.js';
 import { Session, type SessionHome } from './session.js';
 import { SessionStates } from './session-states.js';
 import type { Slot } from './limits/slot.js';
@@ -158,8 +157,8 @@ export class Registry implements SessionHome, ReaperActions {
     void session.transport?.close();
     session.life.end();
     this.#events.emit('closed', before, reason);
-    const leaving = reason === 'shutdown' || reason === 'moved' ? session.id : undefined;
-    return this.closingSessions.track(this.#closeServer(session, reason), leaving);
+    const moving = reason === 'shutdown' || reason === 'moved' ? session.id : undefined;
+    return this.closingSessions.track(this.#closeServer(session, reason), moving);
   }
 
   /**

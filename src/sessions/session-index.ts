@@ -64,3 +64,29 @@ export class SessionIndex {
 }
 
 const NONE: ReadonlySet<Session> = new Set();
+
+/** The sessions that were closed, each until its server and its record are dealt with. */
+export class ClosingSessions {
+  readonly #ending = new Set<Promise<void>>();
+  /** IDs of sessions that were closed for another node to own, and whose records still name this node. */
+  readonly #moving = new Set<string>();
+
+  /** @param moving - The session's ID, if it was closed for another node to own. */
+  track(ending: Promise<void>, moving?: string): Promise<void> {
+    this.#ending.add(ending);
+    if (moving !== undefined) this.#moving.add(moving);
+    return ending.finally(() => {
+      this.#ending.delete(ending);
+      if (moving !== undefined) this.#moving.delete(moving);
+    });
+  }
+
+  isMoving(id: string): boolean {
+    return this.#moving.has(id);
+  }
+
+  /** Resolves when the end of each is complete. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#ending);
+  }
+}

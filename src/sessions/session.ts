@@ -294,6 +294,8 @@ export class Session extends SessionLife implements TransportOwner {
   }
 
   transportClosed(): void {
+    // The session closes its transport at its end.
+    if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#home.closedByServer(this);
   }
 

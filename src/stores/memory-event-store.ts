@@ -2,8 +2,7 @@ import { randomInt } from 'node:crypto';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { checkOptions, clock, count, timer, type Check } from '../runtime/checks.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
-import type { SessionEventStore } from './session-event-store.js';
-import { sessionOf } from './stream-session.js';
+import { type SessionEventStore, sessionOf } from './session-event-store.js';
 
 /** Options of {@link memoryEventStore}. `undefined` is the same as leaving the key out. */
 export interface MemoryEventStoreOptions {

@@ -4,8 +4,7 @@ import { clock, count, timer } from '../runtime/checks.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { RedisEventIndex, type KeysOfSession } from './redis-event-index.js';
 import { notAReply, openRedis, type RedisOptions, type SendCommand } from './redis-client.js';
-import { Fenced, type EventFence, type SessionEventStore } from './session-event-store.js';
-import { sessionOf } from './stream-session.js';
+import { Fenced, type EventFence, type SessionEventStore, sessionOf } from './session-event-store.js';
 
 /** Options of {@link redisEventStore}. `undefined` is the same as leaving the key out. */
 export type RedisEventStoreOptions = RedisOptions & {

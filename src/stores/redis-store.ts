@@ -1,6 +1,6 @@
 import { notAReply, openRedis, Script, type RedisOptions, type SendCommand } from './redis-client.js';
 import type { SessionStore, StoredRecord } from './session-store.js';
-import { sessionHash } from './stream-session.js';
+import { sessionHash } from './session-event-store.js';
 
 /** Options of {@link redisStore}. `undefined` is the same as leaving the key out. */
 export type RedisStoreOptions = RedisOptions;

@@ -1,5 +1,6 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import { createHash } from 'node:crypto';
 
 /** An event store of the SDK's interface that can also remove a session's events when the session ends. */
 export interface SessionEventStore extends EventStore {
@@ -24,4 +25,15 @@ export interface FencedEventStore extends EventStore, Partial<Pick<SessionEventS
 /** Another node owns the session, or the session is in another epoch. This node must send nothing more for it. */
 export class Fenced extends Error {
   override readonly name = 'Fenced';
+}
+
+/** The name of a session in keys and stream IDs. The session ID is a credential, so it must not stand there. */
+export function sessionHash(sessionId: string): string {
+  return createHash('sha256').update(sessionId).digest('hex').slice(0, 32);
+}
+
+/** The session of a stream: the part of its ID before the first `-`, or the whole ID. */
+export function sessionOf(streamId: string): string {
+  const end = streamId.indexOf('-');
+  return end === -1 ? streamId : streamId.slice(0, end);
 }

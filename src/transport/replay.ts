@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
-import { breakOff } from './break-off.js';
+import { breakOff } from './response.js';
 import type { EventSink, StoredEvent } from './session-events.js';
 import type { Reply } from './reply.js';
 

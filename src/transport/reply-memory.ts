@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { CoreEvents } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
-import { breakOff } from './break-off.js';
+import { breakOff } from './response.js';
 
 /**
  * The replies of a router that wait for their readers. They share one memory limit, so that many clients that do not read cannot

@@ -3,8 +3,7 @@ import { Deadline } from '../runtime/deadline-queue.js';
 import { errorResponse, ERRORS, RETRY_AFTER_SECONDS } from '../errors.js';
 import type { StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
-import { breakOff } from './break-off.js';
-import { isCutOff } from './http2.js';
+import { breakOff, isCutOff } from './response.js';
 import { frame, retryBlock, retryLine, sseHeaders } from './sse.js';
 
 /** What a reply carries. It has a lease of the transport's owner, at least until the reply is over. */

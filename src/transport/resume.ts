@@ -5,7 +5,7 @@ import type { TransportSide } from './transport-types.js';
 import type { SessionEventLog } from './session-events.js';
 import type { Answer, PendingRequests } from './pending-requests.js';
 import { Replay, ReplayStopped, type Replays } from './replay.js';
-import { replyEmpty } from './reply-empty.js';
+import { replyEmpty } from './response.js';
 import { Reply } from './reply.js';
 import type { StandaloneStream } from './standalone-stream.js';
 

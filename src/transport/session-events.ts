@@ -2,9 +2,8 @@ import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.
 import { inTime, type Clock } from '../runtime/clock.js';
 import type { ErrorName } from '../errors.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';
-import { Fenced, type EventFence, type FencedEventStore } from '../stores/session-event-store.js';
+import { Fenced, type EventFence, type FencedEventStore, sessionHash } from '../stores/session-event-store.js';
 import { asPromise } from '../runtime/user-code.js';
-import { sessionHash } from '../stores/stream-session.js';
 import type { SessionInit, TransportContext, TransportOwner } from './transport-types.js';
 
 /** An event as it was sent, or would have been. */

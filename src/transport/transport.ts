@@ -17,7 +17,7 @@ import { isResponse } from './jsonrpc.js';
 import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending-requests.js';
 import { RequestStream } from './request-stream.js';
 import { Replays } from './replay.js';
-import { replyEmpty } from './reply-empty.js';
+import { replyEmpty } from './response.js';
 import { resume } from './resume.js';
 import { StandaloneStream } from './standalone-stream.js';
 

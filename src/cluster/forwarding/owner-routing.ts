@@ -7,14 +7,13 @@ import type { Emitter } from '../../runtime/emitter.js';
 import type { RecordStore } from '../../sessions/records/record-store.js';
 import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
 import { NotOwner, type UnownedSession } from '../../sessions/ownership.js';
-import { replyEmpty } from '../../transport/reply-empty.js';
-import { BackOff } from './back-off.js';
+import { replyEmpty } from '../../transport/response.js';
+import { BackOff, type OwnerCache } from './session-memory.js';
 import { readAnswer } from '../port/ask-node.js';
 import type { NodePort, Sending, Sent } from '../port/node-port.js';
 import type { MessageId } from '../membership/challenges.js';
 import type { Lease } from '../membership/lease.js';
 import type { NodeMembership } from '../membership/membership.js';
-import type { OwnerCache } from './owner-cache.js';
 import type { ResponseRelay } from './response-relay.js';
 import type { Peers } from '../membership/peers.js';
 import type { Migration, Tried } from '../migration/migration.js';
@@ -50,7 +49,7 @@ export interface OwnerRoutingInit {
   readonly records: RecordStore;
   readonly mayAnswer: (record: StoredRecord, id: string | undefined, caller: string | undefined) => boolean;
   /** Whether the session was closed so that another node can own it, and its record still names this node. */
-  readonly isLeaving: (sessionId: string) => boolean;
+  readonly isMoving: (sessionId: string) => boolean;
   readonly clock: Clock;
   /** A node that drains claims nothing. A closed one waits for no other node. */
   readonly lifecycle: Lifecycle;
@@ -74,8 +73,8 @@ type Concerns = (record: StoredRecord) => boolean;
 
 const ANY_NODE: Concerns = () => true;
 
-/** `leaving`: this node still has to release the session. */
-type Owner = Lease | UnownedSession | 'leaving';
+/** `moving`: this node still has to release the session. */
+type Owner = Lease | UnownedSession | 'moving';
 
 /**
  * Finds the node that owns a request's session, and forwards the request. When that node cannot be reached, the request waits
@@ -91,12 +90,12 @@ export class OwnerRouting {
   }
 
   /** See {@link ForwardingPort.pauseRestoring}. */
-  gaveUp(sessionId: string): void {
+  pauseRestoring(sessionId: string): void {
     this.#backOff.start(sessionId);
   }
 
   /** See {@link ForwardingPort}. */
-  async handOver(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined> {
+  async forward(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined> {
     const { sessionId, forwarded, principal } = request;
     const forwarding: Forwarding = { request, res, doubt: undefined };
     const { migration, mayAnswer } = this.#init;
@@ -105,7 +104,7 @@ export class OwnerRouting {
     const concerns = migration === undefined && request.method !== 'DELETE' ? undefined : answers;
     const end = await this.#withOwner(sessionId, concerns, async (owner, left, asked) => {
       if (forwarded) throw new NotOwner();
-      const tried = await (migration?.move(owner, request, res) ?? this.#forward(owner, forwarding, left, asked));
+      const tried = await (migration?.move(owner, request, res) ?? this.#sendTo(owner, forwarding, left, asked));
       return res.destroyed ? 'done' : tried;
     }).catch((error: unknown) => {
       // The request may have been begun, whatever prevents another try.
@@ -177,27 +176,27 @@ export class OwnerRouting {
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
       const owner = await this.#ownerOf(sessionId, concerns);
       if (this.#init.lifecycle.phase === 'closed') throw new Refusal('draining');
-      if (owner !== 'leaving' && 'record' in owner) return { unowned: owner, asked };
-      const tried = owner === 'leaving' ? 'again' : await act(owner, Math.max(LAST_TRY, deadline - clock.now()), asked);
+      if (owner !== 'moving' && 'record' in owner) return { unowned: owner, asked };
+      const tried = owner === 'moving' ? 'again' : await act(owner, Math.max(LAST_TRY, deadline - clock.now()), asked);
       if (tried !== 'again' && tried !== 'unreachable') return tried;
-      if (owner !== 'leaving') asked = true;
+      if (owner !== 'moving') asked = true;
       const left = deadline - clock.now();
       if (left <= 0) throw new Refusal('ownerUnreachable');
       const time = Math.min(left, wait);
-      if (owner !== 'leaving' && tried === 'unreachable') await peers.untilGone(owner, time);
+      if (owner !== 'moving' && tried === 'unreachable') await peers.untilGone(owner, time);
       else await new Promise<void>((resolve) => clock.setTimeout(resolve, time));
     }
   }
 
   async #ownerOf(sessionId: string | undefined, concerns?: Concerns): Promise<Owner> {
-    const { node, owners, records, isLeaving } = this.#init;
+    const { node, owners, records, isMoving } = this.#init;
     if (sessionId === undefined) return this.#claimantOf({ record: undefined });
     const known = concerns === undefined ? await this.#live(owners.get(sessionId)) : undefined;
     if (known !== undefined) return known;
     const record = await records.find(sessionId);
     if (record === undefined || concerns?.(record) === false) return { record: undefined };
     if (record.owner === node.membership.id) {
-      return this.#init.lifecycle.isDraining || isLeaving(sessionId) ? 'leaving' : { record };
+      return this.#init.lifecycle.isDraining || isMoving(sessionId) ? 'moving' : { record };
     }
     const owner = await this.#live(record.owner);
     if (owner === undefined) return this.#claimantOf({ record });
@@ -230,7 +229,7 @@ export class OwnerRouting {
     const others = await this.#claimants();
     const from = Math.floor(Math.random() * others.length);
     for (const other of [...others.slice(from), ...others.slice(0, from)]) {
-      const tried = await this.#forward(other, forwarding, claimTimeout, false);
+      const tried = await this.#sendTo(other, forwarding, claimTimeout, false);
       if (forwarding.doubt !== undefined) return this.#replyUnknown(forwarding);
       if (tried === 'done' || res.destroyed) return undefined;
     }
@@ -249,7 +248,7 @@ export class OwnerRouting {
     return orStoreUnavailable(peers.find(id));
   }
 
-  async #forward(owner: Lease, forwarding: Forwarding, left: number, asked: boolean): Promise<Tried> {
+  async #sendTo(owner: Lease, forwarding: Forwarding, left: number, asked: boolean): Promise<Tried> {
     const { port, relay, events } = this.#init;
     const { request, res, doubt } = forwarding;
     // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
@@ -280,7 +279,7 @@ export class OwnerRouting {
     events.emit('forwarded', sent.outcome);
     if (sent.outcome === 'lost') answerOutcomeUnknown(res, request);
     else {
-      const relayed = relay.relay(sent.response, res, method === 'GET', outcomeUnknownEvents(request));
+      const relayed = relay.relay(sent.response, res, method === 'GET', () => outcomeUnknownEvents(request));
       if (method !== 'GET') await relayed;
     }
     return 'done';

@@ -41,9 +41,14 @@ export class ResponseRelay {
    * Gives the client the answer of another node. If that breaks off, so does the client's reply. Never rejects.
    *
    * @param isStream - Whether the answer is a standalone stream.
-   * @param lost - The last events of a stream that breaks off before its first event. Without it, the reply just breaks off.
+   * @param lost - Makes the last events of a stream that breaks off before its first event. Without it, the reply just breaks off.
    */
-  async relay(response: NodeResponse, res: ServerResponse, isStream: boolean, lost?: string): Promise<void> {
+  async relay(
+    response: NodeResponse,
+    res: ServerResponse,
+    isStream: boolean,
+    lost?: () => string | undefined,
+  ): Promise<void> {
     if (res.destroyed || res.headersSent) {
       response.destroy();
       return;
@@ -83,8 +88,9 @@ export class ResponseRelay {
     // Not `pipeline`: it makes an `AbortError` with its stack for each stream that ends well.
     const broken = (): void => {
       if (response.readableEnded || res.writableEnded) return;
-      if (hasEvents || lost === undefined) res.destroy();
-      else say(() => res.end(lost));
+      const last = hasEvents ? undefined : lost?.();
+      if (last === undefined) res.destroy();
+      else say(() => res.end(last));
     };
     response.once('close', broken);
     // Not `pipe`: it does not catch an error that a wrapped `write` throws.

@@ -18,7 +18,7 @@ export interface MigrationInit {
   readonly node: NodeMembership;
   readonly peers: Peers;
   readonly records: RecordStore;
-  readonly isLeaving: (sessionId: string) => boolean;
+  readonly isMoving: (sessionId: string) => boolean;
   readonly clock: Clock;
   readonly lifecycle: Lifecycle;
   /** In ms. */
@@ -66,10 +66,10 @@ export class Migration {
    * Otherwise a client's message goes on to the owner, as its client does not send it again. Other messages are sent again.
    */
   async passOn(message: Message): Promise<void> {
-    const { node, peers, records, isLeaving } = this.#init;
+    const { node, peers, records, isMoving } = this.#init;
     const { sessionId } = message;
     const record = await records.find(sessionId);
-    if (record === undefined || isLeaving(sessionId)) return;
+    if (record === undefined || isMoving(sessionId)) return;
     if (record.owner === node.membership.id) return records.release(sessionId, record.epoch);
     if (message.action !== 'take' || message.passedOn === true || record.owner === undefined) return;
     const owner = await peers.find(record.owner);

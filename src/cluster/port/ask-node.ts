@@ -1,7 +1,8 @@
 import { json } from 'node:stream/consumers';
 import { Refusal } from '../../errors.js';
 import type { Lease } from '../membership/lease.js';
-import type { AnswerOf, HeadersOf, NodeKind, NodePort, NodeResponse } from './node-port.js';
+import type { AnswerOf, HeadersOf, NodeKind, NodePort, NodeResponse, Sending } from './node-port.js';
+import type { Peers } from '../membership/peers.js';
 
 /**
  * The JSON answer of one node.
@@ -25,4 +26,14 @@ export async function askNode<K extends NodeKind>(
 
 export async function readAnswer<K extends NodeKind>(response: NodeResponse): Promise<AnswerOf<K>> {
   return (await json(response)) as AnswerOf<K>;
+}
+
+/** Abandons a request when its node dies, and has the lease of a node that did not answer read anew. */
+export function watchNode(peers: Pick<Peers, 'watch' | 'forget'>, node: Lease, sending: Sending): Sending {
+  const unwatch = peers.watch(node, () => sending.abort('gone'));
+  void sending.closed.then(unwatch);
+  void sending.sent.then(({ outcome }) => {
+    if (outcome !== 'answered') peers.forget(node.id);
+  });
+  return sending;
 }

@@ -4,11 +4,10 @@ import type { Clock } from '../../runtime/clock.js';
 import type { Lease } from '../membership/lease.js';
 import type { Peers } from '../membership/peers.js';
 import { notReached } from '../membership/unreachable.js';
-import { askNode } from './ask-node.js';
+import { askNode, watchNode } from './ask-node.js';
 import type { Envelope } from './envelope.js';
 import { NodeClient } from './node-client.js';
 import { maxPayload, NodeServer } from './node-server.js';
-import { watchNode } from './watch-node.js';
 import type {
   Answered,
   HeadersOf,

@@ -1,9 +1,8 @@
 import { Counter, Gauge } from 'prom-client';
 import { FORWARD_OUTCOMES, type CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
-import { atZero, each } from './children.js';
+import { atZero, each, type SharedMetrics } from './shared-metrics.js';
 import type { SessionLevels } from './session-levels.js';
-import type { SharedMetrics } from './shared-metrics.js';
 
 /**
  * Counts what happens between the nodes of a cluster, as far as this node takes part.

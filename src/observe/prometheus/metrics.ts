@@ -11,10 +11,9 @@ import {
   type CoreEvents,
 } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
-import { atZero, each } from './children.js';
+import { atZero, each, SharedMetrics } from './shared-metrics.js';
 import { countCluster } from './cluster-metrics.js';
 import type { SessionLevels } from './session-levels.js';
-import { SharedMetrics } from './shared-metrics.js';
 
 /** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema), which has those of all earlier versions. */
 const METHODS = [

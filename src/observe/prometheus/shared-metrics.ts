@@ -105,3 +105,17 @@ export class SharedMetrics {
     return `mcpRouter: the registry holds a metric ${this.#prefix}${name} already, which is not a ${kind.name.toLowerCase()} with the labels (${labelNames.join(', ')}); set metrics.prefix, or give the router a registry of its own`;
   }
 }
+
+/** One value for each member of a closed set. */
+export function each<Key extends string, Value>(
+  keys: readonly Key[],
+  make: (key: Key) => Value,
+): Readonly<Record<Key, Value>> {
+  return Object.fromEntries(keys.map((key) => [key, make(key)])) as Record<Key, Value>;
+}
+
+/** Makes a child's series appear without changing its value. */
+export function atZero<Child extends { inc(value: number): void }>(child: Child): Child {
+  child.inc(0);
+  return child;
+}

@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { constants, type ServerHttp2Stream } from 'node:http2';
+import { setImmediate as endOfTurn } from 'node:timers/promises';
+import { Refusal } from '../errors.js';
 
 /** The stream of a response of HTTP/2's compatibility layer; undefined in HTTP/1. */
 export function streamOf(res: ServerResponse): ServerHttp2Stream | undefined {
@@ -53,4 +55,35 @@ export function isCutOff(res: ServerResponse): boolean {
 
 interface Http2Response {
   readonly stream: ServerHttp2Stream;
+}
+
+/**
+ * Ends a response without waiting for its reader.
+ *
+ * One that waits behind another on its connection (pipelining) has no socket yet. Node only marks it as destroyed: it keeps
+ * what was written, and never closes, for as long as the response before it takes. So its connection ends at once.
+ */
+export function breakOff(res: ServerResponse): void {
+  const queued = res.socket === null && !res.writableFinished;
+  res.destroy();
+  if (queued) res.req.socket.destroy();
+}
+
+/**
+ * Answers with a status and no body, at the end of the turn of the event loop: for the same reason as a `Reply`.
+ *
+ * @param owner - The session that answers, if one does.
+ * @throws Refusal `storeUnavailable` when another node may own the session.
+ */
+export async function replyEmpty(
+  res: ServerResponse,
+  status: number,
+  owner?: { readonly mayNotRespond: boolean },
+): Promise<void> {
+  await endOfTurn();
+  // Other middleware may have answered in our place (a time-out, say).
+  if (res.destroyed || res.headersSent) return;
+  if (owner?.mayNotRespond === true) throw new Refusal('storeUnavailable');
+  res.statusCode = status;
+  res.end();
 }
