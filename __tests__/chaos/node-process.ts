@@ -1,6 +1,6 @@
-import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { soon } from '../support/waiting.js';
+import { ForkedProgram } from '../support/forked-program.js';
 import { bundle } from '../support/program.js';
 
 export interface NodeInit {
@@ -19,50 +19,37 @@ interface Told {
 /** A process with the routers of `node.ts`. */
 export class NodeProcess {
   readonly port: number;
-  readonly #child: ChildProcess;
-  readonly #said: () => string;
+  readonly #program: ForkedProgram;
 
-  private constructor(child: ChildProcess, port: number, said: () => string) {
-    this.#child = child;
+  private constructor(program: ForkedProgram, port: number) {
+    this.#program = program;
     this.port = port;
-    this.#said = said;
   }
 
   static build(): (init: NodeInit) => Promise<NodeProcess> {
     const file = bundle('__tests__/chaos/node.ts');
-    return (init) => NodeProcess.#start(file, init);
+    return async (init) => {
+      const [program, told] = await ForkedProgram.start(file, [JSON.stringify(init)]);
+      return new NodeProcess(program, (told as Told).port!);
+    };
   }
 
-  static async #start(file: string, init: NodeInit): Promise<NodeProcess> {
-    const child = fork(file, [JSON.stringify(init)], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], execArgv: [] });
-    let said = '';
-    for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (text: Buffer) => (said += text.toString()));
-    const crashed = once(child, 'exit').then(() => Promise.reject(new Error(`the process ended: ${said}`)));
-    crashed.catch(() => undefined);
-    const [{ port }] = (await soon('the process listens', Promise.race([once(child, 'message'), crashed]))) as [Told];
-    return new NodeProcess(child, port!, () => said);
-  }
-
-  /** Whether it has not ended, and what it wrote if it has: an exception or a rejection that nobody handled. */
   get health(): string {
-    const { exitCode, signalCode } = this.#child;
-    return exitCode === null && signalCode === null ? 'alive' : `${exitCode ?? signalCode}: ${this.#said()}`;
+    return this.#program.health;
   }
 
-  async kill(): Promise<void> {
-    if (this.health !== 'alive') return;
-    this.#child.kill('SIGKILL');
-    await once(this.#child, 'exit');
+  kill(): Promise<void> {
+    return this.#program.kill();
   }
 
   /** Closes all that it has open, and has it end by itself; gives the sockets and timers that are left then. */
   async end(): Promise<readonly string[]> {
-    const ended = once(this.#child, 'exit');
-    const told = once(this.#child, 'message') as Promise<[Told]>;
-    this.#child.send('end');
+    const { child, exited } = this.#program;
+    const told = once(child, 'message') as Promise<[Told]>;
+    child.send('end');
     const [{ left }] = await soon('all is closed', told);
-    await soon('the process has ended', ended);
-    if (this.#child.exitCode !== 0) throw new Error(this.health);
+    await soon('the process has ended', exited);
+    if (child.exitCode !== 0) throw new Error(this.health);
     return left!;
   }
 }

@@ -1,7 +1,5 @@
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import type { ClusterOptions } from '../../src/options/options.js';
-import { killWithThisProcess } from '../support/haproxy.js';
+import { ForkedProgram } from '../support/forked-program.js';
 import { soon, until } from '../support/waiting.js';
 import { bundle, STANDALONE } from '../support/program.js';
 
@@ -24,9 +22,7 @@ export class ClusterNode {
   readonly url: URL;
   readonly #file: string;
   readonly #init: NodeInit;
-  #child!: ChildProcess;
-  #exited!: Promise<unknown>;
-  #said = '';
+  #program: ForkedProgram | undefined;
 
   static build(): (init: NodeInit) => ClusterNode {
     const file = bundle('__tests__/cluster/node.ts', STANDALONE);
@@ -44,37 +40,23 @@ export class ClusterNode {
   }
 
   get pid(): number {
-    return this.#child.pid!;
+    return this.#program!.child.pid!;
   }
 
   /** What its process has written so far. */
   get said(): string {
-    return this.#said;
+    return this.#program!.said;
   }
 
   /** Whether it has not ended, and what it wrote if it has: an exception or a rejection that nobody handled. */
   get health(): string {
-    const { exitCode, signalCode } = this.#child;
-    return exitCode === null && signalCode === null ? 'alive' : `${exitCode ?? signalCode}: ${this.#said}`;
+    return this.#program!.health;
   }
 
   /** Starts its process, which ends with this one; it listens when this resolves, and may not have joined the cluster yet. */
   async start(): Promise<void> {
-    this.#said = '';
-    const child = fork(this.#file, {
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      execArgv: [],
-      env: { PATH: process.env.PATH, LOG_LEVEL, CLUSTER_NODE: JSON.stringify(this.#init) },
-    });
-    for (const stream of [child.stdout!, child.stderr!]) {
-      stream.on('data', (text: Buffer) => (this.#said += text.toString()));
-    }
-    this.#child = child;
-    const disarm = killWithThisProcess(child.pid!);
-    this.#exited = once(child, 'exit').then(disarm);
-    const crashed = this.#exited.then(() => Promise.reject(new Error(`the node ended: ${this.health}`)));
-    crashed.catch(() => undefined);
-    await soon('the node listens', Promise.race([once(child, 'message'), crashed]));
+    const env = { PATH: process.env.PATH, LOG_LEVEL, CLUSTER_NODE: JSON.stringify(this.#init) };
+    [this.#program] = await ForkedProgram.start(this.#file, [], env);
   }
 
   /** Until it has joined the cluster, and takes new sessions. */
@@ -91,24 +73,24 @@ export class ClusterNode {
 
   /** Ends it by SIGKILL, also while it is paused. */
   async kill(): Promise<void> {
-    this.#child.kill('SIGKILL');
-    await this.#exited;
+    await this.#program?.kill();
   }
 
   /** Has it end in peace. */
   async terminate(): Promise<void> {
-    this.#child.kill('SIGTERM');
-    await soon('the node has ended in peace', this.#exited);
-    if (this.#child.exitCode !== 0) throw new Error(this.health);
+    const { child, exited } = this.#program!;
+    child.kill('SIGTERM');
+    await soon('the node has ended in peace', exited);
+    if (child.exitCode !== 0) throw new Error(this.health);
   }
 
   /** Stops it where it stands: it knows nothing of the time that passes until `resume`. */
   pause(): void {
-    this.#child.kill('SIGSTOP');
+    this.#program!.child.kill('SIGSTOP');
   }
 
   resume(): void {
-    this.#child.kill('SIGCONT');
+    this.#program!.child.kill('SIGCONT');
   }
 
   /** What the node itself says of the sessions of all nodes. */

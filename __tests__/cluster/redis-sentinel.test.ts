@@ -8,7 +8,7 @@ import { createClientPool as createClientPool5, createSentinel as createSentinel
 import { redisStore, type NodeRedisSentinel } from '../../src/stores/redis.js';
 import { ensureDebianTool } from '../support/debian.js';
 import { freePort } from '../support/free-port.js';
-import { killWithThisProcess } from '../support/haproxy.js';
+import { killWithThisProcess } from '../support/watchdog.js';
 import type { Connect } from '../support/redis-clients.js';
 import { until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';

@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { killWithThisProcess } from '../support/haproxy.js';
+import { killWithThisProcess } from '../support/watchdog.js';
 import { RedisServer } from '../support/redis-server.js';
 import { soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { ensureDebianTool } from './debian.js';
 import { freePort } from './free-port.js';
 import { until } from './waiting.js';
+import { killWithThisProcess } from './watchdog.js';
 
 export interface HaProxyInit {
   /** Each session's requests go to the node that opened it. Default: plain round-robin, which knows nothing of sessions. */
@@ -138,14 +139,3 @@ const KEPT = `option http-keep-alive
 const STICKY = `stick-table type string len 64 size 200k
   stick store-response res.hdr(mcp-session-id)
   stick match req.hdr(mcp-session-id)`;
-
-/** Has a process end with this one, however this one ends; gives what calls that off. */
-export function killWithThisProcess(pid: number, folder = ''): () => void {
-  const watchdog = spawn('sh', ['-c', 'read -r _; kill -9 "$0"; rm -rf "$1"', String(pid), folder], {
-    // Ctrl-C is for the whole group, which this must outlive.
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
-  watchdog.unref();
-  return () => void watchdog.kill('SIGKILL');
-}

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureDebianTool } from './debian.js';
 import { until } from './waiting.js';
+import { killWithThisProcess } from './watchdog.js';
 import { freePort } from './free-port.js';
 
 export interface RedisServerInit {
@@ -90,8 +91,7 @@ export class RedisServer {
     server.stdout.on('data', (text: Buffer) => (said += text.toString()));
     server.stderr.on('data', (text: Buffer) => (said += text.toString()));
     this.#process = server;
-    const watchdog = endWithThisProcess(server.pid!, this.#folder);
-    this.#exited = once(server, 'exit').then(() => watchdog.kill('SIGKILL'));
+    this.#exited = once(server, 'exit').then(killWithThisProcess(server.pid!, this.#folder));
     await until('redis-server answers PING', async () => {
       if (server.exitCode !== null || server.signalCode !== null) throw new Error(`redis-server ended: ${said}`);
       // Its process ID, as whoever else listens on the port would answer too.
@@ -114,15 +114,4 @@ export class RedisServer {
     await once(socket, 'close');
     return answer;
   }
-}
-
-/** A process that waits for this one to end, however it ends, and then ends the other and removes its folder. */
-function endWithThisProcess(pid: number, folder: string): ChildProcess {
-  const watchdog = spawn('sh', ['-c', 'read -r _; kill -9 "$0"; rm -rf "$1"', String(pid), folder], {
-    // Ctrl-C is for the whole group, which this must outlive.
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
-  watchdog.unref();
-  return watchdog;
 }
