@@ -121,16 +121,14 @@ export class EventStream {
     this.finish();
   }
 
-  /** Nothing more will come: ends the reply, and a resume that is under way once it has sent what was missed. */
-  finish(): void {
+  /**
+   * Nothing more will come: ends the reply.
+   *
+   * @param waits - Whether a resume that is under way sends what was missed first. False at the end of the session.
+   */
+  finish(waits = true): void {
     this.#finished = true;
-    if (!this.#catchingUp) this.reply?.end();
-  }
-
-  /** The session is at its end: nothing is waited for. */
-  close(): void {
-    this.#finished = true;
-    this.reply?.end();
+    if (!waits || !this.#catchingUp) this.reply?.end();
   }
 
   /** The reply is over; unless another has taken over, nothing carries the stream. */

@@ -92,7 +92,7 @@ export class StandaloneStream implements ReplyListener {
   close(): void {
     this.#stopped ??= 'sessionNotFound';
     this.#probe?.settle(true);
-    this.events.close();
+    this.events.finish(false);
   }
 
   /** Sends a request or notification; one that finds no stream waits if it is a request, and is gone if it is not. */
