@@ -37,7 +37,7 @@ const BY_EXPRESS = suites(
 const BY_NODE = suites(
   'http/(accept|answers|async-context|body|body-memory|few-descriptors|hidden-class|http2|node|pipelining|server|stop)',
   'faults/(disconnect|fuzz|hang-up|slow-readers|stopped-streams|unruly-peers|wrapped-responses)',
-  'transport/(reply|resume|standalone-stream|stalled-resumes)',
+  'transport/(reply|resume|stalled-readers|standalone-stream)',
   'observe/(logging|full-disk)',
   'sessions/(leak|small-heap|stop|turns)',
   'clients/clients',
