@@ -6,6 +6,15 @@ import { shortId } from '../sessions/session-ids.js';
 import type { McpRequest } from './mcp-request.js';
 import { lazyRequest, RequestInfo, requestFactsOf } from './request-info.js';
 
+/** Facts about a request that its log line shows: the short ID of its session, and its RPC method. */
+export interface LogFacts {
+  session?: string;
+  method?: string;
+}
+
+/** `locals` is where Express keeps what concerns one request. It is made for the responses of other servers. */
+type ResponseWithLocals = ServerResponse & { locals?: { mcp?: LogFacts } };
+
 /** One HTTP request with its reply, on its way through the router. */
 export class Exchange {
   /** The ID that an error is answered with; null until one was read. */
@@ -55,33 +64,20 @@ export class Exchange {
     return { principal, extra, req: { headers: req.headers, auth: req.auth } };
   }
 
-  /** Notes a fact for the log line of the request. */
+  /** Keeps a fact in `res.locals.mcp`, where the request log and the app's own one find it. */
   note(fact: { session: string } | { method: string }): void {
-    noteLogFacts(this.res, 'session' in fact ? { session: shortId(fact.session) } : fact);
+    const facts: LogFacts = 'session' in fact ? { session: shortId(fact.session) } : fact;
+    try {
+      const locals = ((this.res as ResponseWithLocals).locals ??= {});
+      Object.assign((locals.mcp ??= {}), facts);
+    } catch {
+      // Other middleware set `locals` to `true`, froze or removed it. The log line then lacks these facts.
+    }
   }
 
   #header(name: string): string | undefined {
     const value = this.req.headers[name];
     return typeof value === 'string' && value !== '' ? value : undefined;
-  }
-}
-
-/** Facts about a request that its log line shows: the short ID of its session, and its RPC method. */
-export interface LogFacts {
-  session?: string;
-  method?: string;
-}
-
-/** `locals` is where Express keeps what concerns one request. It is made for the responses of other servers. */
-type ResponseWithLocals = ServerResponse & { locals?: { mcp?: LogFacts } };
-
-/** Keeps facts in `res.locals.mcp`, where the request log and the app's own one find them. */
-function noteLogFacts(res: ServerResponse, facts: LogFacts): void {
-  try {
-    const locals = ((res as ResponseWithLocals).locals ??= {});
-    Object.assign((locals.mcp ??= {}), facts);
-  } catch {
-    // Other middleware set `locals` to `true`, froze or removed it. The log line then lacks these facts.
   }
 }
 
