@@ -11,6 +11,7 @@ import { NodeClient, REFUSED } from '../../src/cluster/port/node-client.js';
 import { NodeServer } from '../../src/cluster/port/node-server.js';
 import { NotOwner } from '../../src/sessions/ownership.js';
 import { systemClock } from '../../src/runtime/clock.js';
+import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { freePort } from '../support/free-port.js';
 import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { Deferred, soon, until } from '../support/waiting.js';
@@ -38,9 +39,12 @@ beforeEach(async () => {
   agent = new Agent({ keepAlive: true });
   listener = new NodeServer({
     key: KEY,
+    clock: systemClock,
+    lifecycle: new LifecyclePhase(),
     host: '127.0.0.1',
     port: 0,
     maxBodySize: MAX_BODY,
+    maxBodyMemory: MAX_BODY,
     check: ({ to, challenge, nonce }) => (to === ID ? challenges.check({ challenge, nonce }) : 'notThis'),
     carryOut: async ({ kind, headers }, body, _req, res) => {
       done.push({ kind, headers, body: body.toString() });
@@ -171,6 +175,35 @@ describe('the private listener (docs/scaling.md: signed, fresh, once)', () => {
     socket.destroy();
     expect(await send(payload, signature)).toMatchObject({ status: 200 });
     expect(done).toHaveLength(1);
+  });
+
+  test('holds incomplete messages up to one limit, and refuses those past it as not begun (docs/scaling.md)', async () => {
+    // Each takes more than half of the memory that the listener has.
+    const messages = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const { payload, signature } = sealed(ID, challenge, KEY, 'x'.repeat(150_000));
+        const socket = await RawSocket.open(port);
+        const bytes = requestBytes('POST', '/', [[SIGNATURE, signature]], payload);
+        void socket.write(bytes.subarray(0, -1));
+        return { socket, last: bytes.subarray(-1), answer: socket.response() };
+      }),
+    );
+    const waiting = new Set(messages);
+    const refused: unknown[] = [];
+    for (const message of messages) {
+      const answered = message.answer.then(({ status, headers }) => {
+        waiting.delete(message);
+        if (status === 421) refused.push(headers.get(REFUSED));
+      });
+      answered.catch(() => undefined);
+    }
+    await until('all but one are refused', () => refused.length === messages.length - 1);
+    expect(new Set(refused)).toEqual(new Set(['bodiesAtCapacity']));
+    const [held] = waiting;
+    await held!.socket.write(held!.last);
+    expect(await soon('the other is taken', held!.answer)).toMatchObject({ status: 200, body: 'done' });
+    expect(done).toHaveLength(1);
+    for (const { socket } of messages) socket.destroy();
   });
 
   test('says of a session that is not here that nothing was done; of any other failure only that it broke off', async () => {

@@ -5,6 +5,7 @@ import { Challenges } from '../../src/cluster/membership/challenges.js';
 import type { Lease } from '../../src/cluster/membership/lease.js';
 import { NotOwner } from '../../src/sessions/ownership.js';
 import { systemClock } from '../../src/runtime/clock.js';
+import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { freePort } from '../support/free-port.js';
 import { until } from '../support/waiting.js';
 
@@ -24,9 +25,11 @@ class Node {
     this.port = new SignedHttpPort({
       key: createSecretKey(Buffer.from('secret')),
       clock: systemClock,
+      lifecycle: new LifecyclePhase(),
       host: '127.0.0.1',
       port: 0,
       maxBodySize: 1_000_000,
+      maxBodyMemory: 1_000_000,
       requestTimeout: TIME,
       claimTimeout: TIME,
       peers: {

@@ -1,6 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { KeyObject } from 'node:crypto';
+import { Refusal } from '../../errors.js';
+import { ArrivingBodies } from '../../http/arriving-bodies.js';
+import { ArrivingBody } from '../../http/arriving-body.js';
+import type { Clock } from '../../runtime/clock.js';
+import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import { NotOwner } from '../../sessions/ownership.js';
 import { SIGNATURE, unseal, type Envelope } from './envelope.js';
 import { BEGUN, endOf, PEER, REFUSED } from './node-client.js';
@@ -17,10 +22,14 @@ export const maxPayload = (maxBodySize: number): number => maxBodySize * MAX_GRO
 
 export interface NodeServerInit {
   readonly key: KeyObject;
+  readonly clock: Clock;
+  readonly lifecycle: Lifecycle;
   readonly host: string;
   readonly port: number;
   /** Bytes of a request's body. */
   readonly maxBodySize: number;
+  /** Bytes that incomplete messages may take together. One message of the largest size is always taken. */
+  readonly maxBodyMemory: number;
   /** Whether a message is for this node, as it is now, and was not sent before. */
   readonly check: (envelope: Envelope) => string;
   /** Carries out a request and answers it. Rejects with NotOwner when nothing was done, and never otherwise. */
@@ -31,11 +40,17 @@ export interface NodeServerInit {
 export class NodeServer {
   readonly #init: NodeServerInit;
   readonly #server: Server;
+  readonly #maxPayload: number;
+  /** The messages that are being read. Their signatures cannot be checked yet, so anything may have sent them. */
+  readonly #arriving: ArrivingBodies;
   /** The connections on which {@link PEER} has been sent. */
   readonly #greeted = new WeakSet<Socket>();
 
   constructor(init: NodeServerInit) {
     this.#init = init;
+    this.#maxPayload = maxPayload(init.maxBodySize);
+    const maxMemory = Math.max(init.maxBodyMemory, this.#maxPayload);
+    this.#arriving = new ArrivingBodies(init.clock, maxMemory, init.lifecycle);
     this.#server = createServer((req, res) => {
       this.#serve(req, res).catch(() => res.destroy());
     });
@@ -72,8 +87,9 @@ export class NodeServer {
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     try {
-      const payload = await this.#read(req);
-      if (payload === undefined) return void res.destroy();
+      // Larger than a node sends, or of no declared length.
+      if (!(Number(req.headers['content-length']) <= this.#maxPayload)) return void res.destroy();
+      const payload = await new ArrivingBody(req, this.#maxPayload, this.#arriving).read();
       const opened = unseal(this.#init.key, payload, req.headers[SIGNATURE]);
       if (opened === undefined) return refuse(res, 'unsigned');
       const verdict = this.#init.check(opened.envelope);
@@ -87,23 +103,17 @@ export class NodeServer {
       res.setHeader(BEGUN, opened.envelope.to);
       await this.#init.carryOut(opened.envelope, opened.body, req, res);
     } catch (error) {
-      if (error instanceof NotOwner && !res.headersSent) refuse(res, 'notHere');
-      else res.destroy();
+      const why = untakenBy(error);
+      if (why === undefined || res.headersSent) res.destroy();
+      else refuse(res, why);
     }
   }
+}
 
-  /** Undefined when the payload is larger than a node sends, or broke off. */
-  async #read(req: IncomingMessage): Promise<Buffer | undefined> {
-    const most = maxPayload(this.#init.maxBodySize);
-    const length = Number(req.headers['content-length'] ?? Infinity);
-    if (!(length <= most)) return undefined;
-    const chunks: Buffer[] = [];
-    req.on('data', (chunk: Buffer) => chunks.push(chunk));
-    const ended = await new Promise<boolean>((resolve) => {
-      req.once('end', () => resolve(true)).once('close', () => resolve(false));
-    });
-    return ended ? (chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)) : undefined;
-  }
+/** Why nothing was done. Undefined when something may have been done, or nothing reads the reason. */
+function untakenBy(error: unknown): string | undefined {
+  if (error instanceof NotOwner) return 'notHere';
+  return error instanceof Refusal && error.reason === 'bodiesAtCapacity' ? error.reason : undefined;
 }
 
 function refuse(res: ServerResponse, why: string): void {

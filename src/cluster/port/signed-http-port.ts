@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../../runtime/clock.js';
+import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import type { Lease } from '../membership/lease.js';
 import type { Peers } from '../membership/peers.js';
 import { notReached } from '../membership/unreachable.js';
@@ -26,11 +27,14 @@ export interface SignedHttpPortInit {
   /** The shared secret, by which each message is signed. */
   readonly key: KeyObject;
   readonly clock: Clock;
+  readonly lifecycle: Lifecycle;
   /** Where this node listens. */
   readonly host: string;
   readonly port: number;
   /** Bytes of a request's body. */
   readonly maxBodySize: number;
+  /** Bytes that incomplete messages of other nodes may take together. */
+  readonly maxBodyMemory: number;
   /** How long a node may work on a request before its answer begins, in ms. */
   readonly requestTimeout: number;
   /** How long a node may leave a broadcast untaken, in ms. */
@@ -52,14 +56,11 @@ export class SignedHttpPort implements NodePort {
   #listensOn: number | undefined;
 
   constructor(init: SignedHttpPortInit) {
-    const { key, clock, host, port, maxBodySize, requestTimeout, check } = init;
+    const { key, clock, maxBodySize, requestTimeout, check } = init;
     this.#init = init;
     this.#client = new NodeClient(key, clock, requestTimeout, maxPayload(maxBodySize));
     this.#server = new NodeServer({
-      key,
-      host,
-      port,
-      maxBodySize,
+      ...init,
       check: (envelope) => check(envelope, this.#handlers.has(envelope.kind)),
       carryOut: ({ kind, headers }, body, req, reply) => this.#carryOut(kind, { headers, body, req, reply }),
     });
