@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { bundle, STANDALONE } from '../support/program.js';
 
@@ -11,11 +11,16 @@ export class AppProcess {
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }>;
   readonly #written = { stdout: '', stderr: '' };
 
-  constructor(main: string, args: readonly string[], env: Readonly<Record<string, string>>) {
-    const child = spawn(process.execPath, [main, ...args], { env: { PATH: process.env.PATH, ...env } });
+  constructor(
+    main: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+    stdio: StdioOptions = 'pipe',
+  ) {
+    const child = spawn(process.execPath, [main, ...args], { env: { PATH: process.env.PATH, ...env }, stdio });
     const written = this.#written;
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (written.stdout += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (written.stderr += text));
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (written.stdout += text));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (written.stderr += text));
     this.child = child;
     this.exited = once(child, 'close').then(([code, signal]: unknown[]) => ({
       code: code as number | null,
@@ -68,8 +73,8 @@ export class AppProcesses {
     });
   }
 
-  start(args: readonly string[], env: Readonly<Record<string, string>> = {}): AppProcess {
-    const app = new AppProcess(this.#main, args, env);
+  start(args: readonly string[], env: Readonly<Record<string, string>> = {}, stdio?: StdioOptions): AppProcess {
+    const app = new AppProcess(this.#main, args, env, stdio);
     this.#started.add(app);
     return app;
   }

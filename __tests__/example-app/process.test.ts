@@ -1,10 +1,14 @@
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { connect as connectSocket, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { soon } from '../support/waiting.js';
+import { valueOf } from '../support/exposition.js';
+import { freePort } from '../support/free-port.js';
+import { initializeBody, post } from '../support/harness.js';
+import { soon, until } from '../support/waiting.js';
 import { AppProcesses } from './app-process.js';
 import { connect } from './start.js';
 
@@ -26,6 +30,31 @@ describe('the example app as a process', () => {
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
     child.kill('SIGTERM');
     expect((await exited).stderr).toContain(`Open ${url}/`);
+  });
+
+  // `/dev/full` answers each write with ENOSPC (full(4)).
+  it('serves on with its output on a full disk, and counts the log lines that were not written', async () => {
+    const port = String(await freePort());
+    const url = `http://127.0.0.1:${port}`;
+    const full = openSync('/dev/full', 'w');
+    const app = processes.start(['--port', port], {}, ['ignore', full, full]);
+    closeSync(full);
+    await until('it listens', () => {
+      expect(app.child.exitCode).toBeNull();
+      return fetch(`${url}/healthz`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+    });
+    await until('a log line is lost', async () => {
+      const opened = await post(new URL('/mcp', url), initializeBody());
+      await opened.text();
+      expect(opened.status).toBe(200);
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      return valueOf(metrics, 'app_log_lines_lost_total')! > 0;
+    });
+    app.child.kill('SIGTERM');
+    expect(await app.exited).toMatchObject({ code: 0 });
   });
 
   it.each([
