@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import http, { type IncomingMessage } from 'node:http';
 import net, { type AddressInfo } from 'node:net';
+import express from 'express';
 import fc from 'fast-check';
 import { Refusal } from '../../src/errors.js';
 import { createGuard } from '../../src/http/guard.js';
@@ -58,6 +59,14 @@ async function listen(server: http.Server): Promise<number> {
   servers.push(server.listen(0, '127.0.0.1'));
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
+}
+
+/** What a server answers to a request with these headers; `fetch` sends a Host of its own. */
+async function textOf(port: number, headers: http.OutgoingHttpHeaders): Promise<string> {
+  const [res] = (await once(http.get({ port, host: '127.0.0.1', headers, agent: false }), 'response')) as [
+    IncomingMessage,
+  ];
+  return (await res.toArray()).join('');
 }
 
 afterEach(async () => {
@@ -143,11 +152,8 @@ describe('Host on a loopback address (DNS rebinding: spec 2025-11-25, basic/tran
     const guard = silentGuard();
     const server = http.createServer((req, res) => res.end(verdict(guard, req)));
     const port = await listen(server);
-    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('passes');
-
-    const rebound = http.get({ port, host: '127.0.0.1', headers: { Host: `evil.example:${port}` }, agent: false });
-    const [res] = (await once(rebound, 'response')) as [IncomingMessage];
-    expect((await res.toArray()).join('')).toBe('hostNotAllowed');
+    expect(await textOf(port, {})).toBe('passes');
+    expect(await textOf(port, { Host: `evil.example:${port}` })).toBe('hostNotAllowed');
   });
 
   test('who hangs up at once does not get round the check: Node forgets the address of a destroyed socket', async () => {
@@ -239,6 +245,32 @@ describe('allowedHosts', () => {
       expect(construct).toThrow(TypeError);
       expect(construct).toThrow(JSON.stringify(entry));
       expect(construct).toThrow('allowedHosts');
+    },
+  );
+});
+
+describe('behind a proxy (docs/identity.md, "Hosts and origins")', () => {
+  const own = 'http://localhost';
+  const forwarded = 'https://mcp.example.com';
+
+  test.each<[host: string, forwardedHost: string, origin: string | undefined, expected: string]>([
+    ['localhost', 'mcp.example.com', undefined, 'passes'],
+    ['mcp.example.com', 'localhost', undefined, 'hostNotAllowed'],
+    ['localhost', 'mcp.example.com', own, 'passes'],
+    ['localhost', 'mcp.example.com', forwarded, 'originNotAllowed'],
+  ])(
+    'Host %s counts, and X-Forwarded-Host %s does not, though Express trusts the proxy: Origin %s, %s',
+    async (host, forwardedHost, origin, expected) => {
+      const guard = silentGuard();
+      const app = express().set('trust proxy', true);
+      app.use((req, res) => res.end(verdict(guard, req)));
+      const port = await listen(http.createServer(app));
+      const headers = {
+        Host: host,
+        'X-Forwarded-Host': forwardedHost,
+        ...(origin !== undefined && { Origin: origin }),
+      };
+      expect(await textOf(port, headers)).toBe(expected);
     },
   );
 });
