@@ -2,7 +2,14 @@ import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
-import { memoryEventStore, mcpRouter, type Clock, type McpRouter, type McpRouterOptions } from '../../src/index.js';
+import {
+  memoryEventStore,
+  mcpRouter,
+  type Clock,
+  type ContextState,
+  type McpRouter,
+  type McpRouterOptions,
+} from '../../src/index.js';
 import { memoryStore } from '../../src/stores/index.js';
 import { echoServer, initializeBody, JSON_HEADERS } from '../support/harness.js';
 
@@ -31,10 +38,12 @@ function send(port: number, headers: http.OutgoingHttpHeaders, body: unknown): h
 async function stopped(
   options: Partial<McpRouterOptions>,
   body?: object,
-): Promise<{ router: McpRouter; sessionId: string | undefined }> {
+): Promise<{ router: McpRouter; sessionId: string | undefined; state: ContextState | undefined }> {
+  let state: ContextState | undefined;
   let called: () => void = () => undefined;
   const calling = new Promise<void>((resolve) => (called = resolve));
-  const serverFactory = () => {
+  const serverFactory: McpRouterOptions['serverFactory'] = (context) => {
+    ({ state } = context);
     const server = echoServer();
     server.registerTool('hang', {}, () => (called(), never()));
     server.close = never;
@@ -57,7 +66,7 @@ async function stopped(
   }
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
-  return { router, sessionId };
+  return { router, sessionId, state };
 }
 
 const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'hang', arguments: {} } };
@@ -83,6 +92,14 @@ const CASES: [name: string, run: () => Promise<unknown>][] = [
       const eventStore = Object.assign(memoryEventStore(), { purge: never });
       const { router, sessionId } = await stopped({ eventStore });
       void router.sessions.close(sessionId ?? '');
+      await router.close();
+    },
+  ],
+  [
+    'state.set, the session store hangs',
+    async () => {
+      const { router, state } = await stopped({ store: hangingStore });
+      await state?.set('key', 1).catch(() => undefined);
       await router.close();
     },
   ],

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { bundle } from '../support/program.js';
 
-test('close(), drain() and the closing of sessions resolve, although user code hangs and no socket keeps the process alive', async () => {
+test('close(), drain(), context.state.set() and the closing of sessions settle, although user code hangs and no socket keeps the process alive', async () => {
   const file = bundle('__tests__/sessions/stop-check.ts');
   // A process of its own, as jest's own handles would keep it alive.
   const { code, stdout, stderr } = await new Promise<{ code: number | null; stdout: string; stderr: string }>(
@@ -23,6 +23,7 @@ test('close(), drain() and the closing of sessions resolve, although user code h
       'close, Redis hangs',
       'drain, Redis hangs',
       'close after a session whose events cannot be purged',
+      'state.set, the session store hangs',
       'sessions.close',
       'sessions.closeByPrincipal',
       'the end',

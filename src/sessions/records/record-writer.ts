@@ -1,3 +1,4 @@
+import { keepingAlive } from '../../runtime/clock.js';
 import {
   LoggingLevelSchema,
   type InitializeRequestParams,
@@ -71,7 +72,8 @@ export class RecordWriter {
     this.#epoch = epoch;
     this.#records = records;
     this.#onLost = onLost;
-    init.state.save = () => this.save();
+    // A handler may await it after the last socket has closed.
+    init.state.save = () => handled(keepingAlive(this.save()));
   }
 
   /** Whether something is still to be written. */
