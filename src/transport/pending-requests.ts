@@ -133,7 +133,8 @@ export class PendingRequests {
     try {
       json = JSON.stringify(answer);
     } catch (error) {
-      this.#report(`the answer to ${request.method} cannot be written as JSON`, error);
+      const fault = new TypeError(`the result of ${request.method} must be JSON`, { cause: error });
+      this.#report('an answer cannot be written as JSON', fault);
       this.fail(request, 'error', 'internalError');
       return;
     }

@@ -306,8 +306,8 @@ export class HttpTransport implements Transport, TransportSide {
     if (pending === undefined) return undefined;
     // The SDK's server sends whatever a handler returns, even if it is not a result. Its client would wait on.
     if (!isResponse(message)) {
-      const fault = new TypeError('a result must be an object');
-      this.#report(`the answer to ${pending.method} is no JSON-RPC response`, fault);
+      const fault = new TypeError(`the result of ${pending.method} must be an object`);
+      this.#report('an answer is no JSON-RPC response', fault);
       this.#pending.fail(pending, 'error', 'internalError');
       return undefined;
     }
