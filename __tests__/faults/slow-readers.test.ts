@@ -1,14 +1,17 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
-import { memoryEventStore, type McpRouterOptions } from '../../src/index.js';
+import compression from 'compression';
+import type { Express } from 'express';
+import { memoryEventStore, type McpRouter, type McpRouterOptions } from '../../src/index.js';
 import { systemClock } from '../../src/runtime/clock.js';
 import type { WireMessage } from '../support/event-stream.js';
 import { initializeBody, messagesOf } from '../support/harness.js';
 import { REPLIES, startScripted, type Extra, type Method, type Scripted } from '../support/scripted.js';
 import type { RawSession } from '../support/raw-session.js';
 import { StalledReader } from '../support/stalled-reader.js';
-import { Deferred, soon, until } from '../support/waiting.js';
+import { Deferred, never, soon, until } from '../support/waiting.js';
 
 let harness: Scripted;
 afterEach(() => harness.close());
@@ -288,6 +291,41 @@ describe('maxReplyMemory', () => {
     third.readAll();
     await until('the third is read', () => third.received > SIZE);
     expect(fourth.res.closed).toBe(false);
+  });
+
+  test('counts what middleware that compresses holds back', async () => {
+    const text = randomBytes(SIZE / 2).toString('hex');
+    const compressing = (app: Express, router: McpRouter): unknown => app.use(compression()).use('/mcp', router);
+    harness = await startScripted({ big: () => ({ text }) }, { maxReplyMemory: 1.5 * SIZE }, undefined, compressing);
+    const compressed = async (): Promise<StalledReader> => {
+      const { headers } = await harness.session();
+      const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'big' });
+      const accept = { accept: 'application/json', 'accept-encoding': 'gzip' };
+      return StalledReader.post(harness.http, body, { ...headers, ...accept });
+    };
+    const first = await compressed();
+    await until('the reply has begun', () => first.res.headersSent);
+    expect(first.res.getHeader('content-encoding')).toBe('gzip');
+    const second = await compressed();
+    await until('the first is broken off', () => first.res.closed);
+    expect(second.res.closed).toBe(false);
+  });
+
+  test('counts the answers of a batch that wait for the last one', async () => {
+    const reached = new Deferred();
+    const hang: Method = () => (reached.resolve(), never());
+    harness = await startScripted({ big, hang }, { maxReplyMemory: 1.5 * SIZE });
+    const batch = async (): Promise<StalledReader> => {
+      const session = await harness.session({ version: '2025-03-26' });
+      const calls = ['big', 'hang'].map((method, id) => ({ jsonrpc: '2.0', id, method }));
+      const headers = { ...session.headers, accept: 'application/json' };
+      return StalledReader.post(harness.http, JSON.stringify(calls), headers);
+    };
+    const first = await batch();
+    await soon('the first batch waits', reached.promise);
+    const second = await batch();
+    await until('the first is broken off', () => first.res.closed);
+    expect(second.res.closed).toBe(false);
   });
 
   test('lets one reply alone exceed it, for a client that reads it', async () => {

@@ -8,6 +8,7 @@ import { ReplyMemory } from '../../src/transport/reply-memory.js';
 class WaitingResponse extends EventEmitter {
   readonly socket = {};
   readonly writableFinished = false;
+  writableEnded = false;
   destroyed = false;
 
   constructor(
@@ -81,5 +82,19 @@ describe('replies that wait for their readers (docs/transport.md, "Back-pressure
   test('may exceed the limit where there is no other', () => {
     expect(broken(waiting(1_000))).toEqual([false]);
     expect(failures).toBe(0);
+  });
+});
+
+describe('bytes that wait outside of a response', () => {
+  test('count beside those in it, and until the response is ended', () => {
+    const first = waiting(0);
+    memory.hold(first as unknown as ServerResponse, 60);
+    const second = waiting(30);
+    first.emit('drain');
+    const third = waiting(30);
+    expect(broken(first, second, third)).toEqual([false, true, false]);
+    first.writableEnded = true;
+    const fourth = waiting(60);
+    expect(broken(first, third, fourth)).toEqual([false, false, false]);
   });
 });

@@ -100,3 +100,24 @@ test(`${CALLS} calls with results of 7.5 MB that are never read take at most 350
   const { result } = await soon('a call that is read', session.call(CALLS + 1, 'big', { bytes: RESULT_BYTES }));
   expect(result.text).toHaveLength(RESULT_BYTES);
 });
+
+test('batches whose clients hung up before the last answer take no memory for the answers before it', async () => {
+  const BATCHES = 12;
+  const RESULTS = 40;
+  const session = await RawSession.open(new URL(`http://127.0.0.1:${port}/plain`), { version: '2025-03-26' });
+  const other = await RawSession.open(session.url);
+  const before = await ask();
+  for (let batch = 0; batch < BATCHES; batch += 1) {
+    const calls = Array.from({ length: RESULTS + 1 }, (_, n) => ({
+      jsonrpc: '2.0',
+      id: 100 * batch + n,
+      method: n < RESULTS ? 'big' : 'hang',
+      params: { bytes: MIB },
+    }));
+    stall('POST', '/plain', { ...session.headers, accept: 'application/json' }, JSON.stringify(calls));
+    await until('all of its calls have begun', async () => (await ask(false)).calls === (batch + 1) * (RESULTS + 1));
+    sockets.pop()?.destroy();
+  }
+  const most = await mostMemory(() => true, other);
+  expect(most - before.rss).toBeLessThan(200 * MIB);
+});

@@ -3,7 +3,7 @@ import { mcpRouter, memoryEventStore } from '../../src/index.js';
 import { scriptedServer } from '../support/scripted.js';
 
 // A router in a process of its own, for `node --expose-gc`. Its method `fill` sends as many notifications as its params say, and
-// `big` returns so many bytes. `GET /stalled` returns the number of resumes and calls so far, and the memory of
+// `big` returns so many bytes; `hang` never ends. `GET /stalled` returns the number of resumes and calls so far, and the memory of
 // the process; `?gc` collects garbage first.
 
 let resumes = 0;
@@ -21,6 +21,10 @@ const serverFactory = () =>
     big: ({ bytes }) => {
       calls += 1;
       return { text: text(bytes) };
+    },
+    hang: () => {
+      calls += 1;
+      return new Promise(() => undefined);
     },
   });
 

@@ -3,13 +3,19 @@ import type { CoreEvents } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
 import { breakOff } from './response.js';
 
+interface Waiting {
+  readonly bytes: number;
+  /** The part of them that is outside of Node's response: in middleware, or in the answers to a batch that is not complete. */
+  readonly unsent: number;
+}
+
 /**
  * The replies of a router that wait for their readers. They share one memory limit, so that many clients that do not read cannot
  * exhaust the process.
  */
 export class ReplyMemory {
-  /** The bytes that wait in each reply. The reply whose reader last took something longest ago is the first. */
-  readonly #waiting = new Map<ServerResponse, number>();
+  /** The reply whose reader last took something longest ago is the first. */
+  readonly #waiting = new Map<ServerResponse, Waiting>();
   readonly #limit: number;
   readonly #events: Emitter<CoreEvents>;
   #memory = 0;
@@ -23,43 +29,54 @@ export class ReplyMemory {
   /**
    * Counts the bytes that wait in a reply. Where memory is short, breaks off the replies whose readers have taken nothing for
    * longest. One reply alone is never broken off: a body larger than the limit still reaches a client that reads it.
+   *
+   * @param unsent - Bytes that wait outside of Node's response.
    */
-  hold(res: ServerResponse): void {
-    if (res.writableLength === 0 || res.destroyed) return;
-    if (!this.#waiting.has(res)) this.#releaseWhenRead(res);
-    this.#set(res, res.writableLength);
-    for (const [first, bytes] of this.#waiting) {
+  hold(res: ServerResponse, unsent = 0): void {
+    if (res.writableLength + unsent === 0 || res.destroyed) return;
+    if (!this.#waiting.has(res)) this.#watch(res);
+    this.#set(res, unsent);
+    for (const [first, { bytes }] of this.#waiting) {
       if (this.#memory <= this.#limit || this.#waiting.size === 1) return;
       this.#renew(first, bytes);
     }
   }
 
-  #releaseWhenRead(res: ServerResponse): void {
+  #watch(res: ServerResponse): void {
+    const onDrain = (): void => {
+      const { unsent = 0 } = this.#waiting.get(res) ?? {};
+      this.#delete(res);
+      // What waits outside of the response follows now.
+      if (unsent > 0 && !res.writableEnded) this.#set(res, unsent);
+      else release();
+    };
     const release = (): void => {
-      res.off('drain', release).off('close', release);
+      res.off('drain', onDrain).off('close', release);
       this.#delete(res);
     };
-    res.on('drain', release).on('close', release);
+    res.on('drain', onDrain).on('close', release);
   }
 
   /** Puts a reply last if its reader has taken something since the last look, else breaks it off. */
-  #renew(res: ServerResponse, bytes: number): void {
+  #renew(res: ServerResponse, before: number): void {
+    const { unsent = 0 } = this.#waiting.get(res) ?? {};
     this.#delete(res);
-    if (res.writableLength < bytes) {
-      this.#set(res, res.writableLength);
-      return;
-    }
+    if (this.#set(res, res.writableEnded ? 0 : unsent) < before) return;
+    this.#delete(res);
     this.#events.emit('failure', 'a reply was broken off: what waits for readers exceeds maxReplyMemory', undefined);
     breakOff(res);
   }
 
-  #set(res: ServerResponse, bytes: number): void {
-    this.#memory += bytes - (this.#waiting.get(res) ?? 0);
-    this.#waiting.set(res, bytes);
+  /** @returns All bytes that wait in the reply. */
+  #set(res: ServerResponse, unsent: number): number {
+    const bytes = res.writableLength + unsent;
+    this.#memory += bytes - (this.#waiting.get(res)?.bytes ?? 0);
+    this.#waiting.set(res, { bytes, unsent });
+    return bytes;
   }
 
   #delete(res: ServerResponse): void {
-    this.#memory -= this.#waiting.get(res) ?? 0;
+    this.#memory -= this.#waiting.get(res)?.bytes ?? 0;
     this.#waiting.delete(res);
   }
 }

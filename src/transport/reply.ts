@@ -57,6 +57,8 @@ export class Reply {
   #json = false;
   /** What was not written yet. */
   #text = '';
+  /** Bytes that wait, but not in Node's response yet. */
+  #unsent = 0;
   #flushing = false;
   #headSent = false;
   #streaming = false;
@@ -96,6 +98,12 @@ export class Reply {
   /** Whether it has become an SSE stream: something was said on it before its end. */
   get streaming(): boolean {
     return this.#streaming;
+  }
+
+  /** Counts an answer that waits for the others of its batch. */
+  keep(answer: string): void {
+    this.#unsent += answer.length;
+    this.#checkLater();
   }
 
   /** Sends the whole reply as one JSON body. */
@@ -284,6 +292,8 @@ export class Reply {
     const body = text.length > LONG_TEXT ? encode(text) : text;
     if (!this.#headSent) this.#writeHead(Buffer.byteLength(body));
     this.#res.end(body);
+    // Middleware that compresses keeps the body, and ends the response when all of it was taken.
+    this.#unsent = this.#res.writableEnded ? 0 : body.length;
     this.#checkLater();
   }
 
@@ -307,12 +317,13 @@ export class Reply {
    * burst, or one message larger than the buffer, is not held against it. The next write is, if this much waits still.
    */
   #checkLater(): void {
-    if (this.#res.writableLength > Math.min(MUCH, this.#context.maxStreamBuffer)) setImmediate(this.#checkBuffer);
+    const waiting = this.#res.writableLength + this.#unsent;
+    if (waiting > Math.min(MUCH, this.#context.maxStreamBuffer)) setImmediate(this.#checkBuffer);
   }
 
   readonly #checkBuffer = (): void => {
     this.#full = this.#res.writableLength > this.#context.maxStreamBuffer;
-    this.#context.replyMemory.hold(this.#res);
+    this.#context.replyMemory.hold(this.#res, this.#unsent);
   };
 
   readonly #onClose = (): void => {

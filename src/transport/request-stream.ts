@@ -105,6 +105,8 @@ export class RequestStream implements ReplyListener {
 
   replyClosed(reply: Reply, complete: boolean): void {
     if (this.events.detach(reply) && !complete && reply.streaming) this.#side.owner?.streamLost();
+    // The client cannot get them any more.
+    if (this.#answers !== undefined) this.#answers = [];
     this.#openReplies -= 1;
     if (!complete && this.#openReplies === 0 && this.#unsettled > 0) this.#side.disconnected(this);
     this.#releaseIfOver();
@@ -119,8 +121,9 @@ export class RequestStream implements ReplyListener {
   #deliver(answer: string | undefined, eventId: string | undefined): void {
     const reply = this.events.reply;
     if (this.#answers !== undefined) {
-      if (answer !== undefined) this.#answers.push(answer);
+      if (answer !== undefined && reply !== undefined) this.#answers.push(answer);
       if (this.settled) reply?.json(this.#bodyOf(this.#answers));
+      else if (answer !== undefined) reply?.keep(answer);
       return;
     }
     this.#answered ||= answer !== undefined && this.#side.owner?.mayNotRespond !== true;
