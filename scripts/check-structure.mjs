@@ -31,7 +31,7 @@ const LARGE_CLASSES = new Map([
   ['HttpTransport', [22, "the nine members of the SDK's Transport, and what replies and streams see of it"]],
   ['ClusterNode', [16, 'two ports (ForwardingPort, OtherNodes) and what its router reads']],
   ['SessionPersistence', [14, 'each step in the life of a record']],
-  ['Reply', [14, 'JSON, events and back-pressure of one reply']],
+  ['Reply', [15, 'JSON, events and back-pressure of one reply']],
   ['Replay', [14, 'an event sink, and the events that are published meanwhile']],
 ]);
 
