@@ -570,15 +570,18 @@ describe('what a store is never asked to hold', () => {
       },
     });
 
-  test('initialize params of more than 64 KiB: 400', async () => {
-    await begin();
-    expect((await initialize({ large: { text: 'x'.repeat(60_000) } })).status).toBe(200);
-    expect(await refusal(initialize({ large: { text: 'x'.repeat(70_000) } }))).toEqual([400, -32602, null]);
-    expect(endpoint.contexts).toHaveLength(1);
-    await endpoint.stop();
-    await begin({ store: undefined });
-    expect((await initialize({ large: { text: 'x'.repeat(70_000) } })).status).toBe(200);
-  });
+  test.each([
+    ['with a store', {}],
+    ['without one, as the server keeps them in memory', { store: undefined }],
+  ])(
+    'initialize params of more than 64 KiB, %s: 400, and no server is built (docs/sessions.md)',
+    async (_what, options) => {
+      await begin(options);
+      expect((await initialize({ large: { text: 'x'.repeat(60_000) } })).status).toBe(200);
+      expect(await refusal(initialize({ large: { text: 'x'.repeat(70_000) } }))).toEqual([400, -32602, null]);
+      expect(endpoint.contexts).toHaveLength(1);
+    },
+  );
 
   test.each([2_000, 20_000])('initialize params nested %i levels deep: 400', async (levels) => {
     await begin();

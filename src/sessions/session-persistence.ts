@@ -1,4 +1,3 @@
-import type { InitializeRequestParams } from '@modelcontextprotocol/sdk/types.js';
 import { inTime, type Clock } from '../runtime/clock.js';
 import { DeadlineQueue } from '../runtime/deadline-queue.js';
 import { Refusal } from '../errors.js';
@@ -7,14 +6,10 @@ import type { Emitter } from '../runtime/emitter.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';
 import { type FencedEventStore, sessionHash } from '../stores/session-event-store.js';
 import { OwnershipChanged } from './ownership.js';
-import { recordJson } from './records/kept-json.js';
 import { RecordWriter, type RecordWriterInit } from './records/record-writer.js';
 import type { PrincipalCounts } from './limits/principal-counts.js';
 import type { RecordStore } from './records/record-store.js';
 import type { Session } from './session.js';
-
-/** Bytes of `initialize` params, where they are kept: a record is read and written whole. */
-const MAX_INITIALIZE = 64 * 1024;
 
 /** How soon a store that failed is told again that a session is in use, in ms. */
 const TOUCH_AGAIN = 5_000;
@@ -94,17 +89,6 @@ export class SessionPersistence {
 
   get #keeps(): boolean {
     return this.records !== undefined || this.#hibernates;
-  }
-
-  /** @throws Refusal `invalidInitialize` when the params are too large, or nested too deep, for a record. */
-  checkSize(params: InitializeRequestParams): void {
-    if (!this.#keeps && !this.#adopts) return;
-    try {
-      if (Buffer.byteLength(recordJson(params) ?? '') <= MAX_INITIALIZE) return;
-    } catch (cause) {
-      throw new Refusal('invalidInitialize', { cause });
-    }
-    throw new Refusal('invalidInitialize', { cause: new Error(`params of more than ${MAX_INITIALIZE} bytes`) });
   }
 
   /** Gives the session a record from here on; undefined when nobody would ever read it. */

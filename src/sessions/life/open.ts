@@ -12,6 +12,10 @@ import type { SessionPersistence } from '../session-persistence.js';
 import type { Registry } from '../registry.js';
 import type { Session } from '../session.js';
 import { AppState } from '../records/app-state.js';
+import { recordJson } from '../records/kept-json.js';
+
+/** Bytes of `initialize` params. The session's server keeps them in memory, and its record is read and written whole. */
+const MAX_INITIALIZE = 64 * 1024;
 
 /** The parts that opening a session takes. */
 export interface Opener {
@@ -51,12 +55,12 @@ export type Opened =
  * Opens a session: its entry stands before anything is awaited, concurrent requests for its ID await the same promise, and
  * whatever fails, nothing of it remains.
  *
- * @throws Refusal at a cap, when it takes too long or the session store does not answer; whatever `serverFactory` or
- * `connect` threw.
+ * @throws Refusal for params that are too large, at a cap, when it takes too long or the session store does not answer;
+ * whatever `serverFactory` or `connect` threw.
  */
 export async function openSession(opener: Opener, call: InitializeCall): Promise<Opened> {
   const { registry, persistence, transports } = opener;
-  persistence.checkSize(call.params);
+  checkSize(call.params);
   const context = new FactoryContext({
     sessionId: opener.sessionIdGenerator(),
     principal: call.principal,
@@ -154,6 +158,16 @@ export function locked(opening: Promise<unknown>, told: (error: unknown) => Erro
   // Nobody else may be waiting.
   lock.catch(() => undefined);
   return lock;
+}
+
+/** @throws Refusal `invalidInitialize` when the params are too large, or nested too deep, to be kept. */
+function checkSize(params: InitializeRequestParams): void {
+  try {
+    if (Buffer.byteLength(recordJson(params) ?? '') <= MAX_INITIALIZE) return;
+  } catch (cause) {
+    throw new Refusal('invalidInitialize', { cause });
+  }
+  throw new Refusal('invalidInitialize', { cause: new Error(`params of more than ${MAX_INITIALIZE} bytes`) });
 }
 
 function firstFacts(
