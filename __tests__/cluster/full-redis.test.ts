@@ -1,5 +1,7 @@
 import { redisEventStore, type SendCommand } from '../../src/stores/redis.js';
 import { EventStream } from '../support/event-stream.js';
+import { initializeBody, post } from '../support/harness.js';
+import { expectRow } from '../support/rows.js';
 import { until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster, type Tool } from './in-process.js';
@@ -23,6 +25,10 @@ beforeAll(async () => {
   cluster = await InProcessCluster.start();
   await cluster.ask('CONFIG', 'SET', 'maxmemory', String(MAX_MEMORY), 'maxmemory-policy', 'noeviction');
 }, 300_000);
+afterEach(async () => {
+  await cluster.clear();
+  await cluster.ask('FLUSHALL');
+});
 afterAll(() => cluster.stop());
 
 /** Long, so that only a full Redis can cost a lease here, and not a busy machine. */
@@ -30,15 +36,23 @@ const times = { lease: 20_000, renewInterval: 250, fenceAfter: 15_000, claimTime
 
 const tools: Readonly<Record<string, Tool>> = { fill: ({ args }) => ({ text: 'x'.repeat(Number(args.bytes)) }) };
 
+let renewals = 0;
+const tap =
+  (send: SendCommand): SendCommand =>
+  async (...command) => {
+    const reply = await send(...command);
+    if (command[0] === 'SET' && command.at(-1) === 'XX' && reply === 'OK') renewals += 1;
+    return reply;
+  };
+
+async function leasesAreRenewed(): Promise<void> {
+  const before = renewals;
+  await until('each lease has been renewed again', () => renewals > before + 4);
+}
+
+const used = async () => Number(/used_memory:(\d+)/.exec((await cluster.ask('INFO', 'memory')) as string)![1]);
+
 test('when clients fill Redis with events, every lease, answer and record survives (docs/scaling.md, "Events in Redis")', async () => {
-  let renewals = 0;
-  const tap =
-    (send: SendCommand): SendCommand =>
-    async (...command) => {
-      const reply = await send(...command);
-      if (command[0] === 'SET' && command.at(-1) === 'XX' && reply === 'OK') renewals += 1;
-      return reply;
-    };
   const eventStore = () => redisEventStore({ sendCommand: cluster.ask, prefix: cluster.prefix });
   const nodes = [
     await cluster.node({ name: 'a', tools, times, tap, eventStore: eventStore() }),
@@ -47,7 +61,6 @@ test('when clients fill Redis with events, every lease, answer and record surviv
   const sessions = await Promise.all(
     Array.from({ length: SESSIONS }, (_, n) => AnyNodeSession.open(nodes[n % 2]!.url)),
   );
-  const used = async () => Number(/used_memory:(\d+)/.exec((await cluster.ask('INFO', 'memory')) as string)![1]);
   let most = 0;
   let refused = 0;
   for (const bytes of SIZES) {
@@ -62,8 +75,7 @@ test('when clients fill Redis with events, every lease, answer and record surviv
   }
   expect(refused).toBeGreaterThan(0);
   expect(most).toBeLessThan(MAX_MEMORY);
-  const before = renewals;
-  await until('each lease has been renewed again', () => renewals > before + 4);
+  await leasesAreRenewed();
   for (const [n, session] of sessions.entries()) {
     // State is saved with each of these calls.
     expect(await session.call(nodes[(n + 1) % 2]!.url, 'add')).toMatchObject({ epoch: 0, count: 1 });
@@ -72,4 +84,32 @@ test('when clients fill Redis with events, every lease, answer and record surviv
     expect(node.lines('cluster node fenced: its sessions are let go of')).toEqual([]);
     expect(await node.ready()).toBe(200);
   }
+}, 60_000);
+
+test('when clients fill Redis with sessions, new ones get 503, and every lease and session survives (docs/scaling.md, "What Redis must be")', async () => {
+  const nodes = [await cluster.node({ name: 'a', times, tap }), await cluster.node({ name: 'b', times, tap })];
+  const session = await AnyNodeSession.open(nodes[0]!.url);
+  for (const bytes of [60_000, 10_000, 1_000]) {
+    const body = initializeBody();
+    Object.assign(body.params.capabilities, { experimental: { x: { text: 'x'.repeat(bytes) } } });
+    let response: Response;
+    let text: string;
+    do {
+      response = await post(nodes[0]!.url, body);
+      text = await response.text();
+    } while (response.status === 200);
+    expectRow({ status: response.status, body: text }, 'storeUnavailable');
+    expect(response.headers.get('retry-after')).toBe('5');
+  }
+  expect(await used()).toBeLessThan(0.92 * MAX_MEMORY);
+  expect(await nodes[0]!.metrics()).toContain('mcp_sessions_rejected_total{reason="storeUnavailable"} 3');
+  await leasesAreRenewed();
+  // Each call saves state. The second node claims the session when the first is gone.
+  expect(await session.call(nodes[1]!.url, 'add')).toMatchObject({ node: 'a', count: 1 });
+  for (const node of nodes) {
+    expect(node.lines('cluster node fenced: its sessions are let go of')).toEqual([]);
+    expect(await node.ready()).toBe(200);
+  }
+  await nodes[0]!.close();
+  expect(await session.call(nodes[1]!.url, 'add')).toMatchObject({ node: 'b', epoch: 1, count: 2 });
 }, 60_000);

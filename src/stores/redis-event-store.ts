@@ -4,6 +4,7 @@ import { clock, count, timer } from '../runtime/checks.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { RedisEventIndex, type KeysOfSession } from './redis-event-index.js';
 import { notAReply, openRedis, type RedisOptions, type SendCommand } from './redis-client.js';
+import { EVENTS_FULL_AT, WHEN_FULL } from './redis-memory.js';
 import { Fenced, type EventFence, type SessionEventStore, sessionOf } from './session-event-store.js';
 
 /** Options of {@link redisEventStore}. `undefined` is the same as leaving the key out. */
@@ -48,11 +49,8 @@ interface Place {
 /** Bytes of an event beside its text: its entry, the name of its stream, and its place in the list of sizes. */
 const EVENT_OVERHEAD = 200;
 
-/** The share of Redis' `maxmemory` beyond which no event is stored. Leases and records must always have room. */
-const FULL_AT = 0.9;
-
-/** The share of `maxmemory` down to which events are dropped then. */
-const RELIEVED_AT = 0.8;
+/** The share of Redis' `maxmemory` down to which events are dropped when it is full. */
+const RELIEVED_AT = 0.7;
 
 /** Bytes of events between two checks of Redis' used memory. A check takes about as long as storing an event. */
 const MEMORY_CHECK_AFTER = 256 * 1024;
@@ -71,21 +69,15 @@ const FULL_PAUSE = 1_000;
  *
  * With a third key, the record of the session, only the owner that the record names may append.
  */
-const APPEND = `
+const APPEND = `${WHEN_FULL}
 if KEYS[3] then
   local held = redis.call('HMGET', KEYS[3], 'o', 'e')
   if not held[2] then return redis.error_reply('NORECORD the session has no record here') end
   if held[1] ~= ARGV[9] or held[2] ~= ARGV[10] then return redis.error_reply('FENCED the session is owned by another') end
 end
 if ARGV[7] ~= '0' then
-  local info = redis.pcall('INFO', 'memory')
-  if type(info) == 'string' then
-    local used = tonumber(string.match(info, '\\nused_memory:(%d+)') or 0)
-    local most = tonumber(string.match(info, '\\nmaxmemory:(%d+)') or 0)
-    if most > 0 and used + ARGV[8] > most * ARGV[7] then
-      return redis.error_reply('FULL ' .. string.format('%.0f of %.0f', used, most))
-    end
-  end
+  local full = whenFull(ARGV[7], ARGV[8])
+  if full then return full end
 end
 local last = redis.call('LINDEX', KEYS[2], -1)
 local id = '*'
@@ -130,7 +122,7 @@ const isText = (value: unknown): value is string => typeof value === 'string';
  *
  * A stream is replayed without a hole or not at all. An event that was dropped is unknown.
  *
- * If Redis has a `maxmemory`, no event is stored past 90 % of it, and the oldest are dropped down to 80 %. Leases and records
+ * If Redis has a `maxmemory`, no event is stored past 80 % of it, and the oldest are dropped down to 70 %. Leases and records
  * share that memory and must have room. `storeEvent` rejects meanwhile.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, and for both or neither of `client` and
@@ -189,7 +181,7 @@ class RedisEventStore implements Required<SessionEventStore> {
     const args = [
       ...[String(this.#maxEvents), String(this.#maxAge), String(randomInt(2 ** 30))],
       ...[streamId.slice(session.length), json, String(this.#maxBytesPerSession)],
-      ...[this.#mustCheckMemory(bytes) ? String(FULL_AT) : '0', String(bytes)],
+      ...[this.#mustCheckMemory(bytes) ? String(EVENTS_FULL_AT) : '0', String(bytes)],
       ...(fence === undefined ? [] : [fence.owner, String(fence.epoch)]),
     ];
     // The script is sent in full, not by its hash. If Redis has forgotten the hash and another process loads the script again,

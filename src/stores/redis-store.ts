@@ -1,4 +1,5 @@
 import { notAReply, openRedis, Script, type RedisOptions, type SendCommand } from './redis-client.js';
+import { RECORDS_FULL_AT, WHEN_FULL } from './redis-memory.js';
 import type { SessionStore, StoredRecord } from './session-store.js';
 import { sessionHash } from './session-event-store.js';
 
@@ -7,8 +8,10 @@ export type RedisStoreOptions = RedisOptions;
 
 // A record is a Redis hash with the fields d(ata), e(poch) and o(wner). The owner is empty when no node owns the session.
 
-const CREATE = new Script(`
+const CREATE = new Script(`${WHEN_FULL}
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local full = whenFull(${RECORDS_FULL_AT}, #ARGV[1])
+if full then return full end
 redis.call('HSET', KEYS[1], 'd', ARGV[1], 'e', '0', 'o', ARGV[2])
 return redis.call('PEXPIRE', KEYS[1], ARGV[3])`);
 
@@ -46,6 +49,8 @@ return 1`);
  *
  * Set `maxmemory-policy noeviction` in Redis. With another policy it drops sessions when it runs out of memory. A fail-over to a
  * replica loses the writes that the replica had not received, and no store can notice that.
+ *
+ * If Redis has a `maxmemory`, `create` rejects past 90 % of it, so that the records of open sessions have room.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, and for both or neither of `client` and
  * `sendCommand`.
