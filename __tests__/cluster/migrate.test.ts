@@ -1,8 +1,9 @@
 import { ElicitResultSchema } from '@modelcontextprotocol/sdk/types.js';
+import { ERRORS } from '../../src/errors.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { EventStream } from '../support/event-stream.js';
 import { answerOf } from '../support/raw-session.js';
-import { Deferred, soon, until } from '../support/waiting.js';
+import { Deferred, never, soon, until } from '../support/waiting.js';
 import { AnyNodeSession, toldBy } from './any-node.js';
 import { InProcessCluster, type InProcessNode, type Tool } from './in-process.js';
 
@@ -160,6 +161,33 @@ describe('routing: migrate (docs/scaling.md)', () => {
     const reply = await soon('the call is cancelled', waiting);
     expect(await reply.text()).not.toContain('"result"');
   });
+
+  test.each([
+    ['1,000 messages', 1_000, 'x'],
+    ['8 MiB', 9, 'x'.repeat(1024 * 1024)],
+  ])(
+    'what the client said gets 503 where the owner has left %s unread, and nothing is stored',
+    async (_what, times, text) => {
+      // This owner reads nothing.
+      const tap =
+        (send: SendCommand): SendCommand =>
+        (...command) =>
+          command[0] === 'LPOP' ? never() : send(...command);
+      const c = await cluster.node({ name: 'c', tap, times: { routing: 'migrate' } });
+      const session = await AnyNodeSession.open(c.url);
+      const key = `${cluster.prefix}mailbox:${(await cluster.record()).owner}`;
+      const say = () => session.post(a.url, { jsonrpc: '2.0', method: 'notifications/roots/list_changed' });
+      expect((await say()).status).toBe(202);
+      await cluster.ask('RPUSH', key, ...Array<string>(times).fill(text));
+      const length = await cluster.ask('LLEN', key);
+      const refused = await say();
+      expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '5']);
+      expect(await refused.json()).toMatchObject({ error: { message: ERRORS.ownerUnreachable.message } });
+      expect(await cluster.ask('LLEN', key)).toBe(length);
+      await cluster.ask('DEL', key);
+      expect((await say()).status).toBe(202);
+    },
+  );
 
   test('a node that drains moves no session to itself: what it cannot serve stays where it is', async () => {
     const session = await AnyNodeSession.open(a.url);

@@ -32,7 +32,7 @@ class World {
     this.records = new RecordStore(redisStore({ sendCommand: send }), this.clock, () => OWN, 60_000);
     this.migration = new Migration({
       mailbox: {
-        put: (node: string, message: Message) => Promise.resolve(void this.put.push({ node, message })),
+        put: (node: string, message: Message) => Promise.resolve(this.put.push({ node, message }) > 0),
       } as unknown as Mailbox,
       node: { membership: { id: OWN } } as never,
       peers: new Peers(send, PREFIX, this.clock, 1_500, undefined),

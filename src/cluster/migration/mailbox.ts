@@ -7,7 +7,23 @@ const INTERVAL = 100;
 /** Messages that are taken from a mailbox at a time. */
 const MOST = '100';
 
+/**
+ * Messages that a mailbox holds at most. A node that reads takes as many within a second, so only one that reads nothing leaves
+ * them.
+ */
+const MAX_MESSAGES = '1000';
+
+/**
+ * Bytes of memory past which a mailbox takes no message: two of the largest by default. All mailboxes together must leave room
+ * for leases and records, as a full Redis fences every node. One message more may exceed it, so that no message is too large.
+ */
+const MAX_BYTES = String(8 * 1024 * 1024);
+
+/** Returns 0 when the mailbox is full. The messages in it then live no longer than before. */
 const PUT = new Script(`
+if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
+local used = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', '0')
+if type(used) == 'number' and used > tonumber(ARGV[4]) then return 0 end
 redis.call('RPUSH', KEYS[1], ARGV[1])
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
 
@@ -42,9 +58,14 @@ export class Mailbox {
     this.#onFailure = onFailure;
   }
 
-  /** @param time - How long the message lives, in ms. Its sender waits no longer. */
-  async put(node: string, message: Message, time: number): Promise<void> {
-    await PUT.run(this.#send, this.#key(node), JSON.stringify(message), String(time));
+  /**
+   * Resolves to whether the mailbox had room. Nothing is put otherwise.
+   *
+   * @param time - How long the message lives, in ms. Its sender waits no longer.
+   */
+  async put(node: string, message: Message, time: number): Promise<boolean> {
+    const args = [JSON.stringify(message), String(time), MAX_MESSAGES, MAX_BYTES];
+    return Number(await PUT.run(this.#send, this.#key(node), ...args)) === 1;
   }
 
   /** Gives each message that arrives from now on to `onMessage`. */

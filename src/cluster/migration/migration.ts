@@ -47,7 +47,7 @@ export class Migration {
     const by = { principal };
     if (method === 'DELETE') return this.#ask(owner, { sessionId, action: 'end', by });
     if (method === 'POST' && requestIdsOf(request).length === 0) {
-      await this.#put(owner, { sessionId, action: 'take', by, body: post?.messages });
+      await this.#pass(owner, { sessionId, action: 'take', by, body: post?.messages });
       accept(res);
       return 'done';
     }
@@ -74,7 +74,7 @@ export class Migration {
     if (message.action !== 'take' || message.passedOn === true || record.owner === undefined) return;
     const owner = await peers.find(record.owner);
     if (owner === undefined) return;
-    await this.#put(owner, { ...message, passedOn: true });
+    await this.#pass(owner, { ...message, passedOn: true });
   }
 
   /** Sends a message whose effect shows only in the record. */
@@ -83,13 +83,25 @@ export class Migration {
     if (!this.#asked.has(asked)) {
       this.#asked.add(asked);
       this.#init.clock.setTimeout(() => this.#asked.delete(asked), ASK_AGAIN);
+      // Where the mailbox is full, the owner is asked again later.
       await this.#put(owner, message);
     }
     return message.action === 'end' ? 'again' : 'unreachable';
   }
 
-  async #put(owner: Lease, message: Message): Promise<void> {
+  /**
+   * Sends what a client said.
+   *
+   * @throws Refusal `ownerUnreachable` when the owner has left too much unread.
+   */
+  async #pass(owner: Lease, message: Message): Promise<void> {
+    if (await this.#put(owner, message)) return;
+    throw new Refusal('ownerUnreachable', { cause: new Error(`the mailbox of node ${owner.id} is full`) });
+  }
+
+  /** Resolves to whether the mailbox of the owner had room. */
+  #put(owner: Lease, message: Message): Promise<boolean> {
     const { mailbox, claimTimeout } = this.#init;
-    await orStoreUnavailable(mailbox.put(owner.id, message, claimTimeout));
+    return orStoreUnavailable(mailbox.put(owner.id, message, claimTimeout));
   }
 }
