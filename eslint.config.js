@@ -18,17 +18,17 @@ export default tseslint.config(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/no-confusing-void-expression': 'off',
-      // The SDK advises against `Server` for most; the router serves it as well as `McpServer`.
+      // The SDK marks `Server` as deprecated for most apps. The router supports it as well as `McpServer`.
       '@typescript-eslint/no-deprecated': [
         'error',
         { allow: [{ from: 'package', package: '@modelcontextprotocol/sdk', name: 'Server' }] },
       ],
-      // Express tells an error handler by its four parameters, used or not.
+      // Express recognizes an error handler by its four parameters, even if some are unused.
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
     },
   },
   {
-    // Tests look at untyped bodies and poke at the outside of things; the rest of the strict set holds for them too.
+    // Tests read untyped bodies and pass invalid values. The other strict rules hold for them too.
     files: ['__tests__/**/*.ts'],
     rules: {
       '@typescript-eslint/no-non-null-assertion': 'off',

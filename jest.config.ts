@@ -1,11 +1,11 @@
 /** @jest-config-loader esbuild-register */
 import type { Config } from 'jest';
 
-// EXPRESS=4 runs the same suites against Express 4, which is installed beside Express 5 under another name.
+// EXPRESS=4 runs the same suites against Express 4, which is installed as `express4` beside Express 5.
 const express4 = process.env.EXPRESS === '4' ? { '^express$': 'express4' } : {};
 
-// HTTP=node runs the suites of http and faults without Express, through `createMcpEndpoint` on plain node:http. Those of Express
-// itself are left out.
+// HTTP=node runs the suites of http and faults without Express, through `createMcpEndpoint` on plain node:http. The suites of
+// Express itself are excluded.
 const onNode = process.env.HTTP === 'node';
 const OF_EXPRESS = [
   'http/server', // createHttpServer, which makes Express apps faster
@@ -15,8 +15,8 @@ const OF_EXPRESS = [
   'http/middleware', // packages that need the properties of Express' requests
   'http/surroundings', // an adapter for Express apps
 ];
-/** Would find the same again: they use no HTTP, or start processes with Express. */
-const OF_NEITHER = [
+/** These suites would repeat the run with Express: they use no HTTP, or start processes with Express. */
+const INDEPENDENT = [
   'http/classify',
   'http/guard',
   'http/identity',
@@ -32,7 +32,7 @@ const plainNode = {
 const config: Config = {
   testEnvironment: 'node',
   testMatch: onNode ? ['<rootDir>/__tests__/{http,faults}/*.test.ts'] : ['<rootDir>/__tests__/**/*.test.ts'],
-  ...(onNode && { testPathIgnorePatterns: [...OF_EXPRESS, ...OF_NEITHER].map((name) => `/${name}[.]test`) }),
+  ...(onNode && { testPathIgnorePatterns: [...OF_EXPRESS, ...INDEPENDENT].map((name) => `/${name}[.]test`) }),
   moduleNameMapper: {
     ...express4,
     ...(onNode ? plainNode : {}),
@@ -59,13 +59,13 @@ const config: Config = {
       },
     ],
   },
-  // Jest would leave one core of two idle.
+  // Jest's default leaves one core of two idle.
   maxWorkers: '100%',
-  // A worker keeps what test files leave in its heap, and each collection of a large heap costs time.
+  // A worker's heap grows with each test file, and collecting a large heap takes long. Jest restarts a worker at this size.
   workerIdleMemoryLimit: '1GB',
   collectCoverageFrom: ['src/**/*.ts'],
   coverageThreshold: { global: { branches: 95 } },
-  // Longer than a test waits for any one thing (`__tests__/support/waiting.ts`), which says what did not come.
+  // Longer than any single wait (`__tests__/support/waiting.ts`), so that the wait fails first, with a message that names its condition.
   testTimeout: 120_000,
 };
 

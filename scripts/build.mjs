@@ -1,5 +1,5 @@
 // Builds the package twice (ESM and CommonJS, each with its own types) and the example app against the ESM build.
-// `--package-only` leaves the app out; `--if-needed` does nothing when all is there as it would be built.
+// `--package-only` leaves the app out; `--if-needed` skips the build when inputs and outputs have not changed since the last one.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -11,9 +11,9 @@ const APP_CONFIG = 'example-app/tsconfig.json';
 const CONFIGS = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', APP_CONFIG];
 const INPUTS = ['src', 'example-app/src', 'scripts/build.mjs', ...CONFIGS];
 const OUTPUTS = ['dist', 'example-app/dist'];
-/** The fingerprints of the inputs, and of what was built of them. */
+/** Holds the fingerprints of the inputs and of the outputs of the last build. */
 const STAMP = '.cache/built';
-/** Holds a folder of each process that builds, named by its ID: the sign that it does, and the place where. */
+/** Each process that builds has a folder here, named by its process ID. The folder is both its lock and its work space. */
 const BUILDERS = '.cache/build';
 const own = join(BUILDERS, String(process.pid));
 
@@ -26,7 +26,7 @@ function filesOf(path) {
   return names.flatMap((name) => filesOf(join(path, name)));
 }
 
-/** Of names and contents: times do not tell of a file that was removed, or replaced by an older one. */
+/** Hashes names and contents: modification times miss a file that was removed, or replaced by an older one. */
 function fingerprint(paths) {
   const hash = createHash('sha256');
   for (const file of paths.flatMap(filesOf)) hash.update(JSON.stringify([file, readFileSync(file, 'utf8')]));
@@ -41,26 +41,26 @@ function isAlive(pid) {
   }
 }
 
-/** What a killed process left is removed on the way. */
+/** Finds another live process that builds, and removes the folders of dead ones. */
 function otherBuilder() {
   const others = readdirSync(BUILDERS).filter((pid) => pid !== String(process.pid));
   for (const pid of others) if (!isAlive(pid)) remove(join(BUILDERS, pid));
   return others.find(isAlive);
 }
 
-/** Never lets two build: those that come at once see each other, and step back for a while. */
+/** Waits until no other process builds. Two that start together see each other's folders, and both retry after a random pause. */
 async function becomeBuilder() {
   mkdirSync(BUILDERS, { recursive: true });
   process.once('exit', () => remove(own));
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
-  for (let told = false; ; told = true) {
+  for (let isReported = false; ; isReported = true) {
     // A killed process may have had the same ID.
     remove(own);
     mkdirSync(own);
     const other = otherBuilder();
     if (other === undefined) return;
     remove(own);
-    if (!told) console.error(`Waiting for process ${other}, which builds in ${join(BUILDERS, other)}`);
+    if (!isReported) console.error(`Waiting for process ${other}, which builds in ${join(BUILDERS, other)}`);
     await sleep(50 + 100 * Math.random());
   }
 }
@@ -77,7 +77,7 @@ async function buildPackage() {
   writeFileSync(join(own, 'dist/cjs/package.json'), '{"type":"commonjs"}\n');
 }
 
-/** By a configuration beside the new package, where the paths of the app's lead to it, and not to the old one. */
+/** Compiles with a copy of the app's configuration beside the new package, so that its `paths` lead to the new package. */
 async function buildApp() {
   const { paths } = JSON.parse(readFileSync(APP_CONFIG, 'utf8')).compilerOptions;
   const config = { extends: resolve(APP_CONFIG), compilerOptions: { outDir: 'dist', paths } };
@@ -86,7 +86,7 @@ async function buildApp() {
   await tsc('-p', join(own, APP_CONFIG));
 }
 
-/** Puts in its place what is whole; a folder with something in it cannot be replaced at once. */
+/** Moves a complete output to its place. The old one moves away first: `rename` cannot replace a folder that is not empty. */
 function install(output) {
   if (existsSync(output)) renameSync(output, join(own, `${output}.old`));
   renameSync(join(own, output), output);

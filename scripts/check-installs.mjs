@@ -1,4 +1,4 @@
-// The packed tarball under other package managers and in bundles. The consumer opens a session and calls a tool.
+// Checks the packed tarball under other package managers and in bundles. The consumer opens a session and calls a tool.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { buildSync, transformSync } from 'esbuild';
 
 const TIMEOUT_MS = 300_000;
-/** The newest that runs on every Node that the package supports. */
+/** The newest major version that runs on every Node that the package supports. */
 const PNPM = 'pnpm@10';
 const YARN = '@yarnpkg/cli-dist@4';
-/** A consumer is outside of this repository, so that nothing resolves from here by accident. */
+/** Consumers are outside of this repository, so that no import resolves from its `node_modules`. */
 const root = mkdtempSync(join(tmpdir(), 'express-mcp-router-'));
 const consumer = readFileSync('__tests__/package/consumer.ts', 'utf8');
 
@@ -47,7 +47,7 @@ function checkPnpm(tarball) {
 
 function checkYarn(tarball) {
   const dir = project('with-yarn', tarball);
-  // Marks the root of a project.
+  // Yarn takes the nearest folder with a lockfile as the root of the project.
   writeFileSync(join(dir, 'yarn.lock'), '');
   const registry = exec('.', {}, 'npm', 'config', 'get', 'registry').trim();
   const env = {
@@ -63,20 +63,20 @@ function checkYarn(tarball) {
   console.log('Yarn PnP: an ES module and CommonJS installed, ran, ended by themselves');
 }
 
-/** Bundles a consumer with all that it uses, and runs the bundle where there is no `node_modules`. */
+/** Bundles a consumer with all its dependencies, and runs the bundle in a folder without `node_modules`. */
 function checkBundles(dir) {
-  const alone = join(root, 'bundled');
-  mkdirSync(alone);
+  const isolated = join(root, 'bundled');
+  mkdirSync(isolated);
   const require = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`;
   for (const [extension, format] of [
     ['mjs', 'esm'],
     ['cjs', 'cjs'],
   ]) {
-    const outfile = join(alone, `consumer.${extension}`);
+    const outfile = join(isolated, `consumer.${extension}`);
     const entryPoints = [join(dir, `consumer.${extension}`)];
     const banner = format === 'esm' ? { js: require } : {};
     buildSync({ entryPoints, outfile, bundle: true, platform: 'node', target: 'node20', format, banner });
-    exec(alone, {}, process.execPath, outfile);
+    exec(isolated, {}, process.execPath, outfile);
   }
   console.log('esbuild: an ES module and CommonJS bundled, ran, ended by themselves');
 }

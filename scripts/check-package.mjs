@@ -1,4 +1,4 @@
-// The tarball itself, as npm would publish it: what is in it, how it resolves, and whether strangers can use it.
+// Checks the tarball that npm would publish: its files, its links, how it resolves, and that new projects can use it.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,13 +16,13 @@ const REQUIRED = [
 const ALLOWED = [
   /^dist\/(esm|cjs)\/[\w/-]+\.(js|d\.ts)$/,
   /^dist\/cjs\/package\.json$/,
-  // What the README links to, and what that links to.
+  // The README links to these files, directly or through another one.
   /^(CONTRIBUTING|docs\/[\w-]+|example-app\/README|bench\/RESULTS)\.md$/,
   /^bench\/plots\/[\w-]+\.svg$/,
   /^example-app\/src\/[\w-]+\.ts$/,
 ];
 const CONSUMER_TIMEOUT_MS = 120_000;
-/** A consumer is outside of this repository, so that nothing resolves from here by accident. */
+/** Consumers are outside of this repository, so that no import resolves from its `node_modules`. */
 const root = mkdtempSync(join(tmpdir(), 'express-mcp-router-'));
 
 const exec = (cwd, file, ...args) =>
@@ -35,7 +35,7 @@ const exec = (cwd, file, ...args) =>
 const bin = (name, ...args) => console.log(exec('.', 'npx', '--no-install', name, ...args));
 const installed = (name) => `${name}@${JSON.parse(readFileSync(`node_modules/${name}/package.json`, 'utf8')).version}`;
 
-/** Builds, by the `prepack` script, and packs. */
+/** Packs the tarball; the `prepack` script builds the package first. */
 function pack() {
   const [{ filename, files }] = JSON.parse(exec('.', 'npm', 'pack', '--silent', '--json', '--pack-destination', root));
   return { tarball: join(root, filename), files: files.map(({ path }) => path) };
@@ -43,22 +43,22 @@ function pack() {
 
 function checkContents(files) {
   const isAllowed = (path) => REQUIRED.includes(path) || ALLOWED.some((pattern) => pattern.test(path));
-  const strangers = files.filter((path) => !isAllowed(path));
+  const unexpected = files.filter((path) => !isAllowed(path));
   const missing = REQUIRED.filter((path) => !files.includes(path));
-  if (strangers.length + missing.length > 0)
+  if (unexpected.length + missing.length > 0)
     throw new Error(
-      `the tarball holds ${strangers.join(', ') || 'nothing else'}, and lacks ${missing.join(', ') || 'nothing'}`,
+      `unexpected files in the tarball: ${unexpected.join(', ') || 'none'}; missing: ${missing.join(', ') || 'none'}`,
     );
 }
 
-/** Follows each relative link and picture of the packed documents, in the tarball as it was written. */
+/** Follows each relative link and image of the packed documents, in the unpacked tarball. */
 function checkLinks(tarball, files) {
   const dir = join(root, 'unpacked');
   mkdirSync(dir);
   exec(dir, 'tar', '-xzf', tarball, '--strip-components=1');
   const broken = brokenLinks(files, (path) => readFileSync(join(dir, path), 'utf8'));
-  if (broken.length > 0) throw new Error(`links that lead nowhere in the tarball: ${broken.join(', ')}`);
-  console.log(`links of ${files.filter((path) => path.endsWith('.md')).length} packed documents: all lead somewhere`);
+  if (broken.length > 0) throw new Error(`broken links in the tarball: ${broken.join(', ')}`);
+  console.log(`links of ${files.filter((path) => path.endsWith('.md')).length} packed documents: none is broken`);
 }
 
 const TSC_FLAGS = [
@@ -73,14 +73,13 @@ const TSC_FLAGS = [
   'node',
 ];
 
-/** Compiles a consumer, and runs it. */
 function runConsumer(dir, name) {
   copyFileSync(`__tests__/package/${name}.ts`, join(dir, `${name}.ts`));
   exec(dir, 'npx', '--no-install', 'tsc', ...TSC_FLAGS, `${name}.ts`);
   exec(dir, process.execPath, `${name}.js`);
 }
 
-/** Installs the tarball into a new project of one module type. One consumer uses Express there, the other one runs without it. */
+/** Installs the tarball into a new project of one module type, and runs one consumer with Express and one without. */
 function checkConsumer(type, tarball, peers) {
   const dir = join(root, type);
   mkdirSync(dir);
@@ -89,7 +88,7 @@ function checkConsumer(type, tarball, peers) {
   exec(dir, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', '--silent', tarball, ...peers, ...tools);
   runConsumer(dir, 'consumer');
   console.log(`${type} consumer with ${peers.join(', ')}: compiled, ran, ended by itself`);
-  // The SDK brings an Express of its own, which npm puts beside the package.
+  // The SDK depends on Express itself, and npm hoists that copy to the top, where the package would find it.
   for (const name of ['express', '@types/express', '@types/express-serve-static-core'])
     rmSync(join(dir, 'node_modules', name), { recursive: true, force: true });
   runConsumer(dir, 'node-consumer');

@@ -1,5 +1,4 @@
-// Holds the source to its shape: imports run one way (.dependency-cruiser.mjs), files are neither long nor crumbs, classes and
-// the public surface are small.
+// Checks that imports run one way (.dependency-cruiser.mjs), and the limits of files, classes and exported names.
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -108,7 +107,7 @@ try {
     stdio: 'inherit',
   });
 } catch {
-  problems.push('imports run the wrong way (above)');
+  problems.push('an import breaks the order of the levels (above)');
 }
 
 for (const problem of problems) console.error(problem);

@@ -1,5 +1,5 @@
-// The official conformance suite against the router: every published server scenario, in SSE and in JSON mode, and without Express.
-// With `--all`: each version of the suite with each revision and mode, and three nodes behind a balancer.
+// Runs the official conformance suite against the router: each published server scenario, with SSE, with JSON, and without Express.
+// With `--all`: each version of the suite with each revision and mode, and three nodes behind a load balancer.
 import { execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,14 +31,14 @@ async function startFixtureServer(file, args) {
   return { url, stop: () => child.kill() };
 }
 
-/** Every check that the suite made. It writes one `checks.json` for each scenario that it could run. */
+/** Reads the results of all checks. The suite writes one `checks.json` for each scenario that it could run. */
 function readChecks(results) {
   return readdirSync(results, { recursive: true })
     .filter((name) => name.endsWith('checks.json'))
     .flatMap((name) => JSON.parse(readFileSync(join(results, name), 'utf8')));
 }
 
-/** A suite's run; the suite itself needs Node 22. Its warnings are requirements of "SHOULD", and count as failures here. */
+/** Runs one version of the suite, which needs Node 22. Its warnings are broken "SHOULD" rules, and count as failures here. */
 async function runSuite(suite, specVersion, [mode, args]) {
   const results = join(CACHE, `${suite}-${specVersion}-${mode}`);
   const server = await startFixtureServer(`${CACHE}/fixture-server.mjs`, args);
@@ -59,7 +59,7 @@ async function runSuite(suite, specVersion, [mode, args]) {
   const passed = checks.filter(({ status }) => status === 'SUCCESS').length;
   const wrong = checks.filter(({ status }) => ['FAILURE', 'WARNING', 'SKIPPED'].includes(status));
   for (const { id, status, errorMessage } of wrong) console.log(`${status} ${id}: ${errorMessage}`);
-  // What the suite says of itself must agree: a scenario that threw has no checks.json, and a run without checks proves nothing.
+  // The suite's own totals must agree: a scenario that threw has no checks.json, and a run without checks proves nothing.
   const total = /^Total: (\d+) passed, (\d+) failed$/m.exec(output);
   const agrees = succeeded && passed > 0 && Number(total?.[1]) === passed && Number(total?.[2]) === 0;
   if (!agrees && wrong.length === 0) console.log(output);
@@ -79,7 +79,7 @@ await build({
 });
 
 const [newest, oldest] = [SUITES.at(-1), SUITES[0]];
-const some = [
+const selected = [
   ...[...MODES].map((mode) => [newest, SPEC_VERSIONS[0], mode]),
   [newest, SPEC_VERSIONS[0], NODE],
   ...SPEC_VERSIONS.map((specVersion) => [oldest, specVersion, [...MODES][0]]),
@@ -90,7 +90,7 @@ const all = [
 ];
 
 const sum = { passed: 0, failed: 0 };
-for (const each of process.argv.includes('--all') ? all : some) {
+for (const each of process.argv.includes('--all') ? all : selected) {
   const { passed, failed } = await runSuite(...each);
   sum.passed += passed;
   sum.failed += failed;

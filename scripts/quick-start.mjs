@@ -1,5 +1,5 @@
-// The README's quick start, in an empty folder, as it stands: its install lines (with the tarball in the place of the published
-// package), its file under the name that it says, started and used by a real client, and compiled as TypeScript.
+// Follows the README's quick start in an empty folder. It runs the install lines, with the tarball instead of the published package.
+// It saves the file under its given name, starts it, uses it with a real client, and compiles it as TypeScript.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 
 const START_TIMEOUT_MS = 60_000;
 
-/** The section's commands, the name of its file, and the file. */
+/** Reads the section's commands, and the name and text of its file. */
 function readSection() {
   const readme = readFileSync('README.md', 'utf8');
   const [section] = readme.slice(readme.indexOf('## Quick start')).split(/\n## (?!Quick start)/);

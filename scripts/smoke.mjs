@@ -1,5 +1,5 @@
-// The main job, as a stranger runs it: `npm start` on port 3000 (or PORT), used by real clients, then ended by SIGTERM. Before it,
-// three of them, in a checkout that is not built, as a cluster.
+// Runs `npm start` as a new user does: first three times at once as a cluster, in a checkout that is not built.
+// Then once on port 3000 (or PORT), used by real clients and ended by SIGTERM.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,7 +15,7 @@ const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 15_000;
 const base = `http://localhost:${process.env.PORT ?? 3000}`;
 
-/** Else another app would be tested, and this one's start would fail unseen. */
+/** If another app had the port, the checks would run against that app. */
 async function requireFreePort() {
   const other = await fetch(base).catch(() => undefined);
   if (other === undefined) return;
@@ -23,7 +23,7 @@ async function requireFreePort() {
   process.exit(1);
 }
 
-/** With all that it starts in a process group of its own. */
+/** Starts the app in a process group of its own, so that `endGroup` also ends the children of npm. */
 function start(args = [], env = {}) {
   const options = { env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit'], detached: true };
   return spawn('npm', ['start', ...args], options);
@@ -40,7 +40,7 @@ async function untilReady(app, base) {
   throw new Error(`${base}/readyz did not answer within ${START_TIMEOUT_MS} ms`);
 }
 
-/** @param sessionId - Of a session that is open already. Default: opens one. */
+/** @param sessionId - The ID of an open session. Default: opens a new session. */
 async function connect(base, sessionId) {
   const client = new Client({ name: 'smoke', version: '1.0.0' });
   const transport = new StreamableHTTPClientTransport(new URL(`${base}/mcp`), { sessionId });
@@ -70,23 +70,23 @@ async function useIt() {
   await Promise.all([one.client.close(), two.client.close()]);
 }
 
-/** npm hands the signal on; the app drains and says by its exit status that it did. */
+/** npm passes the signal on. The app drains, and exits with status 0. */
 async function stop(app) {
   app.kill('SIGTERM');
   const [code] = await once(app, 'exit', { signal: AbortSignal.timeout(STOP_TIMEOUT_MS) });
   assert.equal(code, 0, 'SIGTERM must end npm start with status 0');
 }
 
-/** npm and all that it started; nothing of it may survive a failure. */
+/** Kills npm and its children, so that no process survives a failed check. */
 function endGroup(app) {
   try {
     process.kill(-app.pid, 'SIGKILL');
   } catch {
-    // All of it has ended, as it should.
+    // The group has no process left: all have exited.
   }
 }
 
-/** What the tests have for it, as a module. */
+/** Bundles the helpers of the tests that this script uses, as one module. */
 async function support() {
   const contents = ['redis-server', 'free-port'].map((name) => `export * from './${name}.js';`).join('\n');
   const stdin = { contents, resolveDir: '__tests__/support' };
@@ -95,14 +95,14 @@ async function support() {
   return import(outfile);
 }
 
-/** Two find nothing built, the third something, whole or not; then each answers for a session that one opened. */
+/** Starts two nodes before the build, and a third during or after it. Each then answers for a session of the first. */
 async function startThree() {
   const { RedisServer, freePort } = await support();
   for (const output of ['dist', 'example-app/dist']) rmSync(output, { recursive: true, force: true });
   const redis = await RedisServer.start();
   const env = {
     MCP_CLUSTER: 'true',
-    MCP_CLUSTER_SECRET: 'of these three and of nobody else',
+    MCP_CLUSTER_SECRET: 'a secret of these three nodes only',
     MCP_REDIS_URL: redis.url,
   };
   const nodes = [];

@@ -1,7 +1,7 @@
-// Where the documents of the tarball lead: npm shows its README, and an editor or an agent reads the rest in node_modules.
+// Finds broken links in the packed documents. npm shows the README, and editors and agents read the rest in node_modules.
 import { posix } from 'node:path';
 
-/** Links and pictures of Markdown, inline and by reference, and those of HTML. */
+/** Links and images: inline Markdown, Markdown by reference, and HTML. */
 const LINKS = [/\]\(([^)\s]+)(?:\s[^)]*)?\)/g, /^\[[^\]]+\]:\s*(\S+)/gm, /(?:href|src)="([^"]+)"/g];
 
 const withoutFences = (text) => text.replace(/^[ \t]*```[\s\S]*?^[ \t]*```/gm, '');
@@ -21,7 +21,7 @@ function anchorsOf(text) {
 /**
  * @param files - Paths in the package.
  * @param read - Gives the text of one of them.
- * @returns the links that lead nowhere, as `document: link`.
+ * @returns the broken links, as `document: link`.
  */
 export function brokenLinks(files, read) {
   const documents = files.filter((path) => path.endsWith('.md'));

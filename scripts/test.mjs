@@ -1,11 +1,11 @@
-// Every check of this package, begun in order: `npm test`. Some of them by name: `npm test -- lint conformance`.
+// Runs every check of this package: `npm test`. Names select some of them: `npm test -- lint conformance`.
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 
 const LOGS = '.cache/test';
 const STEP_TIMEOUT_MS = 30 * 60_000;
 
-/** How much of the machine the steps take together. */
+/** How many cores the running steps may keep busy together. */
 const CORES = 2;
 
 const npm = (name) => ['npm', 'run', '--silent', name];
@@ -19,12 +19,12 @@ const jest = (workers, ...args) => [
 const onNode = (major, command) => ['npx', '-y', '-p', `node@${major}`, '-c', command.join(' ')];
 const report = (name) => `${LOGS}/${name}.json`;
 
-/** On another Express or Node, fewer of what is large in number. The step `jest` and `npm run check:long` run more. */
+/** On another Express or Node, long tests make fewer runs. The step `jest` and `npm run check:long` make more. */
 const FEWER = { FUZZ_COUNT: '2000', LEAK_SESSIONS: '1000' };
 
 const suites = (...patterns) => patterns.map((pattern) => `__tests__/${pattern}[.]test`);
 
-/** What Express itself does: its routing, its request and response, its error handling, its body parsers. */
+/** Suites that depend on Express: its routing, its request and response, its error handling, its body parsers. */
 const BY_EXPRESS = suites(
   'http/(answers|async-context|body|body-content|error-handler|methods|middleware|mount|order|request-info|stop|table)',
   'faults/(failing-answers|fuzz|hang-up|user-code|wrapped-responses)',
@@ -33,7 +33,7 @@ const BY_EXPRESS = suites(
   'router',
 );
 
-/** What Node's own modules do: http, streams, timers, fetch; and V8's heap and hidden classes. */
+/** Suites that depend on Node's own modules (http, streams, timers, fetch), or on V8's heap and hidden classes. */
 const BY_NODE = suites(
   'http/(accept|answers|async-context|body|body-memory|few-descriptors|hidden-class|http2|node|pipelining|server|stop)',
   'faults/(disconnect|fuzz|hang-up|slow-readers|stopped-streams|unruly-peers|wrapped-responses)',
@@ -45,15 +45,15 @@ const BY_NODE = suites(
   'heap',
 );
 
-/** What reaches the endpoint without Express in another way: the request, its body, its end. */
+/** Suites of what differs without Express: how the request, its body and its end reach the endpoint. */
 const WITHOUT_EXPRESS = suites(
   'http/[a-z0-9-]+',
   'faults/(disconnect|failing-answers|fuzz|hang-up|hooks|opening|unruly-peers|wrapped-responses)',
 );
 
 /**
- * A step is a command, and how to read from its output what it counted; one that counts nothing counts as one check.
- * `cores`: how many it keeps busy. `builds`: whether it writes `dist`, as only one step at a time may.
+ * A step is a command, and a function that reads the totals from its output. A step without totals counts as one check.
+ * `cores`: how many it keeps busy. `builds`: true if it writes `dist`; only one step at a time may do so.
  */
 const STEPS = [
   { name: 'typecheck', command: npm('typecheck') },
@@ -69,11 +69,11 @@ const STEPS = [
   { name: 'package', command: npm('package'), builds: true },
   { name: 'conformance', command: npm('conformance') },
   { name: 'smoke', command: npm('smoke'), builds: true },
-  // Whether every contender still works; its numbers mean nothing.
+  // Checks only that every contender still works. The run is too short for its figures to mean anything.
   { name: 'bench', command: [...npm('bench'), '--', '--quick'], builds: true },
 ];
 
-/** For the shell of `npx -c`. */
+/** Quotes a pattern for the shell of `npx -c`. */
 function quoted(pattern) {
   return `'${pattern}'`;
 }
@@ -90,13 +90,13 @@ function jestStep(name, command, env = {}) {
   return { name, command: command(['--json', `--outputFile=${report(name)}`]), env, count };
 }
 
-/** What a step's own last line says it counted. */
+/** Reads the totals from the last line of a step's output. */
 function countFromOutput(output) {
   const [, passed, failed] = /(\d+) passed, (\d+) failed\s*$/.exec(output) ?? [];
   return { passed: Number(passed ?? 1), failed: Number(failed ?? 0), skipped: 0 };
 }
 
-/** Runs a command in a process group of its own, so that a step which hangs is ended with all that it started. */
+/** Runs a command in a process group of its own, so that a step which hangs is killed with all its children. */
 function execute([file, ...args], env, log) {
   return new Promise((resolve) => {
     const fd = openSync(log, 'w');
@@ -128,7 +128,7 @@ async function runStep({ name, command, env, count }) {
   } catch (error) {
     lines.push(`${name}: no report (${error.message})`);
   }
-  // A command that fails without a failed test (coverage below its threshold, a crash) is a failure all the same.
+  // A command can fail without a failed test: coverage below its threshold, or a crash. That counts as a failure.
   if (!succeeded && totals.failed === 0) Object.assign(totals, { passed: count ? totals.passed : 0, failed: 1 });
   if (succeeded && totals.passed === 0) totals.failed += 1;
 
@@ -143,7 +143,7 @@ const mayBegin = ({ cores = 1, builds = false }, running) =>
   running.reduce((sum, step) => sum + (step.cores ?? 1), cores) <= CORES &&
   !(builds && running.some((step) => step.builds));
 
-/** Begins each step as soon as all before it have begun and there is room for it; its result is at its place in the list. */
+/** Starts the steps in order, each as soon as enough cores are free. Returns the results in the same order. */
 function runAll(steps) {
   const running = new Map();
   const begin = async (step, previous) => {

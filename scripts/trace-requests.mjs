@@ -1,5 +1,5 @@
-// Counts the function calls that each kind of request takes through `src`, and the moves between files: a move is a call
-// whose function is in another file than that of the call before. Fewer moves make a request easier to follow.
+// Counts the function calls that each kind of request takes through `src`, and the moves between files. A move is a call of a
+// function in another file than the call before. Fewer moves make a request easier to follow.
 //
 // `node scripts/trace-requests.mjs` builds what it needs, and needs `redis-server` on the PATH (or in REDIS_SERVER). The whole
 // route of each request, file by file, is in `.cache/trace/routes.txt`.
@@ -20,10 +20,10 @@ import { z } from 'zod';
 
 const BUILD = '.cache/trace/build';
 const ROUTES = '.cache/trace/routes.txt';
-/** How long a request may go on after its answer, in ms: replies close, and records are written. */
+/** How long a trace continues after the answer, in ms: replies close, and records are written. */
 const SETTLE_MS = 50;
 
-// The instrumented build.
+// Building with instrumentation.
 
 function isFunction(node) {
   return ts.isFunctionLike(node) && node.body !== undefined;
@@ -37,7 +37,7 @@ function nameOf(node) {
   return names ? parent.name.getText() : '(anonymous)';
 }
 
-/** Has each function of a module report its call first. */
+/** Inserts a report of the call at the start of each function of a module. */
 function instrument(path, file) {
   const source = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.ES2022, true);
   const inserts = [];
@@ -51,7 +51,7 @@ function instrument(path, file) {
     ts.forEachChild(node, visit);
   };
   visit(source);
-  // From the end, so that the positions before stay right.
+  // Inserts from the end, so that earlier positions stay valid.
   inserts.sort(([a], [b]) => b - a);
   const text = inserts.reduce((sofar, [at, insert]) => sofar.slice(0, at) + insert + sofar.slice(at), source.text);
   writeFileSync(path, text);
@@ -78,7 +78,7 @@ let calls;
 globalThis.traceCall = (file, name) => calls?.push({ file, name });
 const routes = [];
 
-/** Prints what the work takes, and keeps its route. */
+/** Prints the counts of one request, and keeps its route. */
 async function trace(title, work) {
   await sleep(SETTLE_MS);
   calls = [];
@@ -160,7 +160,7 @@ async function initialize(router) {
   return headers.get('mcp-session-id');
 }
 
-/** A session that has done everything that happens only at the first request. */
+/** Opens a session, and makes the calls that would otherwise add one-time work to the next request's trace. */
 async function openSession(router) {
   const sessionId = await initialize(router);
   await post(router, notification('notifications/initialized'), sessionId);
@@ -207,7 +207,7 @@ async function traceStore(client) {
 async function traceCluster(client) {
   const prefix = 'trace:';
   const start = () => {
-    const cluster = { redis: { client, prefix }, secret: 'a secret of the trace, and of nothing else' };
+    const cluster = { redis: { client, prefix }, secret: 'a secret of the trace only' };
     return startRouter({ cluster, eventStore: redisEventStore({ client, prefix }) });
   };
   const [owner, other] = [await start(), await start()];
