@@ -1,4 +1,4 @@
-// The benchmark: who is measured in what, the measurements, and the report of them.
+// The benchmark: selects contenders and workloads, measures them, and writes the report.
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -15,10 +15,10 @@ import { FULL, QUICK } from './sizes.mjs';
 import { WORKS } from './works/index.mjs';
 
 const BENCH = dirname(fileURLToPath(import.meta.url));
-/** The samples of the last run, what the processes wrote, and profiles. */
+/** Holds the samples of the last run, the output of the processes, and profiles. */
 const CACHE = join(BENCH, '.cache');
 
-/** What every ratio is to; it takes part whoever is asked for. */
+/** The bases of all ratios. They are measured in every run, whatever contenders are chosen. */
 const ALWAYS = [BASE, STATELESS_BASE, CLUSTER_BASE];
 
 const names = (all) => all.map(({ name }) => name);
@@ -27,7 +27,7 @@ function choose(all, chosen, always = []) {
   return chosen === undefined ? all : all.filter(({ name }) => chosen.includes(name) || always.includes(name));
 }
 
-/** Where the report goes: only a whole run with rounds enough is for the record. */
+/** Returns the directory of the report. Only a complete run with enough rounds replaces the record. */
 function reportDirectory({ out, quick, profile, works, contenders }, { rounds }) {
   if (out !== undefined) {
     mkdirSync(out, { recursive: true });
@@ -37,7 +37,7 @@ function reportDirectory({ out, quick, profile, works, contenders }, { rounds })
   return whole && !quick && !profile ? BENCH : mkdtempSync(join(tmpdir(), 'bench-'));
 }
 
-/** Writes the report of earlier runs again: a whole one, or its parts. A ratio is always one within a work, so of one part. */
+/** Writes the report of earlier runs again. They may be parts of one run: a ratio never crosses workloads, so never parts. */
 function reportAgain({ from, out }) {
   const parts = from.map((file) => JSON.parse(readFileSync(file, 'utf8')));
   const results = new Results(Object.assign({}, ...parts.map(({ outcomes }) => outcomes)));
@@ -78,7 +78,7 @@ async function main() {
     return 0;
   }
   const { passed, failed, known } = await measureAll(options);
-  for (const name of known) console.log(`fails, as is known: ${name}`);
+  for (const name of known) console.log(`fails (known): ${name}`);
   for (const name of failed) console.log(`FAILED: ${name}`);
   console.log(`${passed} passed, ${failed.length} failed`);
   return failed.length === 0 ? 0 : 1;

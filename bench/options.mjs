@@ -2,17 +2,17 @@ import { parseArgs } from 'node:util';
 
 const USAGE = `Usage: npm run bench -- [options]
 
-  --quick              a small run that shows breakage; its numbers mean nothing
-  --works a,b          only these works
+  --quick              a small run that only shows whether everything works
+  --works a,b          only these workloads
   --contenders a,b     only these contenders (and those that the ratios need)
   --rounds n           how many rounds
   --out directory      where to write; default: bench/ for a full run, else a temporary directory
   --profile            also writes a CPU profile of each contender to bench/.cache/, for run/top.mjs to read
-  --from a.json,b.json write the report of earlier runs again; of a work that is in several, the last
-  --list               the names of works and contenders
+  --from a.json,b.json write the report of earlier runs again; the last file wins for a workload in several
+  --list               the names of workloads and contenders
 `;
 
-/** A way to call the benchmark that has no meaning. */
+/** The command line is invalid. */
 export class UsageError extends Error {}
 
 /**

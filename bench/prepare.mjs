@@ -1,4 +1,4 @@
-// What a run needs: this package's dependencies, and the router as it is now, built and installed beside its peers.
+// Prepares a run: installs the benchmark's dependencies, builds the current router, and installs it beside its peers.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -14,12 +14,12 @@ const npm = (cwd, ...args) => execFileSync('npm', args, { cwd, stdio: ['ignore',
 function install() {
   const lock = readFileSync(join(BENCH, 'package-lock.json'), 'utf8');
   if (existsSync(INSTALLED_LOCK) && readFileSync(INSTALLED_LOCK, 'utf8') === lock) return;
-  // What peers compile or download when they are installed has nothing to do with how they serve.
+  // Install scripts of peers compile or download parts that serving does not use.
   npm(BENCH, 'ci', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund', '--loglevel=error');
   writeFileSync(INSTALLED_LOCK, lock);
 }
 
-/** A copy, as npm would make it of the tarball, not a link: behind a link it would find an SDK and an Express of its own. */
+/** Copies the router, as npm does. A link would resolve the SDK and Express of this repository instead. */
 function installRouter() {
   npm(ROOT, 'run', '--silent', 'build', '--', '--if-needed');
   const target = join(MODULES, 'express-mcp-router');
@@ -29,7 +29,7 @@ function installRouter() {
   cpSync(join(ROOT, 'dist'), join(target, 'dist'), { recursive: true });
 }
 
-/** What starts a Redis and a balancer, which the tests have already, as modules that need nothing else. */
+/** Bundles the test helpers that start Redis and HAProxy, as modules without dependencies. */
 function bundleSupport() {
   const tools = ['redis-server', 'haproxy'].map((name) => `__tests__/support/${name}.ts`);
   const how = ['--bundle', '--platform=node', '--format=esm', '--out-extension:.js=.mjs', '--log-level=warning'];

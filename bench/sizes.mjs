@@ -1,23 +1,23 @@
 /**
- * How much of everything.
+ * The sizes of one run.
  *
  * @typedef {object} Sizes
  * @property {number} rounds
- * @property {number} warmMs Of work before each measurement, so that V8 has optimized what it will.
+ * @property {number} warmMs Warm-up before each measurement, so that V8 has optimized the code.
  * @property {number} measureMs
- * @property {number} concurrency Of small requests.
- * @property {number} largeConcurrency Of requests with 1 MiB in them.
- * @property {number} opening How many sessions are opened at once where that is not what is measured.
- * @property {number} sessions Of the works with many sessions.
+ * @property {number} concurrency Small requests at once.
+ * @property {number} largeConcurrency Requests of 1 MiB at once.
+ * @property {number} opening Sessions opened at once, where opening is not measured.
+ * @property {number} sessions Sessions of the workloads with many sessions.
  * @property {number} streams Standalone streams open at once.
- * @property {number} notifications Sent on each of them.
+ * @property {number} notifications Notifications sent on each stream.
  * @property {readonly number[]} openSessions
- * @property {readonly [number, number]} idleSessions Memory is told from what so many take more than so few.
- * @property {readonly [number, number]} hibernated The same, of sessions that hibernate.
- * @property {number} woken How many of them are woken.
- * @property {number} settleMs For a process to learn of closed sockets, and for its finalizers to run.
- * @property {number} timeoutMs For a contender to do what takes a second.
- * @property {boolean} reuse Whether a contender's process serves one work after the other.
+ * @property {readonly [number, number]} idleSessions Two counts; memory for each session comes from the difference.
+ * @property {readonly [number, number]} hibernated The same for hibernated sessions.
+ * @property {number} woken Hibernated sessions that are woken.
+ * @property {number} settleMs Wait until a process has seen closed sockets and run its finalizers.
+ * @property {number} timeoutMs Time-out of a task that usually takes a second.
+ * @property {boolean} reuse Whether one process of a contender serves all workloads.
  */
 
 /** @type {Sizes} */
@@ -40,7 +40,7 @@ export const FULL = {
   reuse: false,
 };
 
-/** Enough to see that everything works, and no more: its numbers mean nothing. */
+/** Only shows whether everything works. The run is too short for meaningful figures. */
 export const QUICK = {
   ...FULL,
   rounds: 1,

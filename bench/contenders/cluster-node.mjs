@@ -1,4 +1,4 @@
-// One node of the cluster: a process of its own, which ends with the contender's.
+// One node of the cluster, in its own process, which ends with the contender's.
 import express from 'express';
 import { createHttpServer, mcpRouter } from 'express-mcp-router';
 import { createClient } from 'redis';
@@ -10,13 +10,13 @@ import { listen } from './listening.mjs';
 endWithParent();
 const { redisUrl, settings } = JSON.parse(process.argv[2]);
 
-// A node whose Redis is gone measures nothing any more: it ends with that error.
+// Figures without Redis are useless, so an error of Redis ends the node.
 const client = createClient({ url: redisUrl, socket: { reconnectStrategy: false } });
 await client.connect();
 
 const mcp = mcpRouter({
   serverFactory: sdkFactory(settings),
-  cluster: { redis: { client }, secret: 'of the nodes of this benchmark, and of nobody else' },
+  cluster: { redis: { client }, secret: 'a secret of the nodes of this benchmark' },
   maxSessions: 100_000,
   metrics: false,
   logger: false,

@@ -7,11 +7,11 @@ const NODE = new URL('./cluster-node.mjs', import.meta.url);
 const CACHE = new URL('../.cache/', import.meta.url);
 
 /**
- * This package on three nodes, each a process of its own, with a Redis and a balancer that are real. All of them end with this
- * process, however it ends.
+ * This package on three nodes, each in its own process, with a real Redis and a real balancer. All of them end with this
+ * process, also when it crashes.
  */
 export async function start({ balancer, ...settings }) {
-  // Where the tests, too, look for the packages that they have unpacked.
+  // The tests unpack their packages here too, so that both share one copy.
   process.chdir(fileURLToPath(new URL('../../', import.meta.url)));
   const { RedisServer } = await import(new URL('support/redis-server.mjs', CACHE));
   const { HaProxy } = await import(new URL('support/haproxy.mjs', CACHE));
@@ -37,18 +37,18 @@ function nodeProcess(index, init) {
   const name = `cluster-node-${index}`;
   return new Child(NODE, {
     args: [JSON.stringify(init)],
-    // As this process, but for the file of a profile.
+    // The same options as this process, except the file of a profile.
     execArgv: process.execArgv.map((arg) => arg.replace('.cpuprofile', `.${name}.cpuprofile`)),
     log: fileURLToPath(new URL(`${name}.log`, CACHE)),
   });
 }
 
-/** A node listens before it has joined the others. */
+/** Waits until all nodes have joined: a node listens before that. */
 async function untilMember(url) {
   while ((await fetch(new URL('/ready', url))).status !== 200) await delay(10);
 }
 
-/** Connections to the nodes are kept: one for each request would cost either routing as much as the call, and hide the difference. */
+/** Connections to the nodes are kept. New ones for each request would cost as much as a call, and hide the cost of routing. */
 async function balancedUrl(HaProxy, urls, { sticky }) {
   const ports = urls.map((url) => Number(new URL(url).port));
   const { port } = await HaProxy.start(ports, { sticky, keepAlive: true });

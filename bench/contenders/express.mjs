@@ -5,7 +5,7 @@ import { BODY_LIMIT } from './limits.mjs';
 import { listen } from './listening.mjs';
 import { answerSameBytes } from './same-bytes.mjs';
 
-/** A limit: what Express and its body parser take, with nothing behind them. */
+/** A limit: Express and its body parser, without MCP. */
 export async function start({ fast }) {
   const app = express();
   app.use(express.json({ limit: BODY_LIMIT }));

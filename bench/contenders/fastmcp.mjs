@@ -7,7 +7,7 @@ import { freePort, urlOf } from './listening.mjs';
 const ignore = () => undefined;
 const QUIET = { debug: ignore, error: ignore, info: ignore, log: ignore, warn: ignore };
 
-/** fastmcp, without the pings, the event store and the logs that no other contender has. */
+/** fastmcp without pings, event store and logs, because the other contenders have none. */
 export async function start({ stateless, tools: count }) {
   const server = new FastMCP({ ...INFO, logger: QUIET, ping: { enabled: false }, roots: { enabled: false } });
   for (const { name, description, shape, run } of tools(count)) {

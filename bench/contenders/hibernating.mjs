@@ -9,10 +9,10 @@ import { SetClock } from './set-clock.mjs';
 
 const ORPHAN_AFTER = 60_000;
 const HIBERNATE_AFTER = 60_000;
-/** Longer than all the time that the clock is ever set on. */
+/** Longer than the benchmark ever advances the clock. */
 const TTL = 24 * 60 * 60_000;
 
-/** This package, with sessions that hibernate as soon as they are told to: its clock is the benchmark's. */
+/** This package with a clock that the benchmark advances, so that sessions hibernate on command. */
 export async function start(settings) {
   const clock = new SetClock();
   const serverFactory = sdkFactory(settings);

@@ -1,43 +1,43 @@
 /**
- * Who takes part, and in which field. The modules themselves are loaded only in the process that serves, so that no
- * contender pays for what another one imports.
+ * The contenders, and their fields. Only the serving process loads a contender's module, so that no contender pays for the
+ * imports of another.
  *
  * @typedef {object} Contender
  * @property {string} name
  * @property {string} title
  * @property {'ours' | 'sdk' | 'peer' | 'limit' | 'alone'} group
  * @property {string} module The file beside this one; its `start(options)` serves.
- * @property {object} [options] What else that is given.
+ * @property {object} [options] Further options of `start`.
  * @property {readonly string[]} [node] Options for Node itself.
  * @property {readonly Field[]} fields
- * @property {boolean} [cheap] Whether its user writes the `serverFactory`, and so can write a cheap one.
- * @property {boolean} [lowLevel] Whether it is also shown with a factory that makes the SDK's low-level `Server`.
+ * @property {boolean} [cheap] Whether it takes a `serverFactory`, so that it can have a cheap one.
+ * @property {boolean} [lowLevel] Whether it is also measured with a factory that makes the SDK's low-level `Server`.
  * @property {import('../tools/factories.mjs').FactoryStyle} [builds] What one without a factory itself builds for each session.
- * @property {number} [opening] How many sessions are opened at once, for one that makes each wait long.
- * @property {number} [starting] How long it may take to start, in ms, for one that downloads what it needs the first time.
- * @property {Readonly<Record<string, string>>} [remarks] Works whose numbers of it need to be explained, and how.
- * @property {Readonly<Record<string, string>>} [fails] Works that it is known to fail, and why; the run still tries.
+ * @property {number} [opening] Sessions opened at once, for a contender with slow opening.
+ * @property {number} [starting] Time-out of the start in ms, for one that downloads files first.
+ * @property {Readonly<Record<string, string>>} [remarks] Explanations of its figures, by workload.
+ * @property {Readonly<Record<string, string>>} [fails] Reasons of known failures, by workload; the run still tries.
  *
  * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'open-servers' | 'memory' | 'hibernation' | 'stateless' | 'stateless-modern' | 'cluster' | 'cluster-hop' | 'layers'} Field
  * `call`: tools/call in many sessions, `call-1`: in one. `sessions`: what else a server with sessions does, `many`: with
  * many of them open, `open-servers`: the SDK's servers by themselves, `hibernation`: with most of them asleep. `stateless`: without any, `stateless-modern`: the same in the
  * protocol's next version (2026-07-28). `cluster`: many nodes behind a balancer, `cluster-hop`: without one.
- * `layers`: whose time is told apart.
+ * `layers`: its CPU time is split by layer.
  *
  * @typedef {object} Settings
  * @property {number} tools
  * @property {import('../tools/factories.mjs').FactoryStyle} factory
  *
  * @typedef {object} Running
- * @property {string} [url] Of the MCP endpoint; none where there is no HTTP.
- * @property {(count: number) => Promise<void>} [hold] Builds and initializes servers until there are so many.
- * @property {(order: { concurrency: number, ms: number }) => Promise<number>} [call] Calls them all in turn; how often.
+ * @property {string} [url] The MCP endpoint; undefined without HTTP.
+ * @property {(count: number) => Promise<void>} [hold] Builds and initializes servers until there are `count`.
+ * @property {(order: { concurrency: number, ms: number }) => Promise<number>} [call] Calls them all in turn; resolves to the number of calls.
  * @property {(data: unknown) => Promise<unknown>} [notify] Sends every open session one log notification.
  * @property {() => Promise<void>} [hibernate] Puts every session to sleep.
- * @property {(count: number) => number} [build] Makes so many servers, one after the other; the median in ms.
- * @property {() => Promise<number>} [cpu] CPU time so far in ms, of a contender that is more than the host's process.
+ * @property {(count: number) => number} [build] Builds `count` servers, one after the other; returns the median in ms.
+ * @property {() => Promise<number>} [cpu] CPU time so far in ms, of a contender with several processes.
  * @property {readonly string[]} [nodes] The URL of each node's own endpoint.
- * @property {() => Promise<number>} [redisCommands] Commands that Redis has carried out so far, this asking among them.
+ * @property {() => Promise<number>} [redisCommands] Commands that Redis has run so far, this query included.
  */
 
 const SESSIONS = ['call', 'call-1', 'sessions'];
@@ -119,7 +119,7 @@ const OURS = [
   { name: 'cluster-direct', title: 'ours, 3 nodes, no balancer', options: {}, fields: ['cluster-hop'], ...ON_NODES },
 ].map((entry) => ({ module: 'router', ...entry, group: 'ours', cheap: true }));
 
-/** In JSON mode the SDK's transport has nowhere to send what a call reports, and drops it. */
+/** In JSON mode the SDK's transport drops progress notifications, because it has no stream for them. */
 const DROPS_PROGRESS = { progress: 'drops what a call reports in JSON mode' };
 
 /** @type {readonly Contender[]} */
@@ -249,8 +249,8 @@ const ALONE = {
 
 export const CONTENDERS = [...OURS, ...SDK, ...PEERS, ...LIMITS, ALONE];
 
-/** What all ratios are to: the SDK's wiring over Express in SSE, plain. */
+/** The base of all ratios: the SDK's plain wiring over Express in SSE. */
 export const BASE = 'sdk';
 export const STATELESS_BASE = 'sdk-stateless';
-/** No peer is a cluster: to the balancer that needs none. */
+/** The base for clusters. No peer has one, so ratios are to sticky routing, which needs no hops. */
 export const CLUSTER_BASE = 'cluster-sticky';

@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 
 const HOST = '127.0.0.1';
 
-/** Has a server listen on any free port. Resolves to the URL of its MCP endpoint. */
+/** Lets a server listen on a free port. Resolves to the URL of its MCP endpoint. */
 export function listen(server) {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -13,7 +13,7 @@ export function listen(server) {
 /** @param {number} port */
 export const urlOf = (port) => `http://${HOST}:${port}/mcp`;
 
-/** A port for a framework that must be told one: free a moment ago. */
+/** Finds a free port, for a framework that needs a port number. */
 export function freePort() {
   return new Promise((resolve, reject) => {
     const probe = createServer();

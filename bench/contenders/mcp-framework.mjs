@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { MCPServer, MCPTool } from 'mcp-framework';
 import { INFO } from '../tools/info.mjs';
 import { tools } from '../tools/tools.mjs';
-// It knows a schema by `instanceof`, and so must be given those of its own copy of zod 3.
+// It checks schemas by `instanceof`, so they must come from its own copy of zod 3.
 import { z } from '../node_modules/mcp-framework/node_modules/zod/index.js';
 import { freePort, urlOf } from './listening.mjs';
 
@@ -13,7 +13,7 @@ export async function start({ tools: count }) {
   const port = await freePort();
   const server = new MCPServer({
     ...INFO,
-    // It loads tools from below this directory; ours are added by hand.
+    // It loads tools from below this directory, which has none; the benchmark's tools are added below.
     basePath: mkdtempSync(join(tmpdir(), 'bench-mcp-framework-')),
     logging: true,
     transport: { type: 'http-stream', options: { port, host: '127.0.0.1' } },
@@ -25,7 +25,7 @@ export async function start({ tools: count }) {
         name = name;
         description = description;
         schema = z.object(shape(z));
-        // A text is returned as it is, not as JSON.
+        // A string is returned as text, not as JSON.
         useStringify = false;
 
         constructor() {
@@ -45,7 +45,7 @@ export async function start({ tools: count }) {
   return { url: urlOf(port), notify: (data) => anyTool.log('info', data) };
 }
 
-/** It does not say when it listens. */
+/** Polls its health endpoint, because it has no event for listening. */
 async function listening(port) {
   for (;;) {
     const answers = await fetch(`http://127.0.0.1:${port}/health`).then(

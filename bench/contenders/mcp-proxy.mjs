@@ -3,7 +3,7 @@ import { v2Factory } from '../tools/sdk-v2.mjs';
 import { freePort, urlOf } from './listening.mjs';
 import { openServers } from './open-servers.mjs';
 
-/** `startHTTPServer` of mcp-proxy, without the event store that no other contender has. */
+/** `startHTTPServer` of mcp-proxy without its event store, because the other contenders have none. */
 export async function start({ stateless, ...settings }) {
   const servers = openServers(v2Factory(settings));
   const port = await freePort();

@@ -4,7 +4,7 @@ import { v2Factory } from '../tools/sdk-v2.mjs';
 import { BODY_LIMIT } from './limits.mjs';
 import { openServers } from './open-servers.mjs';
 
-/** The HTTP server of MongoDB's MCP server, with a server of ours in it. */
+/** The HTTP server of MongoDB's MCP server, with the benchmark's tools. */
 export async function start(settings) {
   const servers = openServers(v2Factory(settings));
 

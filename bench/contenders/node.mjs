@@ -2,7 +2,7 @@ import http from 'node:http';
 import { listen } from './listening.mjs';
 import { answerSameBytes } from './same-bytes.mjs';
 
-/** The limit of all limits: Node's own server, with nothing before or behind it. */
+/** The upper limit: bare `node:http`, without Express and MCP. */
 export async function start() {
   const server = http.createServer((req, res) => {
     const chunks = [];

@@ -1,5 +1,5 @@
 /**
- * Wraps a factory so that every server which it made and which is still open can be sent something.
+ * Wraps a factory, and keeps its open servers, so that a notification can be sent to each.
  *
  * @param {() => any} factory Makes an `McpServer` of either version of the SDK, or a low-level `Server`.
  */

@@ -18,11 +18,11 @@ const result = ({ method, params }) =>
     : { content: [{ type: 'text', text: params.arguments.text }] };
 
 /**
- * Answers with the bytes that the router would: no session is kept, nothing is validated. What is left is what HTTP costs.
+ * Answers with the same bytes as the router, without sessions and validation. The rest is the cost of HTTP.
  *
  * @param {any} body The request, parsed.
  * @param {import('node:http').ServerResponse} res
- * @param {string | undefined} sessionId The one that the request names.
+ * @param {string | undefined} sessionId The session ID of the request.
  */
 export function answerSameBytes(body, res, sessionId = randomUUID()) {
   if (body.id === undefined) {

@@ -11,7 +11,7 @@ import { listen } from './listening.mjs';
 import { openServers } from './open-servers.mjs';
 import { sessionRoute } from './session-route.mjs';
 
-/** What people copy from the SDK's `simpleStreamableHttp` example, without its event store, its caps and its logs. */
+/** The SDK's `simpleStreamableHttp` example, without its event store, its caps and its logs. */
 export async function start({ fast, json, observed, ...settings }) {
   const servers = openServers(sdkFactory(settings));
   const { route, sessions } = sessionRoute({

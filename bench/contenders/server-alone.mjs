@@ -5,7 +5,7 @@ import { INITIALIZE, INITIALIZED } from '../load/messages.mjs';
 import { sdkFactory } from '../tools/sdk-v1.mjs';
 import { openServers } from './open-servers.mjs';
 
-/** A transport that holds nothing but the one callback that it waits with. */
+/** A minimal transport: its only state is the callback that waits for an answer. */
 class NoTransport {
   onmessage;
   onclose;
@@ -31,7 +31,7 @@ class NoTransport {
   }
 }
 
-/** Calls `echo` by a transport, and checks the answer. */
+/** Calls `echo` through a transport, and checks the answer. */
 async function callEcho(transport, id) {
   const { tool, input, text } = CALLS.echo;
   const label = `call ${id}`;
@@ -40,13 +40,13 @@ async function callEcho(transport, id) {
   expect('the text', answer.result?.content[0].text, text(label));
 }
 
-/** The SDK's server by itself: what it takes in each session, whoever holds it. */
+/** The SDK's server without HTTP and a router: the cost of each session that all contenders share. */
 export async function start(settings) {
   const servers = openServers(sdkFactory(settings));
   const transports = [];
   let turn = 0;
 
-  /** Builds and initializes servers until there are so many. */
+  /** Builds and initializes servers until there are `count`. */
   const hold = async (count) => {
     while (transports.length < count) {
       const transport = new NoTransport();
@@ -57,7 +57,7 @@ export async function start(settings) {
     }
   };
 
-  /** Calls all servers in turn, so many at once (not more than there are), for so long; resolves to how many calls that were. */
+  /** Calls all servers in turn for `ms`, at most `concurrency` at once. Resolves to the number of calls. */
   const call = async ({ concurrency, ms }) => {
     const end = performance.now() + ms;
     let count = 0;

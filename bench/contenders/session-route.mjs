@@ -1,5 +1,5 @@
 /**
- * The route of the SDK's examples, of both its versions: a `Map` of transports by session ID.
+ * The route of the examples of both SDK versions: a `Map` of transports by session ID.
  *
  * @param {object} parts
  * @param {(body: unknown) => boolean} parts.isInitializeRequest

@@ -1,4 +1,4 @@
-/** A clock for the router that stands still until it is set, and then runs the timers that are due, in order. */
+/** A fake clock for the router. Setting it runs the due timers, in order. */
 export class SetClock {
   #now = 0;
   #timers = new Map();

@@ -6,7 +6,7 @@ import { v2Factory } from '../tools/sdk-v2.mjs';
 import { BODY_LIMIT } from './limits.mjs';
 import { listen } from './listening.mjs';
 
-/** What the documentation of SDK v2 shows for Express ("Mount the handler"). */
+/** The example for Express in the documentation of SDK v2 ("Mount the handler"). */
 export async function start(settings) {
   const handle = toNodeHandler(createMcpHandler(v2Factory(settings)));
   const app = express();

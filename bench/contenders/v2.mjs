@@ -9,7 +9,7 @@ import { listen } from './listening.mjs';
 import { openServers } from './open-servers.mjs';
 import { sessionRoute } from './session-route.mjs';
 
-/** What the documentation of SDK v2 shows for sessions ("Pin a client to a session"). */
+/** The example for sessions in the documentation of SDK v2 ("Pin a client to a session"). */
 export async function start(settings) {
   const servers = openServers(v2Factory(settings));
   const { route } = sessionRoute({

@@ -1,7 +1,7 @@
 const SDK = /^(@modelcontextprotocol\/|zod|ajv|fast-uri$|json-schema-traverse$|fast-deep-equal$|@hono\/)/;
 
 /**
- * What a server is made of. A function's own time is its layer's; what it calls counts where that is.
+ * The layers of a server. A function's own time counts for its layer, without the functions that it calls.
  *
  * @typedef {object} Layer
  * @property {string} name
@@ -20,7 +20,7 @@ export const LAYERS = [
 
 /**
  * @param {{ functionName: string, url: string }} frame
- * @returns {string | undefined} Undefined where nothing ran.
+ * @returns {string | undefined} Undefined when the process was idle.
  */
 export function layerOf({ functionName, url }) {
   if (functionName === '(idle)') return undefined;
@@ -29,7 +29,7 @@ export function layerOf({ functionName, url }) {
   if (!url.startsWith('file:') && !url.startsWith('/')) return 'native';
   const name = url.match(/.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1];
   if (name === 'express-mcp-router') return 'ours';
-  // What is in no package: the tools, and the wiring that the SDK's example has instead of a router.
+  // Code outside of packages: the tools, and the wiring that the SDK's example has instead of a router.
   if (name === undefined || SDK.test(name)) return 'sdk';
   return 'express';
 }

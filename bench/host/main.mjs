@@ -1,4 +1,4 @@
-// The process of one contender. Started with --expose-gc, so that what is left after a collection can be told.
+// The process of one contender. It needs --expose-gc, to measure memory after a collection.
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { answerParent, endWithParent } from '../run/answering.mjs';
 import { cpuMs } from '../run/cpu.mjs';
@@ -17,7 +17,7 @@ answerParent({
   collect: () => {
     globalThis.gc();
   },
-  /** What is in use when all garbage is gone. Finalizers and weak references take more than one collection. */
+  /** Memory in use after garbage collection. Finalizers and weak references need more than one collection. */
   memory: async (settleMs) => {
     for (let i = 0; i < 5; i++) {
       globalThis.gc();

@@ -1,10 +1,10 @@
 import { Session } from 'node:inspector/promises';
 import { layerOf, LAYERS } from './layers.mjs';
 
-/** How often the profiler looks what runs, in µs: often enough for a second to tell, and seldom enough to cost little. */
+/** The profiler's sampling interval in µs: enough samples in a second, at little cost. */
 const INTERVAL = 200;
 
-/** V8's own CPU profiler, in the process that serves; tells only in which layer the time went. */
+/** V8's CPU profiler in the serving process. It reports only the share of each layer. */
 export class Profiler {
   #session = new Session();
 
@@ -15,7 +15,7 @@ export class Profiler {
     await this.#session.post('Profiler.start');
   }
 
-  /** @returns {Promise<Record<string, number>>} Each layer's share of the time in which anything ran; all of them make 1. */
+  /** @returns {Promise<Record<string, number>>} Each layer's share of the busy time; the sum is 1. */
   async stop() {
     const { profile } = await this.#session.post('Profiler.stop');
     this.#session.disconnect();

@@ -1,6 +1,6 @@
 import { removeDocument } from './document.mjs';
 
-/** An answer that is not what it must be. It ends the contender's run, and is shown. */
+/** An answer is wrong. The error ends the contender's run, and is printed. */
 export class WrongAnswer extends Error {}
 
 const shortened = (value) => {
@@ -18,9 +18,9 @@ export function expect(what, got, wanted) {
 }
 
 /**
- * Splits a text of SSE events into what each carries. Events without data (comments, priming events) carry nothing.
+ * Returns the data of each SSE event. Events without data (comments, priming events) are skipped.
  *
- * @param {string} text Whole events.
+ * @param {string} text Complete events.
  * @returns {string[]}
  */
 export function eventData(text) {
@@ -34,7 +34,7 @@ export function eventData(text) {
 }
 
 /**
- * The JSON-RPC messages of a reply to a request, whether it came as JSON or as SSE.
+ * Returns the JSON-RPC messages of a reply, as JSON or as SSE.
  *
  * @param {import('./connection.mjs').Reply} reply
  * @returns {any[]}
@@ -48,7 +48,7 @@ export function messagesOf({ status, head, body }) {
 }
 
 /**
- * The one result that must be the only message of a reply, or its last after so many others.
+ * Returns the result of a reply. It must be the last message, after exactly `before` others.
  *
  * @param {any[]} messages
  * @param {number} id
@@ -64,8 +64,8 @@ export function resultOf(messages, id, before = 0) {
 }
 
 /**
- * @param {any} result Of a tools/call.
- * @param {string} text What its only content must be.
+ * @param {any} result The result of a tools/call.
+ * @param {string} text The expected text of its only content.
  */
 export function expectText(result, text) {
   if (result.isError === true) throw new WrongAnswer(`the tool failed: ${shortened(result)}`);

@@ -1,5 +1,5 @@
 /**
- * Where the pieces of a body go. Pieces are only lent: they lie in a buffer that is used again.
+ * Receives the pieces of a body. A piece is valid only during the call, because its buffer is reused.
  *
  * @typedef {(piece: Buffer) => void} Sink
  */
@@ -30,9 +30,9 @@ export class SizedBody {
   }
 }
 
-/** A body in chunks (RFC 9112, 7.1), without trailers: nobody here sends any. */
+/** A chunked body (RFC 9112, 7.1). Trailers are not supported, because no contender sends any. */
 export class ChunkedBody {
-  /** What is left of the present chunk, its CRLF included; 0: a size line comes next. */
+  /** Remaining bytes of the current chunk, with its CRLF. At 0 a size line follows. */
   #left = 0;
   #line = '';
   #last = false;

@@ -5,13 +5,13 @@ import { PLACEHOLDER } from './document.mjs';
 export const STEPS = 100;
 
 /**
- * A call of a tool, and what must come of it.
+ * A tool call, and its expected answer.
  *
  * @typedef {object} Call
  * @property {string} tool
- * @property {(label: string) => object} input `label` is like no other call's.
+ * @property {(label: string) => object} input `label` is unique to the call.
  * @property {(label: string) => string} text
- * @property {number} [progress] Notifications before the result.
+ * @property {number} [progress] Expected notifications before the result.
  */
 
 /** @type {Readonly<Record<string, Call>>} */

@@ -12,7 +12,7 @@ function targetOf(url) {
   return { host: hostname, port: Number(port), path: pathname };
 }
 
-/** All clients of one contender, and what they can be told to do. Every answer is checked; a wrong one rejects. */
+/** All clients of one contender, with their tasks. Every answer is checked; a wrong one rejects the task. */
 export class ClientSide {
   #target;
   #clients = [];
@@ -21,13 +21,13 @@ export class ClientSide {
   #failure;
   #onHeard = () => undefined;
 
-  /** @param {string} url Of the contender's endpoint. */
+  /** @param {string} url The contender's endpoint. */
   constructor(url) {
     this.#target = targetOf(url);
   }
 
   /**
-   * Has all clients, the sessions they have open included, use another endpoint from now on.
+   * Moves all clients, with their open sessions, to another endpoint.
    *
    * @param {string} url
    */
@@ -37,7 +37,7 @@ export class ClientSide {
   }
 
   /**
-   * Opens sessions until there are so many.
+   * Opens sessions until there are `count`.
    *
    * @param {{ count: number, concurrency: number }} how
    * @returns {Promise<Window>}
@@ -51,7 +51,7 @@ export class ClientSide {
   }
 
   /**
-   * Makes clients that need no session.
+   * Creates clients without sessions.
    *
    * @param {{ count: number, modern: boolean }} how
    */
@@ -62,7 +62,7 @@ export class ClientSide {
   }
 
   /**
-   * Calls a tool for so long, with each client in its turn.
+   * Calls a tool for `ms`, with each client in turn.
    *
    * @param {{ call: keyof typeof CALLS, concurrency: number, ms: number }} how
    * @returns {Promise<Window>}
@@ -76,7 +76,7 @@ export class ClientSide {
   }
 
   /**
-   * Calls a tool once with each of the first so many clients, one after the other.
+   * Calls a tool once with each of the first `count` clients, one after the other.
    *
    * @param {{ call: keyof typeof CALLS, count: number }} how
    * @returns {Promise<Window>}
@@ -89,7 +89,7 @@ export class ClientSide {
   }
 
   /**
-   * Opens and ends sessions for so long, then makes sure that the last ones have ended.
+   * Opens and ends sessions for `ms`, then checks that the last ones have ended.
    *
    * @param {{ concurrency: number, ms: number }} how
    * @returns {Promise<Window>}
@@ -121,7 +121,7 @@ export class ClientSide {
   }
 
   /**
-   * Resolves when every stream has brought so many notifications since it was opened.
+   * Resolves when every stream has received `total` notifications since it was opened.
    *
    * @param {{ total: number }} how
    * @returns {Promise<Window>}
@@ -140,7 +140,7 @@ export class ClientSide {
     );
   }
 
-  /** Closes what is still open; the sessions stay. */
+  /** Closes all sockets; the sessions stay open. */
   close() {
     for (const listener of this.#listeners) listener.close();
     this.#listeners = [];

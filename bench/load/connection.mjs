@@ -6,17 +6,17 @@ const END_OF_HEAD = '\r\n\r\n';
 /**
  * @typedef {object} Reply
  * @property {number} status
- * @property {string} head As it came.
+ * @property {string} head The raw head.
  * @property {Buffer} body
  */
 
 /**
- * One socket, kept alive, with one exchange at a time: as little of an HTTP client as will do, so that the generator has
- * time to check every answer and is still not what is measured.
+ * One kept-alive socket with one exchange at a time. This minimal HTTP client is fast, so that the generator can check
+ * every answer without becoming the bottleneck.
  */
 export class Connection {
   #socket;
-  /** The first bytes of a reply whose head is not complete. */
+  /** The bytes of an incomplete head. */
   #rest;
   #body;
   #status = 0;
@@ -29,7 +29,7 @@ export class Connection {
 
   /**
    * @param {{ host: string, port: number }} address
-   * @param {number} bufferSize What is read at once, at most.
+   * @param {number} bufferSize The most bytes of one read.
    */
   constructor({ host, port }, bufferSize = 65_536) {
     const buffer = Buffer.allocUnsafe(bufferSize);
@@ -56,7 +56,7 @@ export class Connection {
   }
 
   /**
-   * Sends one request. Resolves to its reply, when that is complete.
+   * Sends one request. Resolves to its complete reply.
    *
    * @param {string} head
    * @param {string | Buffer} [body]
@@ -68,7 +68,7 @@ export class Connection {
   }
 
   /**
-   * Sends one request whose reply does not end. Resolves to its head; what follows goes to `onPiece`.
+   * Sends one request with an endless reply. Resolves to the head; pieces of the body go to `onPiece`.
    *
    * @param {string} head
    * @param {import('./body.mjs').Sink} onPiece
@@ -124,7 +124,7 @@ export class Connection {
     if (length !== null) this.#body = new SizedBody(Number(length[1]), sink);
     else if (/\r\ntransfer-encoding:[ \t]*chunked/i.test(head)) this.#body = new ChunkedBody(sink);
     else if (this.#status === 204) this.#body = new SizedBody(0, sink);
-    else throw new Error(`a reply whose end cannot be told: ${head}`);
+    else throw new Error(`a reply without a length or chunks: ${head}`);
     this.#onHead?.({ status: this.#status, head });
   }
 

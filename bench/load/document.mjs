@@ -1,6 +1,6 @@
 import { DOCUMENT } from '../tools/tools.mjs';
 
-/** Stands for the document in what the generator itself makes and reads. */
+/** The generator's short placeholder for the document. */
 export const PLACEHOLDER = '@document';
 
 /** The document as `JSON.stringify` writes it, without the quotes. */
@@ -8,8 +8,8 @@ const BYTES = Buffer.from(JSON.stringify(DOCUMENT).slice(1, -1));
 const BEGINNING = BYTES.subarray(0, 32);
 
 /**
- * Puts the document where its placeholder stands. To encode a MiB with each request would cost the generator as much as to
- * read it costs the contender.
+ * Replaces the placeholder by the document. Encoding a MiB for each request would cost the generator as much as reading
+ * it costs the contender.
  *
  * @param {string} json
  * @returns {string | Buffer}
@@ -22,8 +22,8 @@ export function insertDocument(json) {
 }
 
 /**
- * Puts the placeholder where the document stands, byte for byte. One that differs in a single byte is left as it is, and
- * then is not what was wanted.
+ * Replaces the document by the placeholder, if every byte is equal. A document with a wrong byte stays, and the later check
+ * of the answer fails.
  *
  * @param {Buffer} body
  * @returns {string}

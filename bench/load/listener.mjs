@@ -2,7 +2,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { eventData, expect } from './answers.mjs';
 import { Connection } from './connection.mjs';
 
-/** One session's standalone stream, and the log notifications that come on it: 0, 1, 2 and so on, none missing. */
+/** Reads one session's standalone stream. Its log notifications must be 0, 1, 2 and so on, without gaps. */
 export class Listener {
   #decoder = new StringDecoder();
   #rest = '';

@@ -1,7 +1,7 @@
 /** The protocol version that sessions are opened with. */
 export const VERSION = '2025-11-25';
 
-/** The next one, without sessions: who is asking stands in each request. */
+/** The next protocol version, without sessions: each request names its client. */
 export const MODERN_VERSION = '2026-07-28';
 
 const CLIENT = { name: 'bench-client', version: '1.0.0' };
@@ -14,7 +14,7 @@ export const INITIALIZE = {
 
 export const INITIALIZED = { jsonrpc: '2.0', method: 'notifications/initialized' };
 
-/** What a request of the next version carries in its `_meta`. */
+/** The `_meta` of a request of the next version. */
 export const MODERN_META = {
   'io.modelcontextprotocol/protocolVersion': MODERN_VERSION,
   'io.modelcontextprotocol/clientInfo': CLIENT,

@@ -3,7 +3,7 @@ import { insertDocument } from './document.mjs';
 import { INITIALIZE, INITIALIZED, MODERN_META, MODERN_VERSION, VERSION } from './messages.mjs';
 
 /**
- * Where the contender is.
+ * The contender's endpoint.
  *
  * @typedef {object} Target
  * @property {string} host
@@ -22,11 +22,11 @@ const withLength = (head, body) => `${head}Content-Length: ${Buffer.byteLength(b
 
 let made = 0;
 
-/** One client, with request IDs that count from 0 as those of the SDK's client do: many clients use the same ones. */
+/** One client. Its request IDs count from 0, like those of the SDK's client, so that many clients use the same IDs. */
 class Client {
-  /** Stands in every text that is sent, so that an answer to another client is known for one. */
+  /** Part of every text that this client sends, so that it recognizes an answer to another client. */
   name = `client ${made++}`;
-  /** What a POST begins with. */
+  /** The constant first lines of each POST. */
   postHead;
   #nextId = 0;
   #meta;
@@ -41,7 +41,7 @@ class Client {
   }
 
   /**
-   * Sends a message. A request's reply is checked for nothing yet.
+   * Sends a message, and returns the unchecked reply.
    *
    * @param {Connection} connection
    * @param {object} message
@@ -92,7 +92,7 @@ export class Session extends Client {
     this.moveTo(target);
   }
 
-  /** @param {Target} target Another endpoint, for the same session. */
+  /** @param {Target} target Another endpoint that serves the same session. */
   moveTo(target) {
     this.#target = target;
     this.postHead = start('POST', target) + POST_HEADERS + this.#headers;
@@ -126,7 +126,7 @@ export class Session extends Client {
   }
 
   /**
-   * Makes sure that the session has ended.
+   * Checks that the session has ended.
    *
    * @param {Connection} connection
    */

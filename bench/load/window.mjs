@@ -1,18 +1,18 @@
 import { cpuMs } from '../run/cpu.mjs';
 
 /**
- * What came of some work.
+ * The figures of one measurement.
  *
  * @typedef {object} Window
- * @property {number} count How many times it was done.
+ * @property {number} count Completed repetitions.
  * @property {number} elapsedMs
- * @property {number} cpuMs What this process took for it, all threads together.
+ * @property {number} cpuMs CPU time of this process, all threads.
  * @property {number} p50 In ms.
  * @property {number} p99 In ms.
  */
 
 /**
- * The value that so large a share of the others does not exceed (nearest rank).
+ * Returns a percentile by nearest rank.
  *
  * @param {Float64Array} sorted
  * @param {number} share
@@ -20,9 +20,9 @@ import { cpuMs } from '../run/cpu.mjs';
 const percentile = (sorted, share) => sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? 0;
 
 /**
- * Measures some work.
+ * Measures a task.
  *
- * @param {(done: (ms: number) => void) => Promise<unknown>} work Tells how long each time took.
+ * @param {(done: (ms: number) => void) => Promise<unknown>} work Calls `done` with the duration of each repetition.
  * @returns {Promise<Window>}
  */
 export async function measured(work) {
@@ -43,7 +43,7 @@ export async function measured(work) {
 }
 
 /**
- * A closed loop: each connection does the work again as soon as it is done, for so long; nothing is cut off at the end.
+ * Runs a closed loop for `ms`: each connection repeats the task at once. The last repetitions are completed.
  *
  * @template Connection
  * @param {Connection[]} connections
@@ -69,7 +69,7 @@ export function loop(connections, ms, once) {
 }
 
 /**
- * The same for so many times altogether.
+ * Runs a closed loop until the connections have made `count` repetitions together.
  *
  * @template Connection
  * @param {Connection[]} connections

@@ -3,14 +3,14 @@ import { element, sheet, text } from './svg.mjs';
 
 const WIDTH = 860;
 const RIGHT = 90;
-/** About what a character of a label takes, at most. */
+/** The approximate greatest width of a character of a label. */
 const CHARACTER = 6.9;
 const TOP = 64;
 const ROW = 24;
 const BAR = 15;
 
 /**
- * One bar, or several that stand on each other.
+ * One bar, or stacked parts of one.
  *
  * @typedef {object} Row
  * @property {string} label
@@ -20,7 +20,7 @@ const BAR = 15;
  */
 
 /**
- * Horizontal bars.
+ * Draws horizontal bars.
  *
  * @param {object} chart
  * @param {string} chart.title

@@ -36,19 +36,19 @@ function factoryTable(figures) {
   return table(['`serverFactory`', ...head], rows);
 }
 
-/** What a factory is worth, from the works that are shown in full elsewhere. */
+/** Compares the factories, with figures of other workloads of the report. */
 export const factorySection = (figures) => `## A cheap \`serverFactory\`
 
 Ours in SSE with \`createHttpServer\`: opening and ending sessions, and what an idle one takes.
 
 ${factoryTable(figures)}`;
 
-/** Writes the same table into the docs, between its marks, so that they cannot fall behind the record. */
+/** Writes the same table into the docs, between its marks, so that docs and record agree. */
 export function writeToDocs(figures) {
   const text = readFileSync(DOCS, 'utf8');
   const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
   if (begin === -1 || end < begin) throw new Error(`${DOCS.pathname}: the marks of its table are gone`);
   const before = text.slice(0, begin + BEGIN.length);
-  // Prettier would align the columns, and so change what was written.
+  // Prettier would align the columns, and change the generated text.
   writeFileSync(DOCS, `${before}\n\n<!-- prettier-ignore -->\n${factoryTable(figures)}\n\n${text.slice(end)}`);
 }

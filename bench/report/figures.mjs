@@ -17,7 +17,7 @@ export function spread(values) {
   return { median, min: sorted[0], max: sorted.at(-1) };
 }
 
-/** What the samples of a run say, round by round: a ratio is always one of two numbers of the same round. */
+/** The figures of a run. A ratio always compares two figures of the same round. */
 export class Figures {
   #results;
 
@@ -48,12 +48,12 @@ export class Figures {
     return this.#together(this.values(work, entry, metric), this.values(work, base, metric), (a, b) => a - b);
   }
 
-  /** Why an entry has no more samples; undefined when it did all. */
+  /** Why an entry has no more samples; undefined when it completed all rounds. */
   failure(work, entry) {
     return this.#results.get(work, entry)?.failure;
   }
 
-  /** Whether an entry was measured at all. */
+  /** Whether an entry has samples. */
   has(work, entry) {
     return this.#results.get(work, entry) !== undefined;
   }

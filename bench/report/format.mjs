@@ -6,7 +6,7 @@ export const number = (value, digits) =>
   value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
 /**
- * A median, with the least and the most in brackets.
+ * Formats a median, with minimum and maximum in brackets.
  *
  * @param {import('./figures.mjs').Spread | undefined} spread
  * @param {number} digits

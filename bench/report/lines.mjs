@@ -17,7 +17,7 @@ const LABEL = 16;
  */
 
 /**
- * Lines over a logarithmic axis, each with its name at its end.
+ * Draws lines over a logarithmic axis, each with its name at its end.
  *
  * @param {object} chart
  * @param {string} chart.title
@@ -58,7 +58,7 @@ export function lines({ title, subtitle, xTitle, series }) {
   ]);
 }
 
-/** The names at the ends of the lines, pushed apart where they would cover each other. */
+/** Places the names at the ends of the lines, and moves them apart where they overlap. */
 function names(series, toX, toY) {
   const ends = series
     .map(({ label, kind, points }) => ({ label, kind, x: toX(points.at(-1).x), y: toY(points.at(-1).y) }))
@@ -78,7 +78,7 @@ function names(series, toX, toY) {
   );
 }
 
-/** The next number above that is easy to read. */
+/** Rounds up to a number that is easy to read. */
 function niceAbove(value) {
   const unit = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 4, 5, 8, 10].map((step) => step * unit).find((step) => step >= value);

@@ -6,7 +6,7 @@ import { range } from './format.mjs';
 const FACTORIES = ['low-level', 'cheap', 'usual'];
 
 /**
- * One number in which another is ahead of us.
+ * One figure in which a peer is ahead of the router.
  *
  * @typedef {object} Loss
  * @property {string} work
@@ -14,24 +14,25 @@ const FACTORIES = ['low-level', 'cheap', 'usual'];
  * @property {string} rival
  * @property {string} what
  * @property {import('./figures.mjs').Spread} ratio Ours to theirs.
- * @property {boolean} always Whether they were ahead in every round.
+ * @property {boolean} always Whether the peer was ahead in every round.
  * @property {boolean} alike False where the rival builds less for a session than ours does with this factory.
  */
 
-/** Who takes no factory is held against the kind that builds what it does, or else the cheap one: it has its schemas made once. */
+/** The factory to compare with a peer that takes none: the kind that builds the same, else the cheap one. */
 const kindOf = ({ contender, settings }) => (contender.cheap ? settings.factory : (contender.builds ?? 'cheap'));
 
-/** Of the rival's kind and the dearer ones, those in which a contender of ours was measured. */
+/** The rival's kind and the more costly ones, if the router was measured with them. */
 const kindsFor = (rival, contender, ours) =>
   FACTORIES.slice(FACTORIES.indexOf(kindOf(rival))).filter((factory) =>
     ours.some((entry) => entry.contender === contender && entry.settings.factory === factory),
   );
 
 /**
- * The same reply format is not asked for, but who does not have `createHttpServer` is not held against who has it. A factory
- * is held against its own kind, or the next dearer one that was measured; and the cheap one against whoever builds less.
+ * The reply formats may differ, but the router without `createHttpServer` is not compared with a rival that has it.
+ * A factory is compared with its own kind, or the next more costly one. The cheap one is also compared with rivals that build
+ * less.
  *
- * @returns {{ alike: boolean } | undefined} Undefined for those who are not held against each other.
+ * @returns {{ alike: boolean } | undefined} Undefined when the two are not compared.
  */
 function comparison(our, rival, ours) {
   if (rival.contender.options?.fast && !our.contender.options.fast) return undefined;

@@ -21,7 +21,7 @@ const PACKAGES = [
 const versionOf = (name) =>
   JSON.parse(readFileSync(new URL(`../node_modules/${name}/package.json`, import.meta.url), 'utf8')).version;
 
-/** The commit that is measured, and whether files differ from it; undefined outside a repository. */
+/** The measured commit, and whether files differ from it; undefined outside a repository. */
 function commit() {
   const git = (...args) => execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   try {
@@ -32,10 +32,10 @@ function commit() {
   }
 }
 
-/** How busy the machine is: processes that run or wait to, over the last minute. */
+/** The load average of the last minute: processes that run or wait to run. */
 export const load = () => os.loadavg()[0];
 
-/** Where and with what the run is made. */
+/** Describes the machine and the versions of the run. */
 export function describeMachine() {
   const cpus = os.cpus();
   return {

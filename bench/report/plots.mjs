@@ -9,7 +9,7 @@ import { lines } from './lines.mjs';
 
 const workNamed = (name) => WORKS.find((work) => work.name === name);
 
-/** Of the entries of a work those with numbers. */
+/** The entries of a workload that have figures. */
 function measured(name, contenders, figures, metric) {
   return entriesOf(workNamed(name), contenders).flatMap((entry) => {
     const values = spread(figures.values(name, entry.name, metric));
@@ -97,7 +97,7 @@ function openSessions(figures, contenders) {
   };
 }
 
-/** What stands for the SDK's server in a bar that also shows what is beyond it. */
+/** The part of a bar that shows the SDK's server alone. */
 function memoryRow(figures, work, entry, heap) {
   const { name, title, contender, settings } = entry;
   const alone = aloneLike(workNamed(work), entry);
@@ -137,7 +137,7 @@ function memory(figures, contenders) {
 }
 
 /**
- * All plots of a run for which there are numbers.
+ * Draws all plots for which the run has figures.
  *
  * @param {Figures} figures
  * @param {readonly import('../contenders/list.mjs').Contender[]} contenders

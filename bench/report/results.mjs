@@ -10,7 +10,7 @@ import { workTable } from './work-table.mjs';
 
 const minutes = (from, to) => Math.round((new Date(to).getTime() - new Date(from).getTime()) / 60_000);
 
-/** @param {readonly any[]} runs One, or the parts of one that was not made in one go. */
+/** @param {readonly any[]} runs One run, or its parts if it was interrupted. */
 function machine(runs) {
   const run = runs.at(-1);
   return table(
@@ -36,11 +36,11 @@ const partRows = (run, part) => [
   [`measured${part}`, `${run.startedAt} to ${run.finishedAt}, ${minutes(run.startedAt, run.finishedAt)} minutes`],
   [`load average${part}`, `${number(run.load, 2)} before, ${number(run.loadAfter, 2)} after (the run itself is one)`],
   [`commit${part}`, run.commit ?? 'unknown'],
-  // Where it was written to says nothing of the run.
+  // The output directory does not describe the run.
   [`command${part}`, `\`${run.command.replace(/ --out \S+/, '')}\``],
 ];
 
-/** How many rounds; of parts that differ, each with its number. */
+/** The number of rounds; if parts differ, the number of each part. */
 function roundsOf(runs) {
   const [first, ...others] = runs.map(({ sizes }) => sizes.rounds);
   if (others.every((rounds) => rounds === first)) return `${first} rounds`;
@@ -58,7 +58,7 @@ is shown. Request IDs count from 0 in each session, as those of the SDK's client
 in \`bench/contenders/\`.`;
 }
 
-/** Shows whether the load generator was ever the limit. */
+/** Shows whether the load generator was the limit in any workload. */
 function generator(works, figures) {
   const ceiling = spread(figures.values('call-100', 'node', 'throughput'));
   const busy = spread(figures.values('call-100', 'node', 'generator'));
@@ -137,7 +137,7 @@ function aheadRow(found, met) {
   return ['ahead of every peer, in every row', 'yes', 'yes', measured, verdict];
 }
 
-/** What is worked out from the numbers of a work stands below them. */
+/** Derived tables, by the workload that they follow. */
 const BELOW = { 'open-servers': flatnessAllowance, 'layers-call-10000': flatnessLimit };
 
 function section(work, figures) {

@@ -1,4 +1,4 @@
-/** As much SVG as the plots need: elements as text, and a sheet that is readable on light and on dark pages. */
+/** The SVG that the plots need: elements as text, and a sheet that is readable on light and dark pages. */
 
 const escaped = (value) =>
   String(value).replace(
@@ -26,7 +26,7 @@ export function element(name, attributes, content = '') {
  */
 export const text = (x, y, content, attributes = {}) => element('text', { x, y, ...attributes }, escaped(content));
 
-/** The sheet brings its own ground, so that it is readable also where the page's is not what the system prefers. */
+/** The sheet has its own background, because the page may not follow the system's colour scheme. */
 const STYLE = `
   svg { --ground: #ffffff; --ink: #1f2328; --faint: #59636e; --rule: #d1d9e0;
         --ours: #0969da; --sdk: #bc4c00; --peer: #818b98; --limit: #d1d9e0; }

@@ -6,11 +6,11 @@ import { number, range, table } from './format.mjs';
 const FAST = 'router-fast';
 const LISTEN = 'router';
 
-/** How much of its throughput is left with 10,000 open sessions. */
+/** The share of its throughput that a contender keeps with 10,000 open sessions. */
 export const FLAT = 0.95;
 
 /**
- * A number that this package set itself.
+ * A target that this package set itself.
  *
  * @typedef {object} Target
  * @property {string} title

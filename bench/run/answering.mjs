@@ -1,5 +1,5 @@
 /**
- * The other end of `Child`: does what the parent asks for, one task after the other or many at once, and answers.
+ * The counterpart of `Child` in the child process: runs the parent's tasks, concurrently if asked, and answers.
  *
  * @param {Readonly<Record<string, (input: any) => unknown>>} tasks
  */
@@ -15,7 +15,7 @@ export function answerParent(tasks) {
   process.send({ ready: true });
 }
 
-/** A parent that is gone asks for nothing more. To be called first by a process that must wait before it can answer. */
+/** Ends this process when its parent has gone. A process with a slow start calls it first. */
 export function endWithParent() {
   process.once('disconnect', () => process.exit());
   if (!process.connected) process.exit();

@@ -2,14 +2,14 @@
  * @typedef {object} Tally Of pairs of work and entry.
  * @property {number} passed
  * @property {string[]} failed
- * @property {string[]} known Failed as they are known to.
+ * @property {string[]} known Known failures.
  */
 
 const nameOf = ({ work, entry }) => `${work.name} ${entry.name}`;
 const isKnown = ({ work, entry }) => entry.contender.fails?.[work.name] !== undefined;
 
 /**
- * Makes all measurements, and tells of each in a line.
+ * Makes all measurements, and prints a line for each.
  *
  * @param {readonly import('./schedule.mjs').Step[]} steps
  * @param {import('./runner.mjs').Runner} runner

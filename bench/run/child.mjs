@@ -1,13 +1,13 @@
 import { fork } from 'node:child_process';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
-/** Bytes from the end of a log that a failure is told with. */
+/** Bytes from the end of a log that are printed with a failure. */
 const SHOWN = 2_000;
 
-/** What Node writes around the message of the error that ended it. */
+/** Node's output around the message of a fatal error. */
 const AROUND = /^\s+at |^Node\.js v|^\s*$/;
 
-/** A process of the benchmark's, which does what it is asked for. */
+/** A child process that runs tasks on request. */
 export class Child {
   #process;
   #log;
@@ -17,7 +17,7 @@ export class Child {
 
   /**
    * @param {URL} module
-   * @param {{ args?: string[], execArgv?: string[], log: string }} options `log`: the file for what it writes.
+   * @param {{ args?: string[], execArgv?: string[], log: string }} options `log`: the file for its output.
    */
   constructor(module, { args = [], execArgv = [], log }) {
     this.#log = log;
@@ -46,7 +46,7 @@ export class Child {
     });
   }
 
-  /** Resolves when it is ready to be asked. */
+  /** Resolves when the process is ready for tasks. */
   ready(timeoutMs = 30_000) {
     return new Promise((resolve, reject) => {
       const late = () => this.#settle('ready', () => reject(new Error('does not start')));
@@ -54,7 +54,7 @@ export class Child {
     });
   }
 
-  /** Has it exit of itself, so that a profile of it is written; one that does not is killed. */
+  /** Asks the process to exit, so that it writes its profile, and kills it after a time-out. */
   async end() {
     if (this.#process.connected) this.#process.disconnect();
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), 10_000);
@@ -81,7 +81,7 @@ export class Child {
   }
 
   #lastLines() {
-    // Some write gigabytes.
+    // Reads only the end: some logs have gigabytes.
     const bytes = Buffer.alloc(SHOWN);
     const fd = openSync(this.#log, 'r');
     const read = readSync(fd, bytes, 0, SHOWN, Math.max(0, fstatSync(fd).size - SHOWN));

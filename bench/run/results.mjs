@@ -1,12 +1,12 @@
 /**
- * What came of a run.
+ * The outcome of one entry in one workload.
  *
  * @typedef {object} Outcome Of one entry in one work.
  * @property {import('../works/work.mjs').Sample[]} samples By round.
- * @property {string} [failure] Why there are no more of them.
+ * @property {string} [failure] Why there are no more samples.
  */
 
-/** The outcomes of all entries in all works; can be written down and read again. */
+/** The outcomes of all entries in all workloads. They can be saved and loaded as JSON. */
 export class Results {
   /** @type {Record<string, Record<string, Outcome>>} By work, then by entry. */
   outcomes;

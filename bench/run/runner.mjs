@@ -5,7 +5,7 @@ import { processOf } from './schedule.mjs';
 const HOST = new URL('../host/main.mjs', import.meta.url);
 const LOAD = new URL('../load/main.mjs', import.meta.url);
 
-/** Makes the measurements, one after the other; nothing else of the benchmark runs meanwhile. */
+/** Makes the measurements one at a time, so that they do not disturb each other. */
 export class Runner {
   #sizes;
   #directory;
@@ -17,7 +17,7 @@ export class Runner {
 
   /**
    * @param {import('../sizes.mjs').Sizes} sizes
-   * @param {string} directory For what the processes write.
+   * @param {string} directory For the output of the processes.
    * @param {import('./results.mjs').Results} results Gets the outcomes.
    * @param {boolean} profile Whether a CPU profile of each contender's process is written too.
    */
@@ -29,7 +29,7 @@ export class Runner {
   }
 
   /**
-   * One measurement; whatever goes wrong is its outcome. One that failed is not tried again.
+   * Makes one measurement. A failure is recorded as its outcome, and is not retried.
    *
    * @param {import('./schedule.mjs').Step} step
    * @returns {Promise<import('./results.mjs').Outcome>}

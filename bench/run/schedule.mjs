@@ -8,8 +8,8 @@ import { entriesOf } from '../works/work.mjs';
  */
 
 /**
- * All measurements in the order in which they are made. Rounds are interleaved (A B C A B C), so that whatever happens to
- * the machine meanwhile happens to all alike. Where processes are reused, all that one does stands together instead.
+ * Lists all measurements in order. Rounds are interleaved (A B C A B C), so that a slow phase of the machine affects all
+ * contenders. If processes are reused, the measurements of one process are adjacent instead.
  *
  * @param {readonly import('../works/work.mjs').Work[]} works
  * @param {readonly import('../contenders/list.mjs').Contender[]} contenders
@@ -24,7 +24,7 @@ export function schedule(works, contenders, { rounds, reuse }) {
   return reuse ? groupedBy(steps, processOf) : steps;
 }
 
-/** What a process is started with: two steps that agree in it can be done by the same one. */
+/** Identifies how a process is started. Two steps with the same key can share a process. */
 export const processOf = ({ entry }) =>
   JSON.stringify([entry.contender.name, entry.settings.tools, entry.settings.factory]);
 

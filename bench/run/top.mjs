@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 
 const SHOWN = 40;
 
-/** The last parts of a path tell enough. */
+/** Shortens a path to its last parts. */
 const where = ({ url, lineNumber }) => (url === '' ? '' : ` ${url.split('/').slice(-3).join('/')}:${lineNumber + 1}`);
 
 const { nodes, samples, timeDeltas } = JSON.parse(readFileSync(process.argv[2], 'utf8'));

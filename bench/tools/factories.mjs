@@ -1,17 +1,17 @@
 import { tools } from './tools.mjs';
 
 /**
- * How a server is built for each session. `usual`: as the SDK's examples do, all anew. `cheap`: as our documentation
- * advises, the schemas once for all sessions, and one JSON schema validator. `low-level`: the SDK's `Server` instead of its
+ * How a server is built for each session. `usual`: everything new, like the SDK's examples. `cheap`: schemas and
+ * JSON schema validator shared by all sessions, as our documentation advises. `low-level`: the SDK's `Server` instead of its
  * `McpServer`, with handlers that all sessions share.
  *
  * @typedef {'usual' | 'cheap' | 'low-level'} FactoryStyle
  *
  * @typedef {object} Sdk What differs between the versions of the SDK.
- * @property {(options: object) => any} create Makes a server that has no tools yet.
+ * @property {(options: object) => any} create Creates a server without tools.
  * @property {any} z
- * @property {() => object} validator Makes a JSON schema validator.
- * @property {(fields: Record<string, any>) => any} usualSchema What its examples pass as `inputSchema`.
+ * @property {() => object} validator Creates a JSON schema validator.
+ * @property {(fields: Record<string, any>) => any} usualSchema The `inputSchema` of the SDK's examples.
  * @property {(context: any) => import('./tools.mjs').Report} reporter
  * @property {(tools: readonly import('./tools.mjs').Tool[]) => () => any} [lowLevel] The factory of low-level servers.
  */

@@ -1,2 +1,2 @@
-/** What every contender says that it is. */
+/** The server info of every contender. */
 export const INFO = { name: 'bench', version: '1.0.0' };

@@ -12,7 +12,7 @@ const reporter = (extra) => (progress, total) =>
     params: { progressToken: extra._meta?.progressToken, progress, total },
   });
 
-/** As our documentation advises where a session is to take as little as it can. */
+/** The factory with the smallest sessions, as our documentation advises. */
 function lowLevel(offered) {
   const jsonSchemaValidator = new AjvJsonSchemaValidator();
   const tools = new Map(offered.map((tool) => [tool.name, { ...tool, schema: z.object(tool.shape(z)) }]));

@@ -1,10 +1,10 @@
 /**
- * The tools that every contender serves, told without any library: each contender registers them in its own way.
+ * The tools of every contender, described without a library: each contender registers them in its own way.
  *
  * @typedef {object} Tool
  * @property {string} name
  * @property {string} description
- * @property {(z: any) => Record<string, any>} shape The input's fields, made with the zod that is given.
+ * @property {(z: any) => Record<string, any>} shape Builds the fields of the input with the given zod.
  * @property {(input: any, report: Report) => string | Promise<string>} run Returns the text of the result.
  *
  * @typedef {(progress: number, total: number) => Promise<void>} Report Sends one progress notification of the call.
@@ -13,7 +13,7 @@
 const MIB = 1024 * 1024;
 const LINE = 'The quick brown fox jumps over the lazy dog, "again" and again.\n';
 
-/** What a tool that reads a file would return: one MiB of text, with characters that JSON has to escape. */
+/** One MiB of text, like the result of a tool that reads a file, with characters that JSON must escape. */
 export const DOCUMENT = LINE.repeat(Math.ceil(MIB / LINE.length)).slice(0, MIB);
 
 /** @type {readonly Tool[]} */
@@ -48,7 +48,7 @@ const MEASURED = [
 ];
 
 /**
- * A tool that is there to be registered, with an input such as real tools have.
+ * Makes a tool that is registered but never called, with a realistic input.
  *
  * @param {number} number
  * @returns {Tool}
@@ -65,7 +65,7 @@ const idle = (number) => ({
 });
 
 /**
- * @param {number} count How many tools: the measured ones and idle ones beside them.
+ * @param {number} count Number of tools: the measured ones, filled up with idle ones.
  * @returns {readonly Tool[]}
  */
 export function tools(count) {

@@ -1,7 +1,7 @@
 import { BASE, callsOf, columnsPer, competesIn, openSessions, sample, USUAL } from './work.mjs';
 
 /**
- * Calls of one tool in a closed loop.
+ * Makes a workload that calls one tool in a closed loop.
  *
  * @param {object} what
  * @param {string} what.name

@@ -1,7 +1,7 @@
 import { CLUSTER_BASE } from '../contenders/list.mjs';
 import { callsOf, competesIn, GENERATOR, openSessions, sample, USUAL } from './work.mjs';
 
-/** What the load generator does, with the Redis commands that it took for each call; to ask for those is one itself. */
+/** Samples a workload, and adds the Redis commands for each call. Reading the counter is one command, which is subtracted. */
 async function sampled(scene, work) {
   const { host } = scene;
   let count;
@@ -11,9 +11,9 @@ async function sampled(scene, work) {
     return window;
   };
   const before = await host.ask('redisCommands');
-  const told = await sample(scene, counted);
+  const measured = await sample(scene, counted);
   const commands = (await host.ask('redisCommands')) - before - 1;
-  return { ...told, redis: commands / count };
+  return { ...measured, redis: commands / count };
 }
 
 /** @type {import('./work.mjs').Work} */
@@ -46,7 +46,7 @@ export const CLUSTER = {
     const nodes = await host.ask('nodes');
     await openSessions(scene, sessions);
     const call = callsOf(scene, 'echo');
-    // Each node has only its share of the calls to be warm by.
+    // Each node gets only its share of the calls, so the warm-up is longer.
     await call(nodes.length * warmMs);
     return sampled(scene, () => call(measureMs));
   },

@@ -4,8 +4,8 @@ import { BASE, competesIn, openSessions } from './work.mjs';
 const TOOLS = 50;
 
 /**
- * As in the works on memory, the difference that so many sessions make. They are put to sleep a part at a time, as so many
- * servers of the usual kind do not fit into the heap together.
+ * Measures memory as the difference between two session counts. Sessions hibernate in batches, because the heap cannot hold
+ * the servers of all sessions awake.
  *
  * @type {import('./work.mjs').Work}
  */
@@ -52,15 +52,15 @@ export const HIBERNATION = {
 
     const [few, many] = hibernated;
     const sleeping = async (from, to) => {
-      let left;
+      let inUse;
       for (let count = from; count <= to; count += few) {
         await openSessions(scene, count);
         await delay(settleMs);
         await hibernate();
-        // After each part: the weak tables in which zod keeps its schemas never shrink, and would have room for all garbage.
-        left = await heap();
+        // Collects after each batch: zod's weak tables of schemas never shrink, so uncollected garbage would enlarge them.
+        inUse = await heap();
       }
-      return left;
+      return inUse;
     };
     const asleep = each(await sleeping(few, few), await sleeping(2 * few, many), hibernated);
 

@@ -9,7 +9,7 @@ import { OPEN_SESSIONS } from './open-sessions.mjs';
 import { OPEN } from './open.mjs';
 import { STATELESS } from './stateless.mjs';
 
-/** In the order in which they are done and shown. */
+/** The workloads, in the order of measurement and of the report. */
 export const WORKS = [
   ...CALL_WORKS,
   OPEN,

@@ -2,7 +2,7 @@ import { LAYERS } from '../host/layers.mjs';
 import { BASE, callsOf, CHEAP, competesIn, cyclesOf, LONG_WARM_UP, openSessions, sample, USUAL } from './work.mjs';
 
 /**
- * Where the CPU time goes, told by V8's profiler, which itself takes a part of it.
+ * Makes a workload that splits CPU time by layer, with V8's profiler. The profiler itself adds some CPU time.
  *
  * @param {object} what
  * @param {string} what.name
@@ -10,7 +10,7 @@ import { BASE, callsOf, CHEAP, competesIn, cyclesOf, LONG_WARM_UP, openSessions,
  * @param {string} what.about
  * @param {string} what.piece
  * @param {readonly import('./work.mjs').Settings[]} what.settings
- * @param {number} [what.warmUp] Times the usual.
+ * @param {number} [what.warmUp] Factor of the usual warm-up.
  * @param {(scene: import('./work.mjs').Scene) => Promise<(ms: number) => Promise<import('../load/window.mjs').Window>>} what.prepare
  * @returns {import('./work.mjs').Work}
  */

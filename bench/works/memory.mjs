@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { BASE, competesIn, openSessions } from './work.mjs';
 
 /**
- * What an idle session takes: the difference that so many sessions make, after garbage collection and with no socket open.
+ * Makes a workload that measures the memory of an idle session: the difference between two session counts, after garbage
+ * collection and without open sockets.
  *
  * @param {number} tools
  * @returns {import('./work.mjs').Work}
@@ -27,7 +28,7 @@ const memory = (tools) => ({
   ],
   async run(scene) {
     const { host, sizes, entry } = scene;
-    // A cheap server is so small that more of them are needed to tell it from noise.
+    // A cheap server is so small that only more of them stand out from the noise.
     const factor = entry.settings.factory === 'usual' ? 1 : 4;
     const [few, many] = sizes.idleSessions.map((count) => count * factor);
     const hold = (count) =>

@@ -3,7 +3,7 @@ import { BASE, callsOf, CHEAP, competesIn, GENERATOR, LONG_WARM_UP, LOW_LEVEL, o
 
 export const LEVELS = ['few', 'some', 'many'];
 
-/** Times the usual, as the levels are also held against each other. */
+/** Factor of the usual time, because the report also compares the levels with each other. */
 const LONGER = 4;
 
 /** @type {import('./work.mjs').Work} */

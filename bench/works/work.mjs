@@ -1,15 +1,15 @@
 import { BASE } from '../contenders/list.mjs';
 
 /**
- * One kind of work that contenders are given, and what is told of it.
+ * A workload of the benchmark, and how the report shows it.
  *
  * @typedef {object} Work
  * @property {string} name
  * @property {string} title
- * @property {string} about In a sentence: what is done, and what is counted.
+ * @property {string} about A sentence on the workload and its figures.
  * @property {(contender: Contender) => boolean} takes Whether a contender takes part.
- * @property {readonly Settings[]} settings What each does it with; one that does not know a factory goes without it.
- * @property {string} base The entry that ratios are to.
+ * @property {readonly Settings[]} settings Each contender runs once with each; one without a factory ignores it.
+ * @property {string} base The entry that ratios are relative to.
  * @property {readonly Column[]} columns
  * @property {(scene: Scene) => Promise<Sample>} run
  *
@@ -19,7 +19,7 @@ import { BASE } from '../contenders/list.mjs';
  * @property {'higher' | 'lower'} better
  * @property {number} digits
  * @property {boolean} [ratio] Whether the ratio to the base is shown beside it.
- * @property {boolean} [judged] Whether to be behind in it is to lose.
+ * @property {boolean} [judged] Whether a worse median than a peer's counts as a loss.
  *
  * @typedef {object} Scene
  * @property {import('../run/child.mjs').Child} host The contender's process.
@@ -53,7 +53,7 @@ export const competesIn = (field) => (contender) => contender.fields.includes(fi
 export function entriesOf(work, contenders) {
   return contenders.filter(work.takes).flatMap((contender) => {
     const possible = work.settings.filter(({ factory }) => knows(contender, factory));
-    // A work that is done with the cheap factory only: whoever has none does it with the usual one.
+    // If a workload has only the cheap factory, contenders without one use the usual factory.
     const [first, ...others] = possible.length > 0 ? possible : [{ ...work.settings[0], factory: 'usual' }];
     return [
       { name: contender.name, title: contender.title, contender, settings: first },
@@ -79,7 +79,7 @@ export const entryName = (contender, factory) => `${contender}, ${factory}`;
 const ALONE = 'server-alone';
 
 /**
- * The entry of the SDK's servers alone that are made as those of another entry.
+ * Finds the entry of the SDK's servers alone with the same factory as another entry.
  *
  * @param {Work} work
  * @param {Entry} entry
@@ -88,7 +88,7 @@ export const aloneLike = ({ settings: [first] }, { settings: { factory } }) =>
   factory === first.factory ? ALONE : entryName(ALONE, factory);
 
 /**
- * Has the load generator do something, and tells it per piece, with what it took the contender.
+ * Runs a task of the load generator, and returns time and CPU for each piece of work.
  *
  * @param {Scene} scene
  * @param {() => Promise<import('../load/window.mjs').Window>} work
@@ -109,7 +109,7 @@ export async function sample({ host }, work, pieces) {
 }
 
 /**
- * What most works tell.
+ * The columns of most workloads.
  *
  * @param {string} piece
  * @returns {readonly Column[]}
@@ -123,7 +123,7 @@ export const columnsPer = (piece) => [
 ];
 
 /**
- * Opens sessions until there are so many; that is not what is measured.
+ * Opens sessions until there are `count`. This is not measured.
  *
  * @param {Scene} scene
  * @param {number} count
@@ -132,7 +132,7 @@ export const openSessions = ({ load, sizes, entry }, count) =>
   load.ask('open', { count, concurrency: entry.contender.opening ?? sizes.opening }, 2 * sizes.timeoutMs);
 
 /**
- * Calls of one tool for so many ms, in a closed loop.
+ * Makes a function that calls one tool in a closed loop for a number of ms.
  *
  * @param {Scene} scene
  * @param {keyof typeof import('../load/calls.mjs').CALLS} call
@@ -144,7 +144,7 @@ export const callsOf =
     load.ask('call', { call, concurrency, ms }, sizes.timeoutMs + ms);
 
 /**
- * Sessions opened and ended for so many ms, in a closed loop.
+ * Makes a function that opens and ends sessions in a closed loop for a number of ms.
  *
  * @param {Scene} scene
  */
@@ -154,12 +154,11 @@ export const cyclesOf =
     load.ask('cycle', { concurrency: sizes.concurrency, ms }, sizes.timeoutMs + ms);
 
 /**
- * Times the usual, where work with few sessions is held against the same with many: until those are open V8 has had more time to
- * optimize.
+ * Factor of the usual warm-up, where few sessions are compared with many. Opening many gives V8 more time to optimize.
  */
 export const LONG_WARM_UP = 3;
 
-/** How busy the load generator was: near 100 %, it and not the contender is what was measured. */
+/** The load generator's use of one core. Near 100 %, the figures show the generator's limit, not the contender's. */
 export const GENERATOR = { metric: 'generator', title: 'generator CPU %', better: 'lower', digits: 0 };
 
 export { BASE };
