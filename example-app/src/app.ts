@@ -10,7 +10,7 @@ import type { Stores } from './stores.js';
 /** Gauges of prom-client 15 that end in `_total` as only counters should: `promtool check metrics` objects. */
 const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'];
 
-/** A registry with what prom-client tells of the process. */
+/** Creates a registry with prom-client's default metrics of the process. */
 function processMetrics(lostLines: () => number): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -28,9 +28,9 @@ function processMetrics(lostLines: () => number): Registry {
 }
 
 /**
- * Puts the app together, without listening.
+ * Creates the app, without listening.
  *
- * @throws ConfigError when the configuration contradicts itself.
+ * @throws ConfigError when options of the router contradict each other.
  */
 export function createApp(
   config: Config,
@@ -63,7 +63,7 @@ export function createApp(
       );
   });
   app.use((_req, res) => {
-    res.status(404).type('text').send('Not found. / says what is here.\n');
+    res.status(404).type('text').send('Not found. The page at / lists the paths.\n');
   });
   return { app, router };
 }

@@ -2,7 +2,7 @@ import { trustedProxyPrincipal, type McpRouterOptions } from 'express-mcp-router
 import { nearestName } from './nearest.js';
 import { APP, ROUTER, VARIABLES, type AppVariable, type Kind } from './variables.js';
 
-/** Something that the one who starts the app can mend; its message is all that they need to see. */
+/** A mistake in the configuration. The operator can correct it from the message alone, so no stack is printed. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
@@ -22,19 +22,19 @@ export interface Config {
   readonly logLevel: string;
   readonly drainTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
-  /** Undefined for nowhere. */
+  /** Undefined: sessions are not recorded. */
   readonly place: Place | undefined;
-  /** Whether recent events are kept. */
+  /** Whether an event store keeps recent events, so that clients can resume streams. */
   readonly resumable: boolean;
-  /** What the environment sets of the router's options; the rest is left to the router's own defaults. */
+  /** The options that the environment sets. The router has defaults for the others. */
   readonly router: Omit<McpRouterOptions, 'serverFactory' | 'store' | 'eventStore' | 'cluster'>;
-  /** What looks like a mistake but need not be one. */
+  /** Settings that are probably mistakes. They do not stop the start. */
   readonly warnings: readonly string[];
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Reads one value. Empty counts as unset: `NAME=` in a file, or a template that was filled with nothing, mean that. */
+/** Reads one value. An empty value counts as unset: `NAME=` in a file, or a template without a value, gives one. */
 export function readValue<T>(name: string, kind: Kind<T>, given: string | undefined): T | undefined {
   const text = given?.trim() ?? '';
   if (text === '') return undefined;
@@ -46,7 +46,7 @@ export function readValue<T>(name: string, kind: Kind<T>, given: string | undefi
 /**
  * Reads the configuration of the app from its environment.
  *
- * @throws ConfigError naming the variable, its value and what is wanted.
+ * @throws ConfigError when a value is invalid; its message has the variable, the value and the expected form.
  */
 export function loadConfig(env: Environment): Config {
   const given = <T>({ name, kind }: AppVariable<T>) => readValue(name, kind, env[name]);
@@ -64,7 +64,7 @@ export function loadConfig(env: Environment): Config {
   const place = own(APP.cluster)
     ? clusterOf(own)
     : placeOf(own(APP.sessionStore), own(APP.sessionFile), own(APP.redisUrl));
-  // Before anything is opened; the router, which says the same, is made after that.
+  // The router refuses this too, but it is created only after the stores are open.
   if (place !== undefined && options.stateless === true) {
     const { name } = place.kind === 'cluster' ? APP.cluster : APP.sessionStore;
     throw new ConfigError(`${name} has no meaning with MCP_STATELESS: true, which keeps no sessions`);
@@ -76,7 +76,7 @@ export function loadConfig(env: Environment): Config {
     drainTimeoutMs: own(APP.drainTimeoutMs),
     keepAliveTimeoutMs: own(APP.keepAliveTimeoutMs),
     place,
-    // Only what was asked for by name may contradict MCP_STATELESS.
+    // The default must not contradict MCP_STATELESS; only an explicit value may.
     resumable: given(APP.resumable) ?? (APP.resumable.fallback && options.stateless !== true),
     router: { ...options, ...identity },
     warnings: [
@@ -89,7 +89,7 @@ export function loadConfig(env: Environment): Config {
   };
 }
 
-/** Variables that mean something only where another has a certain value. */
+/** Variables without effect unless another one has a certain value. */
 const COMPANIONS = [
   { of: APP.proxyHeader, to: [[APP.trustProxyIdentity, 'true']] },
   { of: APP.trustedProxies, to: [[APP.trustProxyIdentity, 'true']] },
@@ -149,7 +149,7 @@ function missing(name: string, needing: string): never {
   throw new ConfigError(`${name} is needed with ${needing}`);
 }
 
-/** What the package's own messages call the things that variables stand for here. */
+/** The names in the package's error messages, each with the variable that stands for it in this app. */
 const VARIABLE_OF_OPTION: readonly (readonly [string, string])[] = [
   ...ROUTER.map(({ option, name }) => [option, name] as const),
   ['eventStore', APP.resumable.name],
@@ -161,9 +161,9 @@ const VARIABLE_OF_OPTION: readonly (readonly [string, string])[] = [
 ];
 
 /**
- * Runs something that checks options, and says what it finds wrong with them in terms of variables.
+ * Runs a function that checks options, and translates its error messages from options to variables.
  *
- * @throws ConfigError in place of the TypeError that the package throws; any other error as it is.
+ * @throws ConfigError when the package throws a TypeError about an option; any other error as it is.
  */
 export function inVariables<T>(build: () => T): T {
   try {
@@ -174,7 +174,7 @@ export function inVariables<T>(build: () => T): T {
         ? (/^(?:mcpRouter|trustedProxyPrincipal): (?:option )?(.*)$/.exec(error.message) ?? [])
         : [];
     if (complaint === undefined) throw error;
-    // The first time only that each is named: after that it may be a plain word ("header must be the name of a header").
+    // Only the first occurrence: a later one may be a plain word ("header must be the name of a header").
     const message = VARIABLE_OF_OPTION.reduce(
       (text, [option, name]) => text.replace(new RegExp(`\\b${option}\\b`), name),
       complaint,
@@ -183,7 +183,7 @@ export function inVariables<T>(build: () => T): T {
   }
 }
 
-/** Warned of only, never refused: Kubernetes, for one, gives each container MCP_PORT and more for a service named "mcp". */
+/** Unknown names only cause warnings: Kubernetes sets MCP_PORT and more in each container if a service is named "mcp". */
 function unknownNames(env: Environment): string[] {
   const known = VARIABLES.map(({ name }) => name);
   return Object.keys(env)

@@ -3,7 +3,7 @@ import { LoggingLevelSchema, type ElicitRequestFormParams } from '@modelcontextp
 import { z } from 'zod';
 import { say, sayFailed } from './results.js';
 
-/** People take longer than the minute that the SDK gives a request. */
+/** The SDK's default time-out of a minute is too short for a person to answer. */
 const ANSWER_WITHIN_MS = 5 * 60_000;
 
 const announceInput = z.object({
@@ -22,7 +22,7 @@ const nameForm: ElicitRequestFormParams = {
   },
 };
 
-/** The tools that speak to the client on their own account. */
+/** Registers the tools that send requests or log messages to the client. */
 export function registerDialogue(server: McpServer): void {
   server.registerTool(
     'ask_name',
@@ -31,7 +31,7 @@ export function registerDialogue(server: McpServer): void {
       if (server.server.getClientCapabilities()?.elicitation?.form === undefined) {
         return sayFailed('This client cannot be asked: it did not declare the elicitation capability.');
       }
-      // Related to the call, the question travels on the call's own stream; no GET stream is needed.
+      // `relatedRequestId` sends the question on the call's own stream, so that it needs no GET stream.
       const { action, content } = await server.server.elicitInput(nameForm, {
         relatedRequestId: requestId,
         timeout: ANSWER_WITHIN_MS,

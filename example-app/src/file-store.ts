@@ -5,17 +5,17 @@ import { Keyv } from 'keyv';
 const SWEEP_INTERVAL_MS = 60 * 60_000;
 
 /**
- * Opens a session store that outlives the process: a LevelDB database, which is a directory, made if there is none.
+ * Opens a session store in a LevelDB database, a directory that is created if it is missing.
  *
- * What it was asked to write is with the operating system before it says so, and so survives a process that is killed at any
- * moment; it need not survive a loss of power. LevelDB lets one process at a time open it.
+ * A write resolves once the operating system has the data. So it survives a killed process, but perhaps not a loss of power.
+ * Only one process at a time can open the database.
  *
- * @throws Error when it cannot be opened, saying why.
+ * @throws Error when the database cannot be opened; the message has the reason.
  */
 export async function fileStore(path: string): Promise<{ store: SessionStore; close: () => Promise<void> }> {
   const db = new ClassicLevel(path);
   await db.open().catch((error: unknown) => {
-    // Level says only that it failed, and has the reason as its cause.
+    // Level's own message has no reason; its cause has.
     const { message } = (error as Error).cause as Error;
     throw new Error(`cannot open ${path}: ${message}`, { cause: error });
   });
@@ -27,12 +27,12 @@ export async function fileStore(path: string): Promise<{ store: SessionStore; cl
   };
   const store = keyvStore(new Keyv({ store: adapter, useKeyPrefix: false, throwOnErrors: true }));
 
-  /** A read removes a record whose time is over; nobody else would read that of a client which never came back. */
+  /** Reads every record, because a read removes an expired one. Records of clients that never return get no other read. */
   async function sweep(): Promise<void> {
     for await (const key of db.keys()) await store.get(key.slice(key.indexOf(':') + 1));
   }
   await sweep();
-  // A sweep that fails leaves what it has not seen to the next one; if the database is broken, all that use it are told so.
+  // The next sweep repeats a failed one. If the database is broken, each read and write of the router rejects and is logged.
   const timer = setInterval(() => void sweep().catch(() => undefined), SWEEP_INTERVAL_MS).unref();
   return {
     store,

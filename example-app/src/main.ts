@@ -31,11 +31,11 @@ function readArguments(): { help: boolean; port: number | undefined } {
     return { help: values.help ?? false, port: readValue('--port', APP.port.kind, values.port) };
   } catch (error) {
     if (error instanceof ConfigError || !(error instanceof TypeError)) throw error;
-    throw new ConfigError(`${error.message.split('. ')[0] ?? ''}; --help shows what there is`, { cause: error });
+    throw new ConfigError(`${error.message.split('. ')[0] ?? ''}; --help lists the options`, { cause: error });
   }
 }
 
-/** An address as it stands in a URL; one that means "every address" is no place to go to. */
+/** Returns a URL that a browser can open. 0.0.0.0 and :: mean "every address", so they become localhost. */
 function urlOf({ address, family, port }: AddressInfo): string {
   if (address === '0.0.0.0' || address === '::') return `http://localhost:${port}`;
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
@@ -43,13 +43,13 @@ function urlOf({ address, family, port }: AddressInfo): string {
 
 async function listen(server: Server, { port, host }: Config): Promise<string> {
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(whyNot(error, port, host)));
+    server.once('error', (error) => reject(explainListenError(error, port, host)));
     server.listen(port, host, resolve);
   });
   return urlOf(server.address() as AddressInfo);
 }
 
-function whyNot(error: NodeJS.ErrnoException, port: number, host: string): Error {
+function explainListenError(error: NodeJS.ErrnoException, port: number, host: string): Error {
   const another = `choose another: npm start -- --port ${port < 65_535 ? port + 1 : 3000}, or PORT=… npm start`;
   switch (error.code) {
     case 'EADDRINUSE':
@@ -89,14 +89,14 @@ async function serve(config: Config, stores: Stores, logger: Logger, lostLines: 
   const server = createHttpServer(app);
   server.keepAliveTimeout = config.keepAliveTimeoutMs;
   const url = await listen(server, config).catch(async (error: unknown) => {
-    // A node of a cluster would be waited for until its lease is over.
+    // Gives up the node's lease in the cluster. Other nodes would otherwise wait until it expires.
     await router.close();
     throw error;
   });
   stopOnSignals({ server, router, stores, logger, drainTimeoutMs: config.drainTimeoutMs });
   logger.info({ url, endpoint: `${url}/mcp`, stateless: config.router.stateless === true }, 'listening');
-  // For people; the line above is for machines, which stdout is left to.
-  process.stderr.write(`\n  Open ${url}/ to see what is here. The MCP endpoint is ${url}/mcp\n\n`);
+  // This line is for people, so it goes to stderr: stdout has only JSON log lines.
+  process.stderr.write(`\n  Open ${url}/ for an overview. The MCP endpoint is ${url}/mcp\n\n`);
 }
 
 main().catch((error: unknown) => {

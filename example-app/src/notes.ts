@@ -9,7 +9,7 @@ import {
 import { z } from 'zod';
 import { say, sayFailed } from './results.js';
 
-/** What one session may keep, so that no client can fill the memory of all; the router bounds all together to 64 KiB. */
+/** Limits of one session, so that one client cannot fill the memory. The router limits the whole state to 64 KiB. */
 const MAX_NOTES = 100;
 const MAX_LENGTH = 2_000;
 
@@ -25,11 +25,11 @@ const editNoteInput = z.object({
 
 const uriOf = (id: string) => `notes://${id}`;
 
-/** The notes of one session: tools, a resource each, subscriptions to changes, and a prompt. */
+/** Registers the notes of one session: tools, a resource for each note, subscriptions to changes, and a prompt. */
 export function registerNotes(server: McpServer, { state }: Pick<ServerContext, 'state'>): void {
-  // The router repeats a session's subscriptions to the server that it is restored to; notes are the state of this app.
+  // Not part of the state: the router repeats the subscriptions to the server of a restored session.
   const subscribed = new Set<string>();
-  /** The first has the ID 1. */
+  /** IDs count from 1. */
   const texts = () => (state.get('notes') ?? []) as string[];
   const ids = () => [...texts().keys()].map((index) => String(index + 1));
   const lines = () =>
@@ -56,7 +56,7 @@ export function registerNotes(server: McpServer, { state }: Pick<ServerContext, 
     'edit_note',
     {
       title: 'Change a note',
-      description: 'Changes a note of this session; clients that subscribed to it are told.',
+      description: 'Changes a note of this session; clients that subscribed to it are notified.',
       inputSchema: editNoteInput,
     },
     ({ id, text }) => {
@@ -114,7 +114,7 @@ export function registerNotes(server: McpServer, { state }: Pick<ServerContext, 
     }),
   );
 
-  /** Answers when the notes are saved: what a client was told is still so after a restart. */
+  /** Answers after the notes are saved, so that a confirmed change survives a restart. */
   async function change(notes: string[], done: string, tell: () => Promise<void>): Promise<CallToolResult> {
     let saving: Promise<void>;
     try {
@@ -128,7 +128,7 @@ export function registerNotes(server: McpServer, { state }: Pick<ServerContext, 
       () => false,
     );
     await tell();
-    // It stands all the same. A model that is only told of a failure would do it twice.
+    // The change is in memory all the same. A model that reads only of a failure would repeat it.
     return saved ? say(done) : sayFailed(`${done} It is not saved yet, and would be lost if the server ended now.`);
   }
 

@@ -2,7 +2,7 @@ import { LATEST_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
 
 export interface PageFacts {
   readonly scheme: string;
-  /** The request's Host header, which is whatever the client says it is. */
+  /** The request's Host header, which the client controls. */
   readonly host: string | undefined;
   readonly stateless: boolean;
   readonly sessions: { readonly active: number; readonly orphaned: number };
@@ -20,7 +20,7 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ESCAPES.get(character) ?? character);
 }
 
-/** The URL goes into commands that people paste into a shell, so that a Host which is not plainly one is not repeated. */
+/** Users paste this URL into a shell. So a Host header with any unusual character is replaced. */
 function origin({ scheme, host }: PageFacts): string {
   return `${scheme}://${host !== undefined && /^[\w.-]+(:\d+)?$|^\[[\da-f:.]+\](:\d+)?$/i.test(host) ? host : 'localhost:3000'}`;
 }
@@ -73,7 +73,7 @@ function example(caption: string, text: string): string {
   return `<figure><figcaption>${caption}</figcaption><pre>${escapeHtml(text)}</pre></figure>`;
 }
 
-/** The page at `/`: what is here, and how to connect a client. Self-contained: no script, nothing fetched. */
+/** Renders the page at `/`: an overview, and how to connect a client. It has no script and loads nothing. */
 export function renderPage(facts: PageFacts): string {
   const url = `${origin(facts)}/mcp`;
   const initialize = {

@@ -1,31 +1,32 @@
 import type { Logger } from 'pino';
 import { createClient } from 'redis';
 
-/** How often Redis is tried while it is away, and how long one try may take, so that it is found soon once it is back. */
+/** The pause between attempts to connect, and the time-out of one attempt. Both are short, to find a returned Redis soon. */
 const RETRY_MS = 500;
 const CONNECT_MS = 1_000;
 
-/** How often Redis is asked for a sign of life, and how long it may take for one. */
+/** The interval of PINGs, and the time after which a connection without an answer counts as dead. */
 const PING_MS = 1_000;
 const DEAD_MS = 5_000;
 
 const ignore = (): void => undefined;
 
 /**
- * A client that finds Redis again, whatever became of it, and rejects what is asked of it meanwhile.
+ * Creates a client that reconnects after any failure, and rejects commands until it is connected.
  *
- * Resolves after the first try to connect: clients of the app find their sessions from the start, but it starts without Redis too.
+ * Resolves after the first attempt to connect, even a failed one. So sessions are there from the start, and the app also starts
+ * without Redis.
  */
 export async function connectRedis(url: string, logger: Logger) {
   const client = createClient({
     url,
-    // A command for a Redis that is away fails at once, and its request gets 503. In a queue it would wait for its time-out,
-    // and be carried out late, when its request was refused long ago.
+    // Without a connection a command fails at once, and its request gets 503. A queued command would run later, after its
+    // request had timed out.
     disableOfflineQueue: true,
-    // The last one is for what is not connected yet: in traffic, a socket is never idle, though only our own words go out on it.
+    // `socketTimeout` covers only the handshake: later, outgoing commands alone keep the socket from being idle.
     socket: { reconnectStrategy: RETRY_MS, connectTimeout: CONNECT_MS, socketTimeout: DEAD_MS },
   });
-  // An error would end the process if nobody listened; one line tells of it, however often Redis is tried.
+  // An `error` event without a listener would end the process. Only the first failed attempt is logged as an error.
   let away = false;
   client.on('error', (error: unknown) => {
     logger[away ? 'debug' : 'error']({ err: error }, 'Redis is away');
@@ -37,11 +38,11 @@ export async function connectRedis(url: string, logger: Logger) {
   });
 
   const tried = new Promise((resolve) => client.once('ready', resolve).once('error', resolve));
-  // It tries until it is closed; then it rejects. What goes wrong with a try is an `error` event.
+  // `connect` retries until the client is destroyed, then rejects. Failed attempts are `error` events.
   const connect = (): void => void client.connect().catch(ignore);
   connect();
 
-  // The death of a connection may go unnoticed for a quarter of an hour (Linux, tcp_retries2); a new one may find Redis.
+  // Linux may report a dead connection only after 15 minutes (tcp_retries2), while a new connection would work.
   const watch = setInterval(() => {
     if (!client.isReady) return;
     const dead = setTimeout(() => {

@@ -1,11 +1,11 @@
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 
-/** A tool's answer in words. */
+/** Returns a tool result with one text. */
 export function say(text: string): CallToolResult {
   return { content: [{ type: 'text', text }] };
 }
 
-/** A tool's answer that tells the model that, and why, it did not work. */
+/** Returns a tool result that tells the model of a failure, with the reason. */
 export function sayFailed(text: string): CallToolResult {
   return { ...say(text), isError: true };
 }

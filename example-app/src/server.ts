@@ -6,15 +6,16 @@ import { registerNotes } from './notes.js';
 import { registerTools } from './tools.js';
 
 /**
- * One for all sessions, as a server makes its own otherwise, which is a part of what it costs; its tools' schemas, which are
- * made once as well, are the larger one. Ajv keeps what it compiled by schema object, so that those given to it must be constants.
+ * One validator for all sessions. Otherwise each server creates its own, which takes time and memory.
+ *
+ * Ajv caches compiled schemas by schema object. Schemas passed to it must therefore be constants, or the cache grows.
  */
 const jsonSchemaValidator = new AjvJsonSchemaValidator();
 
 /**
  * Builds the MCP server of one session.
  *
- * A stateless router asks for a server with each request; what needs a session is not offered then.
+ * A stateless router builds a server for each request. Tools that need a session are left out then.
  */
 export function buildServer(context: ServerContext): McpServer {
   const stateless = context.sessionId === undefined;

@@ -4,8 +4,8 @@ import { stop, type McpRouter } from 'express-mcp-router';
 import type { Logger } from 'pino';
 import type { Stores } from './stores.js';
 
-/** A Ctrl-C under `npm start` arrives twice, from the terminal and from npm; that is one wish, not two. */
-const SAME_WISH_MS = 500;
+/** A Ctrl-C under `npm start` arrives twice, from the terminal and from npm. Signals within this time count as one. */
+const SAME_SIGNAL_MS = 500;
 
 interface Running {
   readonly server: Server;
@@ -31,16 +31,16 @@ export function stopOnSignals(running: Running): void {
       );
       return;
     }
-    if (performance.now() - stoppingSince > SAME_WISH_MS) process.exit(128 + constants.signals[signal]);
+    if (performance.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(128 + constants.signals[signal]);
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
 }
 
-/** The port stays open while the router drains: clients with a session may still use it, and `/readyz` says 503. */
+/** The port stays open while the router drains, because open sessions still need it. `/readyz` answers 503. */
 async function stopAll({ server, router, stores, logger, drainTimeoutMs }: Running): Promise<void> {
   await stop(server, router, { timeoutMs: Math.max(1, drainTimeoutMs) });
-  // Last, as the router leaves its sessions in them.
+  // Last, because the closing router still saves sessions.
   await stores.close();
   logger.info('stopped');
 }

@@ -6,14 +6,14 @@ import { ConfigError, type Config, type Place } from './config.js';
 import { fileStore } from './file-store.js';
 import { connectRedis } from './redis.js';
 
-/** What outlives a session's server, opened. */
+/** The open stores, which outlive the servers of sessions. */
 export interface Stores extends Pick<McpRouterOptions, 'store' | 'eventStore' | 'cluster'> {
-  /** To be called when nobody uses them any more. */
+  /** Closes the stores. Call it after the router is closed. */
   close(): Promise<void>;
 }
 
 /**
- * Opens what the configuration asks for. Redis need not be there: the app answers 503 until it is.
+ * Opens the configured stores. Without Redis it succeeds too: the app answers 503 until Redis is there.
  *
  * @throws ConfigError when the file store cannot be opened.
  */
@@ -40,7 +40,7 @@ async function openRedis(
 ): Promise<Stores> {
   const { client, close } = await connectRedis(place.url, logger);
   return {
-    // A cluster keeps the records itself.
+    // The option `cluster` includes the session store.
     ...(place.kind === 'cluster'
       ? { cluster: { ...place.options, redis: { client } } }
       : { store: redisStore({ client }) }),

@@ -4,7 +4,7 @@ import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { z } from 'zod';
 import { say } from './results.js';
 
-// Made once, not once a session: building schemas is the dear part of registering a tool.
+// Built once, not for each session: building schemas is the slowest part of registering a tool.
 const echoInput = z.object({ text: z.string().describe('What to say back') });
 const countdownInput = z.object({ seconds: z.number().int().min(0).max(60).describe('How long to count, 0 to 60') });
 const whoamiOutput = z.object({
@@ -12,7 +12,7 @@ const whoamiOutput = z.object({
   principal: z.string().nullable().describe('Who is asking; null if nobody known'),
 });
 
-/** The tools that need no session. */
+/** Registers the tools that need no session. */
 export function registerTools(server: McpServer, context: ServerContext): void {
   server.registerTool(
     'echo',

@@ -5,7 +5,7 @@ export interface Kind<T> {
   readonly wanted: string;
   /** Whether a value may hold a password, so that no message repeats it. */
   readonly secret?: boolean;
-  /** Undefined when the text will not do. */
+  /** Returns undefined when the text is invalid. */
   parse(text: string): T | undefined;
 }
 
@@ -15,17 +15,17 @@ interface Variable<T> {
   readonly about: string;
 }
 
-/** A variable of the app's own, with its default. */
+/** A variable of the app itself, with its default. */
 export interface AppVariable<T> extends Variable<T> {
   readonly fallback: T;
 }
 
-/** A variable that sets one option of the router as it is; the range and the default are the router's. */
+/** A variable that sets one option of the router. The router checks its range and has its default. */
 export interface RouterVariable extends Variable<unknown> {
   readonly option: keyof McpRouterOptions;
 }
 
-/** Node's timers take no more (2^31 - 1 ms, 24.8 days); a longer one fires at once. */
+/** The longest time of Node's timers, 2^31 - 1 ms (24.8 days). A longer one fires at once. */
 const MAX_TIMER = 2 ** 31 - 1;
 
 const whole = (wanted: string, max = Number.MAX_SAFE_INTEGER): Kind<number> => ({
@@ -50,7 +50,7 @@ const redisUrl: Kind<string> = {
   },
 };
 const storeKind = oneOf(['memory', 'file', 'redis']);
-/** The length of the router's own rule; told here, as its message would come after Redis was looked for. */
+/** The router checks the length too, but only after the app has tried to connect to Redis. */
 const secret: Kind<string> = {
   wanted: 'a text of at least 32 bytes',
   secret: true,
@@ -78,7 +78,7 @@ const own = <T>(name: string, kind: Kind<T>, fallback: T, about: string): AppVar
   about,
 });
 
-/** The kind must be of the option's type: that makes what the table yields safe to hand to the router. */
+/** The kind must have the option's type, so that the parsed values are type-safe for the router. */
 const sets = <K extends keyof McpRouterOptions>(
   name: string,
   option: K,
@@ -312,5 +312,5 @@ export const ROUTER: readonly RouterVariable[] = [
   ),
 ];
 
-/** Every environment variable that the app reads: `.env.example`, `--help` and the README list the same ones. */
+/** All environment variables of the app. `.env.example`, `--help` and the README list the same ones. */
 export const VARIABLES: readonly (AppVariable<unknown> | RouterVariable)[] = [...Object.values(APP), ...ROUTER];
