@@ -1,9 +1,9 @@
-// What takes longer than `npm test` may: `npm run check:long`. Some of it by name: `npm run check:long -- many installs`.
+// Runs the checks that are too long for `npm test`: `npm run check:long`. Names select some: `npm run check:long -- many installs`.
 import { spawnSync } from 'node:child_process';
 
 const jest = (...paths) => ['node', 'node_modules/jest/bin/jest.js', '--ci', ...paths];
 
-/** In `npm test` the same tests run with fewer. */
+/** `npm test` runs the same tests with smaller counts. */
 const MANY = {
   FUZZ_COUNT: '200000',
   MODEL_RUNS: '3000',
