@@ -207,7 +207,7 @@ async function traceStore(client) {
 async function traceCluster(client) {
   const prefix = 'trace:';
   const start = () => {
-    const cluster = { redis: { client, prefix }, secret: 'a secret of the trace only' };
+    const cluster = { redis: { client, prefix }, secret: 'a secret that only this trace script uses' };
     return startRouter({ cluster, eventStore: redisEventStore({ client, prefix }) });
   };
   const [owner, other] = [await start(), await start()];
