@@ -118,6 +118,11 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   maxRequestsPerSession: count,
   maxSubscriptions: count,
   stateless: flag,
+  perRequest: {
+    accepts: (value) =>
+      flag.accepts(value) || (isObject(value) && !Array.isArray(value) && Object.keys(value).length === 0),
+    near: fc.constantFrom(true, false, {}, [], { other: 1 }, 'true', 0, null),
+  },
   enableJsonResponse: flag,
   principal: callable,
   adoptAnonymous: flag,

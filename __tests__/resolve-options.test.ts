@@ -49,7 +49,7 @@ describe('each option', () => {
           expect(error).toBeInstanceOf(TypeError);
           expect((error as Error).message).toMatch(
             new RegExp(
-              `^mcpRouter: (option ${key}[.a-z]* must be .+; got .+|unknown option (metrics|cluster)\\..*; known are .+)$`,
+              `^mcpRouter: (option ${key}[.a-z]* must be .+; got .+|unknown option (metrics|cluster|perRequest)\\..*; known are .+)$`,
               's',
             ),
           );
@@ -256,5 +256,50 @@ describe('mcpRouter', () => {
     const error = errorOf(() => mcpRouter({ serverFactory, logger: false, ...options } as McpRouterOptions));
     expect(error).toBeInstanceOf(TypeError);
     expect((error as Error).message).toContain(message);
+  });
+});
+
+describe('perRequest', () => {
+  test('has a default for each of its own options', () => {
+    const defaults = {
+      suspendTtl: 600_000,
+      maxSuspended: 1_000,
+      maxSuspendedPerPrincipal: 20,
+      maxSuspendedAnonymous: 1_000,
+      cacheHints: new Map(),
+    };
+    expect(resolve({}).perRequest).toBe(false);
+    expect(resolve({ perRequest: false }).perRequest).toBe(false);
+    expect(resolve({ perRequest: true }).perRequest).toEqual(defaults);
+    expect(resolve({ perRequest: { servers: 'request', maxSuspended: 7 } }).perRequest).toEqual({
+      ...defaults,
+      maxSuspended: 7,
+      maxSuspendedAnonymous: 7,
+    });
+    const cacheHints = { 'tools/list': { ttlMs: 5 }, 'prompts/list': { cacheScope: 'public' } };
+    expect(resolve({ perRequest: { cacheHints } }).perRequest).toMatchObject({
+      cacheHints: new Map([
+        ['tools/list', { ttlMs: 5, cacheScope: 'private' }],
+        ['prompts/list', { ttlMs: 0, cacheScope: 'public' }],
+      ]),
+    });
+  });
+
+  test.each<[object, string]>([
+    [{ servers: 'principal' }, "option perRequest.servers must be 'request'"],
+    [{ suspendTtl: 0 }, 'option perRequest.suspendTtl must be'],
+    [{ maxSuspended: 0.5 }, 'option perRequest.maxSuspended must be'],
+    [{ cacheHints: [] }, 'option perRequest.cacheHints must be'],
+    [{ cacheHints: { 'tools/list': { ttlMs: -1 } } }, "option perRequest.cacheHints['tools/list'].ttlMs must be"],
+    [{ cacheHints: { x: { cacheScope: 'shared' } } }, "option perRequest.cacheHints['x'].cacheScope must be"],
+    [{ other: 1 }, 'unknown option perRequest.other'],
+  ])('is refused with %j', (perRequest, message) => {
+    expect(() => resolve({ perRequest })).toThrow(message);
+  });
+
+  test('is refused in a cluster, whose other nodes would not know of a handler that waits', () => {
+    const cluster = { redis: { sendCommand: () => Promise.resolve() }, secret: 'a secret of no less than 32 bytes' };
+    expect(() => resolve({ cluster, perRequest: true })).toThrow('option perRequest is not for a cluster yet');
+    expect(() => resolve({ cluster, perRequest: false })).not.toThrow();
   });
 });

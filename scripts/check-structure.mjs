@@ -27,7 +27,7 @@ const LARGE_CLASSES = new Map([
   ['Session', [50, 'a row of state that its registry, its records and its transport each read in part']],
   ['SessionLife', [18, 'the part of Session that begins anew with each server']],
   ['Registry', [27, 'what sessions, the reaper and the persistence each call back']],
-  ['HttpTransport', [22, "the nine members of the SDK's Transport, and what replies and streams see of it"]],
+  ['HttpTransport', [23, "the nine members of the SDK's Transport, and what replies and streams see of it"]],
   ['ClusterNode', [16, 'two ports (ForwardingPort, OtherNodes) and what its router reads']],
   ['SessionPersistence', [14, 'each step in the life of a record']],
   ['Reply', [15, 'JSON, events and back-pressure of one reply']],

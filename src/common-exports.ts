@@ -3,6 +3,7 @@ export type {
   ClusterOptions,
   ContextState,
   EndpointMetricsOptions,
+  Era,
   HttpRequest,
   McpEndpointOptions,
   McpServerLike,
@@ -10,6 +11,7 @@ export type {
   ServerContext,
   ServerFactory,
 } from './options/options.js';
+export type { CacheHint, PerRequestOptions } from './options/resolve-per-request.js';
 export type {
   CloseReason,
   OrphanCause,

@@ -12,7 +12,8 @@ interface ErrorRow {
  *
  * Codes: -32700, -32600, -32602 and -32603 are JSON-RPC 2.0's own; -32000 is the range that it leaves to servers, and what
  * clients which negotiate the protocol's era take as "fall back to `initialize`"; -32001 with 404 is what the SDK answers
- * for an unknown session. `status` 200 marks errors that are given inside a reply, as the answer to one request.
+ * for an unknown session. -32020 to -32022 are MCP 2026-07-28's own. It reserves that range and asks new implementations to
+ * leave -32000 to -32019, which clients of earlier versions know here; so rows for 2026-07-28 alone use neither. `status` 200 marks errors that are given inside a reply, as the answer to one request.
  */
 export const ERRORS = {
   parseError: { status: 400, code: -32700, message: 'Parse error: the body is not JSON' },
@@ -33,6 +34,19 @@ export const ERRORS = {
     message: 'Invalid Request: a request with this ID is in flight already in this session',
   },
   invalidInitialize: { status: 400, code: -32602, message: 'Invalid params: not the params of an initialize request' },
+  invalidEnvelope: {
+    status: 400,
+    code: -32602,
+    message: 'Invalid params: _meta lacks the protocol version or the client capabilities, or has a malformed field',
+  },
+  perRequestInBatch: { status: 400, code: -32600, message: 'Invalid Request: batches are not part of MCP 2026-07-28' },
+  headerMismatch: {
+    status: 400,
+    code: -32020,
+    message: 'Header mismatch: a required header is missing, malformed, or differs from the body',
+  },
+  missingCapability: { status: 400, code: -32021, message: 'Missing required client capability' },
+  versionNotServed: { status: 400, code: -32022, message: 'Unsupported protocol version' },
   sessionRequired: { status: 400, code: -32000, message: 'Bad Request: Mcp-Session-Id header is required' },
   unsupportedProtocolVersion: {
     status: 400,
@@ -47,6 +61,7 @@ export const ERRORS = {
   unauthorized: { status: 401, code: -32000, message: 'Unauthorized' },
   hostNotAllowed: { status: 403, code: -32000, message: 'Forbidden: Host not allowed' },
   originNotAllowed: { status: 403, code: -32000, message: 'Forbidden: Origin not allowed' },
+  methodNotFound: { status: 404, code: -32601, message: 'Method not found' },
   sessionNotFound: { status: 404, code: -32001, message: 'Session not found' },
   methodNotAllowed: { status: 405, code: -32000, message: 'Method not allowed' },
   notAcceptable: {
@@ -87,6 +102,12 @@ export const ERRORS = {
     message: 'Service Unavailable: the node that holds the session cannot be reached',
   },
   storeUnavailable: { status: 503, code: -32000, message: 'Service Unavailable: the store does not answer' },
+  suspendedAtCapacity: { status: 503, code: -32603, message: 'Service Unavailable: too many calls wait for input' },
+  invalidRequestState: {
+    status: 200,
+    code: -32602,
+    message: 'Invalid params: requestState is unknown, has expired, or belongs to another request',
+  },
   tooManySubscriptions: { status: 200, code: -32000, message: 'Too many subscriptions in this session' },
   requestTimedOut: { status: 200, code: -32001, message: 'Request timed out' },
   requestCancelled: { status: 200, code: -32000, message: 'Request cancelled' },
@@ -110,21 +131,24 @@ export type ErrorName = keyof typeof ERRORS;
 export const RETRY_AFTER_SECONDS = 5;
 
 /** The JSON-RPC error response for a row; `id` is null where the request's own could not be read (JSON-RPC 2.0, 5). */
-export function errorResponse(name: ErrorName, id: RequestId | null = null) {
+export function errorResponse(name: ErrorName, id: RequestId | null = null, data?: unknown) {
   const { code, message } = ERRORS[name];
-  return { jsonrpc: '2.0' as const, error: { code, message }, id };
+  return { jsonrpc: '2.0' as const, error: { code, message, ...(data !== undefined && { data }) }, id };
 }
 
 /** Thrown anywhere on a request's way to refuse it; caught in one place, which sends the row's answer. */
 export class Refusal extends Error {
   readonly reason: ErrorName;
   readonly id: RequestId | null;
+  /** What the error's definition has the client be told beside the message. */
+  readonly data: unknown;
 
-  constructor(reason: ErrorName, options: { id?: RequestId | null; cause?: unknown } = {}) {
+  constructor(reason: ErrorName, options: { id?: RequestId | null; cause?: unknown; data?: unknown } = {}) {
     super(ERRORS[reason].message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'Refusal';
     this.reason = reason;
     this.id = options.id ?? null;
+    this.data = options.data;
   }
 }
 

@@ -21,6 +21,8 @@ import { createQueueWatch } from './http/pipelining.js';
 import { createReceive } from './http/receive.js';
 import { createRefuse } from './http/answer.js';
 import { createDispatch } from './endpoint/dispatch.js';
+import { EraEndpoint } from './endpoint/era-endpoint.js';
+import { PerRequestEndpoint } from './endpoint/per-request/per-request-endpoint.js';
 import { SessionEndpoint } from './endpoint/session/session-endpoint.js';
 import { StatelessEndpoint } from './endpoint/per-request/stateless-endpoint.js';
 import { errorLine } from './observe/logging/log-text.js';
@@ -148,9 +150,13 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const reissuer =
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
   const bodies = new BodyReader(resolved, phase);
-  const endpoint = resolved.stateless
+  const sessionEndpoint = resolved.stateless
     ? new StatelessEndpoint(builder, opener.transports, phase)
     : new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies.arriving);
+  const endpoint =
+    resolved.perRequest === false
+      ? sessionEndpoint
+      : new EraEndpoint(sessionEndpoint, new PerRequestEndpoint(builder, transports, phase, resolved.perRequest));
   const dispatch = createDispatch(endpoint, createReceive(bodies), member);
   const lifecycle = createLifecycle(phase, bodies, endpoint, member, resolved);
   const warn = (message: string): void => logger.warn(message);

@@ -60,5 +60,7 @@ async function serveCluster(nodes: number): Promise<number> {
 
 const nodes = Number(values.nodes);
 const port =
-  nodes > 1 ? await serveCluster(nodes) : await serve({ eventStore: memoryEventStore() }, Number(values.port));
+  nodes > 1
+    ? await serveCluster(nodes)
+    : await serve({ eventStore: memoryEventStore(), perRequest: true }, Number(values.port));
 console.log(`http://localhost:${port}/mcp`);

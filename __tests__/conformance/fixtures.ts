@@ -11,6 +11,7 @@ import {
   type GetPromptResult,
 } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
+import { registerAskingFixtures } from './asking-fixtures.js';
 
 // What the official conformance suite's server scenarios call: their names and contents are the suite's, not ours.
 
@@ -282,6 +283,7 @@ export function buildFixtureServer(): McpServer {
   registerContentTools(server);
   registerStreamingTools(server);
   registerAskingTools(server);
+  registerAskingFixtures(server);
   registerResources(server);
   registerPrompts(server);
   return server;

@@ -172,6 +172,7 @@ describe('countdown, looked at from close by', () => {
   ) {
     const [here, there] = InMemoryTransport.createLinkedPair();
     const server = buildServer({
+      era: 'session',
       sessionId: 'session-1',
       principal: undefined,
       req: { headers: {}, auth: undefined },

@@ -12,12 +12,15 @@ import { chunked, type RawResponse } from '../support/raw-http.js';
 import { freePort } from '../support/free-port.js';
 import { notesServer } from '../support/notes-server.js';
 import { until } from '../support/waiting.js';
+import { PER_REQUEST_SCENARIOS } from './per-request-scenarios.js';
 import { cancelled, ping, PLAIN, Target, type Mount } from '../support/target.js';
 
 interface Scenario {
   readonly options?: Partial<McpRouterOptions>;
   /** The ID that the error must bear. */
   readonly id: RequestId | null;
+  /** What the error says beside its message. */
+  readonly data?: unknown;
   /** Whether the router must read the body itself, without a parser before it. */
   readonly readsBody?: boolean;
   provoke(target: Target): Promise<RawResponse>;
@@ -52,6 +55,7 @@ async function storedSession(): Promise<string> {
 
 /** For each row of the table, a request that gets it. */
 const SCENARIOS = new Map<ErrorName, Scenario>([
+  ...PER_REQUEST_SCENARIOS,
   ['parseError', { id: null, provoke: (target) => target.post('{"jsonrpc":"2.0","id":1,') }],
   ['invalidRequest', { id: 7, provoke: (target) => target.post({ jsonrpc: '1.0', id: 7, method: 'ping' }) }],
   ['bodyTooDeep', { id: null, provoke: (target) => target.post(`${'['.repeat(201)}${']'.repeat(201)}`) }],
@@ -405,7 +409,8 @@ describe.each(MOUNTS)('every row of the error table, as a client gets it from a 
     const { status, code, message } = ERRORS[name];
     expect(response.status).toBe(status);
     // A parser before the router throws before anybody could read an ID.
-    expect(errorIn(response)).toEqual({ jsonrpc: '2.0', error: { code, message }, id: scenario.id });
+    const error = { code, message, ...(scenario.data !== undefined && { data: scenario.data }) };
+    expect(errorIn(response)).toEqual({ jsonrpc: '2.0', error, id: scenario.id });
     if (status !== 200) expect(response.headers.get('content-type')).toBe('application/json');
     for (const [of, [header, value]] of HEADERS_OF) {
       const expected = status === of || HEADERS_OF.get(status)?.[0] === header ? value : undefined;

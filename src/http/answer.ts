@@ -47,14 +47,9 @@ export function sendEvent(res: ServerResponse, message: unknown): void {
 }
 
 /** Sends a row of the error table, with the header that its status asks for. */
-export function sendError(
-  res: ServerResponse,
-  reason: ErrorName,
-  id: RequestId | null = null,
-  headers: Readonly<Record<string, string>> = {},
-): void {
+export function sendError(res: ServerResponse, reason: ErrorName, id: RequestId | null = null, data?: unknown): void {
   const { status } = ERRORS[reason];
-  sendJson(res, status, errorResponse(reason, id), { ...EXTRA_HEADERS.get(status), ...headers });
+  sendJson(res, status, errorResponse(reason, id, data), EXTRA_HEADERS.get(status));
 }
 
 /** Answers a request with the error that its handling threw. Never throws. */
@@ -68,7 +63,7 @@ export function createRefuse(
     try {
       // The rest of the request may never arrive, and the router does not wait for it.
       if (refusal?.reason === 'draining' && exchange?.req.message.complete === false) closeAfter(res);
-      sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id);
+      sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id, refusal?.data);
     } catch (thrown) {
       // Middleware may have wrapped the response.
       events.emit('failure', 'an error could not be sent', thrown, exchange?.sessionId);

@@ -19,15 +19,14 @@ export interface Classified {
   readonly messages: readonly JSONRPCMessage[];
   /** Whether they came as an array. */
   readonly batch: boolean;
-  /** The only message, if it is an `initialize`. */
-  readonly initialize: Initialize | undefined;
+  /** The only message, if it is an `initialize`; {@link checkInitialize} checks its params. */
+  readonly initialize: JSONRPCRequest | undefined;
 }
 
 export type Initialize = JSONRPCRequest & Pick<InitializeRequest, 'params'>;
 
 /**
- * Tells what a parsed body asks for. The one place that knows how the protocol's eras differ on the wire: a client of the
- * next one (2026-07-28) sends no `initialize`, and falls back to it when it is refused for having no session.
+ * Tells what a parsed body asks for.
  *
  * @throws Refusal for everything that is not JSON-RPC 2.0 as MCP has it.
  */
@@ -37,13 +36,19 @@ export function classify(body: unknown): Classified {
   return {
     messages: [message],
     batch: false,
-    initialize: isInitialize(message) ? checkedInitialize(message) : undefined,
+    initialize: isInitialize(message) ? message : undefined,
   };
 }
 
 /** @throws Refusal when a client speaks a version that has no batches, and sent one. */
 export function checkBatch({ batch }: Pick<Classified, 'batch'>, version: string | undefined): void {
   if (batch && version !== undefined && version >= NO_BATCHES_SINCE) throw new Refusal('batchNotAllowed');
+}
+
+/** @throws Refusal `invalidInitialize` when the params are not those of an `initialize`. */
+export function checkInitialize(message: JSONRPCRequest): Initialize {
+  if (!isInitializeRequest(message)) throw new Refusal('invalidInitialize', { id: message.id });
+  return message;
 }
 
 /**
@@ -78,9 +83,4 @@ function checked(value: unknown): JSONRPCMessage {
 
 function isInitialize(message: JSONRPCMessage): message is JSONRPCRequest {
   return 'method' in message && message.method === 'initialize' && 'id' in message;
-}
-
-function checkedInitialize(message: JSONRPCRequest): Initialize {
-  if (!isInitializeRequest(message)) throw new Refusal('invalidInitialize', { id: message.id });
-  return message;
 }

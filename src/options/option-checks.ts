@@ -24,6 +24,10 @@ export const object =
   (value) =>
     Array.isArray(value) ? wanted : having(wanted)(value);
 
+/** Its own options are checked where they are resolved. */
+export const perRequest: Check = (value) =>
+  typeof value === 'boolean' ? undefined : object('true, false, or an object of its own options')(value);
+
 const metricPrefix: Check = (value) =>
   typeof value === 'string' && /^([a-zA-Z_:][\w:]*)?$/.test(value)
     ? undefined

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { callable, clock, count, delay, flag, having, orFalse, strings, timer, type Check } from '../runtime/checks.js';
 import { systemClock } from '../runtime/clock.js';
 import { MIB, sessionsThatFit, shareOfMemory } from './heap-defaults.js';
-import { metricsOptions, object, origins, path, staleSessions } from './option-checks.js';
+import { metricsOptions, object, origins, path, perRequest, staleSessions } from './option-checks.js';
 import type { AnyOptions, ResolvedOptions } from './options.js';
 
 export type OptionName = keyof AnyOptions;
@@ -112,6 +112,12 @@ const TABLE = {
     check: flag,
     default: false,
     meaning: 'a fresh server for each request, no session ID; GET and DELETE get 405',
+  },
+  perRequest: {
+    check: perRequest,
+    default: false,
+    meaning:
+      '`true`, or an object: clients of MCP 2026-07-28, which keep no session, are [served too](docs/transport.md#mcp-2026-07-28)',
   },
   enableJsonResponse: {
     check: flag,

@@ -8,6 +8,7 @@ import type { Registry } from 'prom-client';
 import type { Clock } from '../runtime/clock.js';
 import type { RedisOptions } from '../stores/redis-client.js';
 import type { SessionStore } from '../stores/session-store.js';
+import type { PerRequestOptions, ResolvedPerRequest } from './resolve-per-request.js';
 
 /** What the router needs of a server; the SDK's `McpServer` and `Server` both are one. */
 export interface McpServerLike {
@@ -37,13 +38,21 @@ export interface ContextState {
   set(key: string, value: unknown): Promise<void>;
 }
 
+/** The revisions of MCP, by how their clients begin: with `initialize` (to 2025-11-25), or with any request (from 2026-07-28). */
+export type Era = 'session' | 'request';
+
 /** What `serverFactory` is told of the session that it builds a server for. */
 export interface ServerContext {
-  /** Undefined when stateless. */
+  /** `request`: the server is for one request of a client that opens no session (`perRequest`). */
+  readonly era: Era;
+  /** Undefined when stateless, and where `era` is `request`. */
   readonly sessionId: string | undefined;
   readonly principal: string | undefined;
   readonly req: OpeningRequest;
-  /** From the `initialize` request; undefined when stateless and this is another one. */
+  /**
+   * From the `initialize` request; undefined when stateless and this is another one. Where `era` is `request`, from the request
+   * itself; undefined when the client does not name itself.
+   */
   readonly clientInfo: Implementation | undefined;
   readonly clientCapabilities: ClientCapabilities | undefined;
   /** Whether the session lived before and is built again. */
@@ -185,6 +194,12 @@ export interface McpEndpointOptions<R = HttpRequest> {
   maxSubscriptions?: number | undefined;
   /** A fresh server and transport for each request, no session ID; GET and DELETE get 405. Default: false. */
   stateless?: boolean | undefined;
+  /**
+   * Whether clients of MCP 2026-07-28 are served too. They open no session: each request has a server of its own, which may be one
+   * of the SDK's version 1. Off by default, because clients that speak both take the later version as soon as it is offered, and a
+   * server that keeps state for its session would have none. Default: false.
+   */
+  perRequest?: boolean | PerRequestOptions | undefined;
   /** Answer with JSON unless something is streamed before the result. A JSON reply cannot be resumed. Default: false. */
   enableJsonResponse?: boolean | undefined;
   /**
@@ -304,7 +319,7 @@ type WithoutDefault =
   | 'path';
 
 /** Options whose type here is not that which the user gives. */
-type Converted = 'principal' | 'cluster';
+type Converted = 'principal' | 'cluster' | 'perRequest';
 
 type WithDefault = Exclude<keyof AnyOptions, WithoutDefault | Converted>;
 
@@ -317,4 +332,5 @@ export type ResolvedOptions = {
   /** Called with the requests that the app hands over, which are of the type that the function takes. */
   readonly principal: PrincipalFunction | undefined;
   readonly cluster: ResolvedClusterOptions | undefined;
+  readonly perRequest: ResolvedPerRequest | false;
 };

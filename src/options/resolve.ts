@@ -2,6 +2,7 @@ import { checkOptions, type Check } from '../runtime/checks.js';
 import { MOST_SESSIONS } from './heap-defaults.js';
 import { OPTIONS, type OptionName } from './option-table.js';
 import { resolveCluster } from './resolve-cluster.js';
+import { resolvePerRequest } from './resolve-per-request.js';
 import type { AnyOptions, ResolvedOptions } from './options.js';
 
 const CHECKS = new Map<string, Check>([...OPTIONS].map(([name, { check }]) => [name, check]));
@@ -58,6 +59,10 @@ export function resolveOptions(options: AnyOptions): ResolvedOptions {
     refuse('option store has no meaning with cluster, which keeps the records in its Redis; leave out one of them');
   }
 
+  if (options.cluster !== undefined && (options.perRequest ?? false) !== false) {
+    refuse('option perRequest is not for a cluster yet: a handler that waits for its client is known to one node only');
+  }
+
   if (options.maxBodyMemory !== undefined && options.maxBodyMemory < maxBodySize) {
     refuse(`option maxBodyMemory must be at least maxBodySize (${maxBodySize}); got ${options.maxBodyMemory}`);
   }
@@ -71,6 +76,7 @@ export function resolveOptions(options: AnyOptions): ResolvedOptions {
     allowedHosts: known.allowedHosts && Object.freeze([...known.allowedHosts]),
     allowedOrigins: Object.freeze([...known.allowedOrigins]),
     cluster: options.cluster && resolveCluster(options.cluster),
+    perRequest: resolvePerRequest(options.perRequest ?? false),
   });
 }
 

@@ -68,6 +68,11 @@ export function isObject(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** A copy without the fields of these names. */
+export function without(fields: Fields, ...names: readonly string[]): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !names.includes(name)));
+}
+
 /** zod's `int()` means a safe integer. */
 function isStringOrInteger(value: unknown): boolean {
   return typeof value === 'string' || Number.isSafeInteger(value);

@@ -5,7 +5,7 @@ import type {
   RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
 import { Deadline } from '../runtime/deadline-queue.js';
-import { errorResponse, Refusal, type ErrorName } from '../errors.js';
+import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
 import type { Outcome } from '../events.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
 import type { RequestStream } from './request-stream.js';
@@ -146,6 +146,14 @@ export class PendingRequests {
   /** Settles a request with a row of the error table. */
   fail(request: PendingRequest, outcome: Outcome, reason: ErrorName): void {
     this.answer(request, outcome, { ...errorResponse(reason), id: request.id });
+  }
+
+  /** Settles a request with a refusal. It has the HTTP status of the refusal, if nothing was sent before it. */
+  refuse(key: RequestId, { reason, data }: Refusal): void {
+    const request = this.get(key);
+    if (request === undefined) return;
+    request.stream.refuse(ERRORS[reason].status);
+    this.settle(request, 'error', JSON.stringify(errorResponse(reason, request.id, data)));
   }
 
   /** Frees the ID and the reply, with an answer or (a cancelled request gets none) without. */

@@ -55,6 +55,7 @@ export class Reply {
   /** When it is to say something by itself: its head, then comments. */
   readonly #due = new Deadline<{ keepAlive(): void; sendHead(): void }>(this);
   #json = false;
+  #status = 200;
   /** What was not written yet. */
   #text = '';
   /** Bytes that wait, but not in Node's response yet. */
@@ -107,8 +108,9 @@ export class Reply {
   }
 
   /** Sends the whole reply as one JSON body. */
-  json(text: string): void {
+  json(text: string, status = 200): void {
     this.#json = true;
+    this.#status = status;
     this.#appendLast(text);
   }
 
@@ -309,7 +311,8 @@ export class Reply {
     const headers = this.#json ? jsonHeaders() : sseHeaders();
     if (length !== undefined) headers['Content-Length'] = length;
     if (this.#side.sessionId !== undefined) headers['Mcp-Session-Id'] = this.#side.sessionId;
-    this.#res.writeHead(200, headers);
+    if (this.#status === 503) headers['Retry-After'] = RETRY_AFTER_SECONDS;
+    this.#res.writeHead(this.#status, headers);
   }
 
   /**

@@ -27,6 +27,7 @@ export class RequestStream implements ReplyListener {
   #answered = false;
   /** The answers so far, as long as the reply may still be JSON. */
   #answers: string[] | undefined;
+  #status = 200;
 
   /** @param view - Where its events are stored; undefined when its client could not resume. */
   constructor(
@@ -78,6 +79,11 @@ export class RequestStream implements ReplyListener {
     return undefined;
   }
 
+  /** The answer is to have this HTTP status, if nothing was sent before it. */
+  refuse(status: number): void {
+    this.#status = status;
+  }
+
   /** One request is settled: with an answer, or with none (a cancelled request gets none). */
   settle(answer: string | undefined, eventId?: string): void {
     this.#unsettled -= 1;
@@ -122,10 +128,11 @@ export class RequestStream implements ReplyListener {
     const reply = this.events.reply;
     if (this.#answers !== undefined) {
       if (answer !== undefined && reply !== undefined) this.#answers.push(answer);
-      if (this.settled) reply?.json(this.#bodyOf(this.#answers));
+      if (this.settled) reply?.json(this.#bodyOf(this.#answers), this.#status);
       else if (answer !== undefined) reply?.keep(answer);
       return;
     }
+    if (this.#status !== 200 && answer !== undefined && reply?.streaming === false) reply.json(answer, this.#status);
     this.#answered ||= answer !== undefined && this.#side.owner?.mayNotRespond !== true;
     if (answer !== undefined && this.settled) this.events.lastEvent(answer, eventId);
     else if (answer !== undefined) this.events.event(answer, eventId, true);

@@ -199,6 +199,11 @@ export class HttpTransport implements Transport, TransportSide {
     return 'id' in message || cancels ? this.#standalone.send(marked, json) : undefined;
   }
 
+  /** Answers a request with a refusal, and its HTTP status. */
+  refuse(key: RequestId, refusal: Refusal): void {
+    this.#pending.refuse(key, refusal);
+  }
+
   close(): Promise<void> {
     if (this.#closed) return Promise.resolve();
     this.#closed = true;

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { claimOf, envelopeOf } from '../../../src/http/per-request/envelope.js';
+import { declaredVersion, envelopeOf } from '../../../src/http/per-request/envelope.js';
 
 const VERSION = 'io.modelcontextprotocol/protocolVersion';
 const CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities';
@@ -34,7 +34,7 @@ describe('the envelope of a request (MCP 2026-07-28, basic/index, "Per-request p
     expect(envelopeOf(request({ ...complete, ...change }))).toBeUndefined();
   });
 
-  test('is read from any JSON without a throw, and claims a version wherever `_meta` has the key (property)', () => {
+  test('is read from any JSON without a throw, and declares a version wherever `_meta` has the key (property)', () => {
     const meta = fc.dictionary(fc.constantFrom(VERSION, CAPABILITIES, INFO, LEVEL, '__proto__'), fc.jsonValue());
     const message = fc.oneof(
       fc.jsonValue(),
@@ -45,11 +45,11 @@ describe('the envelope of a request (MCP 2026-07-28, basic/index, "Per-request p
     fc.assert(
       fc.property(message, (value) => {
         const envelope = envelopeOf(value);
-        const claim = claimOf(value);
-        expect(envelope === undefined || envelope.version === claim).toBe(true);
+        const declared = declaredVersion(value);
+        expect(envelope === undefined || envelope.version === declared).toBe(true);
       }),
     );
-    expect(claimOf(request({ [VERSION]: 7 }))).toBe(7);
-    expect(claimOf(request({}))).toBeUndefined();
+    expect(declaredVersion(request({ [VERSION]: 7 }))).toBe(7);
+    expect(declaredVersion(request({}))).toBeUndefined();
   });
 });

@@ -8,7 +8,7 @@ import { InFlight } from '../../runtime/in-flight.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import type { Lease, TransportContext } from '../../transport/transport-types.js';
 import { HttpTransport } from '../../transport/transport.js';
-import { checkBatch } from '../../http/classify.js';
+import { checkBatch, checkInitialize } from '../../http/classify.js';
 import type { Endpoint } from '../endpoint.js';
 import type { Exchange } from '../../http/exchange.js';
 import type { Post } from '../../http/receive.js';
@@ -32,7 +32,7 @@ export class StatelessEndpoint implements Endpoint {
 
   async post(exchange: Exchange, post: Post): Promise<void> {
     const { req, principal } = exchange;
-    const initialize = post.initialize?.params;
+    const initialize = post.initialize && checkInitialize(post.initialize).params;
     // Without a session, the header is all that tells the version (spec 2025-11-25, "Protocol Version Header").
     const version = initialize?.protocolVersion ?? exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
     checkBatch(post, version);

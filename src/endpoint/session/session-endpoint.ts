@@ -14,7 +14,7 @@ import type { Session } from '../../sessions/session.js';
 import { replyEmpty } from '../../transport/response.js';
 import { createAcceptCheck, streamFormOf } from '../../transport/reply-form.js';
 import type { ArrivingBodies } from '../../http/arriving-bodies.js';
-import { checkBatch, type Initialize } from '../../http/classify.js';
+import { checkBatch, checkInitialize, type Initialize } from '../../http/classify.js';
 import type { Endpoint } from '../endpoint.js';
 import type { Exchange } from '../../http/exchange.js';
 import type { Post } from '../../http/receive.js';
@@ -94,7 +94,7 @@ export class SessionEndpoint implements Endpoint {
   }
 
   async post(exchange: Exchange, post: Post): Promise<void> {
-    if (post.initialize !== undefined) return this.#initialize(exchange, post, post.initialize);
+    if (post.initialize !== undefined) return this.#initialize(exchange, post, checkInitialize(post.initialize));
     const { messages, batch, form } = post;
     const sessionId = requiredSessionId(exchange);
     for (;;) {

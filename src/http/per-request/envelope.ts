@@ -1,3 +1,4 @@
+import type { Implementation } from '@modelcontextprotocol/sdk/types.js';
 import { isObject, type Fields } from '../../transport/jsonrpc.js';
 import {
   CLIENT_CAPABILITIES,
@@ -12,14 +13,14 @@ import {
 export interface Envelope {
   readonly version: string;
   /** Undefined when the client does not name itself, which it need not. */
-  readonly clientInfo: Fields | undefined;
+  readonly clientInfo: Implementation | undefined;
   readonly clientCapabilities: Fields;
   /** From this level on the client wants log messages; undefined when it wants none. */
   readonly logLevel: LogLevel | undefined;
 }
 
-/** The version that a message claims in its body; undefined when it claims none. It may be anything that JSON has. */
-export function claimOf(message: unknown): unknown {
+/** The version that a message declares in its body; undefined when it declares none. It may be anything that JSON has. */
+export function declaredVersion(message: unknown): unknown {
   return metaOf(message)?.[PROTOCOL_VERSION];
 }
 
@@ -41,7 +42,7 @@ function metaOf(message: unknown): Fields | undefined {
   return isObject(meta) ? meta : undefined;
 }
 
-function isImplementation(value: unknown): value is Fields {
+function isImplementation(value: unknown): value is Implementation {
   return isObject(value) && typeof value.name === 'string' && typeof value.version === 'string';
 }
 

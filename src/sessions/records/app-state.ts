@@ -45,6 +45,14 @@ export class AppState implements ContextState {
   }
 }
 
+/** `context.state` of a request of MCP 2026-07-28. It would end with the request, so nothing is accepted. */
+export class UnkeptState extends AppState {
+  override set(): Promise<void> {
+    const message = 'context.state: a request of MCP 2026-07-28 has no session that could keep a value';
+    return Promise.reject(new Error(message));
+  }
+}
+
 function asJson(key: string, value: unknown): string {
   const text = recordJson(value);
   if (text === undefined) throw new TypeError(`context.state: ${JSON.stringify(key)} cannot be written as JSON`);

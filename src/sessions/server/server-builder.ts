@@ -1,7 +1,7 @@
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import type { Clock } from '../../runtime/clock.js';
 import { Refusal } from '../../errors.js';
 import type { McpServerLike, ServerFactory } from '../../options/options.js';
-import type { HttpTransport } from '../../transport/transport.js';
 import type { FactoryContext } from './server-context.js';
 import { EventLoopBudget } from '../../runtime/event-loop-budget.js';
 
@@ -43,7 +43,7 @@ export class ServerBuilder {
    */
   async build<T>(
     context: FactoryContext,
-    transport: HttpTransport,
+    transport: Transport & { readonly started: boolean },
     gone: Promise<never>,
     first: () => Promise<T>,
     onSettled: () => void = ignore,

@@ -1,10 +1,12 @@
 import { setMaxListeners } from 'node:events';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
-import type { OpeningRequest, ServerContext } from '../../options/options.js';
+import type { Era, OpeningRequest, ServerContext } from '../../options/options.js';
 import type { AppState } from '../records/app-state.js';
 
 /** All of a context but what the session itself brings about. */
-export interface ContextInit extends Omit<ServerContext, 'signal' | 'state' | 'onHibernate'> {
+export interface ContextInit extends Omit<ServerContext, 'signal' | 'state' | 'onHibernate' | 'era'> {
+  /** Default: `session`. */
+  readonly era?: Era;
   readonly state: AppState;
 }
 
@@ -45,6 +47,7 @@ export class Life {
 
 /** The context that `serverFactory` gets. Not kept beyond the opening: a request's headers are larger than a session. */
 export class FactoryContext implements ServerContext {
+  readonly era: Era;
   readonly sessionId: string | undefined;
   readonly principal: string | undefined;
   readonly req: OpeningRequest;
@@ -56,6 +59,7 @@ export class FactoryContext implements ServerContext {
   readonly #life = new Life();
 
   constructor(init: ContextInit) {
+    this.era = init.era ?? 'session';
     this.sessionId = init.sessionId;
     this.principal = init.principal;
     this.req = init.req;

@@ -1,0 +1,53 @@
+import type { JSONRPCErrorResponse, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal } from '../../../errors.js';
+import { ASKING_METHODS } from '../../../http/per-request/protocol.js';
+import { isObject, type Fields } from '../../../transport/jsonrpc.js';
+import { declares, Questions } from './questions.js';
+import type { Outcome } from './round.js';
+
+// Codes of 2025-11-25 that must not be sent any more (MCP 2026-07-28, basic/index, "Error Codes").
+const RESOURCE_NOT_FOUND = -32002;
+const URL_ELICITATION_REQUIRED = -32042;
+const METHOD_NOT_FOUND = -32601;
+const INVALID_PARAMS = -32602;
+
+type ErrorObject = JSONRPCErrorResponse['error'];
+
+const URLS = { elicitation: { url: {} } };
+
+/** What a client of MCP 2026-07-28 gets for an error of a server of the session era. */
+export function outcomeOfError(error: ErrorObject, { method, params }: JSONRPCRequest, capabilities: Fields): Outcome {
+  switch (error.code) {
+    case METHOD_NOT_FOUND:
+      return new Refusal('methodNotFound');
+    case URL_ELICITATION_REQUIRED:
+      return urlElicitation(error.data, method, capabilities) ?? { error: { ...error, code: INVALID_PARAMS } };
+    case RESOURCE_NOT_FOUND:
+    case INVALID_PARAMS:
+      return {
+        error: { ...error, code: INVALID_PARAMS, ...(method === 'resources/read' && named(error, params?.uri)) },
+      };
+    default:
+      return { error };
+  }
+}
+
+/** The error names the resource that was not found (MCP 2026-07-28, server/resources, "Error Handling"). */
+function named({ data }: ErrorObject, uri: unknown): Pick<ErrorObject, 'data'> {
+  return { data: data ?? { uri } };
+}
+
+/** A handler that wants its user to visit URLs has ended. The retry of its client starts it anew, so nothing is kept. */
+function urlElicitation(data: unknown, method: string, capabilities: Fields): Outcome | undefined {
+  const elicitations: unknown = isObject(data) ? data.elicitations : undefined;
+  if (!Array.isArray(elicitations) || !elicitations.every(isObject) || !ASKING_METHODS.has(method)) return undefined;
+  if (!declares(capabilities, URLS)) return new Refusal('missingCapability', { data: { requiredCapabilities: URLS } });
+  const questions = new Questions();
+  elicitations.forEach((params, id) => questions.add({ jsonrpc: '2.0', id, method: 'elicitation/create', params }));
+  return { result: inputRequired(questions) };
+}
+
+/** The result that asks a client (MCP 2026-07-28, basic/patterns/mrtr). */
+export function inputRequired({ inputRequests }: Questions, requestState?: string): Fields {
+  return { resultType: 'input_required', inputRequests, ...(requestState !== undefined && { requestState }) };
+}

@@ -1,0 +1,221 @@
+import type { JSONRPCNotification, JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal } from '../../../errors.js';
+import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
+import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
+import type { Answer } from '../../../transport/pending-requests.js';
+import type { Results, ServerFacts } from '../results.js';
+import { inputRequired, outcomeOfError } from './answers.js';
+import type { Asked, BridgedServer, ServerListener } from './bridged-server.js';
+import { capabilityFor, declares, digestOf, Questions } from './questions.js';
+import type { Outcome, Round } from './round.js';
+import type { SuspendedCalls, Suspension } from './suspended-calls.js';
+
+/** What a call is made of. */
+export interface CallInit {
+  readonly request: JSONRPCRequest;
+  readonly principal: string | undefined;
+  readonly server: BridgedServer;
+  readonly facts: ServerFacts;
+  readonly results: Results;
+  readonly suspended: SuspendedCalls<BridgedCall>;
+  /** The server is not needed any more. */
+  onServed(): void;
+  /** Nothing of the call remains. */
+  onEnd(): void;
+}
+
+/**
+ * One request of a client to a server of the session era, from its first POST to its result.
+ *
+ * A handler that asks its client something is suspended: the reply ends with `input_required`, the handler waits, and the client's
+ * retry brings the answers. What is asked within one turn of the event loop goes out together.
+ *
+ *   running ──asks──▶ suspended ──retry──▶ running ──answers──▶ ended
+ *                         └──suspendTtl──▶ ended
+ */
+export class BridgedCall implements ServerListener {
+  readonly #init: CallInit;
+  readonly #questions = new Questions();
+  /** Those whose reply is open: more than one when a client repeats a retry whose reply it has not got yet. */
+  readonly #rounds = new Set<Round>();
+  #latest: Round;
+  #asked: Asked | undefined;
+  #suspension: Suspension<BridgedCall> | undefined;
+  #round = 0;
+  /** Digests of the answers that the current round and the one before were given. */
+  #given: string | undefined;
+  #givenBefore: string | undefined;
+  #flushing = false;
+  /** What came of the handler; kept until the client asks for it. */
+  #outcome: Outcome | undefined;
+  #ended = false;
+
+  constructor(init: CallInit, first: Round) {
+    this.#init = init;
+    this.#latest = first;
+  }
+
+  begin(extra: MessageExtraInfo): void {
+    const { server, request } = this.#init;
+    this.#rounds.add(this.#latest);
+    server.listen(this);
+    this.#asked = server.ask(request.method, paramsForServer(request.params), extra);
+    void this.#asked.answer.then((answer) => this.#settle(answer));
+  }
+
+  /** Whether a retry asks for what the call was begun with. */
+  isFor(request: JSONRPCRequest): boolean {
+    return digestOf(essence(request)) === digestOf(essence(this.#init.request));
+  }
+
+  /**
+   * Goes on with the answers of a retry.
+   *
+   * @param number - The round whose state the retry has.
+   * @returns False when the state is too old, or was used with other answers.
+   */
+  resume(round: Round, number: number, answers: Fields): boolean {
+    const given = digestOf(answers);
+    const isRepeated =
+      number === this.#round ? this.#given === given : number === this.#round - 1 && this.#givenBefore === given;
+    if (!isRepeated && (number !== this.#round || this.#given !== undefined)) return false;
+    this.#rounds.add(round);
+    this.#latest = round;
+    if (this.#outcome !== undefined) this.#finish(this.#outcome);
+    else if (isRepeated && this.#given === undefined) this.#endRound();
+    else if (!isRepeated) this.#take(answers, given);
+    return true;
+  }
+
+  /** The client closed the reply of a round, or the round timed out. */
+  cancelled(round: Round): void {
+    if (this.#rounds.delete(round) && this.#rounds.size === 0) this.cancel('The client closed the reply');
+  }
+
+  /** Aborts the handler, and ends the call without an answer. */
+  cancel(reason: string): void {
+    if (this.#asked !== undefined && this.#outcome === undefined) this.#init.server.cancel(this.#asked.id, reason);
+    this.#end();
+  }
+
+  asked(question: JSONRPCRequest): void {
+    const { id, method, params } = question;
+    if (method === 'ping') return this.#init.server.tell({ jsonrpc: '2.0', id, result: {} });
+    const required = capabilityFor(method, params);
+    if (required === undefined || !ASKING_METHODS.has(this.#init.request.method)) {
+      const message = `A client of MCP 2026-07-28 cannot be asked ${method} while it waits for ${this.#init.request.method}`;
+      return this.#init.server.tell({ jsonrpc: '2.0', id, error: { code: -32601, message } });
+    }
+    if (!declares(this.#latest.envelope.clientCapabilities, required)) {
+      return this.#fail(new Refusal('missingCapability', { data: { requiredCapabilities: required } }));
+    }
+    this.#questions.add(question);
+    // The first round may bring answers to what a call without state has asked before.
+    if (this.#round === 0) this.#deliver(inputResponsesOf(this.#init.request));
+    this.#flushSoon();
+  }
+
+  notified(notification: JSONRPCNotification): Promise<void> | undefined {
+    const { method, params } = notification;
+    if (method === 'notifications/cancelled') this.#questions.withdraw(params?.requestId);
+    if (this.#rounds.size === 0) return undefined;
+    const isForeign = method === 'notifications/progress' && params?.progressToken !== tokenOf(this.#init.request);
+    return isForeign ? undefined : this.#latest.notify(notification);
+  }
+
+  #take(answers: Fields, given: string): void {
+    this.#given = given;
+    this.#suspension?.resume();
+    this.#deliver(answers);
+    this.#flushSoon();
+  }
+
+  #deliver(answers: Fields): void {
+    for (const [id, result] of this.#questions.takeAnswered(answers)) {
+      this.#init.server.tell({ jsonrpc: '2.0', id, result });
+    }
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => {
+      this.#flushing = false;
+      if (!this.#ended && this.#rounds.size > 0 && this.#questions.size > 0) this.#suspend();
+    });
+  }
+
+  #suspend(): void {
+    const { suspended, principal } = this.#init;
+    this.#suspension ??= suspended.add(this, principal);
+    if (this.#suspension === undefined) return this.#fail(new Refusal('suspendedAtCapacity'));
+    this.#round += 1;
+    this.#givenBefore = this.#given;
+    this.#given = undefined;
+    this.#suspension.wait();
+    this.#endRound();
+  }
+
+  /** Ends the open replies with what is asked. */
+  #endRound(): void {
+    const result = inputRequired(this.#questions, this.#suspension?.state(this.#round));
+    for (const round of this.#rounds) round.end({ result });
+    this.#rounds.clear();
+  }
+
+  #settle(answer: Answer): void {
+    if (this.#ended || this.#outcome !== undefined) return;
+    const { request, results, facts } = this.#init;
+    const { clientCapabilities } = this.#latest.envelope;
+    this.#init.onServed();
+    this.#finish(
+      'error' in answer
+        ? outcomeOfError(answer.error, request, clientCapabilities)
+        : { result: results.complete(request.method, answer.result, facts) },
+    );
+  }
+
+  /** Aborts the handler, and gives the client that instead of its answer. */
+  #fail(refusal: Refusal): void {
+    if (this.#asked !== undefined) this.#init.server.cancel(this.#asked.id, refusal.message);
+    this.#init.onServed();
+    this.#finish(refusal);
+  }
+
+  #finish(outcome: Outcome): void {
+    this.#outcome = outcome;
+    if (this.#rounds.size === 0) return;
+    for (const round of this.#rounds) round.end(outcome);
+    this.#rounds.clear();
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#rounds.clear();
+    this.#suspension?.end();
+    this.#init.onServed();
+    this.#init.onEnd();
+  }
+}
+
+/** The answers of a retry: `inputResponses`, by the keys of the questions. */
+export function inputResponsesOf({ params }: JSONRPCRequest): Fields {
+  return isObject(params?.inputResponses) ? params.inputResponses : {};
+}
+
+function tokenOf({ params }: JSONRPCRequest): unknown {
+  return params?._meta?.progressToken;
+}
+
+/** What a request asks for, whichever round it is of. */
+function essence({ method, params = {} }: JSONRPCRequest): Fields {
+  return { method, params: without(params, '_meta', 'inputResponses', 'requestState') };
+}
+
+/** Without what belongs to MCP 2026-07-28, or to the tasks of 2025-11-25. */
+function paramsForServer(params: JSONRPCRequest['params'] = {}): Fields {
+  const own = Object.entries(params._meta ?? {}).filter(([name]) => !name.startsWith(RESERVED_PREFIX));
+  return { ...without(params, 'inputResponses', 'requestState', 'task'), _meta: Object.fromEntries(own) };
+}

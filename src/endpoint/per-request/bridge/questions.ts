@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import type { JSONRPCRequest, RequestId, Result } from '@modelcontextprotocol/sdk/types.js';
+import { RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
+import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
+
+/** The field of a question's `_meta` by which a server names the question itself. */
+export const INPUT_KEY = 'express-mcp-router/input-key';
+const DIGEST_LENGTH = 16;
+
+/** What a server asked its client while it worked on a request, and was not answered yet. */
+export class Questions {
+  /** By the key that the client answers under. */
+  readonly #pending = new Map<string, JSONRPCRequest>();
+  #asked = 0;
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /**
+   * Adds a question.
+   *
+   * @returns Its key. It holds a digest of the question, so that a client which starts the request anew with answers gives each to
+   * the question that it is for.
+   */
+  add(question: JSONRPCRequest): string {
+    this.#asked += 1;
+    const named = question.params?._meta?.[INPUT_KEY];
+    const free = typeof named === 'string' && named !== '' && !this.#pending.has(named);
+    const key = free ? named : keyOf(this.#asked, question);
+    this.#pending.set(key, question);
+    return key;
+  }
+
+  /** Takes the questions out that the client has answered, by the ID of each. What is no answer is ignored. */
+  takeAnswered(answers: Fields): [RequestId, Result][] {
+    const answered: [RequestId, Result][] = [];
+    for (const [key, { id }] of this.#pending) {
+      const answer = Object.hasOwn(answers, key) ? answers[key] : undefined;
+      if (!isObject(answer)) continue;
+      this.#pending.delete(key);
+      answered.push([id, answer]);
+    }
+    return answered;
+  }
+
+  /** The server does not want an answer any more. */
+  withdraw(id: unknown): void {
+    for (const [key, question] of this.#pending) if (question.id === id) this.#pending.delete(key);
+  }
+
+  /** The `inputRequests` that tell the client what is asked. */
+  get inputRequests(): Fields {
+    return Object.fromEntries([...this.#pending].map(([key, question]) => [key, shown(question)]));
+  }
+}
+
+function keyOf(n: number, question: JSONRPCRequest): string {
+  return `q${n}-${digestOf(shown(question)).slice(0, DIGEST_LENGTH)}`;
+}
+
+/** The question as MCP 2026-07-28 has it: without the fields of 2025-11-25 for tasks, progress, and completions by notification. */
+function shown({ method, params = {} }: JSONRPCRequest): Fields {
+  const rest = without(params, '_meta', 'task', 'elicitationId');
+  const own = Object.entries(params._meta ?? {}).filter(
+    ([name]) => name !== 'progressToken' && name !== INPUT_KEY && !name.startsWith(RESERVED_PREFIX),
+  );
+  return { method, params: own.length === 0 ? rest : { ...rest, _meta: Object.fromEntries(own) } };
+}
+
+/** The capability that a client must declare to be asked this; undefined for what no client of MCP 2026-07-28 can be asked. */
+export function capabilityFor(method: string, params: Fields = {}): Fields | undefined {
+  switch (method) {
+    case 'elicitation/create':
+      return { elicitation: params.mode === 'url' ? { url: {} } : { form: {} } };
+    case 'sampling/createMessage':
+      return { sampling: params.tools === undefined && params.toolChoice === undefined ? {} : { tools: {} } };
+    case 'roots/list':
+      return { roots: {} };
+    default:
+      return undefined;
+  }
+}
+
+/** Whether a client has declared all that is required of it. */
+export function declares(declared: Fields, required: Fields): boolean {
+  const { elicitation } = declared;
+  // An elicitation capability that names no mode means forms (MCP 2026-07-28, client/elicitation, "Capabilities").
+  const isPlain = isObject(elicitation) && elicitation.form === undefined && elicitation.url === undefined;
+  return includes(isPlain ? { ...declared, elicitation: { form: {} } } : declared, required);
+}
+
+function includes(declared: unknown, required: unknown): boolean {
+  if (!isObject(declared) || !isObject(required)) return false;
+  return Object.entries(required).every(([name, inner]) => includes(declared[name], inner));
+}
+
+/** The SHA-256 of a JSON value, the same in whatever order the keys of its objects are. */
+export function digestOf(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value, sorted)).digest('base64url');
+}
+
+/** `Object.fromEntries` defines properties, so `__proto__` is a key like any other. */
+function sorted(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}

@@ -1,0 +1,99 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../../../runtime/clock.js';
+import { Deadline, DeadlineQueue } from '../../../runtime/deadline-queue.js';
+
+/** Bounds of the calls that wait for an answer of their client. */
+export interface SuspensionLimits {
+  /** How long each may wait, in ms. */
+  readonly suspendTtl: number;
+  readonly maxSuspended: number;
+  readonly maxSuspendedPerPrincipal: number;
+  /** The share of all callers without a principal. */
+  readonly maxSuspendedAnonymous: number;
+}
+
+const ID_BYTES = 16;
+const STATE = /^([\w-]{22})\.(\d{1,9})$/;
+
+/**
+ * The place of a call in the table, from its first suspension to its end.
+ *
+ * `requestState` is only the key of that place, and the number of the call's round. Whatever else a retry must agree with is
+ * compared here. A client that alters it makes its own request fail, which MCP 2026-07-28 allows (basic/patterns/mrtr).
+ */
+export class Suspension<Call> {
+  readonly id = randomBytes(ID_BYTES).toString('base64url');
+  readonly due = new Deadline<Suspension<Call>>(this);
+
+  constructor(
+    readonly call: Call,
+    readonly principal: string | undefined,
+    private readonly table: SuspendedCalls<Call>,
+  ) {}
+
+  /** The `requestState` of a round. */
+  state(round: number): string {
+    return `${this.id}.${round}`;
+  }
+
+  /** The call waits from now on. */
+  wait(): void {
+    this.table.wait(this);
+  }
+
+  /** The call runs again. */
+  resume(): void {
+    this.due.cancel();
+  }
+
+  /** The call has ended. */
+  end(): void {
+    this.due.cancel();
+    this.table.remove(this);
+  }
+}
+
+/** The calls of an endpoint that have asked their client something. */
+export class SuspendedCalls<Call> {
+  readonly #limits: SuspensionLimits;
+  readonly #waiting: DeadlineQueue<Suspension<Call>>;
+  readonly #byId = new Map<string, Suspension<Call>>();
+  readonly #counts = new Map<string | undefined, number>();
+
+  /** @param expire - Ends a call that waited for `suspendTtl`. */
+  constructor(limits: SuspensionLimits, clock: Clock, expire: (call: Call) => void) {
+    this.#limits = limits;
+    this.#waiting = new DeadlineQueue(clock, limits.suspendTtl, ({ call }) => expire(call));
+  }
+
+  /** A place for a call; undefined when the table, or the share of the principal, is full. */
+  add(call: Call, principal: string | undefined): Suspension<Call> | undefined {
+    const { maxSuspended, maxSuspendedPerPrincipal, maxSuspendedAnonymous } = this.#limits;
+    const share = principal === undefined ? maxSuspendedAnonymous : maxSuspendedPerPrincipal;
+    const count = this.#counts.get(principal) ?? 0;
+    if (this.#byId.size >= maxSuspended || count >= share) return undefined;
+    this.#counts.set(principal, count + 1);
+    const suspension = new Suspension(call, principal, this);
+    this.#byId.set(suspension.id, suspension);
+    return suspension;
+  }
+
+  /** The call that a `requestState` names, and the round; undefined when it is not one of this principal's. */
+  find(state: unknown, principal: string | undefined): { call: Call; round: number } | undefined {
+    const [, id, round] = (typeof state === 'string' ? STATE.exec(state) : undefined) ?? [];
+    const suspension = id === undefined ? undefined : this.#byId.get(id);
+    if (suspension === undefined || suspension.principal !== principal) return undefined;
+    return { call: suspension.call, round: Number(round) };
+  }
+
+  wait({ due }: Suspension<Call>): void {
+    this.#waiting.add(due);
+  }
+
+  remove({ id, principal }: Suspension<Call>): void {
+    if (!this.#byId.delete(id)) return;
+    const count = (this.#counts.get(principal) ?? 1) - 1;
+    if (count === 0) this.#counts.delete(principal);
+    else this.#counts.set(principal, count);
+  }
+}

@@ -1,0 +1,160 @@
+import { createHmac, randomBytes, randomUUID } from 'node:crypto';
+import type { JSONRPCMessage, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal } from '../../errors.js';
+import type { Exchange } from '../../http/exchange.js';
+import { checkRequest } from '../../http/per-request/check.js';
+import type { Envelope } from '../../http/per-request/envelope.js';
+import type { Post } from '../../http/receive.js';
+import type { ResolvedPerRequest } from '../../options/resolve-per-request.js';
+import { InFlight } from '../../runtime/in-flight.js';
+import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
+import type { ServerBuilder } from '../../sessions/server/server-builder.js';
+import { UnkeptState } from '../../sessions/records/app-state.js';
+import { FactoryContext } from '../../sessions/server/server-context.js';
+import { replyEmpty } from '../../transport/response.js';
+import type { TransportContext } from '../../transport/transport-types.js';
+import type { Endpoint } from '../endpoint.js';
+import { BridgedServer } from './bridge/bridged-server.js';
+import { BridgedCall, inputResponsesOf } from './bridge/call.js';
+import { RequestServer } from './bridge/request-server.js';
+import { SuspendedCalls } from './bridge/suspended-calls.js';
+import { Replies, type RoundTaker } from './replies.js';
+import { Results } from './results.js';
+
+/** What servers of the session era answer, and MCP 2026-07-28 does not have (changelog). */
+const REMOVED_METHODS = /^(initialize|ping|logging\/setLevel|resources\/(un)?subscribe|tasks\/.*)$/;
+
+/** The endpoint of MCP 2026-07-28. A server is built for each request, and serves it through the bridge. */
+export class PerRequestEndpoint implements Endpoint {
+  readonly methods = ['POST'];
+  readonly #builder: ServerBuilder;
+  readonly #lifecycle: Lifecycle;
+  readonly #events: TransportContext['events'];
+  readonly #results: Results;
+  readonly #inFlight = new InFlight();
+  readonly #replies: Replies;
+  readonly #suspended: SuspendedCalls<BridgedCall>;
+  readonly #servers = new Set<RequestServer>();
+  readonly #calls = new Set<BridgedCall>();
+  /** Servers keep maps by session ID, so no client may have that of another principal. */
+  readonly #sessionKey = randomBytes(32);
+
+  constructor(builder: ServerBuilder, transports: TransportContext, lifecycle: Lifecycle, options: ResolvedPerRequest) {
+    this.#builder = builder;
+    this.#lifecycle = lifecycle;
+    this.#events = transports.events;
+    this.#results = new Results(options.cacheHints);
+    this.#replies = new Replies(transports, this.#inFlight);
+    this.#suspended = new SuspendedCalls(options, transports.clock, (call) => call.cancel('No answer came in time'));
+  }
+
+  async post(exchange: Exchange, post: Post): Promise<void> {
+    const [message] = post.messages;
+    if (!isRequest(message)) return replyEmpty(exchange.res, 202);
+    const envelope = checkRequest(message, exchange.req.headers);
+    if (REMOVED_METHODS.test(message.method)) throw new Refusal('methodNotFound');
+    if (message.params?.requestState !== undefined) return this.#resume(exchange, post, message, envelope);
+    if (this.#lifecycle.isDraining) throw new Refusal('draining');
+    const begin = await this.#inFlight.during(this.#open(exchange, message, envelope));
+    return this.#replies.post(exchange, post, message, envelope, begin);
+  }
+
+  drain(): void {
+    // The phase alone refuses new requests. Suspended calls go on.
+  }
+
+  idle(): Promise<void> {
+    return this.#inFlight.whenNone();
+  }
+
+  endStreams(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    const idle = this.idle();
+    this.#replies.close();
+    for (const call of this.#calls) call.cancel('The router closes');
+    for (const server of this.#servers) server.abandon(new Refusal('draining'));
+    await idle;
+  }
+
+  /** Opens a server for a request. What it resolves to begins the request, once there is a reply. */
+  async #open(exchange: Exchange, request: JSONRPCRequest, envelope: Envelope): Promise<RoundTaker> {
+    const { res, req, extra, principal } = exchange;
+    const server = this.#newServer(exchange, envelope);
+    const hangUp = (): void => server.abandon(new Refusal('sessionClosed'));
+    res.once('close', hangUp);
+    const facts = await server.open({ request, envelope, headers: req.headers, extra });
+    res.off('close', hangUp);
+    if (request.method === 'server/discover') {
+      return (round) => {
+        round.end({ result: this.#results.discovery(facts) });
+        server.close();
+        return { cancelled: () => undefined };
+      };
+    }
+    return (round, messageExtra) => {
+      const call = new BridgedCall(
+        {
+          request,
+          principal,
+          server: server.bridge,
+          facts,
+          results: this.#results,
+          suspended: this.#suspended,
+          onServed: () => server.close(),
+          onEnd: () => this.#calls.delete(call),
+        },
+        round,
+      );
+      this.#calls.add(call);
+      call.begin(messageExtra);
+      return call;
+    };
+  }
+
+  async #resume(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
+    const found = this.#suspended.find(request.params?.requestState, exchange.principal);
+    if (found?.call.isFor(request) !== true) throw new Refusal('invalidRequestState');
+    const { call, round: number } = found;
+    await this.#replies.post(exchange, post, request, envelope, (round) => {
+      const resumed = call.resume(round, number, inputResponsesOf(request));
+      if (!resumed) round.end(new Refusal('invalidRequestState'));
+      return call;
+    });
+  }
+
+  #newServer({ principal, req }: Exchange, { clientInfo, clientCapabilities }: Envelope): RequestServer {
+    const context = new FactoryContext({
+      era: 'request',
+      sessionId: undefined,
+      principal,
+      req: { headers: req.headers, auth: req.auth },
+      clientInfo,
+      clientCapabilities,
+      restored: false,
+      epoch: 0,
+      state: new UnkeptState(),
+    });
+    const bridge = new BridgedServer(this.#sessionIdOf(principal), (what, error) =>
+      this.#events.emit('failure', what, error),
+    );
+    const server = new RequestServer(bridge, this.#builder, context, () => {
+      this.#servers.delete(server);
+      this.#inFlight.end();
+    });
+    this.#servers.add(server);
+    this.#inFlight.begin();
+    return server;
+  }
+
+  #sessionIdOf(principal: string | undefined): string {
+    if (principal === undefined) return randomUUID();
+    return createHmac('sha256', this.#sessionKey).update(principal).digest('base64url');
+  }
+}
+
+function isRequest(message: JSONRPCMessage | undefined): message is JSONRPCRequest {
+  return message !== undefined && 'method' in message && 'id' in message;
+}

@@ -1,0 +1,55 @@
+import type { JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import type { Exchange } from '../../http/exchange.js';
+import type { Envelope } from '../../http/per-request/envelope.js';
+import type { Post } from '../../http/receive.js';
+import type { InFlight } from '../../runtime/in-flight.js';
+import type { TransportContext } from '../../transport/transport-types.js';
+import { HttpTransport } from '../../transport/transport.js';
+import { Round } from './bridge/round.js';
+
+/** Takes a round. What it returns is told when the round is cancelled. */
+export type RoundTaker = (round: Round, extra: MessageExtraInfo) => { cancelled(round: Round): void };
+
+/** The replies to requests of MCP 2026-07-28. Each has a transport of its own, whose server is the call that takes the round. */
+export class Replies {
+  readonly #context: TransportContext;
+  readonly #inFlight: InFlight;
+  readonly #open = new Set<HttpTransport>();
+
+  constructor(context: TransportContext, inFlight: InFlight) {
+    this.#context = context;
+    this.#inFlight = inFlight;
+  }
+
+  /** Opens the reply to a request, and hands it to `take`. */
+  async post(
+    { res, extra }: Exchange,
+    { form }: Post,
+    request: JSONRPCRequest,
+    envelope: Envelope,
+    take: RoundTaker,
+  ): Promise<void> {
+    const transport = new HttpTransport({ context: this.#context, onDisconnect: 'cancel' });
+    let cancel: (() => void) | undefined;
+    transport.onmessage = (message, messageExtra = {}) => {
+      if (!('method' in message)) return;
+      // Without an ID it is the transport's own: the client closed the reply, or the request timed out.
+      if (!('id' in message)) return cancel?.();
+      const round = new Round(transport, message.id, envelope, request.params?._meta?.progressToken);
+      const call = take(round, messageExtra);
+      cancel = () => call.cancelled(round);
+    };
+    this.#open.add(transport);
+    this.#inFlight.begin();
+    const release = (): void => {
+      if (this.#open.delete(transport)) this.#inFlight.end();
+    };
+    const init = { batch: false, version: envelope.version, form, extra, lease: { release } };
+    await transport.post(res, [request], init);
+  }
+
+  /** Ends every reply now. */
+  close(): void {
+    for (const transport of this.#open) void transport.close();
+  }
+}

@@ -1,0 +1,46 @@
+import type { Result } from '@modelcontextprotocol/sdk/types.js';
+import { CACHEABLE_METHODS, PER_REQUEST_VERSIONS, SERVER_INFO } from '../../http/per-request/protocol.js';
+import type { CacheHint } from '../../options/resolve-per-request.js';
+import { isObject, without, type Fields } from '../../transport/jsonrpc.js';
+
+type Hint = Required<CacheHint>;
+
+const UNCACHED: Hint = { ttlMs: 0, cacheScope: 'private' };
+
+/** What a server of the session era says of itself in the result of `initialize`. */
+export type ServerFacts = Fields;
+
+/** Gives a server's results what MCP 2026-07-28 adds to each: their type, the server's name, and caching hints. */
+export class Results {
+  readonly #hints: ReadonlyMap<string, Hint>;
+
+  /** @param hints - By method. Default of each: 0, `private`. */
+  constructor(hints: ReadonlyMap<string, Hint>) {
+    this.#hints = hints;
+  }
+
+  /** The complete result of a request. Its caching hints are the router's, as servers of the session era know none. */
+  complete(method: string, result: Result, { serverInfo }: ServerFacts): Fields {
+    const hint = CACHEABLE_METHODS.has(method) ? (this.#hints.get(method) ?? UNCACHED) : undefined;
+    return { ...result, ...hint, resultType: 'complete', _meta: { ...result._meta, [SERVER_INFO]: serverInfo } };
+  }
+
+  /** The result of `server/discover`. */
+  discovery(facts: ServerFacts): Fields {
+    const { capabilities, instructions } = facts;
+    const result = {
+      supportedVersions: PER_REQUEST_VERSIONS,
+      capabilities: servedCapabilities(isObject(capabilities) ? capabilities : {}),
+      ...(typeof instructions === 'string' && { instructions }),
+    };
+    return this.complete('server/discover', result, facts);
+  }
+}
+
+/** Those that are served without a session: no tasks of 2025-11-25, and no changes that a client would subscribe to. */
+function servedCapabilities(capabilities: Fields): Fields {
+  const served = Object.entries(without(capabilities, 'tasks'));
+  return Object.fromEntries(
+    served.map(([name, value]) => [name, isObject(value) ? without(value, 'listChanged', 'subscribe') : value]),
+  );
+}

@@ -1,0 +1,46 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { JSONRPCMessage, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import { Refusal } from '../../errors.js';
+import type { Era } from '../../options/options.js';
+import { declaredVersion, envelopeOf, type Envelope } from './envelope.js';
+import { mirrorBody } from './mirrored-headers.js';
+import { PER_REQUEST_VERSIONS } from './protocol.js';
+
+/**
+ * The era that a POST belongs to. Its body decides; the header decides only for a body that declares no version, and `initialize` opens
+ * a session whatever the header says (MCP 2026-07-28, basic/versioning, "Backward Compatibility with Initialization-Based
+ * Versions").
+ *
+ * @throws Refusal `perRequestInBatch` for a batch with a message of the per-request era.
+ */
+export function eraOf(messages: readonly JSONRPCMessage[], batch: boolean, headers: IncomingHttpHeaders): Era {
+  const declared = messages.some((message) => declaredVersion(message) !== undefined);
+  if (declared && batch) throw new Refusal('perRequestInBatch');
+  if (declared) return 'request';
+  const [message] = messages;
+  if (batch || message === undefined || !('method' in message) || message.method === 'initialize') return 'session';
+  return PER_REQUEST_VERSIONS.includes(String(headers['mcp-protocol-version'])) ? 'request' : 'session';
+}
+
+/**
+ * The envelope of a request of the per-request era.
+ *
+ * @throws Refusal `invalidEnvelope`, `headerMismatch` or `versionNotServed`.
+ */
+export function checkRequest(request: JSONRPCRequest, headers: IncomingHttpHeaders): Envelope {
+  const version = declaredVersion(request);
+  if (typeof version === 'string') {
+    // Before the rest of the envelope, whose fields are those of the version.
+    if (headers['mcp-protocol-version'] !== version) throw new Refusal('headerMismatch');
+    checkVersion(version);
+  }
+  const envelope = envelopeOf(request);
+  if (envelope === undefined) throw new Refusal('invalidEnvelope');
+  if (!mirrorBody(headers, request, envelope.version)) throw new Refusal('headerMismatch');
+  return envelope;
+}
+
+function checkVersion(requested: string): void {
+  if (PER_REQUEST_VERSIONS.includes(requested)) return;
+  throw new Refusal('versionNotServed', { data: { supported: PER_REQUEST_VERSIONS, requested } });
+}

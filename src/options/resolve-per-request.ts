@@ -1,0 +1,76 @@
+import { checkOptions, count, timer, type Check } from '../runtime/checks.js';
+import { object } from './option-checks.js';
+
+/** How long a client may keep the results of a method, and for whom (MCP 2026-07-28, server/utilities/caching). */
+export interface CacheHint {
+  /** In ms. Default: 0. */
+  ttlMs?: number | undefined;
+  /** `public`: caches may give the result to every user. Default: `private`. */
+  cacheScope?: 'public' | 'private' | undefined;
+}
+
+/** How requests of MCP 2026-07-28 are served. */
+export interface PerRequestOptions {
+  /** `request`: a new server for each request. Default, and the only value. */
+  servers?: 'request' | undefined;
+  /** How long a handler may wait for its client's answer, in ms. Default: 600,000 (10 min). */
+  suspendTtl?: number | undefined;
+  /** Handlers that may wait at once; one more is cancelled, and its request gets 503. Default: 1,000. */
+  maxSuspended?: number | undefined;
+  /** The same within one named principal. Default: 20. */
+  maxSuspendedPerPrincipal?: number | undefined;
+  /** The same for all callers without a principal. Default: `maxSuspended`. */
+  maxSuspendedAnonymous?: number | undefined;
+  /** Caching hints by method, such as `tools/list`. Default of each: 0 ms, `private`. */
+  cacheHints?: Readonly<Record<string, CacheHint>> | undefined;
+}
+
+/** The same, complete. */
+export interface ResolvedPerRequest {
+  readonly suspendTtl: number;
+  readonly maxSuspended: number;
+  readonly maxSuspendedPerPrincipal: number;
+  readonly maxSuspendedAnonymous: number;
+  readonly cacheHints: ReadonlyMap<string, Required<CacheHint>>;
+}
+
+const MINUTE = 60_000;
+
+const HINT_CHECKS = new Map<string, Check>([
+  ['ttlMs', (value) => (value === 0 ? undefined : count(value) && 'a whole number of milliseconds, 0 or more')],
+  ['cacheScope', (value) => (value === 'public' || value === 'private' ? undefined : "'public' or 'private'")],
+]);
+
+const CHECKS = new Map<string, Check>([
+  ['servers', (value) => (value === 'request' ? undefined : "'request'")],
+  ['suspendTtl', timer],
+  ['maxSuspended', count],
+  ['maxSuspendedPerPrincipal', count],
+  ['maxSuspendedAnonymous', count],
+  ['cacheHints', object('an object of methods, each with ttlMs and cacheScope')],
+]);
+
+/**
+ * Checks the option `perRequest` and fills in its defaults; `false` is off.
+ *
+ * @throws TypeError naming the option, what it got and what it wants.
+ */
+export function resolvePerRequest(given: boolean | PerRequestOptions): ResolvedPerRequest | false {
+  if (given === false) return false;
+  const options = given === true ? {} : given;
+  checkOptions('mcpRouter', options, CHECKS, 'perRequest.');
+  const { suspendTtl = 10 * MINUTE, maxSuspended = 1_000, maxSuspendedPerPrincipal = 20 } = options;
+  const { maxSuspendedAnonymous = maxSuspended, cacheHints = {} } = options;
+  return Object.freeze({
+    suspendTtl,
+    maxSuspended,
+    maxSuspendedPerPrincipal,
+    maxSuspendedAnonymous,
+    cacheHints: new Map(Object.entries(cacheHints).map(([method, hint]) => [method, resolveHint(method, hint)])),
+  });
+}
+
+function resolveHint(method: string, hint: CacheHint): Required<CacheHint> {
+  checkOptions('mcpRouter', hint, HINT_CHECKS, `perRequest.cacheHints['${method}'].`);
+  return { ttlMs: hint.ttlMs ?? 0, cacheScope: hint.cacheScope ?? 'private' };
+}
