@@ -39,7 +39,7 @@ app.use((req, _res, next) => {
 });
 const eventStore = memoryEventStore({ maxBytesPerSession: 64 * 1024 * 1024 });
 app.use('/mcp', mcpRouter({ serverFactory, logger: false, eventStore }));
-app.use('/plain', mcpRouter({ serverFactory, logger: false }));
+app.use('/plain', mcpRouter({ serverFactory, logger: false, maxReplyMemory: 64 * 1024 * 1024 }));
 const http = app.listen(0, '127.0.0.1', () => {
   const address = http.address();
   if (typeof address === 'object' && address !== null) process.send?.({ port: address.port });
