@@ -89,7 +89,7 @@ test('when clients fill Redis with events, every lease, answer and record surviv
 test('when clients fill Redis with sessions, new ones get 503, and every lease and session survives (docs/scaling.md, "What Redis must be")', async () => {
   const nodes = [await cluster.node({ name: 'a', times, tap }), await cluster.node({ name: 'b', times, tap })];
   const session = await AnyNodeSession.open(nodes[0]!.url);
-  for (const bytes of [60_000, 10_000, 1_000]) {
+  for (const bytes of [15_000, 5_000, 1_000]) {
     const body = initializeBody();
     Object.assign(body.params.capabilities, { experimental: { x: { text: 'x'.repeat(bytes) } } });
     let response: Response;

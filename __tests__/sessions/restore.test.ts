@@ -574,12 +574,14 @@ describe('what a store is never asked to hold', () => {
     ['with a store', {}],
     ['without one, as the server keeps them in memory', { store: undefined }],
   ])(
-    'initialize params of more than 64 KiB, %s: 400, and no server is built (docs/sessions.md)',
+    'initialize params of more than 16 KiB, or 256 values, %s: 400, and no server is built (docs/sessions.md)',
     async (_what, options) => {
       await begin(options);
-      expect((await initialize({ large: { text: 'x'.repeat(60_000) } })).status).toBe(200);
-      expect(await refusal(initialize({ large: { text: 'x'.repeat(70_000) } }))).toEqual([400, -32602, null]);
-      expect(endpoint.contexts).toHaveLength(1);
+      expect((await initialize({ large: { text: 'x'.repeat(16_000) } })).status).toBe(200);
+      expect((await initialize({ many: { values: Array(240).fill(0) } })).status).toBe(200);
+      expect(await refusal(initialize({ large: { text: 'x'.repeat(17_000) } }))).toEqual([400, -32602, null]);
+      expect(await refusal(initialize({ many: { values: Array(260).fill({}) } }))).toEqual([400, -32602, null]);
+      expect(endpoint.contexts).toHaveLength(2);
     },
   );
 

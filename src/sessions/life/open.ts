@@ -14,8 +14,11 @@ import type { Session } from '../session.js';
 import { AppState } from '../records/app-state.js';
 import { recordJson } from '../records/kept-json.js';
 
-/** Bytes of `initialize` params. The session's server keeps them in memory, and its record is read and written whole. */
-const MAX_INITIALIZE = 64 * 1024;
+/**
+ * Bounds of `initialize` params, which the session's server keeps in memory. By default a heap holds one session for each 128 KiB,
+ * and a small value takes up to 140 bytes in it.
+ */
+const MAX_INITIALIZE = { bytes: 16 * 1024, values: 256 };
 
 /** The parts that opening a session takes. */
 export interface Opener {
@@ -162,12 +165,21 @@ export function locked(opening: Promise<unknown>, told: (error: unknown) => Erro
 
 /** @throws Refusal `invalidInitialize` when the params are too large, or nested too deep, to be kept. */
 function checkSize(params: InitializeRequestParams): void {
+  const { bytes, values } = MAX_INITIALIZE;
   try {
-    if (Buffer.byteLength(recordJson(params) ?? '') <= MAX_INITIALIZE) return;
+    if (Buffer.byteLength(recordJson(params) ?? '') <= bytes && countValues(params) <= values) return;
   } catch (cause) {
     throw new Refusal('invalidInitialize', { cause });
   }
-  throw new Refusal('invalidInitialize', { cause: new Error(`params of more than ${MAX_INITIALIZE} bytes`) });
+  throw new Refusal('invalidInitialize', {
+    cause: new Error(`params of more than ${bytes} bytes or ${values} values`),
+  });
+}
+
+/** The value itself, and all that are in it. It recurses, so the depth must have been checked. */
+function countValues(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 1;
+  return Object.values(value).reduce<number>((sum, inner) => sum + countValues(inner), 1);
 }
 
 function firstFacts(
