@@ -8,7 +8,7 @@ import { NodeProcess, type NodeInit } from './node-process.js';
 import { Random, SEED } from './random.js';
 
 /** `npm run chaos` sets more. */
-const FAULTS = Number(process.env.CHAOS_FAULTS ?? 10);
+const FAULTS = Number(process.env.CHAOS_FAULTS ?? 5);
 const FLUSHES = Math.ceil(FAULTS / 5);
 /** Sessions under each of the two routers. */
 const SESSIONS = 6;
