@@ -85,7 +85,7 @@ export const ERRORS = {
   bodiesAtCapacity: {
     status: 503,
     code: -32000,
-    message: 'Service Unavailable: too many bytes of request bodies are being read',
+    message: 'Service Unavailable: request bodies take too much memory',
   },
   openTimeout: { status: 503, code: -32000, message: 'Service Unavailable: the session could not be opened in time' },
   atCapacity: { status: 503, code: -32000, message: 'Service Unavailable: too many sessions' },

@@ -47,6 +47,7 @@ import { sessionIdCheck } from './sessions/session-ids.js';
 import { Sessions } from './sessions/session-api.js';
 import { MemoryEvents } from './stores/memory-event-store.js';
 import { ReplyMemory } from './transport/reply-memory.js';
+import { RequestMemory } from './transport/request-memory.js';
 import type { TransportContext } from './transport/transport-types.js';
 import { completeHttp2 } from './transport/response.js';
 
@@ -317,6 +318,8 @@ function createPersistence(
 
 /** Bounds of the answers that are kept while the event store refuses them, in bytes. Their age is that of a memory store. */
 const REFUSED_ANSWERS = { maxBytes: 32 * 1024 * 1024, maxBytesPerSession: 4 * 1024 * 1024 };
+/** Bytes that requests in flight may always take together: some thousands of small ones. */
+const LEAST_REQUEST_MEMORY = 16 * 1024 * 1024;
 /** How long an SSE reply may wait for something to say before its head is sent, in ms. */
 const HEAD_AFTER = 1_000;
 
@@ -330,6 +333,7 @@ function createTransportContext(options: ResolvedOptions, events: Emitter<CoreEv
     retryInterval: options.retryInterval,
     maxStreamBuffer: options.maxStreamBuffer,
     replyMemory: new ReplyMemory(options.maxReplyMemory, events),
+    requestMemory: new RequestMemory(Math.max(options.maxBodyMemory, LEAST_REQUEST_MEMORY)),
     maxRequestsPerSession: options.maxRequestsPerSession,
     refusedAnswers: eventStore && new MemoryEvents({ clock, ...REFUSED_ANSWERS }),
     headless: new DeadlineQueue(clock, Math.min(HEAD_AFTER, options.keepAlive), (reply) => reply.sendHead()),

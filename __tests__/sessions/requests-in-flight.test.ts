@@ -41,3 +41,36 @@ describe.each(REPLIES)('maxRequestsPerSession (%s)', (_, options) => {
     expect((await session.post(pings(3))).status).toBe(200);
   });
 });
+
+describe('the params of requests in flight (docs/http.md, `bodiesAtCapacity`)', () => {
+  /** 64 bytes for each value: `{}` takes 56 in memory, and three in JSON. */
+  const params = (mebibytes: number) => ({ values: Array<object>(mebibytes * 16_384).fill({}) });
+
+  test('share a memory limit, and a settled request makes room', async () => {
+    const release = new Deferred<object>();
+    let running = 0;
+    const hang = () => {
+      running += 1;
+      return release.promise;
+    };
+    harness = await startScripted({ hang }, { maxBodyMemory: 4 * 1024 * 1024 });
+    const [session, other] = [await harness.session(), await harness.session()];
+    const call = session.call(1, 'hang', params(12));
+    await until('it runs', () => running === 1);
+
+    const refused = await other.request(1, 'hang', params(8));
+    expectRow({ status: refused.status, body: await refused.text() }, 'bodiesAtCapacity');
+    expect(await other.call(2, 'ping')).toMatchObject({ result: {} });
+
+    release.resolve({});
+    await call;
+    expect(await other.call(3, 'hang', params(8))).toMatchObject({ id: 3, result: {} });
+    expect(running).toBe(2);
+  });
+
+  test('may exceed the limit where no other request is in flight', async () => {
+    harness = await startScripted({ work: () => ({}) }, { maxBodyMemory: 4 * 1024 * 1024 });
+    const session = await harness.session();
+    expect(await session.call(1, 'work', params(20))).toMatchObject({ id: 1, result: {} });
+  });
+});

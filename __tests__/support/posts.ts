@@ -9,5 +9,6 @@ export function postOf(...ids: RequestId[]): Post {
     initialize: undefined,
     form: 'any',
     raw: undefined,
+    memory: 0,
   };
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../../src/runtime/clock.js';
 import { DeadlineQueue } from '../../src/runtime/deadline-queue.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { ReplyMemory } from '../../src/transport/reply-memory.js';
+import { RequestMemory } from '../../src/transport/request-memory.js';
 import type { TransportContext } from '../../src/transport/transport-types.js';
 
 const QUIET_MS = 15_000;
@@ -18,6 +19,7 @@ export function transportContext(clock: Clock, changed: Partial<TransportContext
     retryInterval: undefined,
     maxStreamBuffer: 1_000_000,
     replyMemory: new ReplyMemory(Infinity, events),
+    requestMemory: new RequestMemory(Infinity),
     maxRequestsPerSession: 1_000,
     keepAlive: QUIET_MS,
     headless: queue(),

@@ -1,3 +1,4 @@
+import { RequestMemory } from '../../src/transport/request-memory.js';
 import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import fc from 'fast-check';
 import { DeadlineQueue } from '../../src/runtime/deadline-queue.js';
@@ -31,7 +32,9 @@ test('requests in flight are known by their IDs, 1 and "1" apart, until each is 
       events.on('requestSettled', (request, outcome) => observed.push(['settled', request, outcome]));
       const late: PendingRequest[] = [];
       const unanswered = new DeadlineQueue<{ timeOut(): void }>(clock, REQUEST_TIMEOUT, (request) => request.timeOut());
-      const side = { context: { clock, events, unanswered } } as unknown as TransportSide;
+      const requestMemory = new RequestMemory(Infinity);
+      const context = { clock, events, unanswered, requestMemory, maxRequestsPerSession: Infinity };
+      const side = { context } as unknown as TransportSide;
       const stream = { settle: () => undefined, settled: true, events: { streamId: '' } } as unknown as RequestStream;
       const pending = new PendingRequests(side);
       const settled: PendingRequest[] = [];
@@ -43,10 +46,10 @@ test('requests in flight are known by their IDs, 1 and "1" apart, until each is 
         const requests = ids.map((each) => ({ jsonrpc: '2.0', id: each, method: 'ping' })) as JSONRPCRequest[];
         const isNew = new Set(ids).size === ids.length && !ids.some((each) => model.has(each));
         if (!isNew) {
-          expect(() => pending.refuseDuplicates(requests)).toThrow(Refusal);
+          expect(() => pending.checkRoom(requests, 0)).toThrow(Refusal);
           return;
         }
-        pending.refuseDuplicates(requests);
+        pending.checkRoom(requests, 0);
         for (const message of requests) {
           const each = message.id;
           const taker = { timeOut: (request: PendingRequest) => void late.push(request) };

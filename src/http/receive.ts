@@ -1,10 +1,13 @@
 import { replyFormOf, type ReplyForm, createAcceptCheck } from '../transport/reply-form.js';
+import { memoryOf } from '../transport/request-memory.js';
 import type { Body, BodyReader } from './body.js';
 import { classify, idOf, methodOf, type Classified } from './classify.js';
 import type { Exchange } from './exchange.js';
 
 /** What a client posted. */
 export interface Post extends Classified, Pick<Body, 'raw'> {
+  /** Bytes that the messages take in memory, about. */
+  readonly memory: number;
   /** The form of reply that the client accepts. */
   readonly form: ReplyForm;
 }
@@ -25,7 +28,7 @@ export function createReceive(bodies: BodyReader): Receive {
     const classified = classify(value);
     exchange.note({ method: methodOf(classified) });
     const { messages, batch, initialize } = classified;
-    return { form, raw, messages, batch, initialize };
+    return { form, raw, memory: memoryOf(value), messages, batch, initialize };
   };
 }
 

@@ -231,7 +231,8 @@ export interface McpEndpointOptions<R = HttpRequest> {
   maxBodySize?: number | undefined;
   /**
    * Bytes that the buffers of incomplete POST bodies may take together. When a chunk needs more, the bodies whose last chunk
-   * came longest ago get 503. A body that arrives in one piece is always read. Default: a quarter of V8's heap limit, at most
+   * came longest ago get 503. A body that arrives in one piece is always read. The params of requests in flight may take as much
+   * again (at least 16 MiB), estimated from their values; a request that does not fit gets 503. Default: a quarter of V8's heap limit, at most
    * 268,435,456 (256 MiB), at least `maxBodySize`.
    */
   maxBodyMemory?: number | undefined;

@@ -28,6 +28,8 @@ export const CHANGES_SESSION: ReadonlySet<string> = new Set([
 export class PendingRequest {
   /** The request itself, if it is one of {@link CHANGES_SESSION}. */
   message: JSONRPCRequest | undefined;
+  /** Bytes that it takes in memory, about. */
+  memory = 0;
   /** When it is to be answered. */
   readonly due = new Deadline<{ timeOut(): void }>(this);
   /** The ID that the server knows it by. */
@@ -99,20 +101,30 @@ export class PendingRequests {
     return undefined;
   }
 
-  /** @throws Refusal when one has the ID of another that is in flight: only one of them could be answered. */
-  refuseDuplicates(requests: readonly JSONRPCRequest[]): void {
+  /**
+   * Checks whether requests can be added.
+   *
+   * @param memory - Bytes that they take together, about.
+   * @throws Refusal `requestIdInFlight` when one has the ID of another that is in flight: only one of them could be answered;
+   * `tooManyRequests` when the session has too many in flight; `bodiesAtCapacity` when those in flight leave no memory.
+   */
+  checkRoom(requests: readonly JSONRPCRequest[], memory: number): void {
     const keys = new Set<RequestId>();
     for (const { id } of requests) {
       const key = keyOf(id);
       if (this.get(key) !== undefined || keys.has(key)) throw new Refusal('requestIdInFlight', { id });
       keys.add(key);
     }
+    const { maxRequestsPerSession, requestMemory } = this.#context;
+    if (this.size + requests.length > maxRequestsPerSession) throw new Refusal('tooManyRequests');
+    if (!requestMemory.hasRoomFor(memory)) throw new Refusal('bodiesAtCapacity');
   }
 
   /** @param message - The request itself, for observers. */
   add(request: PendingRequest, message: JSONRPCRequest, resumable: boolean): void {
     if (this.#first === undefined) this.#first = request;
     else (this.#others ??= new Map<RequestId, PendingRequest>()).set(request.key, request);
+    this.#context.requestMemory.hold(request.memory);
     this.#context.unanswered.add(request.due, request.since);
     if (resumable) {
       this.#streams ??= new Map();
@@ -161,6 +173,7 @@ export class PendingRequests {
     if (this.get(request.key) !== request) return;
     if (this.#first === request) this.#first = undefined;
     else if (this.#others?.delete(request.key) === true && this.#others.size === 0) this.#others = undefined;
+    this.#context.requestMemory.release(request.memory);
     request.due.cancel();
     if (request.message !== undefined) this.#side.owner?.free(request.message);
     this.#context.events.emit('requestSettled', request, outcome, this.#context.clock.now() - request.since);

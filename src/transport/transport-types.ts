@@ -7,6 +7,7 @@ import type { MemoryEvents } from '../stores/memory-event-store.js';
 import type { EventFence, FencedEventStore } from '../stores/session-event-store.js';
 import type { ReplyForm } from './reply-form.js';
 import type { ReplyMemory } from './reply-memory.js';
+import type { RequestMemory } from './request-memory.js';
 
 /** What all transports of a router share: settings, and one queue for each kind of deadline. */
 export interface TransportContext {
@@ -20,6 +21,7 @@ export interface TransportContext {
   /** Bytes. */
   readonly maxStreamBuffer: number;
   readonly replyMemory: ReplyMemory;
+  readonly requestMemory: RequestMemory;
   /** Milliseconds without a byte after which a stream gets a comment. */
   readonly keepAlive: number;
   /** Answers that the event store refused, of all sessions. Undefined when no stream can be resumed. */
@@ -103,6 +105,8 @@ export interface PostInit {
   readonly version?: string;
   /** The form of reply that the client accepts. Default: `any`. */
   readonly form?: ReplyForm;
+  /** Bytes that the messages take in memory, about. Default: 0. */
+  readonly memory?: number;
   /** The request's lease of the transport's owner. */
   readonly lease: Lease;
 }

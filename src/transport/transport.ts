@@ -124,14 +124,13 @@ export class HttpTransport implements Transport, TransportSide {
       return lease.release();
     }
 
-    this.#pending.refuseDuplicates(requests);
-    if (this.#pending.size + requests.length > this.context.maxRequestsPerSession) {
-      throw new Refusal('tooManyRequests');
-    }
+    const { memory = 0 } = init;
+    this.#pending.checkRoom(requests, memory);
     const stream = new RequestStream(res, this, requests, init, this.#eventLog);
     const resumable = this.#eventLog !== undefined;
     for (const message of requests) {
       const request = new PendingRequest(message.id, message.method, this.context.clock.now(), stream, this);
+      request.memory = memory / requests.length;
       this.#pending.add(request, message, resumable);
     }
     const primed = resumable && version >= PRIMING_SINCE && !stream.json;

@@ -71,7 +71,7 @@ export class StatelessEndpoint implements Endpoint {
 
   async #call(
     exchange: Exchange,
-    { messages, batch, form }: Post,
+    { messages, batch, form, memory }: Post,
     context: FactoryContext,
     version: string,
   ): Promise<void> {
@@ -83,7 +83,8 @@ export class StatelessEndpoint implements Endpoint {
       await call.open();
       // Abandoned too late to stop its opening.
       if (call.abandonedFor !== undefined) throw call.abandonedFor;
-      await call.transport.post(exchange.res, messages, { version, form, batch, extra: exchange.extra, lease: call });
+      const { extra, res } = exchange;
+      await call.transport.post(res, messages, { version, form, batch, extra, memory, lease: call });
     } catch (error) {
       call.release();
       throw error;

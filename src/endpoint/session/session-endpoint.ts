@@ -95,7 +95,7 @@ export class SessionEndpoint implements Endpoint {
 
   async post(exchange: Exchange, post: Post): Promise<void> {
     if (post.initialize !== undefined) return this.#initialize(exchange, post, checkInitialize(post.initialize));
-    const { messages, batch, form } = post;
+    const { messages, batch, form, memory } = post;
     const sessionId = requiredSessionId(exchange);
     for (;;) {
       const location =
@@ -108,7 +108,7 @@ export class SessionEndpoint implements Endpoint {
         exchange.checkedVersion();
         if (session.pastMaxLifetime && messages.some(isRequest)) throw new Refusal('sessionNotFound');
         checkBatch(post, transport.protocolVersion);
-        return await transport.post(exchange.res, messages, { batch, extra: exchange.extra, form, lease });
+        return await transport.post(exchange.res, messages, { batch, extra: exchange.extra, form, memory, lease });
       } catch (failure) {
         const error = this.#locator.errorOf(session, failure);
         lease.release();
