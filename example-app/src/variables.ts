@@ -258,6 +258,7 @@ export const ROUTER: readonly RouterVariable[] = [
     'Let the first principal that uses a session adopt it, where it was opened without one.',
   ),
   sets('MCP_STATELESS', 'stateless', flag, 'Serve each request with a server of its own, without sessions.'),
+  sets('MCP_PER_REQUEST', 'perRequest', flag, 'Serve clients of MCP 2026-07-28 too, which keep no session.'),
   sets(
     'MCP_JSON_RESPONSE',
     'enableJsonResponse',
