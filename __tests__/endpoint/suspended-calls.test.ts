@@ -106,7 +106,7 @@ describe('a handler of an SDK v1 server that asks its client', () => {
     expect(textOf(await retry('both', asked, answersTo(asked, values)))).toBe('LEFT RIGHT');
   });
 
-  test('is asked again for an answer that is missing, and ignores answers that nobody asked for', async () => {
+  test('is asked again for an answer that is missing, and ignores answers to questions that were not asked', async () => {
     const asked = askedBy(await ask('both'));
     const answers = { ...answersTo(asked, { right: 'R' }), other: accept('x'), ['__proto__']: accept('y') };
     const again = askedBy(await retry('both', asked, answers));
@@ -196,7 +196,7 @@ describe('a handler of an SDK v1 server that asks its client', () => {
     ]);
   });
 
-  test('is aborted when nobody answers for `suspendTtl`, and its state is unknown then', async () => {
+  test('is aborted when no answer comes for `suspendTtl`, and its state is unknown then', async () => {
     const asked = askedBy(await ask('wait'));
     clock.advance(600_000);
     await until('it is aborted', () => seen.includes('aborted'));

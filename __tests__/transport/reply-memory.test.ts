@@ -4,7 +4,7 @@ import type { CoreEvents } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { ReplyMemory } from '../../src/transport/reply-memory.js';
 
-/** A response of which a test says how much waits in it. */
+/** A response in which as many bytes wait as the test sets. */
 class WaitingResponse extends EventEmitter {
   readonly socket = {};
   readonly writableFinished = false;

@@ -23,7 +23,7 @@ export function sessionIdCheck(generated: boolean): (id: string) => boolean {
 const SHOWN = 8;
 
 /**
- * The only form of a session ID that logs may show: whoever holds the whole of one may act in that session.
+ * The only form of a session ID that logs may show: a caller that has the whole ID may act in that session.
  *
  * The first 8 characters, and never more than half: an ID generator of the app's own may make short ones.
  */
