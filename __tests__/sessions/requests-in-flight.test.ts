@@ -43,7 +43,7 @@ describe.each(REPLIES)('maxRequestsPerSession (%s)', (_, options) => {
 });
 
 describe('the params of requests in flight (docs/http.md, `bodiesAtCapacity`)', () => {
-  /** 64 bytes for each value: `{}` takes 56 in memory, and three in JSON. */
+  /** The router counts 64 bytes for each value; `{}` takes three in JSON. */
   const params = (mebibytes: number) => ({ values: Array<object>(mebibytes * 16_384).fill({}) });
 
   test('share a memory limit, and a settled request makes room', async () => {

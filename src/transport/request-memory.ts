@@ -1,6 +1,6 @@
-/** Bytes of a request in flight without its params: its handler's promise and signal, and the reply (measured on Node 20). */
+/** Bytes of a request in flight without its params, an estimate: its handler's promise and signal, and its reply. */
 const REQUEST = 4 * 1024;
-/** Bytes of a value that `JSON.parse` makes, beside the characters of a string. An empty object takes 56. */
+/** Bytes of a value that `JSON.parse` makes, an estimate, beside the characters of a string. */
 const VALUE = 64;
 
 /** Bytes that the messages of a POST take in memory, about. The value is walked without recursion, as its depth is the client's. */
