@@ -1,4 +1,5 @@
 // Prepares a run: installs the benchmark's dependencies, builds the current router, and installs it beside its peers.
+// `--without-peers` installs only the router: its contenders and those of the SDK then use this repository's dependencies.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -24,7 +25,7 @@ function installRouter() {
   npm(ROOT, 'run', '--silent', 'build', '--', '--if-needed');
   const target = join(MODULES, 'express-mcp-router');
   rmSync(target, { recursive: true, force: true });
-  mkdirSync(target);
+  mkdirSync(target, { recursive: true });
   cpSync(join(ROOT, 'package.json'), join(target, 'package.json'));
   cpSync(join(ROOT, 'dist'), join(target, 'dist'), { recursive: true });
 }
@@ -40,6 +41,6 @@ function bundleSupport() {
   });
 }
 
-install();
+if (!process.argv.includes('--without-peers')) install();
 installRouter();
 bundleSupport();

@@ -24,8 +24,22 @@ const CHECKS = [
     env: MANY,
   },
   { name: 'express4', command: jest('__tests__/(http|faults|observe|sessions|transport)/'), env: { EXPRESS: '4' } },
+  {
+    name: 'node22',
+    command: [
+      'npx',
+      '-y',
+      '-p',
+      'node@22',
+      '-c',
+      jest("'__tests__/(clients|http|faults|observe|sessions|transport)/'").join(' '),
+    ],
+  },
   { name: 'node-http', command: jest(), env: { HTTP: 'node' } },
   { name: 'conformance', command: ['node', 'scripts/conformance.mjs', '--all'] },
+  // Checks only that every contender still works. The run is too short for its figures to mean anything.
+  { name: 'bench', command: ['npm', 'run', '--silent', 'bench', '--', '--quick'] },
+  { name: 'package', command: ['node', 'scripts/check-package.mjs', '--all'] },
   { name: 'installs', command: ['node', 'scripts/check-installs.mjs'] },
 ];
 

@@ -1,4 +1,5 @@
 // Checks the tarball that npm would publish: its files, its links, how it resolves, and that new projects can use it.
+// With `--all`: new projects also compile with the TypeScript of this repository.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -61,6 +62,14 @@ function checkLinks(tarball, files) {
   console.log(`links of ${files.filter((path) => path.endsWith('.md')).length} packed documents: none is broken`);
 }
 
+/**
+ * Compilers by the name under which they are installed. Version 7 checks the declarations of all packages in a third of the time
+ * that version 6 takes.
+ */
+const COMPILERS = new Map([
+  ['typescript', 'typescript@7'],
+  ...(process.argv.includes('--all') ? [['own-typescript', `own-typescript@npm:${installed('typescript')}`]] : []),
+]);
 const TSC_FLAGS = [
   '--module',
   'nodenext',
@@ -75,7 +84,8 @@ const TSC_FLAGS = [
 
 function runConsumer(dir, name) {
   copyFileSync(`__tests__/package/${name}.ts`, join(dir, `${name}.ts`));
-  exec(dir, 'npx', '--no-install', 'tsc', ...TSC_FLAGS, `${name}.ts`);
+  for (const compiler of COMPILERS.keys())
+    exec(dir, process.execPath, `node_modules/${compiler}/bin/tsc`, ...TSC_FLAGS, `${name}.ts`);
   exec(dir, process.execPath, `${name}.js`);
 }
 
@@ -84,7 +94,7 @@ function checkConsumer(type, tarball, peers) {
   const dir = join(root, type);
   mkdirSync(dir);
   writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: `${type}-consumer`, private: true, type }));
-  const tools = [installed('zod'), installed('typescript'), installed('@types/node')];
+  const tools = [installed('zod'), installed('@types/node'), ...COMPILERS.values()];
   exec(dir, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', '--silent', tarball, ...peers, ...tools);
   runConsumer(dir, 'consumer');
   console.log(`${type} consumer with ${peers.join(', ')}: compiled, ran, ended by itself`);

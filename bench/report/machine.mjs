@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 
 const PACKAGES = [
@@ -18,8 +18,11 @@ const PACKAGES = [
   'redis',
 ];
 
-const versionOf = (name) =>
-  JSON.parse(readFileSync(new URL(`../node_modules/${name}/package.json`, import.meta.url), 'utf8')).version;
+/** The version of a package; undefined where the run has no peers (`prepare.mjs --without-peers`). */
+function versionOf(name) {
+  const file = new URL(`../node_modules/${name}/package.json`, import.meta.url);
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).version : undefined;
+}
 
 /** The measured commit, and whether files differ from it; undefined outside a repository. */
 function commit() {
@@ -47,7 +50,9 @@ export function describeMachine() {
     v8: process.versions.v8,
     commit: commit(),
     load: load(),
-    versions: Object.fromEntries(PACKAGES.map((name) => [name, versionOf(name)])),
+    versions: Object.fromEntries(
+      PACKAGES.map((name) => [name, versionOf(name)]).filter(([, version]) => version !== undefined),
+    ),
     command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
     startedAt: new Date().toISOString(),
   };
