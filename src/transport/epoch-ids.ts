@@ -4,10 +4,11 @@ import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.
 const SPAN = 2 ** 32;
 
 /**
- * Marks the IDs of server-to-client requests with the epoch of the session, so that a client's late answer to a session's
- * earlier life can never be taken for the answer to another request (the SDK counts from 0 in each life).
+ * Marks the IDs of server-to-client requests with the epoch of the session.
  *
- * The ID stays a number, `epoch * 2^32 + n`, as some clients cannot do with another kind; in a first life it is the SDK's own.
+ * The SDK's server counts its requests from 0 in each epoch. Without the mark, a late answer to a request of an earlier epoch
+ * would be taken for the answer to another request. The ID stays a number, `epoch * 2^32 + n`, as some clients fail on other
+ * kinds. In epoch 0 it equals the SDK's ID.
  */
 export class EpochIds {
   readonly #base: number;
@@ -34,7 +35,7 @@ export class EpochIds {
     return { ...message, params: { ...message.params, requestId: this.#mark(requestId) } };
   }
 
-  /** A message from the client as the server knows its IDs; undefined when it speaks to another epoch. */
+  /** A message from the client with the server's own IDs. Undefined when the message belongs to another epoch. */
   incoming(message: JSONRPCMessage): JSONRPCMessage | undefined {
     if (this.#base === 0) return message;
     if (!('method' in message)) {
@@ -51,7 +52,7 @@ export class EpochIds {
   }
 
   #unmark(id: RequestId): RequestId | undefined {
-    // The SDK takes "5" for 5 in an answer, so both are told apart here.
+    // The SDK's server converts the ID of an answer to a number. So "5" and 5 are the same here.
     const n = Number(id) - this.#base;
     if (Number.isNaN(n)) return id;
     return n >= 0 && n < SPAN ? n : undefined;

@@ -7,55 +7,56 @@ import type { Reply } from './reply.js';
 const ignore = (): void => undefined;
 
 /**
- * A stream of events as the specification means it: it outlives the HTTP replies that carry it one after the other.
+ * An SSE stream in the sense of the specification: it outlives the HTTP replies that carry it one after the other
+ * (spec 2025-11-25, basic/transports, "Resumability and Redelivery").
  *
  * With an event store, events are stored and sent one after the other. A resume reads in parallel, at its reader's speed. It
- * takes over between two events, so that none is missed. Without a store, all is synchronous.
+ * takes over between two events, so that none is missed. Without a store, events are sent synchronously.
  */
 export class EventStream {
   /** The reply that carries the stream now. */
   reply: Reply | undefined;
   readonly streamId: string;
-  readonly #view: SessionEventLog | undefined;
+  readonly #eventLog: SessionEventLog | undefined;
   #lastEventId: string | undefined;
   #finished = false;
-  /** The resume that is under way. */
+  /** The resume in progress. */
   #replay: Replay | undefined;
   #last: Promise<void> | undefined;
 
-  constructor(view: SessionEventLog | undefined, streamId: string) {
-    this.#view = view;
+  constructor(eventLog: SessionEventLog | undefined, streamId: string) {
+    this.#eventLog = eventLog;
     this.streamId = streamId;
   }
 
   /** Stores the message where there is a store, and delivers it. */
   publish(message: JSONRPCMessage, deliver: (eventId?: string) => void): Promise<void> | undefined {
-    const view = this.#view;
-    if (view === undefined) {
+    const eventLog = this.#eventLog;
+    if (eventLog === undefined) {
       deliver();
       return undefined;
     }
-    return this.#inTurn(async () => deliver(await this.#store(view, message)));
+    return this.#enqueue(async () => deliver(await this.#store(eventLog, message)));
   }
 
   /** Begins the reply with an event that has an ID and no data, so that the client can resume before anything was sent. */
   async prime(): Promise<void> {
-    const view = this.#view;
-    await this.#inTurn(async () => this.reply?.begin(view && (await this.#store(view))));
+    const eventLog = this.#eventLog;
+    await this.#enqueue(async () => this.reply?.begin(eventLog && (await this.#store(eventLog))));
   }
 
   /**
-   * Whether nothing came after the event. The store may have let go of it then: a stream that is quiet for longer than events
-   * are kept must still be there for its client.
+   * Whether the event is the last one of the stream. The store may have deleted the last event of a stream that was quiet for
+   * longer than events are kept. The client can resume even then, as it missed nothing.
    */
   endsWith(eventId: string): boolean {
     return this.#lastEventId === eventId;
   }
 
-  /** Makes a fresh reply carry the stream from now on. */
+  /** Makes a new reply carry the stream from now on. */
   carryOn(reply: Reply): void {
     this.#replay?.destroy();
-    // Its client is not to come back for what it has already.
+    // Without a `retry` field: the client of the old reply need not reconnect, as the new reply carries the stream.
     this.reply?.end(false);
     this.reply = reply;
   }
@@ -66,7 +67,7 @@ export class EventStream {
    * @param makeReply - Called with the first event to send, or when nothing was missed. The current reply stays until then.
    * @throws Refusal `unknownEventId` when the event is not kept; ReplayStopped when the client has gone; the store's own errors.
    */
-  async resume(replay: Replay, lastEventId: string, view: SessionEventLog, makeReply: () => Reply): Promise<void> {
+  async resume(replay: Replay, lastEventId: string, eventLog: SessionEventLog, makeReply: () => Reply): Promise<void> {
     replay.open = () => {
       this.reply?.end(false);
       this.reply = makeReply();
@@ -75,25 +76,25 @@ export class EventStream {
     };
     this.#replay = replay;
     // Answers that the store refuses later are published, and reach the replay that way.
-    replay.refused = view.refusedAnswers(this.streamId);
+    replay.refused = eventLog.refusedAnswers(this.streamId);
     try {
       while (this.#replay === replay && !replay.stopped) {
         const from = replay.lastKey ?? lastEventId;
         const quiet = this.endsWith(from);
         replay.collect();
-        const known = await view.replay(from, this.streamId, replay);
+        const known = await eventLog.replay(from, this.streamId, replay);
         if (!known && !quiet) throw new Refusal('unknownEventId');
-        // In turn no event is being stored, so a later event goes to the new reply itself.
-        await this.#inTurn(() => {
-          if (replay.stopped || replay.catchUp()) this.#settled(replay);
+        // A queued job runs while no event is being stored. So a later event goes to the new reply directly.
+        await this.#enqueue(() => {
+          if (replay.stopped || replay.catchUp()) this.#endReplay(replay);
         });
       }
     } finally {
-      this.#settled(replay);
+      this.#endReplay(replay);
     }
   }
 
-  /** Whether an event that is sent now reaches a client, or a resume that is under way. */
+  /** Whether an event that is sent now reaches a client, or a resume in progress. */
   get reaches(): boolean {
     return this.#replay !== undefined || this.reply?.live === true;
   }
@@ -122,16 +123,16 @@ export class EventStream {
   }
 
   /**
-   * Nothing more will come: ends the reply.
+   * Ends the reply, as no event follows.
    *
-   * @param waits - Whether a resume that is under way sends what was missed first. False at the end of the session.
+   * @param waits - Whether a resume in progress first sends the missed events. False at the end of the session.
    */
   finish(waits = true): void {
     this.#finished = true;
     if (!waits || !this.#catchingUp) this.reply?.end();
   }
 
-  /** The reply is over; unless another has taken over, nothing carries the stream. */
+  /** Called when a reply is over. Returns whether it carried the stream: false when another reply has taken over. */
   detach(reply: Reply): boolean {
     if (this.reply !== reply) return false;
     this.reply = undefined;
@@ -143,19 +144,19 @@ export class EventStream {
     return this.#replay?.reply !== undefined && this.#replay.reply === this.reply;
   }
 
-  #settled(replay: Replay): void {
+  #endReplay(replay: Replay): void {
     if (this.#replay !== replay) return;
     this.#replay = undefined;
     if (this.#finished && replay.reply === this.reply) this.reply?.end();
   }
 
-  async #store(view: SessionEventLog, message?: JSONRPCMessage): Promise<string | undefined> {
-    const eventId = await view.store(this.streamId, message);
+  async #store(eventLog: SessionEventLog, message?: JSONRPCMessage): Promise<string | undefined> {
+    const eventId = await eventLog.store(this.streamId, message);
     this.#lastEventId = eventId ?? this.#lastEventId;
     return eventId;
   }
 
-  #inTurn(job: () => Promise<void> | void): Promise<void> {
+  #enqueue(job: () => Promise<void> | void): Promise<void> {
     const done = (this.#last ?? Promise.resolve()).then(job);
     this.#last = done.catch(ignore);
     return done;

@@ -4,24 +4,24 @@ import {
   type JSONRPCResultResponse,
 } from '@modelcontextprotocol/sdk/types.js';
 
-/** What a JSON-RPC message asks of its receiver; a response carries a result or an error. */
+/** A response carries a result or an error. */
 export type MessageKind = 'request' | 'notification' | 'response';
 
 /** A JSON object whose fields are not checked. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-// The SDK's schemas are strict: a message with any other key is none. `_meta`, `params`, `result` and `error` are open.
+// The SDK's schemas are strict: they refuse a message with any other key. `_meta`, `params`, `result` and `error` are open.
 const REQUEST_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params']);
 const NOTIFICATION_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'method', 'params']);
 const RESULT_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'result']);
 const ERROR_KEYS: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'error']);
 
 /**
- * Tells what kind of JSON-RPC message a parsed JSON value is; undefined when it is none.
+ * The kind of JSON-RPC message that a parsed JSON value is. Undefined when it is not a JSON-RPC message.
  *
- * Says exactly what the SDK's own schemas say (`JSONRPCRequestSchema` and its siblings, SDK 1.32.2), because
- * `Protocol.connect` drops what they refuse: a request that only we took for one would never be answered. Written by hand
- * because every message passes here, and the schemas, which copy what they check, cost many times as much.
+ * The result equals that of the SDK's own schemas (`JSONRPCRequestSchema` and its siblings, SDK 1.32.2). `Protocol.connect`
+ * drops the messages that they refuse. So a request that only the router recognised would never be answered. The checks are
+ * written by hand, as every message passes here: the schemas copy what they check, and take many times as long.
  */
 export function kindOf(value: unknown): MessageKind | undefined {
   if (!isObject(value) || value.jsonrpc !== '2.0') return undefined;
@@ -45,7 +45,7 @@ function isResultResponse(message: Fields): boolean {
   return isStringOrInteger(message.id) && isObjectWithMeta(message.result) && hasOnly(RESULT_KEYS, message);
 }
 
-/** Its ID may be missing (where the request's own could not be read), but not null: MCP 2025-11-25, schema.ts. */
+/** The ID is missing when that of the request could not be read. It must not be null (MCP 2025-11-25, schema.ts). */
 function isErrorResponse(message: Fields): boolean {
   const { id, error } = message;
   if (id !== undefined && !isStringOrInteger(id)) return false;
@@ -53,7 +53,7 @@ function isErrorResponse(message: Fields): boolean {
   return hasOnly(ERROR_KEYS, message);
 }
 
-/** The shape of `params` and of `result`: open, but for what the protocol itself reads in `_meta`. */
+/** The shape of `params` and of `result`. Only the fields of `_meta` that the protocol itself reads are checked. */
 function isObjectWithMeta(value: unknown): boolean {
   if (!isObject(value)) return false;
   const meta = value._meta;
@@ -78,7 +78,7 @@ function isStringOrInteger(value: unknown): boolean {
   return typeof value === 'string' || Number.isSafeInteger(value);
 }
 
-/** Sees inherited keys too, as zod does: under a polluted prototype nothing is a message that the SDK would drop. */
+/** Checks inherited keys too, as zod does. Otherwise, with a polluted prototype, the SDK would drop messages accepted here. */
 function hasOnly(keys: ReadonlySet<string>, message: Fields): boolean {
   for (const key in message) {
     if (!keys.has(key)) return false;

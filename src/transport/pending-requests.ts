@@ -12,12 +12,12 @@ import type { RequestStream } from './request-stream.js';
 
 export type Answer = JSONRPCResultResponse | JSONRPCErrorResponse;
 
-/** Who takes a request that went without answer or progress for too long. */
+/** Handles a request that had neither an answer nor progress for `requestTimeout`. */
 interface TimeOutTaker {
   timeOut(request: PendingRequest): void;
 }
 
-/** Requests that change what a session is, and so its record. */
+/** Requests that change the record of a session. */
 export const CHANGES_SESSION: ReadonlySet<string> = new Set([
   'logging/setLevel',
   'resources/subscribe',
@@ -28,9 +28,9 @@ export const CHANGES_SESSION: ReadonlySet<string> = new Set([
 export class PendingRequest {
   /** The request itself, if it is one of {@link CHANGES_SESSION}. */
   message: JSONRPCRequest | undefined;
-  /** Bytes that it takes in memory, about. */
+  /** Bytes of memory that it takes, an estimate. */
   memory = 0;
-  /** When it is to be answered. */
+  /** The time when it times out. */
   readonly due = new Deadline<{ timeOut(): void }>(this);
   /** The ID that the server knows it by. */
   readonly key: RequestId;
@@ -55,8 +55,8 @@ export class PendingRequest {
 }
 
 /**
- * The ID that the server is to know a request by. The SDK's server ignores the cancellation of one whose ID is falsy
- * (`Protocol._oncancel`, SDK 1.32.2), so such a request goes by another.
+ * The ID under which the server gets a request. The SDK's server ignores the cancellation of a request with a falsy ID
+ * (`Protocol._oncancel`, SDK 1.32.2). So such a request gets another ID.
  */
 export function keyOf(id: RequestId): RequestId {
   return id === 0 || id === '' ? `\0${id}` : id;
@@ -66,7 +66,7 @@ export function keyOf(id: RequestId): RequestId {
 export class PendingRequests {
   readonly #side: TransportSide;
   readonly #context: TransportContext;
-  /** Most sessions have one at most, and a `Map` is rebuilt every few times that something is put into it and taken out. */
+  /** Not in the map, as most sessions have one request at most: V8 rebuilds a `Map` after every few insertions and deletions. */
   #first: PendingRequest | undefined;
   #others: Map<RequestId, PendingRequest> | undefined;
   /** Their streams that can be resumed, by stream ID. */
@@ -95,7 +95,7 @@ export class PendingRequests {
     return this.#streams?.get(streamId);
   }
 
-  /** The unsettled stream whose last event that was. */
+  /** The unsettled stream that ends with the event. */
   streamEndingWith(eventId: string): RequestStream | undefined {
     for (const stream of this.#streams?.values() ?? []) if (stream.events.endsWith(eventId)) return stream;
     return undefined;
@@ -104,9 +104,10 @@ export class PendingRequests {
   /**
    * Checks whether requests can be added.
    *
-   * @param memory - Bytes that they take together, about.
-   * @throws Refusal `requestIdInFlight` when one has the ID of another that is in flight: only one of them could be answered;
-   * `tooManyRequests` when the session has too many in flight; `bodiesAtCapacity` when those in flight leave no memory.
+   * @param memory - Bytes of memory that they take together, an estimate.
+   * @throws Refusal `requestIdInFlight` when one has the ID of a request in flight, as only one of them could be answered.
+   * @throws Refusal `tooManyRequests` when the session would have more than `maxRequestsPerSession` in flight.
+   * @throws Refusal `bodiesAtCapacity` when the requests in flight take all the memory that they may.
    */
   checkRoom(requests: readonly JSONRPCRequest[], memory: number): void {
     const keys = new Set<RequestId>();
@@ -133,12 +134,12 @@ export class PendingRequests {
     this.#context.events.emit('requestStarted', request, message, this.#side.sessionId);
   }
 
-  /** Progress was reported, or something was asked of the client: the request is alive. */
+  /** Called when the server reported progress, or sent a message for the request: restarts the request's time-out. */
   touch(request: PendingRequest): void {
     this.#context.unanswered.add(request.due);
   }
 
-  /** Settles a request with an answer, which is stored first where it could be asked for again. */
+  /** Settles a request with an answer. The answer is stored first if the client can resume its stream. */
   answer(request: PendingRequest, outcome: Outcome, answer: Answer): void {
     if (this.get(request.key) !== request) return;
     let json: string;
@@ -168,7 +169,7 @@ export class PendingRequests {
     this.settle(request, 'error', JSON.stringify(errorResponse(reason, request.id, data)));
   }
 
-  /** Frees the ID and the reply, with an answer or (a cancelled request gets none) without. */
+  /** Frees the ID and the reply. A cancelled request gets no answer (spec 2025-11-25, basic/utilities/cancellation). */
   settle(request: PendingRequest, outcome: Outcome, answer?: string, eventId?: string): void {
     if (this.get(request.key) !== request) return;
     if (this.#first === request) this.#first = undefined;

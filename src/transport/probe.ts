@@ -7,7 +7,7 @@ import type { Reply } from './reply.js';
 const PROBE_TIMEOUT = 2_000;
 
 /**
- * Sends a ping to find out whether a stream still has a reader: a proxy may keep the connection of a client that has gone
+ * Sends a ping to find out whether a stream still has a reader: a proxy may keep the connection of a client that disconnected
  * (spec 2025-11-25, basic/utilities/ping). The ping is never stored, so that no later stream repeats it.
  */
 export class Probe {
@@ -37,7 +37,7 @@ export class Probe {
     this.#waiting.push(res);
   }
 
-  /** Whether this was, as the ping was settled, the newest waiting GET whose client was connected. That one takes the stream. */
+  /** Whether this was the newest GET with a connected client when the ping was settled. That GET takes the stream. */
   isNewest(res: ServerResponse): boolean {
     return this.#newest === res;
   }

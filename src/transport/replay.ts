@@ -4,7 +4,7 @@ import { breakOff } from './response.js';
 import type { EventSink, StoredEvent } from './session-events.js';
 import type { Reply } from './reply.js';
 
-/** A replay yields to the event loop after this much: a store in memory would otherwise block it to the end. */
+/** A replay yields to the event loop after this much. Otherwise a store in memory would block the loop for the whole replay. */
 const TURN_AFTER = { characters: 64 * 1024, events: 64 };
 
 /** Makes a store stop reading, as its events cannot be sent any more. */
@@ -18,10 +18,10 @@ interface Followed {
 }
 
 /**
- * One resume under way. It sends the events that the client missed as the store reads them, at the speed of the client.
+ * One resume in progress. It sends the events that the client missed as the store reads them, at the speed of the client.
  *
  * The reply begins with the first event, so that a resume which fails earlier can still be refused. Events that are published
- * meanwhile follow at the end. They wait here up to a bound. Past it, they are read from the store.
+ * during the replay follow at its end. They wait here up to a bound. Beyond it, they are read from the store.
  */
 export class Replay implements EventSink {
   /** Begins the reply. */
@@ -53,7 +53,7 @@ export class Replay implements EventSink {
     return this.#reply;
   }
 
-  /** Whether nothing can be sent any longer. */
+  /** Whether nothing can be sent any more. */
   get stopped(): boolean {
     return this.#stopped || this.#reply?.live === false;
   }
@@ -96,7 +96,7 @@ export class Replay implements EventSink {
     this.#followingSize = this.#following.reduce((sum, { json }) => sum + json.length, 0);
   }
 
-  /** Collects an event that was published meanwhile. An event without an ID must fit, as the store cannot read it later. */
+  /** Collects an event that was published during the replay. One without an ID must fit, as the store cannot read it later. */
   follow(json: string, eventId: string | undefined): void {
     const fits = this.#followingSize + json.length <= this.#maxFollowing;
     if (!fits && eventId === undefined) return this.destroy();
@@ -120,7 +120,7 @@ export class Replay implements EventSink {
     return true;
   }
 
-  /** Breaks the reply off: a newer resume has come, or this one cannot go on. */
+  /** Breaks the reply off, because a newer resume has come or this one failed. */
   destroy(): void {
     this.#stop();
     breakOff(this.#res);
@@ -168,7 +168,7 @@ export class Replays {
 
   /** @param key - The stream, or the event while its stream is not known. */
   begin(key: string, replay: Replay): void {
-    // A client that hung up may have come again already. Its older request must not end the newer one.
+    // A client that disconnected may have reconnected already. Its older request must not end the newer one.
     if (replay.stopped) return;
     const older = this.#running.get(key);
     this.#running.set(key, replay);

@@ -40,8 +40,8 @@ function includes(ranges: ReadonlyMap<string, boolean>, type: string): boolean {
 /** The media ranges of the header, and whether each is accepted: not with `q=0`. Other parameters are ignored. */
 function rangesOf(accept: string): Map<string, boolean> {
   const ranges = new Map<string, boolean>();
-  // A quoted parameter may hold a comma or a semicolon. One that does not end takes the rest of the header: to look for its end
-  // from each quote anew would take a fifth of a second for 16 KB.
+  // A quoted parameter may contain a comma or a semicolon. One without a closing quote extends to the end of the header.
+  // Otherwise the search would start again at each quote, which takes 0.2 s for 16 KB.
   const plain = accept.toLowerCase().replaceAll(/"(?:[^"\\]|\\.)*"?/g, '');
   for (const entry of plain.split(',')) {
     const [range = '', ...parameters] = entry.split(';').map((part) => part.trim());
@@ -61,10 +61,14 @@ export function isJson(form: ReplyForm, preferred: boolean): boolean {
   return form === 'any' ? preferred : form === 'json';
 }
 
-/** Verdicts kept; clients send few different Accept headers, but an attacker any number. */
-const MAX_KEPT = 100;
+/** Headers in the cache. Clients send few different Accept headers, but an attacker can send any number. */
+const MAX_CACHED = 100;
 
-/** The forms of reply that the client accepts. Throws the Refusal `notAcceptable` when it accepts none that the method has. */
+/**
+ * The forms of reply that the client accepts.
+ *
+ * @throws Refusal `notAcceptable` when the client accepts no form of reply that the method has.
+ */
 export type AcceptCheck = (headers: Pick<IncomingHttpHeaders, 'accept'>) => ReplyForm;
 
 /**
@@ -73,14 +77,14 @@ export type AcceptCheck = (headers: Pick<IncomingHttpHeaders, 'accept'>) => Repl
  * @param formOf - The form of reply that a header allows for the method.
  */
 export function createAcceptCheck(formOf: (accept: string) => ReplyForm | undefined): AcceptCheck {
-  const kept = new Map<string, ReplyForm | undefined>();
+  const cache = new Map<string, ReplyForm | undefined>();
   return ({ accept }) => {
     if (accept === undefined) return 'any';
-    let form = kept.get(accept);
-    if (form === undefined && !kept.has(accept)) {
+    let form = cache.get(accept);
+    if (form === undefined && !cache.has(accept)) {
       form = formOf(accept);
-      if (kept.size >= MAX_KEPT) kept.clear();
-      kept.set(accept, form);
+      if (cache.size >= MAX_CACHED) cache.clear();
+      cache.set(accept, form);
     }
     if (form === undefined) throw new Refusal('notAcceptable');
     return form;

@@ -5,30 +5,30 @@ import { breakOff } from './response.js';
 
 interface Waiting {
   readonly bytes: number;
-  /** The part of them that is outside of Node's response: in middleware, or in the answers to a batch that is not complete. */
+  /** The part of `bytes` that Node's response does not have yet: it is in middleware, or in an incomplete batch of answers. */
   readonly unsent: number;
 }
 
 /**
- * The replies of a router that wait for their readers. They share one memory limit, so that many clients that do not read cannot
+ * The replies of a router that wait for their readers. They share one memory limit, so that clients that do not read cannot
  * exhaust the process.
  */
 export class ReplyMemory {
-  /** The reply whose reader last took something longest ago is the first. */
+  /** In the order in which their readers last took something, longest ago first. */
   readonly #waiting = new Map<ServerResponse, Waiting>();
   readonly #limit: number;
   readonly #events: Emitter<CoreEvents>;
   #memory = 0;
 
-  /** @param limit - Bytes that all of them may hold. */
+  /** @param limit - Bytes that may wait in all replies together. */
   constructor(limit: number, events: Emitter<CoreEvents>) {
     this.#limit = limit;
     this.#events = events;
   }
 
   /**
-   * Counts the bytes that wait in a reply. Where memory is short, breaks off the replies whose readers have taken nothing for
-   * longest. One reply alone is never broken off: a body larger than the limit still reaches a client that reads it.
+   * Counts the bytes that wait in a reply. Beyond the limit, it breaks off the replies from which nothing was read for longest.
+   * A single reply is never broken off: a body larger than the limit still reaches a client that reads it.
    *
    * @param unsent - Bytes that wait outside of Node's response.
    */
@@ -46,7 +46,7 @@ export class ReplyMemory {
     const onDrain = (): void => {
       const { unsent = 0 } = this.#waiting.get(res) ?? {};
       this.#delete(res);
-      // What waits outside of the response follows now.
+      // The bytes outside of Node's response are written next.
       if (unsent > 0 && !res.writableEnded) this.#set(res, unsent);
       else release();
     };
@@ -57,7 +57,7 @@ export class ReplyMemory {
     res.on('drain', onDrain).on('close', release);
   }
 
-  /** Puts a reply last if its reader has taken something since the last look, else breaks it off. */
+  /** Puts a reply last if its reader has taken something since the reply was counted, else breaks it off. */
   #renew(res: ServerResponse, before: number): void {
     const { unsent = 0 } = this.#waiting.get(res) ?? {};
     this.#delete(res);

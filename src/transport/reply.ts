@@ -11,24 +11,24 @@ export interface ReplyListener {
   /** The HTTP reply is over. `complete`: the server ended it, and all of it went out. */
   replyClosed(reply: Reply, complete: boolean): void;
   /**
-   * What to answer where nothing is known of what was asked any more; undefined where nothing was asked.
+   * The errors for the requests of the reply, when this node may no longer answer them. Undefined when the reply has none.
    *
-   * @param begun - Whether the reply has its head; undefined then also where the client can get the answer itself.
+   * @param begun - Whether the head of the reply was sent. The result is then undefined, too, when the client can resume.
    */
   finalErrors?(asEvents: boolean, begun: boolean): string | undefined;
 }
 
-/** Characters from which on text is written at once, and a whole body encoded before it is handed to Node. */
+/** Text longer than this many characters is written at once. A whole body longer than this is encoded before Node gets it. */
 const LONG_TEXT = 16_384;
-/** Bytes in a reply from which on they count as waiting for their reader. */
-const MUCH = 16_384;
+/** Above this many bytes, the bytes in a reply count as waiting for their reader. */
+const COUNTED_FROM = 16_384;
 
 const jsonHeaders = (): Record<string, string | number> => ({ 'Content-Type': 'application/json' });
 
 const ignore = (): void => undefined;
 const flush = (reply: Reply): void => reply.flush();
 
-/** UTF-8. `Buffer.from` measures the text first; where all is ASCII, as most long texts are, its length is known. */
+/** Encodes as UTF-8 with one pass over ASCII, as most long texts are ASCII. `Buffer.from` makes one more, to measure the text. */
 function encode(text: string): Buffer {
   const bytes = Buffer.allocUnsafeSlow(text.length);
   const { read, written } = new TextEncoder().encodeInto(text, bytes);
@@ -38,10 +38,9 @@ function encode(text: string): Buffer {
 /**
  * One HTTP reply of the transport: a JSON body, or SSE events until it is ended.
  *
- * What is said in one turn of the event loop is written at the turn's end, when all requests that came with it were worked
- * on: a write wakes the process at the other end, and to be woken costs more than to find the next reply waiting. So a
- * reply that is whole within a turn is one write with a Content-Length. An SSE reply that takes longer gets its head after a
- * second.
+ * The text of one turn of the event loop is written at the end of the turn, after all requests of that turn were handled. The
+ * reason: each write wakes the process of the client, and waking costs more than reading several replies at once. A reply that
+ * is complete within a turn is one write with a Content-Length. An SSE reply that takes longer gets its head after a second.
  */
 export class Reply {
   /** True while events are read from a store, at the reader's speed. A client that stops reading can resume later. */
@@ -52,22 +51,22 @@ export class Reply {
   readonly #context: TransportContext;
   readonly #listener: ReplyListener;
   readonly #jsonFirst: boolean;
-  /** When it is to say something by itself: its head, then comments. */
+  /** The time for the head, and later for the next keep-alive comment. */
   readonly #due = new Deadline<{ keepAlive(): void; sendHead(): void }>(this);
   #json = false;
   #status = 200;
-  /** What was not written yet. */
+  /** The text that was not written yet. */
   #text = '';
-  /** Bytes that wait, but not in Node's response yet. */
+  /** Bytes that wait outside of Node's response. */
   #unsent = 0;
   #flushing = false;
   #headSent = false;
   #streaming = false;
   #retrySent = false;
   #ended = false;
-  /** More than `maxStreamBuffer` still waits, a turn of the event loop after it was written. */
+  /** More than `maxStreamBuffer` still waited one turn of the event loop after the last write. */
   #full = false;
-  /** Its reader has not read for a whole keep-alive interval: senders are not held up for it any longer. */
+  /** The reader has taken nothing for a whole keep-alive interval. Senders no longer wait for it. */
   #stalled = false;
   #watched = false;
   #drain: Promise<void> | undefined;
@@ -80,23 +79,23 @@ export class Reply {
     this.#context = side.context;
     this.#listener = listener;
     this.#jsonFirst = jsonFirst;
-    // A reset that arrives between our check and our write is no reason to crash; `close` follows.
+    // A reset between `live` and the write emits `error`, which would crash the process without a listener. `close` follows.
     res.on('error', ignore);
     if (res.destroyed) queueMicrotask(this.#onClose);
     else res.once('close', this.#onClose);
-    // One that may become JSON has no head until it is whole.
+    // A reply that may become JSON gets its head with its body.
     (jsonFirst ? this.#context.quiet : this.#context.headless).add(this.#due);
   }
 
   /** Whether something can still be sent. */
   get live(): boolean {
     const res = this.#res;
-    // Other middleware may have answered in our place (a time-out, say): then nothing of ours may follow.
+    // Other middleware may have answered already (a time-out, say). Then the transport may not write.
     if (this.#ended || res.writableEnded || res.destroyed) return false;
     return (this.#streaming || !res.headersSent) && res.socket?.destroyed !== true;
   }
 
-  /** Whether it has become an SSE stream: something was said on it before its end. */
+  /** Whether it has become an SSE stream: an event was sent before its end. */
   get streaming(): boolean {
     return this.#streaming;
   }
@@ -130,10 +129,10 @@ export class Reply {
   }
 
   /**
-   * Ends the reply; an SSE reply of which nothing was sent ends empty.
+   * Ends the reply. An SSE reply without events ends empty.
    *
-   * @param returns - Whether the stream goes on, and its client is to come back for it: it is told when, if it was not yet
-   * (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6). Default: on a standalone stream.
+   * @param returns - Whether the stream goes on, so that the client reconnects. The reply then has a `retry` field
+   * (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6). Default: whether it is a standalone stream.
    */
   end(returns = this.#kind === 'standalone'): void {
     this.#appendLast(returns && this.#streaming && !this.#retrySent ? retryBlock(this.#context.retryInterval) : '');
@@ -149,7 +148,7 @@ export class Reply {
     return this.live && this.#res.writableNeedDrain;
   }
 
-  /** A promise while the reader is slower than the writer; to await it is to be held up no longer than `keepAlive`. */
+  /** A promise while the reader is slower than the writer, else undefined. It resolves after `keepAlive` at the latest. */
   drained(): Promise<void> | undefined {
     if (!this.live || this.#stalled || !this.#res.writableNeedDrain) return undefined;
     this.#drain ??= new Promise((resolve) => {
@@ -166,7 +165,7 @@ export class Reply {
     return this.#drain;
   }
 
-  /** Called when nothing was said for a second: the client may see that it is heard. */
+  /** Called when nothing was sent for a second. The head shows the client that the request has arrived. */
   sendHead(): void {
     if (this.live) this.#write('');
     else this.#context.quiet.add(this.#due);
@@ -183,8 +182,8 @@ export class Reply {
   }
 
   /**
-   * Gives a reader that owes us more than it may, or the rest of a reply, one more interval to read something. Node's socket
-   * time-out sees progress inside a large write, which the length of our own buffer does not show.
+   * Gives a reader one more interval to read something, when too much waits for it or the reply has ended. Node's socket
+   * time-out notices progress inside a large write, which `writableLength` does not show.
    */
   #watch(): void {
     if (this.#watched) return;
@@ -192,7 +191,7 @@ export class Reply {
     const res = this.#res;
     const goOn = (): void => {
       this.#watched = false;
-      // Node adds the listener, and leaves it.
+      // `setTimeout` of Node adds the listener, but never removes it.
       res.setTimeout(0).off('timeout', decide).off('drain', goOn);
       this.#context.quiet.add(this.#due);
     };
@@ -233,22 +232,22 @@ export class Reply {
 
   #append(text: string): void {
     this.#text += text;
-    // Who awaits each message, and nothing else, never lets a turn end, and feels back-pressure only through the socket. Nor
-    // is there anything to be won by waiting with much.
+    // A handler that only awaits its sends never ends the turn of the event loop. So long text is written now: otherwise it
+    // would grow without bound, and the handler would get no back-pressure.
     if (this.#text.length > LONG_TEXT) {
       this.flush();
     } else if (!this.#flushing) {
       this.#flushing = true;
-      // One for each reply: it keeps the request's own `AsyncLocalStorage` for whoever hears the response end.
+      // One timer for each reply: listeners of the response's end then run in the request's own `AsyncLocalStorage` context.
       setImmediate(flush, this);
     }
   }
 
   /**
-   * Writes what waits, now.
+   * Writes the collected text now.
    *
-   * Middleware may have wrapped the response. What it throws ends this reply and nothing else: thrown on, it would keep a
-   * request from being settled, or come out of a timer and end the process.
+   * Middleware may have wrapped the response. An error that it throws ends only this reply. Otherwise the error would keep a
+   * request from being settled, or end the process as an uncaught error of a timer.
    */
   flush(): void {
     this.#flushing = false;
@@ -266,35 +265,35 @@ export class Reply {
     }
   }
 
-  /** Of the session nothing may be said any more. Where nothing was, its client can be told at least to come again. */
+  /** Ends the reply of a session that another node may own: with final errors, or with 503 if nothing was sent. */
   #refuse(): void {
     const res = this.#res;
-    const words = this.#listener.finalErrors?.(!this.#jsonFirst || this.#headSent, this.#headSent);
+    const errors = this.#listener.finalErrors?.(!this.#jsonFirst || this.#headSent, this.#headSent);
     if (
-      (res.headersSent && words === undefined) ||
-      (words !== undefined && this.#side.owner?.pastGracePeriod === true)
+      (res.headersSent && errors === undefined) ||
+      (errors !== undefined && this.#side.owner?.pastGracePeriod === true)
     ) {
       breakOff(res);
       return;
     }
     this.#ended = true;
     if (this.#headSent) {
-      res.end(words);
-    } else if (words === undefined) {
+      res.end(errors);
+    } else if (errors === undefined) {
       res.writeHead(ERRORS.storeUnavailable.status, { ...jsonHeaders(), 'Retry-After': String(RETRY_AFTER_SECONDS) });
       res.end(JSON.stringify(errorResponse('storeUnavailable')));
     } else {
       res.writeHead(200, this.#jsonFirst ? jsonHeaders() : sseHeaders());
-      res.end(words);
+      res.end(errors);
     }
   }
 
   #end(text: string): void {
-    // Node puts a string into one write with the head; a long one is better encoded once than measured and then encoded.
+    // Node puts a string into one write with the head. A long text is encoded here, which measures it at the same time.
     const body = text.length > LONG_TEXT ? encode(text) : text;
     if (!this.#headSent) this.#writeHead(Buffer.byteLength(body));
     this.#res.end(body);
-    // Middleware that compresses keeps the body, and ends the response when all of it was taken.
+    // Compressing middleware buffers the body. It ends the response after the client has read it.
     this.#unsent = this.#res.writableEnded ? 0 : body.length;
     this.#checkLater();
   }
@@ -316,12 +315,13 @@ export class Reply {
   }
 
   /**
-   * Looks again one turn of the event loop later. Until then the kernel has taken what a healthy reader's socket can hold, so a
-   * burst, or one message larger than the buffer, is not held against it. The next write is, if this much waits still.
+   * Checks the buffer one turn of the event loop later. By that time the kernel has taken all that fits into the socket of a
+   * healthy reader. So a burst, or one message larger than the buffer, does not break the reply off. The next write does, if
+   * too much still waits.
    */
   #checkLater(): void {
     const waiting = this.#res.writableLength + this.#unsent;
-    if (waiting > Math.min(MUCH, this.#context.maxStreamBuffer)) setImmediate(this.#checkBuffer);
+    if (waiting > Math.min(COUNTED_FROM, this.#context.maxStreamBuffer)) setImmediate(this.#checkBuffer);
   }
 
   readonly #checkBuffer = (): void => {

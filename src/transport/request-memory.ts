@@ -1,9 +1,9 @@
 /** Bytes of a request in flight without its params, an estimate: its handler's promise and signal, and its reply. */
 const REQUEST = 4 * 1024;
-/** Bytes of a value that `JSON.parse` makes, an estimate, beside the characters of a string. */
+/** Bytes of one value that `JSON.parse` makes, an estimate. The characters of a string come on top. */
 const VALUE = 64;
 
-/** Bytes that the messages of a POST take in memory, about. The value is walked without recursion, as its depth is the client's. */
+/** Bytes of memory that the messages of a POST take, an estimate. It uses no recursion, as the client decides on the depth. */
 export function memoryOf(messages: unknown): number {
   const rest = [messages];
   let bytes = REQUEST;
@@ -27,23 +27,23 @@ export function memoryOf(messages: unknown): number {
  */
 export class RequestMemory {
   readonly #limit: number;
-  #held = 0;
+  #used = 0;
 
-  /** @param limit - Bytes that all of them may take. */
+  /** @param limit - Bytes that all requests in flight may take together. */
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** Whether requests of that size fit beside those in flight. Alone, they may exceed the limit. */
+  /** Whether requests of that size fit beside those in flight. While none is in flight, any size fits. */
   hasRoomFor(bytes: number): boolean {
-    return this.#held === 0 || this.#held + bytes <= this.#limit;
+    return this.#used === 0 || this.#used + bytes <= this.#limit;
   }
 
   hold(bytes: number): void {
-    this.#held += bytes;
+    this.#used += bytes;
   }
 
   release(bytes: number): void {
-    this.#held -= bytes;
+    this.#used -= bytes;
   }
 }

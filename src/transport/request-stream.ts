@@ -10,7 +10,7 @@ import { frame } from './sse.js';
 
 const REPLY_CLOSED = 'The client has gone: its reply was closed, and what is said now cannot be resumed';
 
-/** What a POST asked for, until all its requests are settled and its reply is over. */
+/** The requests of one POST, until they are all settled and the reply is over. */
 export class RequestStream implements ReplyListener {
   readonly events: EventStream;
   /** Whether the client accepts only one JSON body, so that no event can precede the answer. */
@@ -23,19 +23,19 @@ export class RequestStream implements ReplyListener {
   #openReplies = 0;
   /** Undefined when all requests are settled and no reply is open. */
   #lease: Lease | undefined;
-  /** Whether one of the answers was sent as an event. */
+  /** Whether an answer was sent as an event. */
   #answered = false;
   /** The answers so far, as long as the reply may still be JSON. */
   #answers: string[] | undefined;
   #status = 200;
 
-  /** @param view - Where its events are stored; undefined when its client could not resume. */
+  /** @param eventLog - Where its events are stored. Undefined when the client cannot resume. */
   constructor(
     res: ServerResponse,
     side: TransportSide,
     requests: readonly JSONRPCRequest[],
     { batch, form = 'any', lease }: Pick<PostInit, 'batch' | 'form' | 'lease'>,
-    view: SessionEventLog | undefined,
+    eventLog: SessionEventLog | undefined,
   ) {
     const json = isJson(form, side.context.enableJsonResponse);
     this.jsonOnly = form === 'json';
@@ -43,14 +43,14 @@ export class RequestStream implements ReplyListener {
     this.#unsettled = requests.length;
     this.#batch = batch;
     this.#ids = requests.map(({ id }) => id);
-    this.#resumable = view !== undefined;
+    this.#resumable = eventLog !== undefined;
     this.#answers = json ? [] : undefined;
     this.#lease = lease;
-    this.events = new EventStream(view, view?.newStreamId(this.#ids) ?? '');
+    this.events = new EventStream(eventLog, eventLog?.newStreamId(this.#ids) ?? '');
     this.events.reply = this.openReply(res, json);
   }
 
-  /** Opens a reply that is to carry the stream. */
+  /** Opens a new reply to carry the stream. */
   openReply(res: ServerResponse, jsonFirst = false): Reply {
     // A client may resume the stream after its requests are settled.
     this.#lease ??= this.#side.owner?.acquire('request');
@@ -58,7 +58,7 @@ export class RequestStream implements ReplyListener {
     return new Reply(res, 'request', this.#side, this, jsonFirst);
   }
 
-  /** Sends something that comes before an answer; the promise is the back-pressure of the client's reader. */
+  /** Sends a message before the answer. The promise waits while the client reads too slowly (back-pressure). */
   async send(message: JSONRPCMessage, json: string): Promise<void> {
     this.#stream();
     if ('id' in message && !this.#resumable && this.events.reply?.live !== true) {
@@ -72,26 +72,26 @@ export class RequestStream implements ReplyListener {
     await this.events.reply?.drained();
   }
 
-  /** Stores the answer where it could be asked for again; `deliver` is to settle the request with it. */
+  /** Stores the answer if the client can resume, then calls `deliver`, which settles the request. */
   publishAnswer(message: JSONRPCMessage, deliver: (eventId?: string) => void): Promise<void> | undefined {
     if (this.#answers === undefined) return this.events.publish(message, deliver);
     deliver();
     return undefined;
   }
 
-  /** The answer is to have this HTTP status, if nothing was sent before it. */
+  /** Sets the HTTP status of the answer. It counts only if no event was sent before. */
   refuse(status: number): void {
     this.#status = status;
   }
 
-  /** One request is settled: with an answer, or with none (a cancelled request gets none). */
+  /** Called when one request is settled. A cancelled request has no answer. */
   settle(answer: string | undefined, eventId?: string): void {
     this.#unsettled -= 1;
     this.#deliver(answer, eventId);
     this.#releaseIfOver();
   }
 
-  /** Whether all its requests are. */
+  /** Whether all its requests are settled. */
   get settled(): boolean {
     return this.#unsettled === 0;
   }
@@ -102,16 +102,16 @@ export class RequestStream implements ReplyListener {
   }
 
   finalErrors(asEvents: boolean, begun: boolean): string | undefined {
-    // The client resumes at another node, or has some of the answers.
+    // The client can resume at another node, or already has some of the answers.
     if (begun && (this.#resumable || this.#answered)) return undefined;
-    const words = this.#ids.map((id) => JSON.stringify(errorResponse('outcomeUnknown', id)));
-    if (asEvents) return words.map((json) => frame(json)).join('');
-    return this.#bodyOf(words);
+    const errors = this.#ids.map((id) => JSON.stringify(errorResponse('outcomeUnknown', id)));
+    if (asEvents) return errors.map((json) => frame(json)).join('');
+    return this.#bodyOf(errors);
   }
 
   replyClosed(reply: Reply, complete: boolean): void {
     if (this.events.detach(reply) && !complete && reply.streaming) this.#side.owner?.streamLost();
-    // The client cannot get them any more.
+    // These answers can reach the client no more.
     if (this.#answers !== undefined) this.#answers = [];
     this.#openReplies -= 1;
     if (!complete && this.#openReplies === 0 && this.#unsettled > 0) this.#side.disconnected(this);
@@ -139,13 +139,13 @@ export class RequestStream implements ReplyListener {
     else if (this.settled) this.events.finish();
   }
 
-  /** A JSON body: an array for a batch, else the one message. */
+  /** A JSON body: an array for a batch, else the message itself. */
   #bodyOf(messages: readonly string[]): string {
     const text = messages.join(',');
     return this.#batch ? `[${text}]` : text;
   }
 
-  /** From here on the reply is SSE. */
+  /** Turns the reply into SSE, beginning with the answers so far. */
   #stream(): void {
     const answers = this.#answers;
     this.#answers = undefined;

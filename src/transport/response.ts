@@ -60,8 +60,8 @@ interface Http2Response {
 /**
  * Ends a response without waiting for its reader.
  *
- * One that waits behind another on its connection (pipelining) has no socket yet. Node only marks it as destroyed: it keeps
- * what was written, and never closes, for as long as the response before it takes. So its connection ends at once.
+ * A response that waits behind another on its connection (pipelining) has no socket yet. Node only marks it as destroyed. It
+ * keeps the written text and emits no `close` until the response before it ends. So the connection is destroyed at once.
  */
 export function breakOff(res: ServerResponse): void {
   const queued = res.socket === null && !res.writableFinished;
@@ -70,7 +70,7 @@ export function breakOff(res: ServerResponse): void {
 }
 
 /**
- * Answers with a status and no body, at the end of the turn of the event loop: for the same reason as a `Reply`.
+ * Answers with a status and no body, at the end of the turn of the event loop, for the same reason as {@link Reply}.
  *
  * @param owner - The session that answers, if one does.
  * @throws Refusal `storeUnavailable` when another node may own the session.
@@ -81,7 +81,7 @@ export async function replyEmpty(
   owner?: { readonly mayNotRespond: boolean },
 ): Promise<void> {
   await endOfTurn();
-  // Other middleware may have answered in our place (a time-out, say).
+  // Other middleware may have answered already (a time-out, say).
   if (res.destroyed || res.headersSent) return;
   if (owner?.mayNotRespond === true) throw new Refusal('storeUnavailable');
   res.statusCode = status;

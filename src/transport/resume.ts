@@ -9,7 +9,7 @@ import { replyEmpty } from './response.js';
 import { Reply } from './reply.js';
 import type { StandaloneStream } from './standalone-stream.js';
 
-/** A transport's streams: where a client that comes back may find what it lost. */
+/** The streams of a transport that a client can resume. */
 export interface ResumableStreams {
   readonly side: TransportSide;
   readonly eventLog: SessionEventLog;
@@ -22,13 +22,14 @@ export interface ResumableStreams {
 }
 
 /**
- * Answers a GET with Last-Event-ID: what the client missed on that stream, then the stream itself if it goes on
- * (spec 2025-11-25, basic/transports, "Resumability and Redelivery").
+ * Answers a GET with Last-Event-ID. Sends the events that the client missed on that stream, then later ones if the stream goes
+ * on (spec 2025-11-25, basic/transports, "Resumability and Redelivery").
  *
- * The newest resume of a stream ends the one before it: the client would not ask again if it still had that reply.
+ * A newer resume of a stream ends the older one: a client that still had the older reply would not resume again.
  *
- * @throws Refusal `unknownEventId` when the event is not this session's, or not kept; `storeUnavailable` when the store fails;
- * `sessionNotFound` when the session was closed meanwhile.
+ * @throws Refusal `unknownEventId` when the event belongs to another session, or is no longer kept.
+ * @throws Refusal `storeUnavailable` when the store fails.
+ * @throws Refusal `sessionNotFound` when the session is closed during the resume.
  */
 export async function resume(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
   const { side, eventLog, replays } = streams;
@@ -82,17 +83,17 @@ function fail(error: unknown, res: ServerResponse, replay: Replay, { side, isClo
   replay.destroy();
 }
 
-/** The stream that has been so quiet that the store let go even of the event that it ends with. */
+/** The stream that ends with the event, when it was quiet for so long that the store has deleted even its last event. */
 function quietStream(lastEventId: string, { standalone, pending }: ResumableStreams): string | undefined {
   const stream = standalone.events.endsWith(lastEventId) ? standalone : pending.streamEndingWith(lastEventId);
   return stream?.events.streamId;
 }
 
 /**
- * A stream whose events are no longer kept. If they were lost with an earlier process, a new standalone stream is opened: after
+ * Resumes a stream whose events are no longer kept. If an earlier process had the standalone stream, a new one is opened: after
  * a refusal the SDK's client would never open one.
  *
- * @throws Refusal `unknownEventId` when the stream was not this session's, or no answer can have been lost with its events.
+ * @throws Refusal `unknownEventId` when the stream is not this session's, or no answer was lost with its events.
  */
 async function beginAgain(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
   const { side, eventLog, standalone, pending, primed } = streams;
@@ -105,9 +106,9 @@ async function beginAgain(res: ServerResponse, lastEventId: string, streams: Res
 }
 
 /**
- * A stream whose requests are all settled: sends the events that the client missed, and ends. Requests whose answers were not
- * stored get an error, as their client would otherwise wait for its time-out. If nothing is left to send, the answer is 204:
- * it tells an event source to stop reconnecting (HTML, 9.2.3), and a client that polls would never stop.
+ * Resumes a stream without unsettled requests: sends the events that the client missed, and ends the reply. A request without
+ * a stored answer gets an error, as its client would otherwise wait for its time-out. If no event was missed, the status is
+ * 204. It tells an event source to stop reconnecting (HTML, 9.2.3). Without it, a client that polls would never stop.
  */
 async function replayFinished(
   res: ServerResponse,
@@ -129,7 +130,7 @@ async function replayFinished(
   const { answers, errors } = unstored(eventLog, streamId, answered);
   const rest = [...answers, ...errors];
   if (replay.reply !== undefined || rest.length > 0) return endWith(replay.begin(), rest);
-  // An answer was lost, and its request is not known: 204 would say that all is well.
+  // An answer was lost, and its request is not known. The status 204 would hide the loss from the client.
   if (eventLog.lossOf(streamId)?.requests.length === 0) throw new Refusal('unknownEventId');
   await replyEmpty(res, 204, side.owner);
 }
@@ -139,15 +140,15 @@ interface Unstored {
   readonly errors: readonly string[];
 }
 
-/** The rest for requests whose answers the store does not have: answers that are kept in memory, and errors. */
-function unstored(view: SessionEventLog, streamId: string, answered: Set<RequestId | undefined>): Unstored {
-  const answers = view.refusedAnswers(streamId).filter((json) => {
+/** For requests without a stored answer: the answers that are kept in memory, and errors for the others. */
+function unstored(eventLog: SessionEventLog, streamId: string, answered: Set<RequestId | undefined>): Unstored {
+  const answers = eventLog.refusedAnswers(streamId).filter((json) => {
     const { id } = JSON.parse(json) as Answer;
     const isNew = !answered.has(id);
     answered.add(id);
     return isNew;
   });
-  const { requests, reason } = view.lossOf(streamId) ?? { requests: [], reason: 'outcomeUnknown' };
+  const { requests, reason } = eventLog.lossOf(streamId) ?? { requests: [], reason: 'outcomeUnknown' };
   const lost = requests.filter((id) => !answered.has(id));
   return { answers, errors: lost.map((id) => JSON.stringify(errorResponse(reason, id))) };
 }

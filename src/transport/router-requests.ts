@@ -7,7 +7,7 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** Requests that the router itself has a server answer, and whose answers never leave it. */
+/** Requests of the router itself to a server. Their answers go to no client. */
 export class RouterRequests {
   readonly #waiting = new Map<RequestId, Waiting>();
 
@@ -21,7 +21,7 @@ export class RouterRequests {
     return { ...answer, id: request.id };
   }
 
-  /** Whether the answer was one to such a request. */
+  /** Takes the answer to a request of the router. Returns false when it answers another request. */
   takesAnswer(answer: Answer): boolean {
     const waiting = answer.id === undefined ? undefined : this.#waiting.get(answer.id);
     if (waiting === undefined) return false;

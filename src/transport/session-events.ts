@@ -6,8 +6,9 @@ import { Fenced, type EventFence, type FencedEventStore, sessionHash } from '../
 import { asPromise } from '../runtime/user-code.js';
 import type { SessionInit, TransportContext, TransportOwner } from './transport-types.js';
 
-/** An event as it was sent, or would have been. */
+/** An event that the store has read. */
 export interface StoredEvent {
+  /** Undefined when the store's ID cannot be sent in an event stream. */
   readonly id: string | undefined;
   /** The store's own ID of the event, even if it cannot be sent to a client. */
   readonly key: string;
@@ -23,22 +24,22 @@ export interface EventSink {
   skip(): Promise<void>;
 }
 
-/** A priming event has no message; the SDK's transport stores the same for it, so stores know it. */
+/** Stands for the message that a priming event lacks. The SDK's transport stores the same, so event stores know it. */
 const PRIMING = {} as JSONRPCMessage;
 
-/** How long a store may take for one answer, in ms, as no reply must hang on it. */
+/** How long a store may take for one answer, in ms, so that no reply waits for ever. */
 const STORE_TIMEOUT = 10_000;
 
-/** How long, in ms, events then go out without IDs; sooner over if the store answers after all. */
+/** After such a time-out, events are sent without IDs for this long, in ms. A late answer of the store ends the pause. */
 const STORE_PAUSE = 60_000;
 
-/** What an event is stored with where another node may own the session, and who is told when one does. */
+/** Guards events where another node may own the session: the fence that is stored with them, and the handler of a refusal. */
 export interface Fencing {
   readonly fence: EventFence;
   readonly onFenced: () => void;
 }
 
-/** Keeps answers that the event store refused: a request is answered once, and its client may be away at that moment. */
+/** Keeps answers that the event store refused: a request is answered once, and its client may be disconnected then. */
 export interface RefusedAnswers {
   /** Bounded by size and age. */
   readonly kept: MemoryEvents;
@@ -53,16 +54,16 @@ export interface Loss {
   readonly reason: ErrorName;
 }
 
-/** Characters that the requests' IDs may take in a stream's ID, which is part of what many a store gives as event ID. */
+/** Characters that request IDs may take in a stream ID. Many event stores make the stream ID a part of each event ID. */
 const MAX_REQUESTS = 1024;
 
 /**
  * One session's view of an event store that many sessions share.
  *
- * Stream IDs begin with a hash of the session's ID: no two sessions share one, a store (and what it puts into event IDs)
- * never holds the ID itself, and the same session finds its streams again after a restart. Whatever the store answers is
- * this session's only when the stream ID says so; nothing else ever leaves this class (spec 2025-11-25, basic/transports,
- * "Resumability and Redelivery": never replay what belongs to a different stream).
+ * Stream IDs begin with a hash of the session's ID. So no two sessions share a stream ID, and a session finds its streams again
+ * after a restart. The session ID itself never gets into the store, or into event IDs. Events that the store returns are
+ * compared with this prefix, so that no client gets an event of another session (spec 2025-11-25, basic/transports,
+ * "Resumability and Redelivery": the server must not replay messages of a different stream).
  */
 export class SessionEventLog {
   readonly standaloneId: string;
@@ -75,10 +76,10 @@ export class SessionEventLog {
   readonly #onFailure: (what: string, error: unknown) => void;
   readonly #refused: RefusedAnswers | undefined;
   #streams = 0;
-  /** The store is given no events until then, by the router's clock. */
+  /** The store gets no events until this time of the router's clock. */
   #pausedUntil = 0;
 
-  /** @param firstEpoch - The epoch in which this process got the session: what ran in those before died with another. */
+  /** @param firstEpoch - The epoch in which this process got the session. Requests of earlier epochs ended with their process. */
   constructor(
     store: FencedEventStore,
     sessionId: string,
@@ -100,7 +101,7 @@ export class SessionEventLog {
     this.standaloneId = `${this.#prefix}-get`;
   }
 
-  /** An ID for the stream that answers the requests, from which {@link lostRequests} can tell them. */
+  /** An ID for the stream of some requests. It contains their IDs, for {@link lossOf}. */
   newStreamId(requests: readonly RequestId[]): string {
     this.#streams += 1;
     const ids = Buffer.from(JSON.stringify(requests)).toString('hex');
@@ -108,16 +109,16 @@ export class SessionEventLog {
   }
 
   /**
-   * The answers that may be lost on a stream whose requests are all settled. Undefined when all were stored. The answers
-   * of an earlier process ended with it.
+   * The answers that may be lost on a stream without unsettled requests. Undefined when all were stored. Requests of an earlier
+   * process are lost with it.
    */
   lossOf(streamId: string): Loss | undefined {
     const [, epoch, ids = ''] = /^(\d+)\.\d+-([0-9a-f]*)$/.exec(streamId.slice(this.#prefix.length + 1)) ?? [];
-    const died = Number(epoch) < this.#firstEpoch;
-    if (epoch === undefined || (!died && this.#refused?.owner.answersRefused !== true)) return undefined;
+    const isEarlierProcess = Number(epoch) < this.#firstEpoch;
+    if (epoch === undefined || (!isEarlierProcess && this.#refused?.owner.answersRefused !== true)) return undefined;
     return {
       requests: requestIds(Buffer.from(ids, 'hex').toString()),
-      reason: died ? 'outcomeUnknown' : 'answerNotStored',
+      reason: isEarlierProcess ? 'outcomeUnknown' : 'answerNotStored',
     };
   }
 
@@ -127,8 +128,8 @@ export class SessionEventLog {
   }
 
   /**
-   * The stream of an event that the store does not know, where it may have been lost with the process before this one and its
-   * ID begins with that of its stream, as in most stores.
+   * The stream of an event that the store does not know. Most stores begin event IDs with the stream ID. Undefined when the ID
+   * does not begin so, or when no earlier process can have lost the event.
    */
   lostStreamOf(eventId: string): string | undefined {
     if (!this.#owns(eventId)) return undefined;
@@ -137,15 +138,15 @@ export class SessionEventLog {
     return `${this.#prefix}-${rest}`;
   }
 
-  /** The ID under which the message can be replayed; undefined when it could not be stored, which must not stop its delivery. */
+  /** The ID under which the message can be replayed. Undefined when storing failed: the message is delivered even then. */
   async store(streamId: string, message: JSONRPCMessage = PRIMING): Promise<string | undefined> {
-    // To wait for each of a call's events in turn would hold up its answer for minutes.
+    // Without the pause, each event of a call would wait for its own time-out, and the answer would be late by minutes.
     if (this.#clock.now() < this.#pausedUntil) {
       this.#keepAnswer(streamId, message);
       return undefined;
     }
     try {
-      const id = await this.#inTime(() => this.#store.storeEvent(streamId, message, this.#fencing?.fence));
+      const id = await this.#withTimeout(() => this.#store.storeEvent(streamId, message, this.#fencing?.fence));
       if (isSendable(id)) return id;
       throw new TypeError('the event store gave an event ID that is empty or has a line break');
     } catch (error) {
@@ -157,17 +158,17 @@ export class SessionEventLog {
   }
 
   /**
-   * The stream of this session that the event belongs to; undefined when it is not this session's, or not known.
+   * The stream of this session that the event belongs to. Undefined when the event is another session's, or not known.
    *
    * @param sink - Skips the events that a store without `getStreamIdForEventId` reads to find the stream.
-   * @throws Whatever the store or the sink throws. Nothing is known of the event then.
+   * @throws The error of the store or of the sink.
    */
   async streamOf(eventId: string, sink: Pick<EventSink, 'skip'>): Promise<string | undefined> {
     const store = this.#store;
     const streamId =
       store.getStreamIdForEventId === undefined
         ? await this.#read(eventId, () => sink.skip())
-        : await this.#inTime(() => store.getStreamIdForEventId?.(eventId) ?? Promise.resolve(undefined));
+        : await this.#withTimeout(() => store.getStreamIdForEventId?.(eventId) ?? Promise.resolve(undefined));
     return this.#owns(streamId) ? streamId : undefined;
   }
 
@@ -176,7 +177,8 @@ export class SessionEventLog {
    * not know the event.
    *
    * @param streamId - The result of {@link streamOf}, which proves that the stream is this session's.
-   * @throws Whatever the store or the sink throws. Error when the store has read another stream.
+   * @throws The error of the store or of the sink.
+   * @throws Error when the store has read another stream.
    */
   async replay(eventId: string, streamId: string, sink: Pick<EventSink, 'take'>): Promise<boolean> {
     const seen = { any: false };
@@ -191,12 +193,12 @@ export class SessionEventLog {
     return false;
   }
 
-  /** Keeps the answer even if its reply looks open: a disconnect may be noticed long after the client has gone. */
+  /** Keeps the answer even while its reply is open, as a disconnect may be noticed late. */
   #keepAnswer(streamId: string, message: JSONRPCMessage): void {
     const refused = this.#refused;
     if (refused === undefined || !('id' in message) || 'method' in message) return;
     refused.owner.answerRefused();
-    // An answer that is too large to be kept is answered with an error (`lossOf`).
+    // If the answer is too large to be kept, a resume gets an error in its place (`lossOf`).
     refused.kept.storeEvent(streamId, message).catch(() => undefined);
   }
 
@@ -212,22 +214,22 @@ export class SessionEventLog {
       reading = clock.now();
     };
     try {
-      const left = (): number => STORE_TIMEOUT - (reading === undefined ? 0 : clock.now() - reading);
-      return await this.#inTime(() => this.#store.replayEventsAfter(eventId, { send }), left);
+      const remaining = (): number => STORE_TIMEOUT - (reading === undefined ? 0 : clock.now() - reading);
+      return await this.#withTimeout(() => this.#store.replayEventsAfter(eventId, { send }), remaining);
     } finally {
       over = true;
     }
   }
 
-  #inTime<T>(ask: () => Promise<T>, left?: () => number): Promise<T> {
+  #withTimeout<T>(ask: () => Promise<T>, remaining?: () => number): Promise<T> {
     const asked = asPromise(ask);
-    const late = (): Error => {
+    const onTimeout = (): Error => {
       this.#pausedUntil = this.#clock.now() + STORE_PAUSE;
       const answered = (): void => void (this.#pausedUntil = 0);
       asked.then(answered, answered);
       return new Error('the event store did not answer in time');
     };
-    return inTime(this.#clock, STORE_TIMEOUT, asked, late, left);
+    return inTime(this.#clock, STORE_TIMEOUT, asked, onTimeout, remaining);
   }
 
   #owns(streamId: string | undefined): streamId is string {
@@ -246,7 +248,7 @@ export function createEventLog(
   return new SessionEventLog(eventStore, id, epoch, clock, onFailure, firstEpoch, fencing, kept && { kept, owner });
 }
 
-/** What a client hands in as part of an event's ID may be anything. */
+/** The text comes from an event ID that a client has sent, so it may be anything. */
 function requestIds(json: string): readonly RequestId[] {
   try {
     const ids: unknown = JSON.parse(json);
@@ -256,7 +258,7 @@ function requestIds(json: string): readonly RequestId[] {
   }
 }
 
-/** It becomes a field of the event stream, where a line break would begin another field (HTML, 9.2.6). */
+/** The ID becomes a field of the event stream, where a line break would begin another field (HTML, 9.2.6). */
 function isSendable(eventId: unknown): eventId is string {
   return typeof eventId === 'string' && eventId !== '' && !/[\0\r\n]/.test(eventId);
 }

@@ -17,10 +17,10 @@ export function sseHeaders(): Record<string, string | number> {
   };
 }
 
-/** How soon a client is to come back to a stream that the server ends, in ms, where the option says nothing. */
+/** The `retry` field of a stream that the server ends, in ms, when the option `retryInterval` is not set. */
 const RETRY = 1_000;
 
-/** A field of an event: how long the client is to wait before it reconnects, in ms (HTML, 9.2.6). */
+/** A field of an event: the time that the client waits before it reconnects, in ms (HTML, 9.2.6). */
 export function retryLine(interval: number): string {
   return `retry: ${interval}\n`;
 }
@@ -40,8 +40,8 @@ export function frame(json: string, eventId?: string): string {
 
 /**
  * Replaces Unicode line breaks by JSON escapes. In an event stream only CR and LF end a line (HTML, 9.2.6). But httpx-sse before
- * 0.4.2 and others split there, and their clients wait for ever (modelcontextprotocol/python-sdk#1356). Three searches that find
- * nothing take less time than one regular expression.
+ * 0.4.2 and others split there, and their clients wait for ever (modelcontextprotocol/python-sdk#1356). Three calls of
+ * `includes` take less time than one regular expression.
  */
 function escapeLineBreaks(json: string): string {
   if (!json.includes('\u2028') && !json.includes('\u2029') && !json.includes('\u0085')) return json;

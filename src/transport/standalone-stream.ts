@@ -10,15 +10,15 @@ import { Probe } from './probe.js';
 import type { Replay } from './replay.js';
 import { Reply, type ReplyListener } from './reply.js';
 
-/** Requests that wait for a stream to go out on; more than a server sends before its client has opened one. */
-const MAX_HELD = 32;
+/** Requests that may wait for a stream: more than a server sends before its client has opened the stream. */
+const MAX_WAITING = 32;
 
-interface Held {
+interface Waiting {
   readonly json: string;
   readonly eventId: string | undefined;
 }
 
-/** The stream that a GET opens: what the server has to say outside any request of the client. One a session. */
+/** The stream that a GET opens, for messages of the server that belong to no request of the client. A session has one. */
 export class StandaloneStream implements ReplyListener {
   readonly events: EventStream;
   readonly #side: TransportSide;
@@ -26,22 +26,22 @@ export class StandaloneStream implements ReplyListener {
   #lease: Lease | undefined;
   #openReplies = 0;
   /**
-   * Requests sent while no stream is open. The SDK's client opens its stream after `notifications/initialized`, so a server
-   * that asks for the client's roots just then would otherwise wait for its time-out.
+   * Requests sent while no stream is open. The SDK's client opens its stream after `notifications/initialized`. A server that
+   * asks for the client's roots at that moment would otherwise wait for its time-out.
    */
-  #held: Map<RequestId, Held> | undefined;
+  #waiting: Map<RequestId, Waiting> | undefined;
   #pingDue: Deadline<{ ping(): void }> | undefined;
   #unansweredPing: string | undefined;
-  /** The ping that finds out whether the stream still has a reader, while it is under way. */
+  /** The unanswered ping that finds out whether the stream still has a reader. */
   #probe: Probe | undefined;
   /** The ID of the last probe. A late answer to it must not reach the server. */
   #probeId: string | undefined;
-  /** Why it may not be opened again. */
+  /** The reason why the stream may not be opened again. */
   #stopped: ErrorName | undefined;
 
-  constructor(side: TransportSide, view: SessionEventLog | undefined) {
+  constructor(side: TransportSide, eventLog: SessionEventLog | undefined) {
     this.#side = side;
-    this.events = new EventStream(view, view?.standaloneId ?? '');
+    this.events = new EventStream(eventLog, eventLog?.standaloneId ?? '');
   }
 
   get open(): boolean {
@@ -49,9 +49,9 @@ export class StandaloneStream implements ReplyListener {
   }
 
   /**
-   * Opens the stream on a fresh reply.
+   * Opens the stream on a new reply.
    *
-   * @param replace - Ends one that is open already: whoever asks has lost it.
+   * @param replace - Whether to end a stream that is already open without a ping: its client has lost it.
    * @throws Refusal when the client of an open stream answers a ping, or this stream was stopped.
    */
   async start(res: ServerResponse, primed: boolean, replace = false): Promise<void> {
@@ -60,25 +60,26 @@ export class StandaloneStream implements ReplyListener {
     const reply = this.#openReply(res);
     this.events.carryOn(reply);
     this.#opened();
-    // What is held has IDs of its own; they are older than that of a priming event would be.
-    if (primed && (this.#held?.size ?? 0) === 0) await this.events.prime();
+    // Waiting requests have event IDs already, which come before the ID of a priming event. So they take its place.
+    if (primed && (this.#waiting?.size ?? 0) === 0) await this.events.prime();
     else reply.begin();
-    this.#sendHeld(reply, false);
+    this.#sendWaiting(reply, false);
   }
 
   /**
-   * Lets a fresh reply take over after what the client missed.
+   * Lets a new reply take over, after it has sent the events that the client missed.
    *
-   * @throws Refusal when it was stopped; what the channel throws.
+   * @throws Refusal when the stream was stopped.
+   * @throws The errors of `EventStream.resume`.
    */
-  async resume(res: ServerResponse, replay: Replay, lastEventId: string, view: SessionEventLog): Promise<void> {
+  async resume(res: ServerResponse, replay: Replay, lastEventId: string, eventLog: SessionEventLog): Promise<void> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
-    await this.events.resume(replay, lastEventId, view, () => {
+    await this.events.resume(replay, lastEventId, eventLog, () => {
       const reply = this.#openReply(res);
       this.#opened();
       return reply;
     });
-    if (replay.reply !== undefined) this.#sendHeld(replay.reply, true);
+    if (replay.reply !== undefined) this.#sendWaiting(replay.reply, true);
   }
 
   /** Ends the stream for good. */
@@ -95,25 +96,25 @@ export class StandaloneStream implements ReplyListener {
     this.events.finish(false);
   }
 
-  /** Sends a request or notification; one that finds no stream waits if it is a request, and is gone if it is not. */
+  /** Sends a request or notification. While no stream is open, a request waits and a notification is dropped. */
   send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
     const id = 'id' in message ? message.id : undefined;
     const published = this.events.publish(message, (eventId) => {
       const { open } = this;
       this.events.event(json, eventId);
       if (open) return;
-      if (id !== undefined) this.#hold(id, { json, eventId });
+      if (id !== undefined) this.#addWaiting(id, { json, eventId });
       else this.#withdraw(message);
     });
     if (id !== undefined) return published;
-    // Nobody waits for a notification: one stalled client that resumes must not hold up a broadcast to all others.
+    // The server does not wait for a notification: one stalled client that resumes must not delay a broadcast to the others.
     published?.catch((error: unknown) =>
       this.#side.context.events.emit('failure', 'a notification', error, this.#side.sessionId),
     );
     return undefined;
   }
 
-  /** Sends a ping, or ends the stream if the one before was not answered: nobody is there. */
+  /** Sends a ping. Ends the stream instead if the client has not answered the last ping. */
   ping(): void {
     if (!this.open) return;
     if (this.#unansweredPing !== undefined) {
@@ -125,7 +126,7 @@ export class StandaloneStream implements ReplyListener {
     this.#pingLater();
   }
 
-  /** Whether the answer is one to our own ping. */
+  /** Takes the answer to a ping of this stream. Returns false when it answers another request. */
   takesAnswer(id: RequestId | undefined): boolean {
     if (id !== undefined && id === this.#probeId) {
       this.#probe?.settle(true);
@@ -155,7 +156,7 @@ export class StandaloneStream implements ReplyListener {
   }
 
   /**
-   * Ends an open stream whose client does not answer a ping. All GETs that arrive meanwhile share one ping.
+   * Ends an open stream if its client does not answer a ping. All GETs that arrive while the ping is unanswered share it.
    *
    * @throws Refusal `streamConflict` when the client answers, or a newer GET takes the stream; or the reason of `stop`.
    */
@@ -167,7 +168,7 @@ export class StandaloneStream implements ReplyListener {
     const lives = await probe.lives;
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
     if (lives || !probe.isNewest(res)) throw new Refusal('streamConflict');
-    // Destroyed, not ended: the old client does not read the rest, and a proxy would keep the connection meanwhile.
+    // Destroyed, not ended: the old client does not read the rest, so a proxy would keep the connection open.
     probe.reply.destroy();
   }
 
@@ -191,26 +192,26 @@ export class StandaloneStream implements ReplyListener {
     pings.add(this.#pingDue);
   }
 
-  #hold(id: RequestId, held: Held): void {
-    this.#held ??= new Map();
-    if (this.#held.size >= MAX_HELD) {
+  #addWaiting(id: RequestId, waiting: Waiting): void {
+    this.#waiting ??= new Map();
+    if (this.#waiting.size >= MAX_WAITING) {
       throw new Error('The client has no SSE stream open, and too many requests wait for one already');
     }
-    this.#held.set(id, held);
+    this.#waiting.set(id, waiting);
   }
 
-  /** Sends what is held, if the reply carries the stream. What a resume has sent is not sent again: all that was stored. */
-  #sendHeld(reply: Reply, resumed: boolean): void {
+  /** Sends the waiting requests, if the reply carries the stream. A resume has already sent those that were stored. */
+  #sendWaiting(reply: Reply, resumed: boolean): void {
     if (this.events.reply !== reply || !reply.live) return;
-    for (const { json, eventId } of this.#held?.values() ?? []) {
+    for (const { json, eventId } of this.#waiting?.values() ?? []) {
       if (!resumed || eventId === undefined) reply.event(json, eventId);
     }
-    this.#held = undefined;
+    this.#waiting = undefined;
   }
 
-  /** Takes back a request that waits still when the server cancels it. */
+  /** Drops a waiting request when the server cancels it. */
   #withdraw(message: JSONRPCMessage): void {
     if (!('method' in message) || message.method !== 'notifications/cancelled') return;
-    this.#held?.delete(message.params?.requestId as RequestId);
+    this.#waiting?.delete(message.params?.requestId as RequestId);
   }
 }

@@ -9,12 +9,12 @@ import type { ReplyForm } from './reply-form.js';
 import type { ReplyMemory } from './reply-memory.js';
 import type { RequestMemory } from './request-memory.js';
 
-/** What all transports of a router share: settings, and one queue for each kind of deadline. */
+/** Shared by all transports of a router: settings, and one queue for each kind of deadline. */
 export interface TransportContext {
   readonly clock: Clock;
   readonly events: Emitter<CoreEvents>;
   readonly enableJsonResponse: boolean;
-  /** Milliseconds, for the SSE `retry` field; undefined where only a stream that the server ends has one. */
+  /** Milliseconds, for the SSE `retry` field. Undefined when only a stream that the server ends has the field. */
   readonly retryInterval: number | undefined;
   /** Requests of one session that may be unsettled at once. */
   readonly maxRequestsPerSession: number;
@@ -28,22 +28,22 @@ export interface TransportContext {
   readonly refusedAnswers: MemoryEvents | undefined;
   /** Replies that have been quiet for `keepAlive`. */
   readonly quiet: DeadlineQueue<{ keepAlive(): void; sendHead(): void }>;
-  /** SSE replies of which nothing was said yet. */
+  /** SSE replies whose head was not sent yet. */
   readonly headless: DeadlineQueue<{ keepAlive(): void; sendHead(): void }>;
-  /** Requests, due when they went without answer or progress for `requestTimeout`. */
+  /** Requests, due when they had neither an answer nor progress for `requestTimeout`. */
   readonly unanswered: DeadlineQueue<{ timeOut(): void }>;
-  /** Standalone streams, due a ping; undefined when `pingInterval` is not set. */
+  /** Standalone streams, due for a ping. Undefined when `pingInterval` is not set. */
   readonly pings: DeadlineQueue<{ ping(): void }> | undefined;
 }
 
-/** Keeps the owner of a transport from ending until it is released. To release it again does nothing. */
+/** Keeps the owner of a transport from ending until it is released. A second release does nothing. */
 export interface Lease {
   release(): void;
 }
 
-/** The session that a transport is for, as the transport sees it. It must not end while there are leases of it. */
+/** The session of a transport, as the transport sees it. It must not end while it has leases. */
 export interface TransportOwner {
-  /** Whether another node may own the session: then this node may send no answer of its server. */
+  /** True when another node may own the session. This node may then send no answer of its server. */
   readonly mayNotRespond: boolean;
   /** Whether this node may not even send a final error. */
   readonly pastGracePeriod: boolean;
@@ -55,24 +55,24 @@ export interface TransportOwner {
   acquire(kind: StreamKind): Lease;
   /** A standalone stream was opened. */
   streamOpened(): void;
-  /** An SSE stream ended other than by the server's will. */
+  /** An SSE stream broke off: the server had not ended it. */
   streamLost(): void;
   /** The server closed its own transport, or was closed by the app. */
   transportClosed(): void;
-  /** The event store says that another node owns it. */
+  /** The event store has refused an event because another node owns the session. */
   fenced(): void;
   /**
-   * Whether the session has room for the change that a request makes. If true, `settledWell` or `free` is called for the request
-   * later.
+   * Whether the session has room for the change that a request makes. If true, `free` is called for the request later, and
+   * `settledWell` before it if the request succeeded.
    */
   reserve(request: JSONRPCRequest): boolean;
   /** Called when a request is settled. It has changed nothing unless `settledWell` was called. */
   free(request: JSONRPCRequest): void;
-  /** A request that changes the session was answered well; the answer goes out when the promise, if any, is settled. */
+  /** Called when a request that changes the session succeeded. The answer is sent once the promise, if any, is settled. */
   settledWell(request: JSONRPCRequest): Promise<void> | undefined;
 }
 
-/** What the transport of a session is built with. */
+/** The session of a new transport. */
 export interface SessionInit {
   readonly id: string;
   readonly owner: TransportOwner;
@@ -80,32 +80,32 @@ export interface SessionInit {
   /** The epoch in which this process got the session. Default: `epoch`. */
   readonly firstEpoch?: number;
   readonly eventStore: FencedEventStore | undefined;
-  /** Undefined where no other node can own the session. */
+  /** Undefined when no other node can own the session. */
   readonly fence?: EventFence | undefined;
 }
 
-/** What a transport is built with. */
+/** The arguments of a new transport. */
 export interface TransportInit {
   readonly context: TransportContext;
   /**
-   * What becomes of the requests whose reply the client closes:
-   * - `continue`: they run on (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6).
-   * - `cancel`: they are cancelled (spec 2026-07-28, basic/transports/streamable-http).
+   * What happens to a request when its client closes the reply:
+   * - `continue`: it runs on (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6).
+   * - `cancel`: it is cancelled (spec 2026-07-28, basic/transports/streamable-http).
    */
   readonly onDisconnect: 'continue' | 'cancel';
   /** Undefined for the transport of one POST. */
   readonly session?: SessionInit;
 }
 
-/** How the messages of a POST came. */
+/** The properties of a POST, beside its messages. */
 export interface PostInit {
   readonly batch: boolean;
   readonly extra: MessageExtraInfo;
-  /** The protocol version that the reply is made for. Default: the session's. */
+  /** The protocol version of the request. Default: the session's. */
   readonly version?: string;
   /** The form of reply that the client accepts. Default: `any`. */
   readonly form?: ReplyForm;
-  /** Bytes that the messages take in memory, about. Default: 0. */
+  /** Bytes of memory that the messages take, an estimate. Default: 0. */
   readonly memory?: number;
   /** The request's lease of the transport's owner. */
   readonly lease: Lease;

@@ -21,15 +21,15 @@ import { replyEmpty } from './response.js';
 import { resume } from './resume.js';
 import { StandaloneStream } from './standalone-stream.js';
 
-/** From this version on a client resumes from an event without data, and polls (SEP-1699). */
+/** From this version on, clients can resume from an event without data, and can poll (SEP-1699). */
 const PRIMING_SINCE = '2025-11-25';
 
 /**
  * The SDK's `Transport` on Node's own request and response: Streamable HTTP of the specification's versions 2025-03-26 to
  * 2025-11-25 (basic/transports), for one session, or for one request when stateless.
  *
- * It is given parsed, checked messages with the reply to answer on; reading and refusing requests is the HTTP layer's.
- * Whatever becomes of a request, its reply is ended and its ID is free again.
+ * It gets parsed, checked messages and the response to reply on. The HTTP layer reads and refuses requests. However a request
+ * ends, the transport ends its reply and frees its ID.
  */
 export class HttpTransport implements Transport, TransportSide {
   onclose?: Transport['onclose'];
@@ -47,7 +47,7 @@ export class HttpTransport implements Transport, TransportSide {
   readonly #epochIds: EpochIds;
   /** Undefined until a client resumes. */
   #replays: Replays | undefined;
-  /** Undefined once the session is open: there are thousands of those. */
+  /** Undefined once the session is open, to save memory: a process has thousands of open sessions. */
   #routerRequests: RouterRequests | undefined;
   #started = false;
   #closed = false;
@@ -63,7 +63,7 @@ export class HttpTransport implements Transport, TransportSide {
     this.#standalone = new StandaloneStream(this, this.#eventLog);
   }
 
-  /** Whether a server has connected, even after the opening was given up. */
+  /** Whether a server has connected, even if the session could not be opened in time. */
   get started(): boolean {
     return this.#started;
   }
@@ -80,7 +80,7 @@ export class HttpTransport implements Transport, TransportSide {
     return Promise.resolve();
   }
 
-  /** Has the server answer an `initialize`, and hands over the answer instead of sending it. */
+  /** Sends the server an `initialize` and returns the answer. No client gets it. */
   async initialize(message: JSONRPCRequest, extra: MessageExtraInfo): Promise<Answer> {
     const answer = await this.ask(message, extra);
     const version = 'result' in answer ? answer.result.protocolVersion : undefined;
@@ -88,29 +88,31 @@ export class HttpTransport implements Transport, TransportSide {
     return answer;
   }
 
-  /** Has the server answer a request of the router's, before the session is open. */
+  /** Sends the server a request of the router before the session is open, and returns the answer. */
   ask(message: JSONRPCRequest, extra: MessageExtraInfo): Promise<Answer> {
     if (this.#closed) return Promise.reject(new Error('Closed while it was being opened'));
     this.#routerRequests ??= new RouterRequests();
     return this.#routerRequests.ask(message, (request): unknown => this.onmessage?.(request, extra));
   }
 
-  /** Hands the server a notification of the router's. */
+  /** Sends the server a notification of the router. */
   tell(message: JSONRPCNotification, extra: MessageExtraInfo): void {
     this.#handOver(message, extra);
   }
 
-  /** The session is open: from here on every answer is its client's. */
+  /** Called when the session is open. From now on, every answer of the server goes to the client. */
   opened(): void {
     if (this.#closed) throw new Error('The server closed itself while it was being connected');
     this.#routerRequests = undefined;
   }
 
   /**
-   * Takes the messages of one POST. The lease is released when all is over: its requests, and their reply.
+   * Takes the messages of one POST. Releases the lease when the requests are settled and their reply is over.
    *
-   * @throws Refusal `requestIdInFlight` when a request has the ID of another in flight; `tooManyRequests` when too many are in
-   * flight. None of the messages is taken then. The caller releases the lease, whatever is thrown.
+   * After a throw, the server gets none of the messages, and the caller releases the lease.
+   *
+   * @throws Refusal `requestIdInFlight` when a request has the ID of another request in flight.
+   * @throws Refusal `tooManyRequests` when too many requests are in flight.
    */
   async post(res: ServerResponse, messages: readonly JSONRPCMessage[], init: PostInit): Promise<void> {
     const { extra, lease, version = this.protocolVersion ?? '' } = init;
@@ -144,9 +146,9 @@ export class HttpTransport implements Transport, TransportSide {
   }
 
   /**
-   * Opens the standalone stream, or resumes the stream of which the client names the last event that it got.
+   * Opens the standalone stream. With the last event that the client got, it resumes the stream of that event.
    *
-   * @throws Refusal: a standalone stream is open; the event is not this session's, or not kept; the store does not answer.
+   * @throws Refusal `streamConflict` when the client of an open standalone stream answers a ping; the refusals of {@link resume}.
    */
   async get(res: ServerResponse, lastEventId: string | undefined): Promise<void> {
     const primed = this.#eventLog !== undefined && (this.protocolVersion ?? '') >= PRIMING_SINCE;
@@ -181,14 +183,14 @@ export class HttpTransport implements Transport, TransportSide {
       if (!pending.stream.jsonOnly) return pending.stream.send(marked, json);
       return this.#sendBeside(message, marked, json);
     }
-    // Progress must stop with the answer (spec 2025-11-25, basic/utilities/progress); anything else still has its worth.
+    // Progress must stop with the answer (spec 2025-11-25, basic/utilities/progress). Other messages are still useful.
     if (related !== undefined && message.method === 'notifications/progress') return;
     if (this.sessionId !== undefined) return this.#standalone.send(marked, json);
   }
 
   /**
    * Sends a message that belongs to a request whose client accepts only JSON. A server's request goes to the standalone stream,
-   * as in the SDK's JSON mode. If none is open, it fails: its handler would hang if it were held. Notifications are dropped.
+   * as in the SDK's JSON mode. If no such stream is open, it fails, so that its handler does not hang. Notifications are dropped.
    */
   #sendBeside(message: JSONRPCMessage, marked: JSONRPCMessage, json: string): Promise<void> | undefined {
     if ('id' in message && !this.#standalone.open) {
@@ -198,7 +200,7 @@ export class HttpTransport implements Transport, TransportSide {
     return 'id' in message || cancels ? this.#standalone.send(marked, json) : undefined;
   }
 
-  /** Answers a request with a refusal, and its HTTP status. */
+  /** Answers a request with a refusal and with the HTTP status of the refusal. */
   refuse(key: RequestId, refusal: Refusal): void {
     this.#pending.refuse(key, refusal);
   }
@@ -218,7 +220,7 @@ export class HttpTransport implements Transport, TransportSide {
     } catch (error) {
       this.#report('the server threw on close', error);
     }
-    // They keep the server in memory, which is much larger than a closed transport.
+    // These functions refer to the server, so they would keep it in memory. It is much larger than a closed transport.
     this.onmessage = this.onerror = this.onclose = undefined;
     this.owner?.transportClosed();
     return Promise.resolve();
@@ -250,14 +252,14 @@ export class HttpTransport implements Transport, TransportSide {
       const pending = this.#pending.get(keyOf(message.params?.requestId as RequestId));
       return pending && this.#cancel(pending, message.params?.reason);
     }
-    const known = this.#epochIds.incoming(message);
-    if (known !== undefined) this.#handOver(known, extra);
+    const current = this.#epochIds.incoming(message);
+    if (current !== undefined) this.#handOver(current, extra);
   }
 
   #takeRequest(message: JSONRPCRequest, extra: MessageExtraInfo, stream: RequestStream | undefined): void {
     const key = keyOf(message.id);
     const pending = this.#pending.get(key);
-    // While its stream was primed it may have been cancelled, or the session closed.
+    // The request may have been cancelled, or the session closed, while the priming event was stored.
     if (pending === undefined || (stream !== undefined && pending.stream !== stream)) return;
     if (CHANGES_SESSION.has(message.method)) {
       if (this.owner?.reserve(message) === false) return this.#pending.fail(pending, 'error', 'tooManySubscriptions');
@@ -273,8 +275,8 @@ export class HttpTransport implements Transport, TransportSide {
 
   #takeAnswer(message: Answer, extra: MessageExtraInfo): void {
     if (this.#standalone.takesAnswer(message.id)) return;
-    const known = this.#epochIds.incoming(message);
-    if (known !== undefined) this.#handOver(known, extra);
+    const current = this.#epochIds.incoming(message);
+    if (current !== undefined) this.#handOver(current, extra);
   }
 
   /** The server never answers a cancelled request (spec 2025-11-25, basic/utilities/cancellation), so its reply is ended here. */
@@ -284,7 +286,7 @@ export class HttpTransport implements Transport, TransportSide {
     this.#pending.settle(pending, 'cancelled', answer);
   }
 
-  /** Aborts the `signal` of the request's handler. A client's notification is made anew, as the SDK drops one with odd fields. */
+  /** Aborts the `signal` of the request's handler. The notification is built anew: the SDK drops a client's with extra fields. */
   #abort({ key }: PendingRequest, reason: unknown): void {
     const params = { requestId: key, ...(typeof reason === 'string' && { reason }) };
     this.#handOver({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
@@ -308,7 +310,7 @@ export class HttpTransport implements Transport, TransportSide {
     if (this.#routerRequests?.takesAnswer(message) === true) return undefined;
     const pending = message.id === undefined ? undefined : this.#pending.get(message.id);
     if (pending === undefined) return undefined;
-    // The SDK's server sends whatever a handler returns, even if it is not a result. Its client would wait on.
+    // The SDK's server sends whatever a handler returns. The SDK's client ignores an answer that is not a JSON-RPC response.
     if (!isResponse(message)) {
       const fault = new TypeError(`the result of ${pending.method} must be an object`);
       this.#report('an answer is no JSON-RPC response', fault);
@@ -325,7 +327,7 @@ export class HttpTransport implements Transport, TransportSide {
     return saved.catch((error: unknown) => this.#report(`${pending.method} could not be saved`, error)).then(answer);
   }
 
-  /** Gives a handler the functions that let its client poll: they end the reply, not the stream. */
+  /** Gives a handler the functions that end the reply but not the stream, so that the client polls (SEP-1699). */
   #pollable(extra: MessageExtraInfo, stream: RequestStream): MessageExtraInfo {
     return {
       ...extra,
@@ -339,8 +341,8 @@ export class HttpTransport implements Transport, TransportSide {
     const failed = (thrown: unknown): void =>
       this.context.events.emit('failure', 'the onerror of a server threw', thrown, this.sessionId);
     try {
-      const told: unknown = this.onerror?.(error instanceof Error ? error : new Error(String(error)));
-      onRejection(told, failed);
+      const returned: unknown = this.onerror?.(error instanceof Error ? error : new Error(String(error)));
+      onRejection(returned, failed);
     } catch (thrown) {
       failed(thrown);
     }
