@@ -2,16 +2,16 @@ import { AssertionError } from 'node:assert';
 import { memoryStore, type SessionStore } from '../../src/stores/index.js';
 import { sessionStoreContract } from '../../src/testing/index.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { BROKEN, but, type Store } from './broken-stores.js';
+import { FLAWS, flawedStore } from './flawed-store.js';
 
-/** The names of the cases in which a store fails, and of all there are. */
-async function failedCases(open: (right: Store, clock: FakeClock) => SessionStore, instances = 1) {
+/** The names of all cases, and of those that fail, with a store and perhaps another instance of it. */
+async function failedCases(open: (clock: FakeClock) => SessionStore, another?: typeof open) {
   const clock = new FakeClock();
-  const right = memoryStore({ clock });
-  const opened = Array.from({ length: instances }, () => open(right, clock));
+  const store = open(clock);
+  const other = another?.(clock);
   const cases = sessionStoreContract({
-    store: () => opened[0]!,
-    sameDataAgain: instances > 1 ? () => opened[1]! : undefined,
+    store: () => store,
+    sameDataAgain: other && (() => other),
     pass: async (ms) => clock.advance(ms),
   });
   const failed: string[] = [];
@@ -24,35 +24,38 @@ async function failedCases(open: (right: Store, clock: FakeClock) => SessionStor
   return { failed, all: cases.map(({ name }) => name) };
 }
 
-describe('the contract of a session store', () => {
-  test('is kept by a right store, with one instance and with two', async () => {
-    expect((await failedCases((right) => right)).failed).toEqual([]);
-    expect((await failedCases((right) => but(() => ({}))(right, new FakeClock()), 2)).failed).toEqual([]);
+describe('the contract of a session store (docs/restart.md, "The contract of a store")', () => {
+  test.each([
+    ['memoryStore', (clock: FakeClock) => memoryStore({ clock })],
+    ['a store that has no flaw', (clock: FakeClock) => flawedStore(clock)],
+  ])('passes with %s', async (_, open) => {
+    expect((await failedCases(open)).failed).toEqual([]);
   });
 
-  test('is kept by a right store without what is optional', async () => {
-    const { failed } = await failedCases((right, clock) => {
-      const { create, get, update, destroy, claim } = but(() => ({}))(right, clock);
+  test('passes with a store without the optional methods', async () => {
+    const { failed } = await failedCases((clock) => {
+      const { create, get, update, destroy, claim } = flawedStore(clock);
       return { create, get, update, destroy, claim };
     });
     expect(failed).toEqual([]);
   });
 
-  test.each(BROKEN)('is not when %s', async (_, found, open) => {
-    expect((await failedCases(open)).failed).toContain(found);
+  test.each(FLAWS)('fails when %s, in the case "%s"', async (flaw, name) => {
+    expect((await failedCases((clock) => flawedStore(clock, flaw))).failed).toContain(name);
   });
 
-  test('is not when an instance sees its own records only', async () => {
-    const { failed } = await failedCases((_, clock) => memoryStore({ clock }), 2);
-    expect(failed).toEqual(expect.arrayContaining(['gives back the very text that was created, in epoch 0']));
+  test('fails when an instance does not see the records of another', async () => {
+    const open = (clock: FakeClock) => memoryStore({ clock });
+    const { failed } = await failedCases(open, open);
+    expect(failed).toContain('gives back the very text that was created, in epoch 0');
   });
 
-  test('has no case that no broken store fails', async () => {
-    const { all } = await failedCases((right) => right);
-    expect(new Set(BROKEN.map(([, found]) => found))).toEqual(new Set(all));
+  test('has no case that every flawed store passes', async () => {
+    const { all } = await failedCases((clock) => flawedStore(clock));
+    expect(new Set<string>(FLAWS.map(([, name]) => name))).toEqual(new Set(all));
   });
 
-  test('waits by itself where it is not told how time passes', async () => {
+  test('waits in real time without the option pass', async () => {
     const cases = sessionStoreContract({ store: () => memoryStore(), resolution: 20 });
     for (const { run } of cases) await run();
   });
