@@ -21,7 +21,7 @@ function open(map = new Map<string, string>()) {
   };
 }
 
-/** A back end that takes its time with everything, and fails when it is told to. */
+/** A slow back end that fails when the test says so. */
 class SlowBackEnd extends EventEmitter {
   readonly map = new Map<string, unknown>();
   fails = false;
@@ -75,7 +75,7 @@ describe('the contract, over a Keyv that does not serialize', () => {
   for (const { name, run } of sessionStoreContract({ store, pass })) test(name, run);
 });
 
-test('does what a trivial model of a store does, whatever is asked of it in whatever order', async () => {
+test('behaves like a trivial model of a store under any sequence of operations (property)', async () => {
   await fc.assert(
     fc.asyncProperty(commands, async (run) => {
       const { store, advance } = open();
@@ -95,7 +95,7 @@ test('a record outlives the store that wrote it, with its time', async () => {
   expect(await second.store.get('a')).toBeUndefined();
 });
 
-test('Keyv is told of the time that is left, whatever is written', async () => {
+test('each write passes the remaining time to Keyv', async () => {
   let now = 1_000;
   const keyv = new Keyv({ throwOnErrors: true });
   const set = jest.spyOn(keyv, 'set');
@@ -112,7 +112,7 @@ test('Keyv is told of the time that is left, whatever is written', async () => {
 });
 
 // To Keyv, a ttl of 0 is none (https://keyv.org/docs/keyv/#setkey-value-ttl).
-test('a record whose last millisecond ends while it is written does not stay in Keyv for ever', async () => {
+test('a record that expires while it is written does not stay in Keyv for ever', async () => {
   const times = [1_000, 1_009, 1_010, 1_010];
   const keyv = new Keyv({ throwOnErrors: true });
   const set = jest.spyOn(keyv, 'set');
@@ -123,7 +123,7 @@ test('a record whose last millisecond ends while it is written does not stay in 
   expect(set.mock.calls.map(([, , ttl]) => ttl).every((ttl) => ttl! >= 1)).toBe(true);
 });
 
-test('a record that is read when its time is over is removed', async () => {
+test('reading an expired record removes it', async () => {
   const { store, map, advance } = open();
   await store.create('a', '{}', 'x', 10);
   expect([...map.keys()]).toEqual(['keyv:mcp-session:a']);
@@ -133,14 +133,14 @@ test('a record that is read when its time is over is removed', async () => {
 });
 
 // Keyv 5 leaves a key as it is that begins with the namespace: the client would have the session under a second ID.
-test('an ID that a client makes up does not find the record of another by the name of the namespace', async () => {
+test('a forged ID that begins with the namespace finds no record', async () => {
   const { store } = open();
   await store.create('a', '{}', undefined, TTL);
   for (const id of ['keyv:a', 'keyv:mcp-session:a', 'mcp-session:a']) expect(await store.get(id)).toBeUndefined();
 });
 
 // Keyv removes what it finds to be over after it has read it, so that a write in between would be lost.
-test('what Keyv removes because its time is over is never the record that took its place', async () => {
+test('the removal of an expired record never removes a newer record of the same ID', async () => {
   const backEnd = new SlowBackEnd();
   const store = keyvStore(new Keyv({ store: backEnd, throwOnErrors: true }));
   await store.create('a', '"old"', undefined, 1);
@@ -168,7 +168,7 @@ test('operations on one ID have the order of the calls, and do not wait for thos
   expect((await store.get('a'))?.data).toBe('1');
 });
 
-test('an operation waits for the one before also when the one before that is done', async () => {
+test('an operation waits for the previous one, also after an earlier one has finished', async () => {
   const store = keyvStore(new Keyv({ store: new SlowBackEnd(), throwOnErrors: true }));
   const created = store.create('a', '{}', undefined, TTL);
   const claims = [store.claim('a', { owner: undefined, epoch: 0 }, 'x')];
@@ -177,7 +177,7 @@ test('an operation waits for the one before also when the one before that is don
   expect(await Promise.all(claims)).toEqual([true, false]);
 });
 
-test('nothing is kept of an ID whose operations are done, those that failed included', async () => {
+test('keeps no entry for an ID after its operations have finished or failed', async () => {
   const sizes: number[] = [];
   const set = jest.spyOn(Map.prototype, 'set');
   const backEnd = new SlowBackEnd();
@@ -197,7 +197,7 @@ test('nothing is kept of an ID whose operations are done, those that failed incl
 });
 
 describe('a back end that fails', () => {
-  /** Every operation, as one that would be told "no record" if the failure were not told. */
+  /** Each operation, which would resolve as for "no record" if the failure were hidden. */
   const operations: [name: string, run: (store: ReturnType<typeof keyvStore>) => Promise<unknown>][] = [
     ['get', (store) => store.get('a')],
     ['create', (store) => store.create('b', '{}', undefined, TTL)],
@@ -258,7 +258,7 @@ describe('a back end that fails', () => {
     },
   );
 
-  test('is no matter of operations before and after', async () => {
+  test('does not affect operations before and after', async () => {
     const keyv = new Keyv({ throwOnErrors: true });
     const store = keyvStore(keyv);
     await store.create('a', '{}', 'x', TTL);
@@ -291,7 +291,7 @@ describe('arguments', () => {
     [null, 'keyvStore: options must be an object of wallClock; got null'],
     [{ clock: Date }, 'keyvStore: unknown option clock; known are wallClock'],
     [{ wallClock: 5 }, 'keyvStore: option wallClock must be a function; got 5'],
-  ])('options %j throw a TypeError that says which, what it got and what it wants', (options, message) => {
+  ])('options %j throw a TypeError that names the option, the value and the rule', (options, message) => {
     expect(() => keyvStore(new Keyv({ throwOnErrors: true }), options as KeyvStoreOptions)).toThrow(
       new TypeError(message),
     );

@@ -7,6 +7,7 @@ import {
 } from '../../src/stores/memory-event-store.js';
 import { sessionOf } from '../../src/stores/session-event-store.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { eventStoreContract } from '../support/event-store-contract.js';
 import { notification, replay } from '../support/event-stores.js';
 import { runs } from '../support/runs.js';
 
@@ -90,33 +91,27 @@ describe('against a model that never forgets', () => {
     expect(clock.pending).toBe(held.length > 0 ? 1 : 0);
   }
 
-  class Append implements Command {
-    readonly #streamId: string;
-    readonly #text: string;
+  /** A command that checks the bounds and the timer after it. */
+  const command = (name: string, act: (model: Model, real: Real) => Promise<void> | void): Command => ({
+    check: () => true,
+    toString: () => name,
+    async run(model, real) {
+      await act(model, real);
+      await check(model, real);
+    },
+  });
 
-    constructor(streamId: string, text: string) {
-      this.#streamId = streamId;
-      this.#text = text;
-    }
-
-    check(): boolean {
-      return true;
-    }
-
-    async run(model: Model, real: Real): Promise<void> {
+  const append = (streamId: string, content: string): Command =>
+    command(`append(${JSON.stringify(streamId)}, ${content.length} characters)`, async (model, real) => {
       const { store, clock, options } = real;
-      const streamId = this.#streamId;
-      const params = { text: this.#text };
+      const params = { text: content };
       const message: JSONRPCMessage = { jsonrpc: '2.0', method: 'notifications/message', params };
       const json = JSON.stringify(message);
       const bytes = bytesOf(message);
       const storing = store.storeEvent(streamId, message);
       params.text = 'changed by the app later';
       const most = Math.min(options.maxBytes, options.maxBytesPerSession);
-      if (bytes > most) {
-        await expect(storing).rejects.toThrow('more than a session may hold');
-        return check(model, real);
-      }
+      if (bytes > most) return expect(storing).rejects.toThrow('more than a session may hold');
 
       const id = await storing;
       const event = { id, streamId, json, bytes, dueAt: clock.now() + options.maxAge, life: model.life(streamId) };
@@ -124,84 +119,32 @@ describe('against a model that never forgets', () => {
       if (model.held(streamId).length > options.maxEventsPerStream) model.drop(model.held(streamId)[0]!);
       while (sum(model.ofSession(streamId)) > most) model.drop(model.ofSession(streamId)[0]!);
       while (sum(model.held()) > options.maxBytes) model.drop(model.held()[0]!);
-      await check(model, real);
-    }
+    });
 
-    toString(): string {
-      return `append(${JSON.stringify(this.#streamId)}, ${this.#text.length} characters)`;
-    }
-  }
-
-  class Resume implements Command {
-    readonly #which: number;
-
-    constructor(which: number) {
-      this.#which = which;
-    }
-
-    check(model: Readonly<Model>): boolean {
-      return model.all.length > 0;
-    }
-
-    async run(model: Model, real: Real): Promise<void> {
-      const event = model.all[this.#which % model.all.length]!;
+  const resume = (which: number): Command => ({
+    ...command(`resume(${which})`, async (model, { store }) => {
+      const event = model.all[which % model.all.length]!;
       const missed = model.after(event);
-      expect(await real.store.getStreamIdForEventId(event.id)).toBe(missed && event.streamId);
-      expect(await replay(real.store, event.id)).toEqual({
+      expect(await store.getStreamIdForEventId(event.id)).toBe(missed && event.streamId);
+      expect(await replay(store, event.id)).toEqual({
         streamId: missed === undefined ? '' : event.streamId,
         events: (missed ?? []).map(({ id, json }) => ({ id, message: JSON.parse(json) })),
       });
-      await check(model, real);
-    }
+    }),
+    check: (model) => model.all.length > 0,
+  });
 
-    toString(): string {
-      return `resume(${this.#which})`;
-    }
-  }
+  const purge = (session: string): Command =>
+    command(`purge(${JSON.stringify(session)})`, async (model, { store }) => {
+      await store.purge(session);
+      for (const streamId of STREAMS) if (streamId.startsWith(`${session}-`)) model.forget(streamId);
+    });
 
-  class Purge implements Command {
-    readonly #session: string;
-
-    constructor(session: string) {
-      this.#session = session;
-    }
-
-    check(): boolean {
-      return true;
-    }
-
-    async run(model: Model, real: Real): Promise<void> {
-      await real.store.purge(this.#session);
-      for (const streamId of STREAMS) if (streamId.startsWith(`${this.#session}-`)) model.forget(streamId);
-      await check(model, real);
-    }
-
-    toString(): string {
-      return `purge(${JSON.stringify(this.#session)})`;
-    }
-  }
-
-  class Advance implements Command {
-    readonly #ms: number;
-
-    constructor(ms: number) {
-      this.#ms = ms;
-    }
-
-    check(): boolean {
-      return true;
-    }
-
-    async run(model: Model, real: Real): Promise<void> {
-      real.clock.advance(this.#ms);
-      for (const event of model.held()) if (event.dueAt <= real.clock.now()) model.drop(event);
-      await check(model, real);
-    }
-
-    toString(): string {
-      return `advance(${this.#ms})`;
-    }
-  }
+  const advance = (ms: number): Command =>
+    command(`advance(${ms})`, (model, { clock }) => {
+      clock.advance(ms);
+      for (const event of model.held()) if (event.dueAt <= clock.now()) model.drop(event);
+    });
 
   const text = fc.oneof(
     { arbitrary: fc.string({ unit: 'binary', maxLength: 20 }), weight: 3 },
@@ -209,13 +152,13 @@ describe('against a model that never forgets', () => {
   );
   const commands = fc.commands(
     [
-      fc.tuple(fc.constantFrom(...STREAMS), text).map(([streamId, content]) => new Append(streamId, content)),
-      fc.constantFrom(...STREAMS.slice(0, 2)).map((streamId) => new Append(streamId, '')),
-      fc.constantFrom('a', '0f3e-0.1').map((streamId) => new Append(streamId, '')),
-      fc.constantFrom('0f3e-0.1', '0f3e-0.2').map((streamId) => new Append(streamId, '')),
-      fc.nat().map((which) => new Resume(which)),
-      fc.nat(12).map((ms) => new Advance(ms)),
-      fc.constantFrom(...SESSIONS).map((session) => new Purge(session)),
+      fc.tuple(fc.constantFrom(...STREAMS), text).map(([streamId, content]) => append(streamId, content)),
+      fc.constantFrom(...STREAMS.slice(0, 2)).map((streamId) => append(streamId, '')),
+      fc.constantFrom('a', '0f3e-0.1').map((streamId) => append(streamId, '')),
+      fc.constantFrom('0f3e-0.1', '0f3e-0.2').map((streamId) => append(streamId, '')),
+      fc.nat().map(resume),
+      fc.nat(12).map(advance),
+      fc.constantFrom(...SESSIONS).map(purge),
     ],
     { maxCommands: 60 },
   );
@@ -226,7 +169,7 @@ describe('against a model that never forgets', () => {
     maxAge: fc.integer({ min: 1, max: 40 }),
   });
 
-  test('a resume gives the whole of what came after on that stream, or nothing; no bound is exceeded, no timer is left', async () => {
+  test('a resume gives all later events of its stream or none, within the bounds, and leaves no timer (property)', async () => {
     let tooOld = 0;
     let resumed = 0;
     await fc.assert(
@@ -239,9 +182,9 @@ describe('against a model that never forgets', () => {
           const missed = model.after(model.all[which]!);
           if (missed === undefined) tooOld += 1;
           else if (missed.length > 0) resumed += 1;
-          await new Resume(which).run(model, real);
+          await resume(which).run(model, real);
         }
-        await new Advance(bounds.maxAge).run(model, real);
+        await advance(bounds.maxAge).run(model, real);
         expect([real.store.size, real.store.streams, real.store.bytes, clock.pending]).toEqual([0, 0, 0, 0]);
       }),
       { numRuns: runs(300) },
@@ -252,12 +195,15 @@ describe('against a model that never forgets', () => {
   });
 });
 
+describe('the contract of an event store (docs/transport.md, "Resumability")', () =>
+  eventStoreContract(() => memoryEventStore({ clock: new FakeClock() })));
+
 describe('event IDs', () => {
   test('are <stream ID>_<sequence>, and the sequence grows over all streams in the order of the calls', async () => {
     const store = memoryEventStore({ clock: new FakeClock() });
     const streams = ['a', 'b', 'a_b', '', 'a'];
     const storing = streams.map((streamId) => store.storeEvent(streamId, notification('x')));
-    // There at once: whoever does not wait for one before the next still gets them in this order.
+    // Stored before the call returns, so that calls that are not awaited keep their order.
     expect(store.size).toBe(streams.length);
     const ids = await Promise.all(storing);
     const sequences = ids.map((id) => Number(id.slice(id.lastIndexOf('_') + 1)));
@@ -319,44 +265,10 @@ describe('event IDs', () => {
     );
     expect(await store.getStreamIdForEventId(id)).toBe('a');
   });
-
-  test('of another store, as after a restart, are unknown even for a stream of the same name', async () => {
-    const [before, after] = [
-      memoryEventStore({ clock: new FakeClock() }),
-      memoryEventStore({ clock: new FakeClock() }),
-    ];
-    const id = await before.storeEvent('a', notification('1'));
-    await after.storeEvent('a', notification('2'));
-    expect(await after.getStreamIdForEventId(id)).toBeUndefined();
-  });
 });
 
-describe('a hole in a stream is never hidden', () => {
-  test('the event before the oldest that is held can still be resumed from; the one before that cannot', async () => {
-    const store = memoryEventStore({ maxEventsPerStream: 2, clock: new FakeClock() });
-    const ids: string[] = [];
-    for (const text of ['1', '2', '3', '4']) ids.push(await store.storeEvent('a', notification(text)));
-    expect(await Promise.all(ids.map((id) => store.getStreamIdForEventId(id)))).toEqual([undefined, 'a', 'a', 'a']);
-    expect((await replay(store, ids[1]!)).events.map(({ id }) => id)).toEqual(ids.slice(2));
-  });
-
-  test.each(['maxBytes', 'maxBytesPerSession'])(
-    'a message larger than %s is refused, and costs no stream its events',
-    async (bound) => {
-      const clock = new FakeClock();
-      const store = memoryEventStore({ [bound]: 2_000, clock });
-      const other = await store.storeEvent('other', notification('1'));
-      const before = await store.storeEvent('own', notification('2'));
-      await expect(store.storeEvent('own', notification('x'.repeat(2_000)))).rejects.toThrow(
-        'more than a session may hold',
-      );
-      expect(await replay(store, other)).toEqual({ streamId: 'other', events: [] });
-      expect(await replay(store, before)).toEqual({ streamId: 'own', events: [] });
-      expect([store.size, store.streams, clock.pending]).toEqual([2, 2, 1]);
-    },
-  );
-
-  test('what fits maxBytes to the byte is kept; one more pushes out the oldest of all, whose stream it is not', async () => {
+describe('maxBytes and maxBytesPerSession', () => {
+  test('events of exactly maxBytes are kept, and one more drops the oldest event of any stream', async () => {
     const store = memoryEventStore({ maxBytes: 2 * bytesOf(notification('x')), clock: new FakeClock() });
     const [first, second] = [
       await store.storeEvent('a', notification('x')),
@@ -370,28 +282,9 @@ describe('a hole in a stream is never hidden', () => {
       'b',
     ]);
   });
-
-  test('a message larger than maxBytes on an empty store leaves it empty', async () => {
-    const clock = new FakeClock();
-    const store = memoryEventStore({ maxBytes: OVERHEAD, clock });
-    await expect(store.storeEvent('a', notification('1'))).rejects.toThrow('more than a session may hold');
-    expect([store.size, store.streams, store.bytes, clock.pending]).toEqual([0, 0, 0, 0]);
-  });
-
-  test('of IDs whose stream is gone and came back, none is known: what was dropped between cannot be told', async () => {
-    const clock = new FakeClock();
-    const store = memoryEventStore({ maxAge: 10, clock });
-    const old = await store.storeEvent('a', notification('1'));
-    clock.advance(10);
-    expect([store.size, store.streams, store.bytes, clock.pending]).toEqual([0, 0, 0, 0]);
-    expect(await store.getStreamIdForEventId(old)).toBeUndefined();
-    const young = await store.storeEvent('a', notification('2'));
-    expect(await store.getStreamIdForEventId(old)).toBeUndefined();
-    expect(await store.getStreamIdForEventId(young)).toBe('a');
-  });
 });
 
-describe('a replay during which things happen', () => {
+describe('a replay during other operations', () => {
   type Deed =
     { readonly deed: 'append'; readonly streamId: string } | { readonly deed: 'advance'; readonly ms: number };
 
@@ -457,39 +350,7 @@ describe('a replay during which things happen', () => {
     expect(outcomes.holed).toBeGreaterThan(2);
   });
 
-  test('sends what is stored while it waits, since a transport may attach the stream only after it', async () => {
-    const store = memoryEventStore({ clock: new FakeClock() });
-    const first = await store.storeEvent('a', notification('1'));
-    const second = await store.storeEvent('a', notification('2'));
-    const sent: string[] = [];
-    const later: string[] = [];
-    await store.replayEventsAfter(first, {
-      send: async (id) => {
-        sent.push(id);
-        if (later.length < 3) later.push(await store.storeEvent('a', notification('later')));
-      },
-    });
-    expect(sent).toEqual([second, ...later]);
-  });
-
-  test('stops when send rejects or throws, and rejects with the same', async () => {
-    const store = memoryEventStore({ clock: new FakeClock() });
-    const first = await store.storeEvent('a', notification('1'));
-    for (const text of ['2', '3', '4']) await store.storeEvent('a', notification(text));
-    const reason = new Error('gone');
-    for (const fail of [
-      () => Promise.reject(reason),
-      () => {
-        throw reason;
-      },
-    ]) {
-      const send = jest.fn<Promise<void>, []>().mockResolvedValueOnce(undefined).mockImplementation(fail);
-      await expect(store.replayEventsAfter(first, { send })).rejects.toBe(reason);
-      expect(send).toHaveBeenCalledTimes(2);
-    }
-  });
-
-  test('gives each replay messages of its own: what one reader changes, the next does not see', async () => {
+  test('gives each replay its own copy of the messages', async () => {
     const store = memoryEventStore({ clock: new FakeClock() });
     const first = await store.storeEvent('a', notification('1'));
     await store.storeEvent('a', notification('2'));
@@ -500,26 +361,7 @@ describe('a replay during which things happen', () => {
 });
 
 describe('a purge', () => {
-  test('takes the events of its session and of no other, and the session may begin anew', async () => {
-    const store = memoryEventStore({ clock: new FakeClock() });
-    const streams = ['a-1', 'a-get', 'a', 'ab-1', 'b-a-1', 'A-1', '-a'];
-    const ids = await Promise.all(streams.map((streamId) => store.storeEvent(streamId, notification('x'))));
-    await store.purge('a');
-    const known = await Promise.all(ids.map((id) => store.getStreamIdForEventId(id)));
-    expect(known).toEqual([undefined, undefined, ...streams.slice(2)]);
-    expect([store.size, store.streams, store.bytes]).toEqual([5, 5, 5 * bytesOf(notification('x'))]);
-
-    const young = await store.storeEvent('a-1', notification('y'));
-    expect(await store.getStreamIdForEventId(ids[0]!)).toBeUndefined();
-    expect(await store.getStreamIdForEventId(young)).toBe('a-1');
-  });
-
-  test('of a session that has no events does nothing', async () => {
-    const store = memoryEventStore({ clock: new FakeClock() });
-    expect(await store.purge('a')).toBeUndefined();
-  });
-
-  test('costs what its session holds, whatever the others do', async () => {
+  test('costs as much as its own session holds, not all sessions', async () => {
     const store = memoryEventStore({ maxBytes: 2 ** 40, clock: new FakeClock() });
     const sessions = Array.from({ length: 30_000 }, (_, n) => n.toString(16).padStart(32, '0'));
     for (const session of sessions) await store.storeEvent(`${session}-get`, notification('x'));
@@ -532,7 +374,7 @@ describe('a purge', () => {
   });
 });
 
-test('its timer wakes it once for each event that is due, and not between, also where time has fractions', async () => {
+test('its timer fires once for each due event, also where time has fractions', async () => {
   const clock = new FakeClock(0.25);
   const armed = jest.spyOn(clock, 'setTimeout');
   const store = memoryEventStore({ maxAge: 10, clock });
@@ -553,7 +395,7 @@ test('its timer wakes it once for each event that is due, and not between, also 
   expect(armed).toHaveBeenCalledTimes(2);
 });
 
-test('a message that has no JSON rejects, and leaves nothing', async () => {
+test('a message that cannot be serialized rejects, and leaves nothing', async () => {
   const clock = new FakeClock();
   const store = memoryEventStore({ clock });
   const params: Record<string, unknown> = {};
@@ -635,7 +477,7 @@ describe('options', () => {
     [{ clock: Date }, 'memoryEventStore: option clock must be a Clock; got a function'],
     [{ clock: { now: () => 0 } }, 'memoryEventStore: option clock must be a Clock; got an object'],
     [{ clock: null }, 'memoryEventStore: option clock must be a Clock; got null'],
-  ])('%j throws a TypeError that says which, what it got and what it wants', (options, message) => {
+  ])('%j throws a TypeError that names the option, the value and the rule', (options, message) => {
     expect(() => memoryEventStore(options as MemoryEventStoreOptions)).toThrow(new TypeError(message));
   });
 });

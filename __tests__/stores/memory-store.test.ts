@@ -11,7 +11,7 @@ describe('the contract', () => {
   for (const { name, run } of sessionStoreContract({ store: () => store, pass })) test(name, run);
 });
 
-test('does what a trivial model of a store does, whatever is asked of it in whatever order', async () => {
+test('behaves like a trivial model of a store under any sequence of operations (property)', async () => {
   await fc.assert(
     fc.asyncProperty(commands, async (run) => {
       const clock = new FakeClock();
@@ -23,7 +23,7 @@ test('does what a trivial model of a store does, whatever is asked of it in what
   );
 });
 
-test('does what is asked of it at once, so that calls have the order in which they were made', async () => {
+test('applies each operation at its call, so that operations have the order of their calls', async () => {
   const store = memoryStore({ clock: new FakeClock() });
   const done = [
     store.create('a', '1', 'x', 10),
@@ -35,7 +35,7 @@ test('does what is asked of it at once, so that calls have the order in which th
   expect(await Promise.all(done)).toEqual([true, true, true, false, true]);
 });
 
-describe('records whose time is over', () => {
+describe('expired records', () => {
   // A sweep deletes from a map; a record that is asked for and found to be over would be deleted as well, but none is.
   let deleted: jest.SpyInstance;
   let iterated: jest.SpyInstance;
@@ -45,7 +45,7 @@ describe('records whose time is over', () => {
   });
   afterEach(() => jest.restoreAllMocks());
 
-  test('go, though nobody asks for them', async () => {
+  test('are removed without a request for them', async () => {
     const clock = new FakeClock();
     const store = memoryStore({ clock });
     for (let id = 0; id < 10_000; id += 1) {
@@ -55,7 +55,7 @@ describe('records whose time is over', () => {
     expect(deleted.mock.calls.length).toBeGreaterThan(10_000 - 1_500);
   });
 
-  test('are looked for so seldom that many that live cost nothing', async () => {
+  test('are looked for so seldom that many live records cost nothing', async () => {
     const store = memoryStore({ clock: new FakeClock() });
     for (let id = 0; id < 10_000; id += 1) await store.create(String(id), '{}', undefined, 100);
     expect(deleted).toHaveBeenCalledTimes(0);
@@ -63,7 +63,7 @@ describe('records whose time is over', () => {
   });
 });
 
-test('arms no timers, which would have to be ended', async () => {
+test('arms no timers, which a close would have to clear', async () => {
   const clock = new FakeClock();
   await memoryStore({ clock }).create('a', '{}', undefined, 10);
   expect(clock.pending).toBe(0);

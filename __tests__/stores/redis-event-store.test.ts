@@ -11,6 +11,7 @@ import { REDIS_CLIENTS, connectCluster, connectRedis, type ConnectedRedis } from
 import { FakeClock } from '../support/fake-clock.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
+import { eventStoreContract } from '../support/event-store-contract.js';
 import { notification, replay } from '../support/event-stores.js';
 import { runs } from '../support/runs.js';
 
@@ -88,7 +89,7 @@ describe('against a model that never forgets', () => {
     },
   );
 
-  test('after any event, a replay gives exactly what followed on that stream, in order, or the event is unknown', async () => {
+  test('after any event, a replay gives exactly the later events of its stream, in order, or the event is unknown (property)', async () => {
     const outcomes = { unknown: 0, nothing: 0, events: 0 };
     await fc.assert(
       fc.asyncProperty(
@@ -165,7 +166,7 @@ describe.each([...REDIS_CLIENTS, ['a cluster of redis 6', connectCluster] as con
     await node?.stop();
   });
 
-  test('stores, replays, tells streams apart, and purges', async () => {
+  test('stores, replays and purges events by stream', async () => {
     const store = redisEventStore({ ...own.access, prefix: `${name}:` });
     const first = await store.storeEvent('a-1', {} as JSONRPCMessage);
     await store.storeEvent('a-2', notification('of the other'));
@@ -180,7 +181,7 @@ describe.each([...REDIS_CLIENTS, ['a cluster of redis 6', connectCluster] as con
     expect(await replay(store, second)).toEqual({ streamId: '', events: [] });
   });
 
-  test('rejects once its connection is closed: that an event is unknown it cannot know', async () => {
+  test('rejects once its connection is closed, as it cannot know whether an event is unknown', async () => {
     const closed = await connect((node ?? server).url);
     const store = redisEventStore(closed.access);
     const id = await store.storeEvent('a-1', notification('1'));
@@ -192,6 +193,8 @@ describe.each([...REDIS_CLIENTS, ['a cluster of redis 6', connectCluster] as con
   });
 });
 
+describe('the contract of an event store (docs/transport.md, "Resumability")', () => eventStoreContract(openStore));
+
 describe('event IDs', () => {
   test('are <stream ID>_<entry ID>, and have the order of the calls', async () => {
     const store = openStore();
@@ -201,7 +204,7 @@ describe('event IDs', () => {
     expect((await replay(store, ids[0]!)).events.map(({ id }) => id)).toEqual(ids.slice(2));
   });
 
-  test('have the order of the calls also when Redis has forgotten its scripts, and another process brings them back', async () => {
+  test('have the order of the calls also when Redis has lost its scripts and another process loads them again', async () => {
     const elsewhere = redisEventStore({ ...other.access, prefix: ownPrefix() });
     let turn: Promise<unknown> = other.ask('SCRIPT', 'FLUSH');
     // One command at a time, and after each the other process has its turn.
@@ -285,13 +288,6 @@ describe('event IDs', () => {
     );
     expect(await store.getStreamIdForEventId(id)).toBe('a-1');
   });
-
-  test('of another store, which shares only the Redis, are unknown even for a stream of the same name', async () => {
-    const [one, two] = [openStore(), openStore()];
-    const id = await one.storeEvent('a-1', notification('1'));
-    await two.storeEvent('a-1', notification('2'));
-    expect(await two.getStreamIdForEventId(id)).toBeUndefined();
-  });
 });
 
 describe('the bounds', () => {
@@ -306,7 +302,7 @@ describe('the bounds', () => {
     expect(await store.getStreamIdForEventId(stranger)).toBe('b-1');
   });
 
-  test('by age let the events of a quiet session go, and its key', async () => {
+  test('by age remove the events of a quiet session, and its key', async () => {
     const prefix = ownPrefix();
     const store = openStore({ prefix, maxAge: 50 });
     const id = await store.storeEvent('a-1', notification('x'));
@@ -315,7 +311,7 @@ describe('the bounds', () => {
     expect(await redis.ask('EXISTS', `${prefix}{a}:events`)).toBe(0);
   });
 
-  test('by age let the old events of a busy session go, and no young one', async () => {
+  test('by age remove the old events of a busy session, and no young one', async () => {
     const maxAge = 100;
     const store = openStore({ maxAge });
     const old = await store.storeEvent('a-1', notification('old'));
@@ -450,7 +446,7 @@ describe('when Redis has a maxmemory and is nearly full', () => {
   });
   const used = async () => Number(/used_memory:(\d+)/.exec((await full.ask('INFO', 'memory')) as string)![1]);
 
-  test('the oldest events are dropped, none is stored for a second, and other keys always have room', async () => {
+  test('the oldest events are dropped, no event is stored for a second, and other keys always have room', async () => {
     const clock = new FakeClock();
     const store = redisEventStore({ clock, ...full.access });
     const large = notification('x'.repeat(MIB / 2));
@@ -493,7 +489,7 @@ describe('when Redis has a maxmemory and is nearly full', () => {
 });
 
 describe('a replay', () => {
-  /** A store whose commands are noted. */
+  /** A store that records its commands. */
   function noting(options: { maxEvents?: number } = {}): { store: Store; commands: string[][] } {
     const commands: string[][] = [];
     const sendCommand: SendCommand = (...args) => {
@@ -503,7 +499,7 @@ describe('a replay', () => {
     return { store: redisEventStore({ sendCommand, prefix: ownPrefix(), ...options }), commands };
   }
 
-  test('of more than a page is whole and in order, and reads a page at a time', async () => {
+  test('of more than a page is complete and in order, and reads a page at a time', async () => {
     const { store, commands } = noting({ maxEvents: 5_000 });
     const storing = Array.from({ length: 2_501 }, (_, n) =>
       store.storeEvent(n % 2 === 0 ? 'a-1' : 'a-2', notification(`${n}`)),
@@ -517,21 +513,6 @@ describe('a replay', () => {
     const limits = commands.map(([, , , , , limit]) => Number(limit));
     expect(limits.length).toBeLessThan(10);
     expect(Math.max(...limits)).toBeLessThan(1_000);
-  });
-
-  test('sends what is stored while it waits, since a transport may attach the stream only after it', async () => {
-    const store = openStore();
-    const first = await store.storeEvent('a-1', notification('1'));
-    const second = await store.storeEvent('a-1', notification('2'));
-    const sent: string[] = [];
-    const later: string[] = [];
-    await store.replayEventsAfter(first, {
-      send: async (id) => {
-        sent.push(id);
-        if (later.length < 3) later.push(await store.storeEvent('a-1', notification('later')));
-      },
-    });
-    expect(sent).toEqual([second, ...later]);
   });
 
   test.each<[string, (store: Store) => Promise<unknown>]>([
@@ -557,42 +538,18 @@ describe('a replay', () => {
       expect(sent.length).toBeGreaterThan(0);
     },
   );
-
-  test('stops when send rejects or throws, and rejects with the same', async () => {
-    const store = openStore();
-    const first = await store.storeEvent('a-1', notification('1'));
-    for (const text of ['2', '3', '4']) await store.storeEvent('a-1', notification(text));
-    const reason = new Error('gone');
-    for (const fail of [
-      () => Promise.reject(reason),
-      () => {
-        throw reason;
-      },
-    ]) {
-      const send = jest.fn<Promise<void>, []>().mockResolvedValueOnce(undefined).mockImplementation(fail);
-      await expect(store.replayEventsAfter(first, { send })).rejects.toBe(reason);
-      expect(send).toHaveBeenCalledTimes(2);
-    }
-  });
 });
 
 describe('a purge', () => {
-  test('takes the events of its session and of no other, and the session may begin anew', async () => {
+  test('deletes the key of its session', async () => {
     const prefix = ownPrefix();
     const store = openStore({ prefix });
-    const streams = ['a-1', 'a-get', 'ab-1', 'b-a-1', 'A-1', '-a'];
-    const ids = await Promise.all(streams.map((streamId) => store.storeEvent(streamId, notification('x'))));
+    await store.storeEvent('a-1', notification('x'));
     await store.purge('a');
-    const known = await Promise.all(ids.map((id) => store.getStreamIdForEventId(id)));
-    expect(known).toEqual([undefined, undefined, 'ab-1', 'b-a-1', 'A-1', '-a']);
     expect(await redis.ask('EXISTS', `${prefix}{a}:events`)).toBe(0);
-
-    const young = await store.storeEvent('a-1', notification('y'));
-    expect(await store.getStreamIdForEventId(ids[0]!)).toBeUndefined();
-    expect(await store.getStreamIdForEventId(young)).toBe('a-1');
   });
 
-  test('ends the life of its event IDs, also when what comes after is stored within the same millisecond', async () => {
+  test('makes its event IDs unknown for ever, also when the next event is stored within the same millisecond', async () => {
     const store = openStore();
     const ids: string[] = [];
     for (let n = 0; n < 50; n += 1) {
@@ -601,13 +558,9 @@ describe('a purge', () => {
     }
     expect(new Set(ids).size).toBe(50);
   });
-
-  test('of a session that has no events does nothing', async () => {
-    expect(await openStore().purge('a')).toBeUndefined();
-  });
 });
 
-test('a message that has no JSON rejects, and leaves nothing', async () => {
+test('a message that cannot be serialized rejects, and leaves nothing', async () => {
   const prefix = ownPrefix();
   const store = openStore({ prefix });
   const params: Record<string, unknown> = {};
@@ -616,7 +569,7 @@ test('a message that has no JSON rejects, and leaves nothing', async () => {
   expect(await redis.ask('EXISTS', `${prefix}{a}:events`)).toBe(0);
 });
 
-test('a reply that is none of its command rejects: sendCommand may have lost it', async () => {
+test('a reply of the wrong type rejects, as sendCommand may have lost the real one', async () => {
   for (const reply of [undefined, null, 'QUEUED', 1, {}]) {
     const store = redisEventStore({ sendCommand: () => Promise.resolve(reply) });
     await expect(store.getStreamIdForEventId('a-1_1-1')).rejects.toThrow('Redis cannot have answered that');
@@ -645,7 +598,7 @@ describe('options', () => {
       'redisEventStore: unknown option maxEventsPerStream; known are client, sendCommand, prefix, maxEvents, ' +
         'maxBytesPerSession, maxBytes, maxAge, clock',
     ],
-  ])('%j throws a TypeError that says which, what it got and what it wants', (options, message) => {
+  ])('%j throws a TypeError that names the option, the value and the rule', (options, message) => {
     expect(() => redisEventStore(options as RedisEventStoreOptions)).toThrow(new TypeError(message));
   });
 });

@@ -70,7 +70,7 @@ describe.each(REDIS_CLIENTS)('with %s, the contract: a session store', (_name, c
   });
   test.each(contract.map(({ name }) => name))('%s', async (name) => expect(await outcomes.get(name)).toBeUndefined());
 
-  test('sends its scripts anew when Redis has forgotten them, whichever it is', async () => {
+  test('loads each script again when Redis has lost it', async () => {
     const store = redisStore(redis.access);
     const said: unknown[] = [];
     for (const [, call] of CALLS) {
@@ -196,14 +196,14 @@ describe('when Redis fails', () => {
     },
   );
 
-  test('an error of Redis is the reason, and nothing is sent again', async () => {
+  test('rejects with the error of Redis, and sends nothing again', async () => {
     const error = new Error('READONLY You can not write against a read only replica.');
     const sendCommand = jest.fn(() => Promise.reject(error));
     for (const [, call] of CALLS) await expect(call(redisStore({ sendCommand }), 'id')).rejects.toBe(error);
     expect(sendCommand).toHaveBeenCalledTimes(CALLS.length);
   });
 
-  test('a script that is refused also when it is sent whole rejects', async () => {
+  test('rejects when Redis also refuses the whole script', async () => {
     const sendCommand = jest.fn(() => Promise.reject(new Error('NOSCRIPT No matching script.')));
     await expect(redisStore({ sendCommand }).touch('id', 0, TTL)).rejects.toThrow('NOSCRIPT');
     expect(sendCommand).toHaveBeenCalledTimes(2);
@@ -220,7 +220,7 @@ describe('when Redis fails', () => {
     },
   );
 
-  test('replies with numbers as text, which clients can be set up to give, are understood', async () => {
+  test('reads numbers that a client returns as text', async () => {
     const answering = (reply: string) => redisStore({ sendCommand: () => Promise.resolve(reply) });
     expect(await answering('1').destroy('id')).toBe(true);
     expect(await answering('0').destroy('id')).toBe(false);
@@ -244,11 +244,11 @@ describe('options', () => {
     [{ client, prefix: 1 }, 'redisStore: option prefix must be a string without braces; got 1'],
     [{ client, prefix: 'mcp{}' }, 'redisStore: option prefix must be a string without braces; got "mcp{}"'],
     [{ client, prefx: 'x' }, 'redisStore: unknown option prefx; known are client, sendCommand, prefix'],
-  ])('%j throws a TypeError that says which, what it got and what it wants', (options, message) => {
+  ])('%j throws a TypeError that names the option, the value and the rule', (options, message) => {
     expect(() => redisStore(options as RedisStoreOptions)).toThrow(new TypeError(message));
   });
 
-  test('refuse a client that sends otherwise: of ioredis, of iovalkey, of a cluster', async () => {
+  test('refuse a client of ioredis, iovalkey or a cluster, which send commands in another way', async () => {
     const clients = [
       new IoRedis({ lazyConnect: true }),
       new IoValkey({ lazyConnect: true }),

@@ -31,7 +31,7 @@ function seen(model: Model, id: string): StoredRecord | undefined {
   return record && { data: record.data, epoch: record.epoch, owner: record.owner };
 }
 
-/** One operation on the model and on the store: the answers must be the same, and so must be what is held then. */
+/** One operation on the model and on the store: the answers and all records must be the same. */
 const command = (
   name: string,
   id: string,
