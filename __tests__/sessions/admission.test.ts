@@ -111,7 +111,7 @@ describe('the caps maxSessions and maxSessionsPerPrincipal (docs/sessions.md, "C
     world.clock.advance(5_000);
   });
 
-  test('within one principal evict only its own, so that nobody can evict everyone', async () => {
+  test('within one principal evict only its own, so that no principal can evict the sessions of all', async () => {
     await started({ maxSessions: 5, maxSessionsPerPrincipal: 2, orphanAfter: 100 });
     for (const [id, user] of [
       ['b1', 'bob'],
@@ -131,7 +131,7 @@ describe('the caps maxSessions and maxSessionsPerPrincipal (docs/sessions.md, "C
     expect(await world.metrics()).toMatchObject({ 'mcp_sessions_closed_total evicted': 4 });
   });
 
-  test('within one principal refuse it while none of its own is orphaned, and nobody else', async () => {
+  test('within one principal refuse it while none of its own is orphaned, and refuse no other principal', async () => {
     await started({ maxSessions: 3, maxSessionsPerPrincipal: 1, orphanAfter: 100 });
     await world.open('orphan', as('bob'));
     world.clock.advance(100);
@@ -220,7 +220,7 @@ describe('the caps maxSessions and maxSessionsPerPrincipal (docs/sessions.md, "C
     expect(ids()).toEqual(['a2', 'b']);
   });
 
-  test('within one principal do not bind those who have no name', async () => {
+  test('within one principal do not bind sessions without a principal', async () => {
     await started({ maxSessions: 3, maxSessionsPerPrincipal: 1 });
     for (const id of ['a', 'b', 'c']) await world.open(id);
     expect(ids()).toEqual(['a', 'b', 'c']);

@@ -73,7 +73,7 @@ const STORES: [string, Partial<McpRouterOptions>][] = [
 ];
 
 describe.each(STORES)('adoptAnonymous (docs/identity.md, "Lazy sign-in"), %s', (_, options) => {
-  test('the first principal adopts the session: a new server is built for it, with what the state holds', async () => {
+  test('the first principal adopts the session: a new server is built for it, with the saved state', async () => {
     await begin(options);
     const adopted: unknown[] = [];
     endpoint.router.sessions.on('adopted', ({ id, principal }) => adopted.push([id, principal]));
@@ -89,7 +89,7 @@ describe.each(STORES)('adoptAnonymous (docs/identity.md, "Lazy sign-in"), %s', (
     expect(await endpoint.metric('mcp_sessions_hibernated')).toBe('0');
   });
 
-  test('once: it answers neither to another principal nor to none from then on, as if it were not there', async () => {
+  test('an adopted session is 404 for another principal and without a principal', async () => {
     await begin(options);
     const { id } = await RawSession.open(endpoint.url);
     expect(await status(id, 'alice')).toBe(200);
@@ -154,7 +154,7 @@ describe.each(STORES)('adoptAnonymous (docs/identity.md, "Lazy sign-in"), %s', (
     expect(endpoint.contexts).toHaveLength(1);
   });
 
-  test('of two principals at the same time one has it and the other gets 404; all requests of the one are served', async () => {
+  test('of two principals at the same time one adopts the session, and the other gets 404', async () => {
     await begin(options);
     const { id } = await RawSession.open(endpoint.url);
     const users = ['alice', 'bob', 'alice', 'bob', 'alice', 'bob'];
@@ -164,7 +164,7 @@ describe.each(STORES)('adoptAnonymous (docs/identity.md, "Lazy sign-in"), %s', (
     expect(endpoint.contexts).toHaveLength(2);
   });
 
-  test('no request without a principal reaches the server that was built for it, whenever it comes', async () => {
+  test('no request without a principal reaches the new server, even while it is built', async () => {
     await begin(options);
     const { id } = await RawSession.open(endpoint.url);
     const answers: unknown[] = [];
@@ -181,7 +181,7 @@ describe.each(STORES)('adoptAnonymous (docs/identity.md, "Lazy sign-in"), %s', (
     }
   });
 
-  test('counts as the principal’s: a share that is used up gives 503, and leaves the session as it was', async () => {
+  test('an adopted session counts for its principal: past maxSessionsPerPrincipal 503, and the session stays anonymous', async () => {
     await begin({ ...options, maxSessionsPerPrincipal: 1, maxSessions: 3 });
     const { id } = await RawSession.open(endpoint.url);
     const held = await RawSession.open(endpoint.url, { headers: { 'x-user': 'alice' } });
@@ -193,7 +193,7 @@ describe.each(STORES)('adoptAnonymous (docs/identity.md, "Lazy sign-in"), %s', (
     expect(await held.terminate().then(({ status: gone }) => gone)).toBe(200);
     await stream.blocks();
     expect(await status(id, 'alice')).toBe(200);
-    // All that a principal has counts, and what is without one does not any more.
+    // Each session of the principal counts, and the adopted one no longer counts as anonymous.
     const another = await post(endpoint.url, initializeBody(), { 'x-user': 'alice' });
     expect(another.status).toBe(503);
     expect(await endpoint.router.sessions.closeByPrincipal('alice')).toBe(1);
@@ -201,7 +201,7 @@ describe.each(STORES)('adoptAnonymous (docs/identity.md, "Lazy sign-in"), %s', (
     for (const user of ['alice', 'bob', 'carol']) await RawSession.open(endpoint.url, { headers: { 'x-user': user } });
   });
 
-  test('a server that cannot be built gives 503, and the principal has the session all the same', async () => {
+  test('a server that cannot be built gives 503, and the principal keeps the session', async () => {
     await begin(options);
     const { id } = await RawSession.open(endpoint.url);
     endpoint.factory = () => Promise.reject(new Error('no database'));
@@ -213,7 +213,7 @@ describe.each(STORES)('adoptAnonymous (docs/identity.md, "Lazy sign-in"), %s', (
     expect(await endpoint.metric('mcp_sessions_active')).toBe('1');
   });
 
-  test('a session that hibernates is adopted without being woken before', async () => {
+  test('a hibernated session is adopted without being woken first', async () => {
     await begin({ ...options, orphanAfter: 1_000, hibernateAfter: 1_000 });
     const { id } = await RawSession.open(endpoint.url);
     expect(await result(id, 'count')).toEqual({ count: 1 });
@@ -246,7 +246,7 @@ describe('adoptAnonymous with a store', () => {
     expect(await result(id, 'count', owner)).toEqual({ count: 3 });
   });
 
-  test('one restored without a principal and with one at the same time is never 500, and the principal’s in the end', async () => {
+  test('a session restored with and without a principal at the same time is never 500, and ends as the principal’s', async () => {
     await begin();
     const { id } = await RawSession.open(endpoint.url);
     endpoint.crash();
@@ -261,7 +261,7 @@ describe('adoptAnonymous with a store', () => {
     for (let n = 0; n < 5; n += 1) expect(await status(other)).toBe(200);
   };
 
-  test('another principal that comes while the record is written gets 404 once it is; one without is served until then', async () => {
+  test('while the record is written, requests without a principal are served, and another principal waits for its 404', async () => {
     await begin();
     const { id } = await RawSession.open(endpoint.url);
     endpoint.store.hold();
@@ -275,7 +275,7 @@ describe('adoptAnonymous with a store', () => {
     expect(endpoint.contexts.map(({ principal }) => principal)).toEqual([undefined, 'alice']);
   });
 
-  test('a second request of the principal that comes while the record is written waits for it, and is served', async () => {
+  test('a second request of the principal waits while the record is written, and is then served', async () => {
     await begin();
     const { id } = await RawSession.open(endpoint.url);
     endpoint.store.hold();
@@ -316,7 +316,7 @@ describe('adoptAnonymous with a store', () => {
     expect((await waiting).status).toBe(200);
   });
 
-  test('of a session that hibernates all who come while the record is written get 404 once it is, a DELETE without a principal too', async () => {
+  test('requests to a hibernated session without its new principal wait while the record is written, and get 404, DELETE too', async () => {
     await begin({ orphanAfter: 1_000, hibernateAfter: 1_000 });
     const { id } = await RawSession.open(endpoint.url);
     await until('it hibernates', () => {
@@ -336,7 +336,7 @@ describe('adoptAnonymous with a store', () => {
     expect(endpoint.contexts.filter(({ sessionId }) => sessionId === id)).toHaveLength(2);
   });
 
-  test('the principal outlives the process that adopted', async () => {
+  test('an adopted session keeps its principal after a restart', async () => {
     await begin();
     const { id } = await RawSession.open(endpoint.url);
     expect(await status(id, 'alice')).toBe(200);
@@ -365,7 +365,7 @@ describe('adoptAnonymous with a store', () => {
     expect(await status(id, 'bob')).toBe(200);
   });
 
-  test('one that another process has taken over is not adopted here', async () => {
+  test('a session that another process has taken over is not adopted here', async () => {
     await begin();
     const { id } = await RawSession.open(endpoint.url);
     const before = endpoint.router;
@@ -377,7 +377,7 @@ describe('adoptAnonymous with a store', () => {
     expect(await result(id, 'who', 'bob')).toMatchObject({ principal: 'bob' });
   });
 
-  test('one that hibernates here and that another process has taken over is not adopted here', async () => {
+  test('a hibernated session that another process has taken over is not adopted here', async () => {
     await begin({ orphanAfter: 1_000, hibernateAfter: 1_000 });
     const { id } = await RawSession.open(endpoint.url);
     await until('it hibernates', () => {
@@ -392,7 +392,7 @@ describe('adoptAnonymous with a store', () => {
     expect(before.sessions.get(id)).toBeUndefined();
   });
 
-  test('a late write of what ran without the principal does not take the session from it again', async () => {
+  test('a late write of an anonymous handler does not undo the adoption', async () => {
     await begin();
     const { id } = await RawSession.open(endpoint.url);
     const [anonymous] = endpoint.contexts;

@@ -13,20 +13,20 @@ export const TICK = 10;
 export const DRAIN_TIMEOUT = 309;
 
 const USERS = ['alice', 'alice', 'bob', undefined] as const;
-const ANYBODY_ELSE = 'mallory';
+const STRANGER = 'mallory';
 const METHODS = ['POST', 'GET', 'DELETE'] as const;
 
-/** Waits until what the model says has ended has ended. */
+/** Waits until each exchange and server that has ended in the model has ended in the router. */
 export async function settled(model: Model, world: World): Promise<void> {
   for (const number of model.takeEnded()) await world.exchanges[number]!.over();
   if (model.over) await world.stopped;
   const asleep = model.inState('hibernated').length;
-  await until('all that is due hibernates', () => world.router.sessions.stats().hibernated === asleep);
+  await until('every due session hibernates', () => world.router.sessions.stats().hibernated === asleep);
   const servers = model.inState('active', 'orphaned').length;
   await until('the servers of the others are closed', () => world.servers.size <= servers);
 }
 
-/** Lets time pass in both, stopping at each moment at which the model has something to happen. */
+/** Advances the clock of both, and stops at each deadline of the model. */
 export async function advance(model: Model, world: World, ms: number): Promise<void> {
   const end = model.now + ms;
   for (let next = model.nextDeadline(end); next !== undefined; next = model.nextDeadline(end)) {
@@ -38,7 +38,7 @@ export async function advance(model: Model, world: World, ms: number): Promise<v
   model.moveTo(end);
 }
 
-/** The router shows what the model holds, to the app and to Prometheus. */
+/** The router shows the state of the model, to the app and to Prometheus. */
 export async function agree(model: Model, world: World): Promise<void> {
   const { sessions } = world.router;
   expect(sessions.stats()).toEqual(model.stats());
@@ -69,11 +69,11 @@ const nth = fc.nat(1000);
 const open = (model: Model): ModelSession[] => model.inState('active', 'orphaned');
 const as = (user: string | undefined) => (user === undefined ? {} : { 'x-user': user });
 
-/** A command on one session of those that a list names. */
-function onSession(
+/** A command on one item of a list, which is never run while the list is empty. */
+function onOne<T>(
   name: string,
-  among: (model: Model) => ModelSession[],
-  act: (session: ModelSession, model: Model, world: World) => Promise<void>,
+  among: (model: Model) => readonly T[],
+  act: (item: T, model: Model, world: World) => Promise<void>,
 ): fc.Arbitrary<Command> {
   return nth.map((n) =>
     command(
@@ -84,20 +84,8 @@ function onSession(
   );
 }
 
-/** A command on one call of those that are not settled. */
-function onCall(
-  name: string,
-  act: (call: ModelCall, model: Model, world: World) => Promise<void>,
-  among = (model: Model): ModelCall[] => model.calls(),
-): fc.Arbitrary<Command> {
-  return nth.map((n) =>
-    command(
-      `${name}(${n})`,
-      (model) => among(model).length > 0,
-      (model, world) => act(pick(among(model), n), model, world),
-    ),
-  );
-}
+const calls = (model: Model): ModelCall[] => model.calls();
+const storedOnly = (model: Model): ModelRecord[] => model.storedOnly();
 
 const openings = fc.tuple(fc.constantFrom(...USERS), fc.constantFrom(false, false, true)).map(([user, slow]) =>
   command(
@@ -124,45 +112,42 @@ const openings = fc.tuple(fc.constantFrom(...USERS), fc.constantFrom(false, fals
 
 const initializing = (model: Model): ModelSession[] => model.inState('initializing');
 
-const finishOpening = onSession('finishOpening', initializing, async (session, model, world) => {
+const finishOpening = onOne('finishOpening', initializing, async (session, model, world) => {
   world.gates.get(session.id)!.resolve();
   const { status, headers } = await world.exchanges[session.opening]!.reply();
   expect([status, headers['mcp-session-id']]).toEqual([200, session.id]);
   model.activate(session);
 });
 
-const throwInFactory = onSession('throwInFactory', initializing, async (session, model, world) => {
+const throwInFactory = onOne('throwInFactory', initializing, async (session, model, world) => {
   world.gates.get(session.id)!.reject(new Error('the factory failed'));
   expect((await world.exchanges[session.opening]!.reply()).status).toBe(500);
   model.fail(session, 'internalError');
 });
 
-const hangUpOpening = onSession('hangUpOpening', initializing, async (session, model, world) => {
+const hangUpOpening = onOne('hangUpOpening', initializing, async (session, model, world) => {
   await world.exchanges[session.opening]!.hangUp();
   await until('the opening is given up', () => world.router.sessions.get(session.id) === undefined);
   model.fail(session);
 });
 
-const settleAbandoned = nth.map((n) =>
-  command(
-    `settleAbandoned(${n})`,
-    (model) => model.abandoned.length > 0,
-    async (model, world) => {
-      const build = pick(model.abandoned, n);
-      model.abandoned.splice(model.abandoned.indexOf(build), 1);
-      world.gates.get(build.id)!.reject(new Error('the factory failed, after its session was given up'));
-      await endOfTurn();
-    },
-  ),
+const settleAbandoned = onOne(
+  'settleAbandoned',
+  ({ abandoned }) => abandoned,
+  async (build, model, world) => {
+    model.abandoned.splice(model.abandoned.indexOf(build), 1);
+    world.gates.get(build.id)!.reject(new Error('the factory failed, after its session was given up'));
+    await endOfTurn();
+  },
 );
 
-const ping = onSession('ping', open, async (session, model, world) => {
+const ping = onOne('ping', open, async (session, model, world) => {
   const { status } = await world.ping(session.id, as(session.user)).reply();
   expect(status).toBe(session.retiring ? 404 : 200);
   model.touch(session);
 });
 
-const call = onSession('call', open, async (session, model, world) => {
+const call = onOne('call', open, async (session, model, world) => {
   const key = `call-${world.exchanges.length}`;
   if (session.retiring) {
     expect((await world.call(session.id, key, as(session.user)).reply()).status).toBe(404);
@@ -173,7 +158,7 @@ const call = onSession('call', open, async (session, model, world) => {
   model.call(session, key, exchange.number);
 });
 
-const finishCall = onCall('finishCall', async (call, model, world) => {
+const finishCall = onOne('finishCall', calls, async (call, model, world) => {
   const { key, session, exchange, connected } = call;
   const { requests } = world.router.sessions.get(session.id)!;
   (await world.handler(key)).finish();
@@ -182,7 +167,7 @@ const finishCall = onCall('finishCall', async (call, model, world) => {
   model.settle(call, 'ok');
 });
 
-const cancelCall = onCall('cancelCall', async (call, model, world) => {
+const cancelCall = onOne('cancelCall', calls, async (call, model, world) => {
   const { key, session } = call;
   const { status } = await world
     .notify(session.id, 'notifications/cancelled', { requestId: key }, as(session.user))
@@ -192,16 +177,16 @@ const cancelCall = onCall('cancelCall', async (call, model, world) => {
   model.settle(call, 'cancelled');
 });
 
-const hangUpCall = onCall(
+const hangUpCall = onOne(
   'hangUpCall',
+  (model) => model.calls().filter(({ connected }) => connected),
   async (call, model, world) => {
     await world.exchanges[call.exchange]!.hangUp();
     model.hangUpCall(call);
   },
-  (model) => model.calls().filter(({ connected }) => connected),
 );
 
-const stream = onSession('stream', open, async (session, model, world) => {
+const stream = onOne('stream', open, async (session, model, world) => {
   const exchange = world.send('GET', { 'mcp-session-id': session.id, ...as(session.user) });
   const refused = session.retiring ? 404 : model.draining ? 503 : session.stream !== undefined ? 409 : undefined;
   if (refused === 409) {
@@ -215,7 +200,7 @@ const stream = onSession('stream', open, async (session, model, world) => {
   model.touch(session);
 });
 
-const hangUpStream = onSession(
+const hangUpStream = onOne(
   'hangUpStream',
   (model) => open(model).filter(({ stream }) => stream !== undefined),
   async (session, model, world) => {
@@ -224,13 +209,13 @@ const hangUpStream = onSession(
   },
 );
 
-const terminate = onSession('terminate', open, async (session, model, world) => {
+const terminate = onOne('terminate', open, async (session, model, world) => {
   const exchange = world.send('DELETE', { 'mcp-session-id': session.id, ...as(session.user) });
   expect((await exchange.reply()).status).toBe(200);
   model.close(session, 'deleted');
 });
 
-const closeByApp = onSession(
+const closeByApp = onOne(
   'closeByApp',
   ({ sessions }) => sessions,
   async (session, model, world) => {
@@ -239,7 +224,7 @@ const closeByApp = onSession(
   },
 );
 
-const closeByServer = onSession('closeByServer', open, async (session, model, world) => {
+const closeByServer = onOne('closeByServer', open, async (session, model, world) => {
   await world.serverOf.get(session.id)!.close();
   model.close(session, 'deleted');
 });
@@ -257,24 +242,24 @@ const closeByPrincipal = fc.constantFrom('alice', 'bob').map((user) => {
   );
 });
 
-/** Somebody else's session, whatever its state, is no session; nor does a stranger keep it alive. */
+/** Another principal's session is treated like a missing one in every state, and the request does not keep it alive. */
 const trespass = fc.constantFrom(...METHODS).chain((method) =>
-  onSession(
+  onOne(
     `trespass ${method}`,
     ({ sessions }) => sessions,
     async ({ id }, { draining, settings }, world) => {
       const body = method === 'POST' ? { jsonrpc: '2.0', id: 1, method: 'ping' } : undefined;
-      const exchange = world.send(method, { 'mcp-session-id': id, ...as(ANYBODY_ELSE) }, body);
-      // While it drains, nobody is told whether a session that is not here is stored.
-      const untold = draining && settings.stored && method !== 'DELETE';
-      expect((await exchange.reply()).status).toBe(untold ? 503 : 404);
+      const exchange = world.send(method, { 'mcp-session-id': id, ...as(STRANGER) }, body);
+      // While the router drains, it does not look a session up in the store.
+      const notLookedUp = draining && settings.stored && method !== 'DELETE';
+      expect((await exchange.reply()).status).toBe(notLookedUp ? 503 : 404);
     },
   ),
 );
 
 const asleep = (model: Model): ModelSession[] => model.inState('hibernated');
 
-const wake = onSession('wake', asleep, async (session, model, world) => {
+const wake = onOne('wake', asleep, async (session, model, world) => {
   const { status } = await world.ping(session.id, as(session.user)).reply();
   expect(status).toBe(model.draining ? 503 : 200);
   if (model.draining) return model.touchAsleep(session);
@@ -282,23 +267,20 @@ const wake = onSession('wake', asleep, async (session, model, world) => {
   model.touch(session);
 });
 
-const terminateAsleep = onSession('terminateAsleep', asleep, async (session, model, world) => {
+const terminateAsleep = onOne('terminateAsleep', asleep, async (session, model, world) => {
   const exchange = world.send('DELETE', { 'mcp-session-id': session.id, ...as(session.user) });
   expect((await exchange.reply()).status).toBe(200);
   model.close(session, 'deleted');
 });
 
-/** Nothing brings back what has ended, in this process or another. */
-const pingGone = nth.map((n) =>
-  command(
-    `pingGone(${n})`,
-    ({ gone }) => gone.length > 0,
-    async (model, world) => {
-      const { id, user } = pick(model.gone, n);
-      const { status } = await world.ping(id, as(user)).reply();
-      expect(status).toBe(model.draining && model.settings.stored ? 503 : 404);
-    },
-  ),
+/** Nothing restores a session that has ended, in this process or another. */
+const pingGone = onOne(
+  'pingGone',
+  ({ gone }) => gone,
+  async ({ id, user }, model, world) => {
+    const { status } = await world.ping(id, as(user)).reply();
+    expect(status).toBe(model.draining && model.settings.stored ? 503 : 404);
+  },
 );
 
 const crash = command(
@@ -310,21 +292,8 @@ const crash = command(
   },
 );
 
-/** A command on one session that only is stored; the router may say of one whose time is nearly over that it is gone. */
-function onStored(
-  name: string,
-  act: (record: ModelRecord, model: Model, world: World) => Promise<void>,
-): fc.Arbitrary<Command> {
-  return nth.map((n) =>
-    command(
-      `${name}(${n})`,
-      (model) => model.storedOnly().length > 0,
-      (model, world) => act(pick(model.storedOnly(), n), model, world),
-    ),
-  );
-}
-
-const restore = onStored('restore', async (record, model, world) => {
+/** The router may answer 404 for a record that is about to expire. */
+const restore = onOne('restore', storedOnly, async (record, model, world) => {
   const { status } = await world.ping(record.id, as(record.user)).reply();
   const kept = model.draining ? true : model.isKept(record);
   if (kept === undefined) expect([200, 404, 503]).toContain(status);
@@ -341,7 +310,7 @@ const restore = onStored('restore', async (record, model, world) => {
   model.touch(restored);
 });
 
-const terminateStored = onStored('terminateStored', async (record, model, world) => {
+const terminateStored = onOne('terminateStored', storedOnly, async (record, model, world) => {
   const { status } = await world.send('DELETE', { 'mcp-session-id': record.id, ...as(record.user) }).reply();
   const kept = model.isKept(record);
   if (kept === undefined) expect([200, 404]).toContain(status);
@@ -349,15 +318,15 @@ const terminateStored = onStored('terminateStored', async (record, model, world)
   model.records.delete(record.id);
 });
 
-const trespassStored = onStored('trespassStored', async (record, model, world) => {
+const trespassStored = onOne('trespassStored', storedOnly, async (record, model, world) => {
   const built = world.contexts.length;
-  const { status } = await world.ping(record.id, as(ANYBODY_ELSE)).reply();
+  const { status } = await world.ping(record.id, as(STRANGER)).reply();
   expect(status).toBe(model.draining ? 503 : 404);
   expect(world.contexts).toHaveLength(built);
   if (model.isKept(record) === false) model.records.delete(record.id);
 });
 
-const failToRestore = onStored('failToRestore', async (record, model, world) => {
+const failToRestore = onOne('failToRestore', storedOnly, async (record, model, world) => {
   if (model.draining || model.isKept(record) !== true) return;
   world.factory = () => Promise.reject(new Error('no database'));
   const { status, headers } = await world.ping(record.id, as(record.user)).reply();
@@ -367,7 +336,7 @@ const failToRestore = onStored('failToRestore', async (record, model, world) => 
   if (typeof admitted !== 'string') model.unrestore(admitted);
 });
 
-/** While the store is away: 503 for whatever needs it, and nothing has changed. */
+/** While the store fails: 503 for each request that needs it, and no change. */
 const withoutStore = fc.constantFrom('open', 'restore', 'terminate', 'terminateStored').chain((what) =>
   nth.map((n) =>
     command(
@@ -397,7 +366,7 @@ const withoutStore = fc.constantFrom('open', 'restore', 'terminate', 'terminateS
             const exchange = world.send('DELETE', { 'mcp-session-id': session.id, ...as(session.user) });
             expect((await exchange.reply()).status).toBe(503);
             model.touch(session);
-            // Its record may just have wanted a touch, too.
+            // The touch of its record may have been due as well.
             model.doubt(session);
           }
           await settled(model, world);
@@ -426,7 +395,7 @@ const drain = command(
   },
 );
 
-/** Everything that clients, the app and the clock do to sessions; what ends them is rare, as not much comes after it. */
+/** Everything that clients, the app and the clock do to sessions. Commands that end sessions are rare, as little can follow them. */
 export const commands: fc.Arbitrary<Command>[] = [
   openings,
   openings,

@@ -50,7 +50,7 @@ describe.each([false, true])('a session that hibernates (with a store: %s)', (st
   const start = (options: Partial<McpRouterOptions> = {}, factory: ServerFactory = notesServer): Promise<void> =>
     begin({ ...options, stored }, factory);
 
-  test('lets go of its server, keeps its record, and wakes with the next request as it was', async () => {
+  test('closes its server, keeps its record, and the next request restores it with its state', async () => {
     const servers: McpServer[] = [];
     const closed: McpServer[] = [];
     await start({}, (context) => {
@@ -218,7 +218,7 @@ describe.each([false, true])('a session that hibernates (with a store: %s)', (st
     expect(events).toContain('closed hibernated evicted');
   });
 
-  test('while it wakes it is not evicted, by nobody and not within its principal', async () => {
+  test('is evicted for no other session while it wakes, of its principal or another', async () => {
     await start({ maxSessions: 1, maxSessionsPerPrincipal: 1 });
     const id = await openSession(endpoint.url, { 'x-user': 'alice' });
     await asleep(id);
@@ -272,14 +272,14 @@ describe.each([false, true])('a session that hibernates (with a store: %s)', (st
       },
     ],
     ['rejects', () => Promise.reject(new Error('cannot save'))],
-  ])('stays awake when what is to save %s, and expires as ever', async (_how, save) => {
+  ])('does not hibernate when the save %s, and expires as usual', async (_how, save) => {
     await start({}, (context) => {
       context.onHibernate(save);
       return notesServer(context);
     });
     const id = await openSession(endpoint.url);
     endpoint.clock.advance(HIBERNATES);
-    await until('it is told of', () => endpoint.log.text.includes('a session cannot hibernate'));
+    await until('it is logged', () => endpoint.log.text.includes('a session cannot hibernate'));
     expect(info(id)?.state).toBe('orphaned');
     expect((await ping(id)).status).toBe(200);
     expect(endpoint.contexts).toHaveLength(1);

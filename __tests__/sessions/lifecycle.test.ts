@@ -119,7 +119,7 @@ describe('drain refuses new sessions, lets requests finish and ends streams (doc
     await expectStopped();
   });
 
-  test('is over at once when nothing is attached, whoever is orphaned', async () => {
+  test('is over at once when every session is orphaned', async () => {
     await started({ orphanAfter: 100 });
     const seen = closings();
     await world.open('a');
@@ -129,7 +129,7 @@ describe('drain refuses new sessions, lets requests finish and ends streams (doc
     await expectStopped();
   });
 
-  test('is over at once when there is nothing', async () => {
+  test('is over at once without sessions', async () => {
     await started();
     await soon('the drain is over', world.router.drain(60_000));
     await expectStopped();

@@ -41,7 +41,7 @@ async function finish(model: Model, world: World, ending: 'close' | 'drain'): Pr
   expect(model.sessions).toEqual([]);
   expect(world.clock.pending).toBe(0);
 
-  // What the app's own code does only now finds nobody, and leaves nothing.
+  // A late result of the app's own code finds no session, and leaves nothing.
   for (const gate of world.gates.values()) gate.resolve();
   for (const handler of world.handlers.values()) (await handler.promise).finish();
   await until('servers that came too late are closed', () => world.servers.size === 0 && world.clock.pending === 0);

@@ -73,7 +73,7 @@ export class Model {
     return this.now < usedAt + ttl && !doubtful ? true : undefined;
   }
 
-  /** The process dies: what is left is what the store has. */
+  /** The process dies: only the records in the store remain. */
   crash(): void {
     for (const session of this.sessions) {
       if (session.state === 'initializing') this.records.delete(session.id);
@@ -119,7 +119,7 @@ export class Model {
     if (record !== undefined) record.doubtful = true;
   }
 
-  /** A request wakes a session that hibernates; it is attached until it is told otherwise. */
+  /** A request wakes a hibernated session, which then counts as attached. */
   wake(session: ModelSession): void {
     this.#attach(session);
     this.restored.count += 1;
@@ -154,7 +154,7 @@ export class Model {
     this.#released(session);
   }
 
-  /** Its opening failed; who hung up is not told, and so not counted as rejected. */
+  /** Its opening failed. A client that hung up gets no answer, and so is not counted as rejected. */
   fail(session: ModelSession, rejected?: ErrorName): void {
     this.#remove(session);
     this.#ended.push(session.opening);
@@ -276,7 +276,7 @@ export class Model {
     }));
   }
 
-  /** What Prometheus must read, by name and label; what is 0 is left out. */
+  /** The series that Prometheus must read, by name and label, without those that are 0. */
   metrics(): Record<string, number> {
     const orphaned = (cause: OrphanCause) =>
       this.inState('orphaned').filter((session) => session.cause === cause).length;

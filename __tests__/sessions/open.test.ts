@@ -109,7 +109,7 @@ describe('opening has one lock for each session, a promise that every concurrent
     expect((await initialize.reply()).status).toBe(200);
   });
 
-  test('those who waited for a session that cannot be opened get 404, and nothing is left', async () => {
+  test('requests that waited for a session that cannot be opened get 404, and nothing is left', async () => {
     const { gate, initialize } = await opening();
     const waiting = [world.ping('known', as('alice')), world.send('GET', headers), world.send('DELETE', headers)];
     for (const exchange of waiting) await exchange.arrived.promise;
@@ -220,8 +220,8 @@ describe('an open that fails leaves nothing: no server, no session, no timer, no
     ['rejects', () => Promise.reject(new Error('rejected'))],
     ['returns nothing', () => undefined],
     ['returns null', () => null],
-    ['returns what is no server', () => ({ connect: 1 })],
-    ['resolves to what is no server', () => Promise.resolve('server')],
+    ['returns no server', () => ({ connect: 1 })],
+    ['resolves to no server', () => Promise.resolve('server')],
   ])('when the factory %s: 500', async (_, factory) => {
     await started();
     world.factory = factory as never;
@@ -333,7 +333,7 @@ describe('an open that fails leaves nothing: no server, no session, no timer, no
     ],
   ];
 
-  test.each(places)('when the client hangs up while %s; nobody is there to be counted as rejected', async (_, hold) => {
+  test.each(places)('when the client hangs up while %s, without counting it as rejected', async (_, hold) => {
     await started();
     const held = new Gate();
     hold(held);

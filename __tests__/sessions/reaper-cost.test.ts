@@ -26,7 +26,7 @@ function watchReads(object: object, onRead: () => void): void {
 }
 
 describe('the cost of waiting follows the number of sessions that expire, not of those that are open (docs/sessions.md, "What it costs")', () => {
-  /** A clock that counts what is asked of it. */
+  /** A clock that counts its calls. */
   class CountingClock extends FakeClock {
     asked = 0;
 

@@ -55,7 +55,7 @@ describe('the reaper (docs/sessions.md, "States" and "How a session ends")', () 
     expect(stateOf('a')).toBe('gone');
   });
 
-  test('with orphanAfter as long as ttl, a session is orphaned before it is closed, and each is told', async () => {
+  test('with orphanAfter as long as ttl, a session emits orphaned and then closed', async () => {
     await started({ ttl: 1_000, orphanAfter: 1_000 });
     const seen: string[] = [];
     world.router.sessions.on('orphaned', (_, cause) => seen.push(cause)).on('closed', (_, reason) => seen.push(reason));
@@ -68,7 +68,7 @@ describe('the reaper (docs/sessions.md, "States" and "How a session ends")', () 
     await until('nothing is left', () => world.clock.pending === 0);
   });
 
-  test('closes by orphanTtl who had a stream and lost it, and by ttl who never had one', async () => {
+  test('closes a session by orphanTtl if it lost its stream, and by ttl if it never had one', async () => {
     await started({ ttl: 1_000, orphanAfter: 100, orphanTtl: 400 });
     await world.open('idle');
     await world.open('lost');
@@ -119,7 +119,7 @@ describe('the reaper (docs/sessions.md, "States" and "How a session ends")', () 
     expect(stateOf('a')).toBe('orphaned idle');
   });
 
-  test('does not count what strangers ask of a session as a sign of life', async () => {
+  test('does not count requests of other principals as a sign of life', async () => {
     await started({ ttl: 1_000, orphanAfter: 300 });
     await world.open('a', { 'x-user': 'alice' });
     world.clock.advance(500);

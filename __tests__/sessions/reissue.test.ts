@@ -126,7 +126,7 @@ describe("staleSessions: 'reissue'", () => {
     expect(open()).toBe(0);
   });
 
-  test('one that nobody adopts is closed after a minute; one that is adopted lives on', async () => {
+  test('a new session that its client does not adopt is closed after a minute; an adopted one lives on', async () => {
     await begin();
     const [first, second] = [await reissued(randomUUID()), await reissued(randomUUID())];
     await (await ping(second!)).text();
@@ -171,7 +171,7 @@ describe("staleSessions: 'reissue'", () => {
     expect(await reissued(randomUUID())).not.toBeNull();
   });
 
-  test('nobody is evicted for one, neither of all nor within a principal', async () => {
+  test('a new session evicts no other, neither past maxSessions nor past maxSessionsPerPrincipal', async () => {
     await begin({ maxSessions: 1 });
     const id = await openSession(endpoint.url);
     endpoint.clock.advance(60_000);
@@ -202,7 +202,7 @@ describe("staleSessions: 'reissue'", () => {
     expect(await reissued(randomUUID())).toBeNull();
   });
 
-  test('with a store, what is stored is restored, and only what is not is reissued', async () => {
+  test('with a store, a stored session is restored, and only an unknown ID is reissued', async () => {
     endpoint = await Restartable.start(notesServer, { staleSessions: 'reissue' });
     const id = await openSession(endpoint.url);
     endpoint.crash();

@@ -6,7 +6,7 @@ import { RawSession } from '../support/raw-session.js';
 import { Restartable } from '../support/restartable.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 
-// What may go wrong while a session is restored, or its record is kept (docs/restart.md).
+// Faults while a session is restored, or its record is written (docs/restart.md).
 
 let endpoint: Restartable;
 const begin = async (
@@ -83,7 +83,7 @@ describe('a restore', () => {
     expect(await ping(id)).toBe(200);
   });
 
-  test('without a principal and one with it at the same time build one server, and both are answered', async () => {
+  test('with and without a principal at the same time build one server, and both are answered', async () => {
     await begin({ adoptAnonymous: true });
     const id = await openSession(endpoint.url);
     endpoint.crash();
@@ -97,7 +97,7 @@ describe('a restore', () => {
     expect(endpoint.router.sessions.get(id)?.principal).toBe('alice');
   });
 
-  test('out of hibernation that takes until maxLifetime opens no stream: 404', async () => {
+  test('from hibernation that takes until maxLifetime opens no stream: 404', async () => {
     await begin({ maxLifetime: 10 * MINUTE, orphanAfter: 1_000, hibernateAfter: 1_000 });
     const id = await openSession(endpoint.url);
     await until('it hibernates', () => {
@@ -151,7 +151,7 @@ describe('the record of an open session', () => {
     expect(closed).toEqual(['deleted']);
   });
 
-  test('whose touch fails after the session has ended is not told of in the log', async () => {
+  test('whose touch fails after the session has ended causes no log line', async () => {
     await begin({ ttl: TTL });
     const session = await RawSession.open(endpoint.url);
     const stream = await session.stream();

@@ -58,7 +58,7 @@ const NOT_FOUND = [404, -32001, null];
 const UNAVAILABLE = [503, -32000, '5'];
 
 describe('a session after a restart (its record is in the store)', () => {
-  test('goes on for its client, which does not notice: notes, log level, subscriptions', async () => {
+  test('keeps notes, log level and subscriptions, and its client sees no error', async () => {
     await begin();
     const client = await connect();
     const logged: unknown[] = [];
@@ -85,7 +85,7 @@ describe('a session after a restart (its record is in the store)', () => {
     expect(await endpoint.metric('mcp_sessions_active')).toBe('1');
   });
 
-  test('keeps its log level: what is below is not sent', async () => {
+  test('keeps its log level: lower messages are not sent', async () => {
     await begin();
     const session = await RawSession.open(endpoint.url);
     await session.call(1, 'logging/setLevel', { level: 'warning' });
@@ -97,7 +97,7 @@ describe('a session after a restart (its record is in the store)', () => {
   });
 
   test.each(['2025-03-26', '2025-06-18', '2025-11-25'])(
-    'speaks the version that was agreed on: %s',
+    'keeps its negotiated protocol version: %s',
     async (version) => {
       await begin();
       const session = await RawSession.open(endpoint.url, { version });
@@ -128,7 +128,7 @@ describe('a session after a restart (its record is in the store)', () => {
     expect(endpoint.store.asked.filter((asked) => asked === `claim ${id}`)).toHaveLength(1);
   });
 
-  test('belongs to its principal: to anyone else it is a 404 that builds nothing, at the same time as its own', async () => {
+  test('is 404 for another principal and builds no server for it, also while its own principal restores it', async () => {
     await begin();
     const id = await openSession(endpoint.url, { 'x-user': 'alice' });
     endpoint.crash();
@@ -168,7 +168,7 @@ describe('a session after a restart (its record is in the store)', () => {
     expect(endpoint.store.asked.filter((asked) => asked.startsWith('get x'))).toEqual([`get ${'x'.repeat(128)}`]);
   });
 
-  test('its record holds no token, nor anything else of a request but the initialize params', async () => {
+  test('its record holds the initialize params, and no token or other part of a request', async () => {
     await begin({ principal: () => 'alice' });
     const secret = 'SECRET-TOKEN';
     const response = await post(
@@ -201,7 +201,7 @@ describe('a session after a restart (its record is in the store)', () => {
     });
   });
 
-  test('late answers to requests of an earlier life resolve nothing: 1,000 of them', async () => {
+  test('1,000 late answers to requests of an earlier epoch resolve no request', async () => {
     const asked: Promise<unknown>[] = [];
     await begin({}, (context) => {
       const server = notesServer(context);
@@ -275,7 +275,7 @@ describe('a record that can never be restored is 404, removed, logged and counte
   });
 });
 
-describe('what is only not possible now is 503 with Retry-After, and the record is kept', () => {
+describe('a restore that fails for a time is 503 with Retry-After, and keeps the record', () => {
   test('a serverFactory that throws: its database is not up yet', async () => {
     await begin();
     const id = await openSession(endpoint.url);
@@ -283,7 +283,7 @@ describe('what is only not possible now is 503 with Retry-After, and the record 
     endpoint.factory = () => Promise.reject(new Error('no database yet'));
     const answers = await Promise.all([refusal(ping(id)), refusal(ping(id)), refusal(ping(id))]);
     expect(answers).toEqual([UNAVAILABLE, UNAVAILABLE, UNAVAILABLE]);
-    // Counted for each time that it was tried, not for each request that was told.
+    // Counted for each attempt, not for each request that waits for it.
     const tried = endpoint.contexts.length - 1;
     expect(await endpoint.metric('mcp_sessions_rejected_total{reason="restoreFailed"}')).toBe(String(tried));
     expect(endpoint.router.sessions.stats()).toEqual({ initializing: 0, active: 0, orphaned: 0, hibernated: 0 });
@@ -352,7 +352,7 @@ describe('the end of a session is final', () => {
   const remove = (id: string, headers: Record<string, string> = {}): Promise<Response> =>
     fetch(endpoint.url, { method: 'DELETE', headers: { 'mcp-session-id': id, ...headers } });
 
-  test('DELETE of one that is only stored builds nothing, and removes it; not for another principal', async () => {
+  test('DELETE of a stored session removes its record and builds no server; for another principal it is 404', async () => {
     await begin();
     const id = await openSession(endpoint.url, { 'x-user': 'alice' });
     endpoint.crash();
@@ -436,7 +436,7 @@ describe('the end of a session is final', () => {
     expect((await ping(id, { 'x-user': 'alice' })).status).toBe(404);
   });
 
-  test('so is sessions.close while it is restored, also when that fails', async () => {
+  test('sessions.close ends a session that is being restored, even if the restore fails', async () => {
     await begin();
     const id = await openSession(endpoint.url);
     endpoint.crash();
@@ -456,7 +456,7 @@ describe('the end of a session is final', () => {
     expect(await refusal(ping(id))).toEqual(NOT_FOUND);
   });
 
-  test('so is a DELETE that reads the record while another request does', async () => {
+  test('a DELETE that reads the record at the same time as another request ends the session', async () => {
     await begin();
     const id = await openSession(endpoint.url);
     endpoint.crash();
@@ -557,7 +557,7 @@ describe('maxLifetime compares no wall clocks (docs/restart.md, "The end is fina
   });
 });
 
-describe('what a store is never asked to hold', () => {
+describe('values that are never written to a store', () => {
   const initialize = (experimental: object): Promise<Response> =>
     post(endpoint.url, {
       jsonrpc: '2.0',
@@ -595,7 +595,7 @@ describe('what a store is never asked to hold', () => {
     expect(endpoint.contexts).toHaveLength(0);
   });
 
-  test('what a client says that is no level and no URI, though its server answers it well', async () => {
+  test('a log level or URI of the wrong type, though the server accepts it', async () => {
     await begin({}, () => {
       const { server } = new McpServer({ name: 'proxy', version: '1.0.0' }, { capabilities: { logging: {} } });
       server.removeRequestHandler('logging/setLevel');
@@ -662,7 +662,7 @@ describe('opening with a store', () => {
     expect((await ping('twice')).status).toBe(200);
   });
 
-  test('what is not answered before it is saved: a level, a subscription, state that the handler awaits', async () => {
+  test('a log level, a subscription and awaited state are saved before the answer is sent', async () => {
     await begin();
     const session = await RawSession.open(endpoint.url);
     const calls: [string, object][] = [
@@ -696,7 +696,7 @@ describe('opening with a store', () => {
     });
   });
 
-  test('writes of one session go out one at a time, and those that wait are one', async () => {
+  test('the writes of one session run one at a time, and waiting writes are merged', async () => {
     await begin();
     const session = await RawSession.open(endpoint.url);
     const { state } = endpoint.contexts[0]!;
@@ -727,7 +727,7 @@ test('what a factory sets while it restores a session is saved', async () => {
 });
 
 describe('the life of a record', () => {
-  test('is as long as that of its session, which is in use for longer than ttl', async () => {
+  test('lasts as long as its session, also past ttl while the session is used', async () => {
     await begin();
     const id = await openSession(endpoint.url);
     for (let minutes = 0; minutes < 120; minutes += 5) {
@@ -739,7 +739,7 @@ describe('the life of a record', () => {
     expect((await ping(id)).status).toBe(200);
   });
 
-  test('is as long as a call that runs for longer than ttl', async () => {
+  test('lasts as long as a call, also past ttl', async () => {
     await begin({ requestTimeout: 10 * 60 * MINUTE }, (context) => {
       const server = notesServer(context);
       server.registerTool('never', {}, () => new Promise(() => undefined));
@@ -757,7 +757,7 @@ describe('the life of a record', () => {
     expect(await endpoint.store.get(session.id)).toBeDefined();
   });
 
-  test('ends by itself when no process is there to end it, at most a quarter of ttl after its session would have', async () => {
+  test('expires without any process, at most a quarter of ttl after its session would have', async () => {
     await begin();
     const id = await openSession(endpoint.url);
     endpoint.crash();
@@ -765,7 +765,7 @@ describe('the life of a record', () => {
     expect((await ping(id)).status).toBe(404);
   });
 
-  test('is told to a store that was away as soon as that is back', async () => {
+  test('a touch that failed is repeated within 5 s', async () => {
     await begin();
     const id = await openSession(endpoint.url);
     endpoint.clock.advance(29 * MINUTE);
@@ -778,7 +778,7 @@ describe('the life of a record', () => {
     expect(await endpoint.store.get(id)).toBeDefined();
   });
 
-  test('what could not be saved is saved within a quarter of ttl, also when its client has gone', async () => {
+  test('state that could not be saved is saved within a quarter of ttl, without a request', async () => {
     await begin();
     const id = await openSession(endpoint.url);
     endpoint.store.trouble = 'fails';
@@ -788,7 +788,7 @@ describe('the life of a record', () => {
     await until('it is saved', async () => (await endpoint.store.get(id))!.data.includes('"a":1'));
   });
 
-  test('costs a store that is asked for once in a quarter of ttl, however much the session is used', async () => {
+  test('costs one touch in a quarter of ttl, however often the session is used', async () => {
     await begin();
     const id = await openSession(endpoint.url);
     const before = endpoint.store.asked.length;
@@ -800,7 +800,7 @@ describe('the life of a record', () => {
     expect(endpoint.store.asked.slice(before)).toEqual([`touch ${id}`]);
   });
 
-  test('a store that cannot touch is given the record again', async () => {
+  test('a store without touch gets an update instead', async () => {
     await begin();
     (endpoint.store as { touch: unknown }).touch = undefined;
     const id = await openSession(endpoint.url);
@@ -812,7 +812,7 @@ describe('the life of a record', () => {
 });
 
 describe('a session that another process has taken over', () => {
-  test('ends where it was, as moved, as soon as that one wants to write; its record is the other’s', async () => {
+  test('ends here as moved at its next write, which does not change the record', async () => {
     await begin();
     const client = await connect();
     const id = (client.transport as StreamableHTTPClientTransport).sessionId!;
@@ -830,7 +830,7 @@ describe('a session that another process has taken over', () => {
     expect(await endpoint.store.get(id)).toMatchObject({ epoch: 1 });
   });
 
-  test('keeps its events when it ends where it was', async () => {
+  test('keeps its events when it ends here', async () => {
     const events = memoryEventStore();
     await begin({ eventStore: events });
     const session = await RawSession.open(endpoint.url);
@@ -848,7 +848,7 @@ describe('a session that another process has taken over', () => {
     hangUp.abort();
   });
 
-  test('is not ended by the time to live of where it was', async () => {
+  test('does not expire while the other process serves it', async () => {
     await begin();
     const id = await openSession(endpoint.url);
     endpoint.router = endpoint.another();
@@ -874,7 +874,7 @@ describe('a session that another process has taken over', () => {
 });
 
 describe('a graceful end', () => {
-  test('close leaves the record, owned by nobody, for the next process', async () => {
+  test('close leaves the record without an owner, for the next process', async () => {
     await begin();
     const client = await connect();
     const id = (client.transport as StreamableHTTPClientTransport).sessionId!;
@@ -885,7 +885,7 @@ describe('a graceful end', () => {
     expect(await call(client, 'list')).toEqual(['kept']);
   });
 
-  test('while it drains, sessions that are not here are left to the next process: 503', async () => {
+  test('a draining router restores no session: 503, as the next process can', async () => {
     await begin();
     const stored = await openSession(endpoint.url);
     endpoint.crash();
@@ -944,7 +944,7 @@ describe('a graceful end', () => {
     expect(endpoint.router.sessions.list()).toEqual([]);
   });
 
-  test('GET streams end only when what was changed is saved', async () => {
+  test('GET streams end only after changed state is saved', async () => {
     await begin();
     const session = await RawSession.open(endpoint.url);
     const stream = await session.stream();
@@ -965,7 +965,7 @@ describe('a graceful end', () => {
   });
 });
 
-test('a router without a store remembers nothing: 404 after a restart', async () => {
+test('a router without a store restores no session: 404 after a restart', async () => {
   await begin({ store: undefined }, echoServer);
   const id = await openSession(endpoint.url);
   expect((await post(endpoint.url, echoCall(1, 'x'), { 'mcp-session-id': id })).status).toBe(200);

@@ -84,7 +84,7 @@ describe('a stream that is resumed after a restart (spec 2025-11-25, "Resumabili
   });
 
   test.each([7, 0, 'seven', ''])(
-    'a call that ran when the process died is told that its outcome is unknown, once what it missed is told: ID %j',
+    'a call that ran when the process died gets its missed events, then the error that its outcome is unknown: ID %j',
     async (id) => {
       const session = await begin();
       const lastEventId = await callAndLose(session, id);
@@ -95,7 +95,7 @@ describe('a stream that is resumed after a restart (spec 2025-11-25, "Resumabili
     },
   );
 
-  test('so is one whose client asks for it again, and whoever comes in the life after', async () => {
+  test('a second resume, and one in a later epoch, get the same error', async () => {
     const session = await begin();
     const lastEventId = await callAndLose(session, 7);
     for (let life = 0; life < 2; life += 1) {
@@ -132,7 +132,7 @@ describe('a stream that is resumed after a restart (spec 2025-11-25, "Resumabili
     ]);
   });
 
-  test('the standalone stream goes on: what was missed, then what is said in the new life, in order and once', async () => {
+  test('the standalone stream sends the missed events, then those of the new epoch, in order and once', async () => {
     const session = await begin();
     const stream = await session.stream();
     await say('one');
@@ -160,7 +160,7 @@ describe('a stream that is resumed after a restart (spec 2025-11-25, "Resumabili
     expect((await resumed.event()).message.params.data).toBe('after');
   });
 
-  test('the events of another session are no more to be had than before', async () => {
+  test('the events of another session cannot be read', async () => {
     const session = await begin();
     const lastEventId = await callAndLose(session, 7);
     const other = await RawSession.open(endpoint.url);
@@ -168,7 +168,7 @@ describe('a stream that is resumed after a restart (spec 2025-11-25, "Resumabili
     expect((await other.get(lastEventId)).status).toBe(400);
   });
 
-  test('a call of the same life is never called unknown: its stream is live, or was answered', async () => {
+  test('the outcome of a call of the same epoch is never unknown: its stream is open, or was answered', async () => {
     const session = await begin();
     const lastEventId = await callAndLose(session, 7);
     const resumed = session.get(lastEventId);
@@ -192,7 +192,7 @@ describe('a stream that is resumed after a restart (spec 2025-11-25, "Resumabili
   });
 });
 
-test('a call that was answered is not called unknown when its session has only hibernated', async () => {
+test('the outcome of an answered call is not unknown when its session has hibernated', async () => {
   const session = await begin({ hibernateAfter: 60_000 });
   const lastEventId = await callAndLose(session, 7);
   gates.get('7')!.resolve();
@@ -210,7 +210,7 @@ test('a call that was answered is not called unknown when its session has only h
 });
 
 describe('the events of a session', () => {
-  test.each(['DELETE', 'the app'])('are purged with it when it only is stored: %s', async (how) => {
+  test.each(['DELETE', 'the app'])('are purged with a stored session: %s', async (how) => {
     const session = await begin();
     const lastEventId = await callAndLose(session, 7);
     endpoint.crash();
@@ -234,7 +234,7 @@ describe('the events of a session', () => {
     if (how !== 'expiry') expect(await events.getStreamIdForEventId?.(others)).toContain(sessionHash(other.id));
   });
 
-  test('are kept when the process ends in peace, for the next one', async () => {
+  test('are kept for the next process when the router closes', async () => {
     const session = await begin();
     const lastEventId = await callAndLose(session, 7);
     await soon('the end', endpoint.router.close());
@@ -244,11 +244,11 @@ describe('the events of a session', () => {
   });
 });
 
-describe('the requests that an ID of a stream tells of', () => {
+describe('the requests that a stream ID names', () => {
   const viewOf = (epoch: number): SessionEventLog =>
     new SessionEventLog(memoryEventStore(), 'session', epoch, new FakeClock(), () => undefined);
 
-  test('are those that it was made for, in every later epoch, and none in its own', () => {
+  test('are its own in every later epoch, and none in its own epoch', () => {
     const requestId = fc.oneof(fc.string(), fc.integer());
     fc.assert(
       fc.property(fc.array(requestId, { minLength: 1, maxLength: 20 }), fc.nat(5), fc.nat(5), (ids, a, b) => {
@@ -259,7 +259,7 @@ describe('the requests that an ID of a stream tells of', () => {
     );
   });
 
-  test('are not told where they would make the ID of every event long', () => {
+  test('are left out where they would make every event ID long', () => {
     const streamId = viewOf(0).newStreamId(['x'.repeat(2_000)]);
     expect(streamId.length).toBeLessThan(100);
     expect(viewOf(1).lossOf(streamId)?.requests).toEqual([]);
@@ -273,7 +273,7 @@ describe('the requests that an ID of a stream tells of', () => {
 describe('a stream whose events were lost with the process that kept them, as those in memory are', () => {
   const crash = (): void => endpoint.crash({ eventStore: memoryEventStore() });
 
-  test('is opened anew if it is the standalone one: refused, the SDK’s client would never open another', async () => {
+  test('is opened anew if it is the standalone stream, as the SDK’s client would open no other after a refusal', async () => {
     const session = await begin();
     const stream = await session.stream();
     await say('lost');
@@ -292,14 +292,14 @@ describe('a stream whose events were lost with the process that kept them, as th
     expect((await session.get(heard.id)).status).toBe(200);
   });
 
-  test('tells that the outcome is unknown if it is that of a call', async () => {
+  test('ends with the error that the outcome is unknown if it is the stream of a call', async () => {
     const session = await begin();
     const lastEventId = await callAndLose(session, 7);
     crash();
     expect(await messages(await session.get(lastEventId))).toMatchObject([{ id: 7, error: UNKNOWN }]);
   });
 
-  test('is 400 all the same if it is another session’s, or none', async () => {
+  test('is 400 if it is another session’s, or none', async () => {
     const session = await begin();
     const lastEventId = await callAndLose(session, 7);
     const stream = await session.stream();
@@ -323,7 +323,7 @@ describe('a stream whose events were lost with the process that kept them, as th
     }
   });
 
-  test('is 400 in the life that it began in: what is no longer kept is no longer kept', async () => {
+  test('is 400 in its own epoch, where its events were dropped', async () => {
     const session = await begin();
     expect((await session.get(`${sessionHash(session.id)}-get_1`)).status).toBe(400);
   });

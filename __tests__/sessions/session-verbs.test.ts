@@ -229,7 +229,7 @@ class SessionWorld {
     }
   }
 
-  /** As a node does whose lease has ended: it joins again, under another ID. */
+  /** After its lease has ended, a node joins again under another ID. */
   #fence(): void {
     if (this.#membership === undefined) return;
     this.#membership.isValid = false;

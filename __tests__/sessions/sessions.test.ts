@@ -29,7 +29,7 @@ function events(): string[] {
 }
 
 describe('the events of a session (docs/sessions.md, "States" and "How a session ends")', () => {
-  test('tell what is known of it', async () => {
+  test('have the facts of the session', async () => {
     await started({ ttl: 1_000, orphanAfter: 100 });
     const seen: SessionEvents[keyof SessionEvents][] = [];
     for (const name of ['opened', 'orphaned', 'closed'] as const) {
@@ -51,7 +51,7 @@ describe('the events of a session (docs/sessions.md, "States" and "How a session
     ]);
   });
 
-  test('say of one that took long to open that it is 0 ms old, and has been idle for none', async () => {
+  test('have age 0 and idle time 0 for a session that took long to open', async () => {
     await started();
     let opened: unknown;
     world.router.sessions.on('opened', (session) => (opened = session));
@@ -105,7 +105,7 @@ describe('the events of a session (docs/sessions.md, "States" and "How a session
     expect(seen).toEqual(['opened a', 'orphaned a idle', 'closed a orphaned evicted', 'opened b']);
   });
 
-  test('by a client that went before it could learn the ID: closed, active failed', async () => {
+  test('by a client that disconnected before it got the ID: closed, active failed', async () => {
     await started();
     await world.open('a');
     const seen = events();
@@ -125,7 +125,7 @@ describe('the events of a session (docs/sessions.md, "States" and "How a session
     (await world.handler('call')).finish();
   });
 
-  test('are none where nothing was opened', async () => {
+  test('are not emitted when no session was opened', async () => {
     await started();
     const seen = events();
     world.factory = () => Promise.reject(new Error('broken'));
@@ -164,7 +164,7 @@ describe('listeners', () => {
     expect(called).toEqual(['b']);
   });
 
-  test('may take themselves off, and others may be added, while an event is told', async () => {
+  test('may remove themselves and add others during an event', async () => {
     await started();
     const called: string[] = [];
     const { sessions } = world.router;
@@ -179,7 +179,7 @@ describe('listeners', () => {
     expect(called).toEqual(['first', 'second', 'second', 'added']);
   });
 
-  test('that throw or reject are logged, and hurt neither the session nor the others', async () => {
+  test('that throw or reject are logged, and disturb neither the session nor other listeners', async () => {
     const log = new LogLines();
     await started({ logger: pino({ level: 'error' }, log) });
     const called: string[] = [];
@@ -209,7 +209,7 @@ describe('listeners', () => {
     ]);
   });
 
-  test('may close a session as soon as it is opened: it is gone, and nothing waits for it', async () => {
+  test('may close a session as soon as it is opened', async () => {
     await started({ maxLifetime: 1_000_000 });
     world.router.sessions.once('opened', ({ id }) => world.router.sessions.close(id));
     const { status, headers } = await world.initialize('a').reply();
@@ -279,7 +279,7 @@ describe('list and get', () => {
     await Promise.all([call.reply(), opening.reply()]);
   });
 
-  test('know nothing of sessions that there are not', async () => {
+  test('return nothing for unknown sessions', async () => {
     await started();
     await world.open('a');
     for (const id of ['b', '', '__proto__', 'constructor']) expect(world.router.sessions.get(id)).toBeUndefined();
@@ -290,7 +290,7 @@ describe('list and get', () => {
 });
 
 describe('close and closeByPrincipal', () => {
-  test('end a session as its DELETE would: calls are answered, streams end, and then it is not there', async () => {
+  test('end a session as a DELETE does: calls are answered, streams end, and the ID is unknown', async () => {
     await started();
     await world.open('a');
     const call = await world.wait('a', 'call');
@@ -302,7 +302,7 @@ describe('close and closeByPrincipal', () => {
     expect(world.servers.size).toBe(0);
   });
 
-  test('end all sessions of a principal and of nobody else, those that are being opened too', async () => {
+  test('end all sessions of one principal, also those that are being opened', async () => {
     await started();
     await world.open('a1', as('alice'));
     await world.open('b', as('bob'));
@@ -312,7 +312,7 @@ describe('close and closeByPrincipal', () => {
     await gate.reached.promise;
     expect(await world.router.sessions.closeByPrincipal('mallory')).toBe(0);
     expect(await world.router.sessions.closeByPrincipal('alice')).toBe(2);
-    // It is told what it would be told of any session that is gone, and that it may try anew.
+    // The same answer as for any session that has ended: the client may initialize again.
     expect((await opening.reply()).status).toBe(404);
     expect(ids()).toEqual(['b', 'nobody']);
     gate.resolve();

@@ -45,7 +45,7 @@ describe('context.state', () => {
     for (const key of ['__proto__', 'constructor', 'toString']) expect(again.get(key)).toEqual({ of: key });
   });
 
-  test('gives a copy: what its holder does to it changes nothing', () => {
+  test('gives a copy: a change of it does not change the state', () => {
     const state = new AppState();
     const value = { list: [1] };
     void state.set('a', value);
@@ -72,7 +72,7 @@ describe('context.state', () => {
     expect(state.get('b')).toBe('');
   });
 
-  test('refuses what JSON has no form for', () => {
+  test('refuses values that JSON cannot hold', () => {
     const state = new AppState();
     expect(() => state.set('a', () => 1)).toThrow(TypeError);
     expect(() => state.set('a', 1n)).toThrow(TypeError);
@@ -94,7 +94,7 @@ describe('context.state', () => {
     expect(decodeRecord(record, RECORD.id).state).toEqual({ a: nested(1_000) });
   });
 
-  test('where nothing is saved, it is set at once', async () => {
+  test('without a store, a value is set at once', async () => {
     await expect(new AppState().set('a', 1)).resolves.toBeUndefined();
   });
 });

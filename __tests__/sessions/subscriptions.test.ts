@@ -100,8 +100,8 @@ describe('maxSubscriptions (docs/restart.md, "What survives")', () => {
     await begin({ maxSubscriptions: 50 });
     const client = await open();
     const uris = Array.from({ length: 60 }, (_, n) => `note:${n}`);
-    const told = await Promise.all(uris.map((uri) => client.ask('subscribe', uri)));
-    expect(told.filter((answer) => (answer as { code?: number }).code === REFUSED.code)).toHaveLength(10);
+    const answers = await Promise.all(uris.map((uri) => client.ask('subscribe', uri)));
+    expect(answers.filter((answer) => (answer as { code?: number }).code === REFUSED.code)).toHaveLength(10);
     expect(new Set(await client.stored())).toEqual(new Set(asked));
     expect(asked).toHaveLength(50);
   });

@@ -29,7 +29,7 @@ const tasks = fc.array(
   { maxLength: 40 },
 );
 
-test('whatever comes when: all is done once, in order, in its own context; nothing is begun in a turn that had its millisecond', async () => {
+test('every task runs once, in order, in its own async context, and none begins in a turn that has used its millisecond', async () => {
   await fc.assert(
     fc.asyncProperty(tasks, async (given) => {
       const clock = new FakeClock();
@@ -121,7 +121,7 @@ describe('when many clients come at once', () => {
     expect(built).toBe(CLIENTS);
   });
 
-  test('for those who hang up before their turn no server is built', async () => {
+  test('no server is built for a client that hangs up before its turn', async () => {
     const [patient, ...others] = sockets;
     onBuild = () => setImmediate(() => others.forEach((socket) => socket.destroy()));
     const opened = send(patient!, initializeBody());

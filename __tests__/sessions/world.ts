@@ -33,7 +33,7 @@ export interface ReplyText {
 /** One request of a client, seen from both of its ends. */
 export class Exchange {
   readonly arrived = new Deferred();
-  /** The server's end is over, and the router has been told. */
+  /** The server's response has closed, and the router has seen it. */
   readonly closed = new Deferred();
   readonly #request: http.ClientRequest;
   readonly #response: Promise<http.IncomingMessage>;
@@ -108,7 +108,7 @@ export class World {
   /** Where records are kept, if the router has a session store. */
   readonly store = new StopStore(memoryStore({ clock: this.clock }));
   router: McpRouter;
-  /** Servers that the factory made and nobody has closed. */
+  /** Servers that the factory made and that are not closed. */
   readonly servers = new Set<McpServer>();
   /** Servers by the ID of their session. */
   readonly serverOf = new Map<string, McpServer>();
@@ -118,7 +118,7 @@ export class World {
   stopped: Promise<void> | undefined;
   /** What the next session will be called. */
   nextId = 'session';
-  /** What the factory was told, each time. */
+  /** The context of each call of the factory. */
   readonly contexts: ServerContext[] = [];
   /** Makes the servers; a test may put another in its place. */
   factory: ServerFactory = (context) => this.build(context);
@@ -258,7 +258,7 @@ export class World {
     return exchange;
   }
 
-  /** From here on a handler of the tool with this key will be told to the test. */
+  /** Resolves with the next handler of the tool with this key. */
   expectCall(key: string): void {
     this.handlers.set(key, new Deferred());
   }
@@ -267,7 +267,7 @@ export class World {
     return soon(`the handler of ${key}`, this.handlers.get(key)!.promise);
   }
 
-  /** What Prometheus would read of sessions, streams and calls of the tool, by name and label; what is 0 is left out. */
+  /** The series of sessions, streams and calls of the tool, by name and label, without those that are 0. */
   async metrics(): Promise<Record<string, number>> {
     const samples = parseExposition(await this.#process.registry.metrics())
       .filter(({ name, value, labels }) => value !== 0 && (COUNTED.test(name) || isCount(name, labels)))
