@@ -3,7 +3,7 @@ import type { McpRouterOptions } from '../src/index.js';
 
 const MAX_TIMER = 2_147_483_647;
 
-/** What an option may be, told apart here from how the code tells it, and values that are close to it or it. */
+/** The accepted values of an option, by a rule that shares no code with src, and values near the limit. */
 export interface Shape {
   readonly accepts: (value: unknown) => boolean;
   readonly near: fc.Arbitrary<unknown>;
@@ -87,7 +87,7 @@ const ORIGINS = [
 ];
 const REDIS = { sendCommand: () => Promise.reject(new Error('no Redis')) };
 const SECRET = 'a secret of no less than 32 bytes';
-/** What is in the options of a cluster is told apart in a test of its own. */
+/** __tests__/cluster/options.test.ts tests the options within `cluster`. */
 const cluster: Shape = {
   accepts: (value) => isObject(value) && Reflect.get(value, 'secret') === SECRET,
   near: fc.constantFrom(

@@ -174,7 +174,7 @@ describe('a request of MCP 2026-07-28', () => {
     expect(reply.status).toBe(200);
   });
 
-  test('gets what a handler throws as the answer, in codes of this version (basic/index, "Error Codes")', async () => {
+  test('gets the error that a handler throws, with the codes of this version (basic/index, "Error Codes")', async () => {
     const missing = await send(harness.url, 'resources/read', { params: { uri: 'test://missing' } });
     expect(missing).toMatchObject({ status: 200, error: { code: -32602, data: { uri: 'test://missing' } } });
     const visit = await call(harness.url, 'visit', {}, { capabilities: { elicitation: { url: {} } } });
@@ -223,7 +223,7 @@ describe('the era of a POST (basic/versioning, "Backward Compatibility with Init
   const method = fc.constantFrom('initialize', 'tools/call', 'server/discover', 'notifications/x');
   const header = fc.constantFrom(undefined, VERSION, '2025-11-25', 'none');
 
-  test('is told by the body, and by the header only where the body declares nothing (property)', () => {
+  test('is decided by the body, and by the header only where the body declares nothing (property)', () => {
     fc.assert(
       fc.property(declared, method, header, fc.boolean(), (version, name, inHeader, isRequest) => {
         const params = version === undefined ? {} : { _meta: { [`${META}protocolVersion`]: version } };
@@ -235,7 +235,7 @@ describe('the era of a POST (basic/versioning, "Backward Compatibility with Init
     );
   });
 
-  test('opens sessions on the same endpoint, whose servers are told which era they are for', async () => {
+  test('opens sessions on the same endpoint, and the context of a server names its era', async () => {
     const eras: unknown[] = [];
     const both = await start({
       perRequest: true,
@@ -268,7 +268,7 @@ describe('the era of a POST (basic/versioning, "Backward Compatibility with Init
   });
 });
 
-test('a router that drains refuses new requests, and lets those that run finish', async () => {
+test('a draining router refuses new requests, and lets running ones finish', async () => {
   const running = new Deferred();
   const draining = await start({ perRequest: true, serverFactory: () => askingServer({ seen, released: running }) });
   const held = call(draining.url, 'hold');
@@ -281,7 +281,7 @@ test('a router that drains refuses new requests, and lets those that run finish'
   await draining.close();
 });
 
-test('a router that closes ends what runs', async () => {
+test('a closing router aborts running requests', async () => {
   const closing = await start({
     perRequest: true,
     serverFactory: () => askingServer({ seen, released: new Deferred() }),

@@ -68,12 +68,12 @@ const retry = (
 describe('a handler of an SDK v1 server that asks its client', () => {
   beforeEach(() => serve());
 
-  test('waits for the retry with the answer, which has its result', async () => {
+  test('waits for the retry with the answer, and the retry gets its result', async () => {
     const asked = askedBy(await ask('once'));
     expect(textOf(await retry('once', asked, answersTo(asked, { only: 'Bob' })))).toBe('Bob');
   });
 
-  test('asks in one round what it asks at once, of every kind', async () => {
+  test('asks concurrent questions of every kind in one round', async () => {
     const asked = askedBy(await ask('three'));
     expect([...asked.keys.keys()].sort()).toEqual(['name', 'roots/list', 'sampling/createMessage']);
     const sampled = { role: 'assistant', content: { type: 'text', text: 'x' }, model: 'm' };
@@ -92,7 +92,7 @@ describe('a handler of an SDK v1 server that asks its client', () => {
     expect(textOf(await retry('twice', second, answersTo(second, { second: 'b' })))).toBe('a b');
   });
 
-  test('of a prompt waits as one of a tool does', async () => {
+  test('of a prompt waits like one of a tool', async () => {
     const params = { name: 'about' };
     const asked = askedBy(await send(harness.url, 'prompts/get', { params, capabilities }));
     const more = { requestState: asked.requestState, inputResponses: answersTo(asked, { 'About what?': 'tea' }) };
@@ -221,7 +221,7 @@ describe('a handler of an SDK v1 server that asks its client', () => {
 describe('the bounds of suspended calls', () => {
   const REFUSED = { status: 503, error: { code: -32603 } };
 
-  test('refuse one call more of a principal, and let those of others be', async () => {
+  test('refuse one more call of a principal, and none of other principals', async () => {
     await serve({ perRequest: { maxSuspendedPerPrincipal: 1, maxSuspended: 3, maxSuspendedAnonymous: 1 } });
     const alice = { headers: { 'x-user': 'alice' } };
     const asked = askedBy(await ask('wait', {}, alice));
@@ -247,7 +247,7 @@ test('handlers of one principal share a session ID, which no other principal has
   expect(await sessionOf('alice')).toBe(ids[0]);
 });
 
-test('200 principals that ask for the same at once, under equal IDs and tokens, get each their own answers', async () => {
+test('200 principals with concurrent calls under equal IDs and tokens each get their own answers', async () => {
   await serve();
   const crossed: unknown[] = [];
   const one = async (user: string): Promise<void> => {

@@ -4,7 +4,7 @@ import express from 'express';
 import { mcpRouter } from '../../src/index.js';
 import { echoServer } from '../support/harness.js';
 
-// An app with the router's default logger, whose stdout takes nothing. It sends its parent the URL.
+// An app with the router's default logger and a stdout that accepts no byte. It sends its parent the URL.
 
 if (process.argv[2] === 'handled') process.on('uncaughtException', () => undefined);
 const router = mcpRouter({ serverFactory: echoServer });

@@ -54,7 +54,7 @@ describe("the default logger's destination (docs/operations.md, logs)", () => {
     expect(written.mock.calls[0]?.[0]).toBe(1);
   });
 
-  test('leaves it to pino when a test runner has replaced the write function of stdout', () => {
+  test('is that of pino when a test runner has replaced the write function of stdout', () => {
     withStdout({ fd, write: () => true });
     expect(stdoutDestination(clock, onLost)).toBeUndefined();
   });

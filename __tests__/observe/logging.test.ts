@@ -32,7 +32,7 @@ describe('createLogger', () => {
     expect(createLogger(own)).toBe(own);
   });
 
-  test('false is a logger that writes nothing, not even what is fatal', () => {
+  test('false is a logger that writes nothing, not even fatal errors', () => {
     process.env.LOG_LEVEL = 'trace';
     expect(createLogger(false).isLevelEnabled('fatal')).toBe(false);
   });
@@ -71,7 +71,7 @@ describe('createLogger', () => {
 });
 
 describe("the lines of a session's life", () => {
-  test('opened and restored tell who it is', () => {
+  test('opened and restored lines have the session, the principal and the client', () => {
     const { events, lines } = logged();
     const session = sessionInfo({
       id: ID,
@@ -93,13 +93,13 @@ describe("the lines of a session's life", () => {
     ]);
   });
 
-  test('a session of nobody known, whose client did not say who it is', () => {
+  test('a session without a principal and without client info has neither in its line', () => {
     const { events, lines } = logged();
     events.emit('opened', sessionInfo({ id: ID, clientInfo: undefined }));
     expect(lines.all).toEqual([{ level: 30, session: SHORT, protocolVersion: '2025-11-25', msg: 'session opened' }]);
   });
 
-  test('orphaned tells the cause and for how long; closed the reason and the age', () => {
+  test('orphaned lines have the cause and the time; closed lines the reason and the age', () => {
     const { events, lines } = logged();
     events.emit('orphaned', sessionInfo({ id: ID, idleMs: 60_000.4 }), 'stream_lost');
     events.emit('closed', sessionInfo({ id: ID, ageMs: 1_800_000.5 }), 'expired');
@@ -115,7 +115,7 @@ describe("the lines of a session's life", () => {
     expect(lines.all).toEqual([{ level: 40, reason: 'atCapacity', msg: 'session rejected' }]);
   });
 
-  test("what a client calls itself takes no more of the log than it needs, be it as long as a request's body", () => {
+  test('a client name as long as a request body is cut', () => {
     const { events, lines } = logged();
     const long = 'n'.repeat(4_000_000);
     events.emit('opened', sessionInfo({ clientInfo: { name: long, version: long } }));
@@ -124,7 +124,7 @@ describe("the lines of a session's life", () => {
 });
 
 describe('the line of a failure', () => {
-  test('tells what failed, the error with its stack, and the session', () => {
+  test('has the failed operation, the error with its stack, and the session', () => {
     const { events, lines } = logged();
     const error = Object.assign(new TypeError('no such table'), { code: 'ENOTABLE' });
     events.emit('failure', 'serverFactory', error, ID);
@@ -186,7 +186,7 @@ describe('the line of a failure', () => {
     expect(lines.all).toMatchObject([{ level: 50, err: line }]);
   });
 
-  test('comes a hundred times a minute for each kind, and the next minute tells how many were left out (docs/operations.md)', () => {
+  test('comes at most a hundred times a minute for each kind, and the next minute counts those left out (docs/operations.md)', () => {
     const clock = new FakeClock();
     const { events, lines } = logged(clock);
     const fail = (times: number): void => {
@@ -204,7 +204,7 @@ describe('the line of a failure', () => {
     expect(lines.all[102]).not.toHaveProperty('unwritten');
   });
 
-  test('an error that is its own cause, or part of itself, ends', () => {
+  test('an error that is its own cause or a part of itself is logged once', () => {
     const { events, lines } = logged();
     const error = new AggregateError([], 'round');
     Object.assign(error, { cause: error, errors: Array.from({ length: 3 }, () => error) });
@@ -218,7 +218,7 @@ describe('the line of a failure', () => {
     expect(lines.text.length).toBeLessThan(25_000);
   });
 
-  test("properties that a library hung on its error, such as its request's headers, are left out", () => {
+  test('properties that a library adds to its error, such as the headers of its request, are left out', () => {
     const { events, lines } = logged();
     const headers = { authorization: 'Bearer abcdefghijklmnop', cookie: 'sid=abcdefghijklmnop' };
     const cause = Object.assign(new Error('inner'), { request: { headers } });
@@ -238,7 +238,7 @@ describe('the line of a failure', () => {
     },
   );
 
-  test('wherever an error names its session, the full ID is shortened, and the rest of the text is kept', () => {
+  test('a full session ID anywhere in an error is shortened, and the rest of the text is kept', () => {
     // Visible ASCII (spec 2025-11-25, basic/transports, "Session Management"), with the `$` that replacement patterns use.
     const id = fc.string({
       unit: fc.constantFrom('a', 'Z', '0', '-', '$', '&', '`', '.'),

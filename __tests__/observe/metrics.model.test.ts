@@ -55,7 +55,7 @@ const step = fc.oneof(
   fc.record({ closed: fc.nat(1000) }),
 );
 
-test('whatever sessions and streams two routers have, the gauges of their registry show each exactly once', async () => {
+test('the gauges of two routers in one registry show each session and stream exactly once (property)', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step), async (steps) => {
       const model: Model = { sessions: Array.from({ length: ROUTERS }, () => []), streams: [] };

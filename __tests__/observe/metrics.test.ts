@@ -56,7 +56,7 @@ describe('before the first event', () => {
     );
   });
 
-  test('all the metrics are there, and none besides', async () => {
+  test('the registry has exactly the metrics of the router', async () => {
     const { registry } = createMetrics(throwing(), NONE, {});
     expect(registry.getMetricsAsArray().map(({ name }) => name)).toEqual([
       'mcp_sessions_active',
@@ -106,7 +106,7 @@ describe('events', () => {
     expect(valueOf(text, 'mcp_sessions_opened_total')).toBe(0);
   });
 
-  test('a session that failed before it was open moves nothing', async () => {
+  test('a session that failed before it was open changes no metric', async () => {
     const events = throwing();
     const { registry } = createMetrics(events, NONE, {});
     const before = await registry.metrics();
@@ -139,7 +139,7 @@ describe('events', () => {
     expect(sums).toEqual(pairs.map((_pair, n) => n + 1));
   });
 
-  test('whatever methods clients make up, no label value is of their making, and no request goes uncounted', async () => {
+  test('an unknown method of a client becomes the label `other`, and every request is counted (property)', async () => {
     const method = fc.oneof(
       fc.string(),
       fc.constantFrom(...METHODS),
@@ -211,7 +211,7 @@ describe('levels', () => {
     expect(valueOf(await registry.metrics(), 'mcp_sessions_active')).toBe(1);
   });
 
-  test('of a router that the app has dropped are gone, as the registry does not keep it', async () => {
+  test('disappear with a router that the app no longer holds, as the registry does not hold it', async () => {
     // In a process of its own, as V8 may keep what other tests in a worker have used.
     const dropRouter = buildProgram('__tests__/observe/drop-router.ts');
     expect(await dropRouter([], ['--expose-gc'])).toBe('1\n');
@@ -331,7 +331,7 @@ describe('the handler', () => {
     expect(response.headers.allow).toBe('GET, HEAD');
   });
 
-  test("a collector of the app's that fails is a 500 that says nothing of it, and a failure event that says all", async () => {
+  test('a collector of the app that fails is a 500 without its error, and a failure event with it', async () => {
     const registry = new Registry();
     const error = new Error('postgres://user:password@db');
     const collect = () => Promise.reject(error);
@@ -345,7 +345,7 @@ describe('the handler', () => {
     expect(seen).toEqual([['metrics', error]]);
   });
 
-  test('leaves a reply alone that a time-out of the app sent while a collector was awaited', async () => {
+  test('sends nothing if the app has answered by a time-out while a collector was awaited', async () => {
     const registry = new Registry();
     let collected = () => {};
     const collect = () => new Promise<void>((done) => (collected = done));

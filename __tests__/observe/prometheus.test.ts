@@ -85,7 +85,7 @@ describe('Prometheus itself (the package of Debian)', () => {
     for (const step of cleanUp.splice(0).reverse()) await step();
   });
 
-  test('`promtool check metrics` has nothing to say of our metrics', async () => {
+  test('`promtool check metrics` finds no fault in the metrics', async () => {
     expect(await promtoolSays(await routerWithSessions().registry.metrics())).toEqual({ said: '', code: 0 });
   });
 

@@ -17,7 +17,7 @@ interface Logged {
   readonly lines: LogLines;
 }
 
-/** An app whose requests are logged, with the facts that the endpoint would have left. */
+/** An app whose requests are logged, with the facts that the endpoint sets. */
 function logged(
   make = (lines: LogLines): Logger => pino({}, lines),
   facts: object | null = { session: '3f2b8c1e', method: 'tools/call' },
@@ -82,7 +82,7 @@ test('the URL is the whole one, whatever the router is mounted at', async () => 
 });
 
 test.each([null, {}])(
-  'a request of which nothing is known (%p) is logged without session and method',
+  'a request without facts of the endpoint (%p) is logged without session and method',
   async (facts) => {
     const { app, lines } = logged(undefined, facts);
     app.get('/mcp', (_req, res) => void res.end());
@@ -103,7 +103,7 @@ test.each([
   [499, 'info'],
   [500, 'error'],
   [503, 'warn'],
-] as const)("a %d is of level %s: only the server's own faults may page anybody", async (status, level) => {
+] as const)('a %d is of level %s: only faults of the server are errors', async (status, level) => {
   const { app, lines } = logged();
   app.get('/mcp', (_req, res) => void res.status(status).end());
   await request(app).get('/mcp');
@@ -113,7 +113,7 @@ test.each([
   expect(line).not.toHaveProperty('err');
 });
 
-test("an RPC method of a client's making takes no more of the log than it needs", async () => {
+test('a long unknown RPC method is cut in the log', async () => {
   const { app, lines } = logged(undefined, { method: 'm'.repeat(4_000_000) });
   app.post('/mcp', (_req, res) => void res.end());
   await request(app).post('/mcp');
@@ -187,7 +187,7 @@ test('a reply that is written to after its end is an error, with its stack', asy
   socket.destroy();
 });
 
-test("an error that the app's error handler names is shown without what it must not tell", async () => {
+test("an error that the app's error handler sets is logged without secrets", async () => {
   const { app, lines } = logged();
   app.get('/mcp', () => {
     throw Object.assign(new Error(`no ${ID} for ${SECRETS.authorization}`), { headers: SECRETS });
@@ -233,7 +233,7 @@ describe('whatever is asked, no line shows a full session ID, credentials, or an
   });
 });
 
-describe('requests that need no line of ours', () => {
+describe('requests that the router does not log', () => {
   test('those of an app that logs them itself are left alone', async () => {
     const [apps, ours] = [new LogLines(), new LogLines()];
     const log = createRequestLog(pino({}, ours));

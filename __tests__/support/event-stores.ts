@@ -2,7 +2,7 @@ import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { memoryEventStore } from '../../src/index.js';
 
-/** An event store in memory, of which the test does some of the methods itself. */
+/** An event store in memory with some methods of the test. */
 export function storeWith(own: (inner: Required<EventStore>) => Partial<EventStore>): EventStore {
   const inner = memoryEventStore();
   return {

@@ -18,7 +18,7 @@ export function parseExposition(text: string): Sample[] {
     });
 }
 
-/** The value of the one sample with this name and these labels (of which it may have more); undefined when there is none. */
+/** The value of the one sample with this name and at least these labels; undefined when there is none. */
 export function valueOf(text: string, name: string, labels: Readonly<Record<string, string>> = {}): number | undefined {
   const found = parseExposition(text).filter(
     (sample) => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value),

@@ -64,7 +64,7 @@ export class HaProxy {
   async #start(path: string, ports: readonly number[]): Promise<void> {
     const file = join(this.#folder, 'haproxy.cfg');
     await writeFile(file, configuration(this.port, this.#statsPort, ports, this.#init));
-    // In the foreground, and in one process, so that whoever ends that process ends all of it.
+    // In the foreground and in one process, so that ending the process ends all of it.
     const proxy = spawn(path, ['-db', '-f', file], { stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     for (const stream of [proxy.stdout, proxy.stderr]) stream.on('data', (text: Buffer) => (said += text.toString()));

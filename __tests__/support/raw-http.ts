@@ -59,7 +59,7 @@ export class RawSocket {
       this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);
       this.#wake();
     });
-    // A reset is an end like any other; whoever waits for a response hears of it.
+    // A reset ends the socket like a close; a pending response then rejects.
     socket.on('error', () => undefined);
     socket.on('close', () => this.#end());
     socket.on('end', () => this.#end());
@@ -85,7 +85,7 @@ export class RawSocket {
     return this.#received.toString();
   }
 
-  /** Resolves when the kernel has the bytes, or when nobody takes them any more. */
+  /** Resolves when the kernel has the bytes, or the socket has closed. */
   write(bytes: Buffer | string): Promise<void> {
     return new Promise((resolve) => {
       if (this.#socket.destroyed) resolve();

@@ -65,7 +65,7 @@ export const REDIS_CLIENTS: readonly (readonly [name: string, connect: Connect])
 
 export const connectRedis: Connect = REDIS_CLIENTS[0]![1];
 
-/** A cluster has no connection of its own, so whoever sends says where: by the key, as the documentation of `sendCommand` has it. */
+/** A cluster client needs the key of a command to find its node (documentation of `sendCommand`). */
 export const connectCluster: Connect = async (url) => {
   const cluster = createCluster({ rootNodes: [{ url }] });
   cluster.on('error', ignore);

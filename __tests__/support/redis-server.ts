@@ -94,7 +94,7 @@ export class RedisServer {
     this.#exited = once(server, 'exit').then(killWithThisProcess(server.pid!, this.#folder));
     await until('redis-server answers PING', async () => {
       if (server.exitCode !== null || server.signalCode !== null) throw new Error(`redis-server ended: ${said}`);
-      // Its process ID, as whoever else listens on the port would answer too.
+      // Its process ID, as another server on the port would answer too.
       const answer = await this.#ask('PING', 'INFO server').catch(() => '');
       return answer.startsWith('+PONG') && answer.includes(`process_id:${server.pid!}\r\n`);
     });

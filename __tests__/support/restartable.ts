@@ -15,10 +15,10 @@ import { KEEP_ALIVE } from './harness.js';
 import { LogLines } from './log-lines.js';
 import { never } from './waiting.js';
 
-/** What a store in trouble does with what it is asked. */
+/** How each operation of a store in trouble ends. */
 export type Trouble = 'fails' | 'hangs';
 
-/** A session store that the test can put into trouble, and that remembers what it was asked. */
+/** A session store that the test can put into trouble, and that records its calls. */
 export class StopStore implements Required<SessionStore> {
   trouble: Trouble | undefined;
   /** The methods that are in trouble; all, when it is not set. */
@@ -81,7 +81,7 @@ export class Restartable {
   /** Every context that a factory was given, oldest first. */
   readonly contexts: ServerContext[] = [];
   readonly url: URL;
-  /** A session store in memory that can be told to fail, or to hang. */
+  /** A session store in memory that a test can make fail or hang. */
   readonly store: StopStore;
   /** Makes the servers; a test may put another in its place. */
   factory: ServerFactory;

@@ -12,7 +12,7 @@ import { until } from './waiting.js';
 /** What each notification has once. */
 const MARK = '"notifications/message"';
 
-/** A client that reads nothing until it is told to. */
+/** A client that reads nothing until the test says so. */
 export class StalledReader {
   readonly #socket: net.Socket;
   #received = 0;

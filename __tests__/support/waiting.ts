@@ -14,7 +14,7 @@ export class Deferred<T = void> {
   }
 }
 
-/** A promise that nobody settles. */
+/** A promise that never settles. */
 export const never = (): Promise<never> => new Promise(() => undefined);
 
 /** In ms. A test that passes never waits so long, and a busy machine must not make one fail. */

@@ -57,7 +57,7 @@ describe.each(REPLIES)('a batch (%s)', (_, options) => {
     expect([response.status, await response.text()]).toEqual([202, '']);
   });
 
-  test('of everything at once: each message does what it would do alone', async () => {
+  test('of messages of every kind handles each message as if it came alone', async () => {
     const ask: Method = async (_params, { requestId }, server) => {
       await server.request({ method: 'ping' }, EmptyResultSchema, { relatedRequestId: requestId });
       return { asked: true };
@@ -83,7 +83,7 @@ describe.each(REPLIES)('a batch (%s)', (_, options) => {
     expect(harness.router.sessions.get(session.id)?.requests).toBe(0);
   });
 
-  test('in which one request asks for sampling: the others are answered at once, and it when its client has answered', async () => {
+  test('in which one request asks for sampling answers the others at once, and this one after the answer of the client', async () => {
     const ask: Method = async ({ text }, { sendRequest }) => {
       const messages = [{ role: 'user' as const, content: { type: 'text' as const, text: text! } }];
       const params = { messages, maxTokens: 10 };
@@ -108,7 +108,7 @@ describe.each(REPLIES)('a batch (%s)', (_, options) => {
     expect(harness.router.sessions.get(session.id)?.requests).toBe(0);
   });
 
-  test('in which one request is cancelled: the others are answered', async () => {
+  test('in which one request is cancelled answers the others', async () => {
     const release = new Deferred<object>();
     harness = await startScripted({ add, wait: () => release.promise }, options());
     const session = await harness.session({ version: '2025-03-26' });
@@ -134,7 +134,7 @@ describe.each(REPLIES)('a batch (%s)', (_, options) => {
     expect(answers.map(({ result }) => result)).toEqual(json ? [undefined] : []);
   });
 
-  test('in which one request speaks before it answers becomes SSE, and nothing of it is lost', async () => {
+  test('in which one request sends a notification before its answer becomes SSE, and loses no message', async () => {
     const release = new Deferred();
     const talk: Method = async (_params, { sendNotification }) => {
       await release.promise;

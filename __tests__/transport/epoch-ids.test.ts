@@ -53,7 +53,7 @@ describe('the IDs of server-to-client requests', () => {
     );
   });
 
-  test('differ between any two requests of all lives', () => {
+  test('differ between any two requests of all epochs', () => {
     const life = fc.nat(MAX_EPOCH);
     fc.assert(
       fc.property(life, n, life, n, (epochA, a, epochB, b) => {
@@ -77,7 +77,7 @@ describe('the IDs of server-to-client requests', () => {
     );
   });
 
-  test('do not show in anything else', () => {
+  test('are changed in no other message', () => {
     fc.assert(
       fc.property(epoch, params, (life, rest) => {
         const ids = new EpochIds(life);
@@ -102,7 +102,7 @@ describe('the IDs of server-to-client requests', () => {
     );
   });
 
-  test('map a number that a server made a token of, there and back', () => {
+  test('map a number that a server uses as a token, in both directions', () => {
     fc.assert(
       fc.property(epoch, n, n, (life, id, token) => {
         const ids = new EpochIds(life);
@@ -112,7 +112,7 @@ describe('the IDs of server-to-client requests', () => {
     );
   });
 
-  test('do not change what is sent: the SDK keeps the message to itself', () => {
+  test('are changed in a copy, as the SDK keeps the message that it sends', () => {
     fc.assert(
       fc.property(epoch, n, (life, id) => {
         const message = request(id, { _meta: { progressToken: id } });
@@ -123,7 +123,7 @@ describe('the IDs of server-to-client requests', () => {
     );
   });
 
-  test('are the SDK’s own in a first life, and no message is touched', () => {
+  test('are the SDK’s own in epoch 0, and no message is copied', () => {
     const ids = new EpochIds(0);
     const messages = [
       request(0, { _meta: { progressToken: 0 } }),

@@ -29,7 +29,7 @@ async function eventsAfter(
 }
 
 describe('a session’s view of a store that many sessions share', () => {
-  test('knows its own events, and gives what came after each of them; those of others it does not know', async () => {
+  test('knows its own events and the events after each of them, and none of another session', async () => {
     const said = fc.record({ session: fc.nat(3), stream: fc.nat(2), data: fc.string() });
     await fc.assert(
       fc.asyncProperty(fc.array(said, { maxLength: 30 }), fc.boolean(), async (events, withLookup) => {
@@ -77,7 +77,7 @@ describe('a session’s view of a store that many sessions share', () => {
     await expect(eventsAfter(view, id!, view.standaloneId)).rejects.toThrow('read another stream');
   });
 
-  test('hands over no event that a store without getStreamIdForEventId reads to find the stream', async () => {
+  test('sends no event that a store without getStreamIdForEventId reads to find the stream', async () => {
     const store = storeWith(() => ({}));
     delete store.getStreamIdForEventId;
     const [mine, theirs] = [viewOf(store, 'mine'), viewOf(store, 'theirs')];
@@ -91,7 +91,7 @@ describe('a session’s view of a store that many sessions share', () => {
   });
 
   test.each([undefined, null, 5, {}, ''])(
-    'takes a stream ID that is none for an event that nobody knows: %j',
+    'treats an event as unknown if the store names an invalid stream ID: %j',
     async (streamId) => {
       const getStreamIdForEventId = () => Promise.resolve(streamId as never);
       const view = viewOf(
@@ -102,7 +102,7 @@ describe('a session’s view of a store that many sessions share', () => {
     },
   );
 
-  test('takes a lookup that returns no promise for one that does not know the event', async () => {
+  test('treats an event as unknown if the lookup returns no promise', async () => {
     const getStreamIdForEventId = () => undefined as never;
     const view = viewOf(
       storeWith(() => ({ getStreamIdForEventId })),
@@ -111,7 +111,7 @@ describe('a session’s view of a store that many sessions share', () => {
     expect(await view.streamOf('1', { skip })).toBeUndefined();
   });
 
-  test('has no refused answers where the router keeps none', () => {
+  test('holds no refused answers if the router keeps none', () => {
     const view = viewOf(
       storeWith(() => ({})),
       'session',
@@ -132,7 +132,7 @@ describe('a session’s view of a store that many sessions share', () => {
     ]);
   });
 
-  test('names the streams of no two lives of a session alike, but for the standalone one, which goes on', () => {
+  test('gives streams of two epochs different names, except the standalone stream, which continues', () => {
     const store = storeWith(() => ({}));
     const [first, second] = [viewOf(store, 'session', 0), viewOf(store, 'session', 1)];
     const names = [first, second].flatMap((view) => [view.newStreamId([1]), view.newStreamId([1])]);
@@ -153,7 +153,7 @@ describe('a store that hangs', () => {
   const view = new SessionEventLog(hanging(), 'session', 0, clock, (what) => failures.push(what));
   const store = () => view.store(view.standaloneId, message('x'));
 
-  test('holds up one event for ten seconds and none for the minute after; then it is tried again', async () => {
+  test('delays one event for ten seconds and none for the next minute; then it is tried again', async () => {
     const first = store();
     clock.advance(10_000);
     expect(await first).toBeUndefined();
@@ -170,7 +170,7 @@ describe('a store that hangs', () => {
     expect(await again).toBeUndefined();
   });
 
-  test('has its time-out while the store reads, and not while the sink takes an event', async () => {
+  test('has its time-out while the store reads, and not while the reader takes an event', async () => {
     const store: EventStore = {
       storeEvent: () => Promise.resolve('1'),
       replayEventsAfter: async (_lastEventId, { send }) => {
@@ -195,7 +195,7 @@ describe('a store that hangs', () => {
     expect(await failed).toContain('did not answer in time');
   });
 
-  test('is trusted again as soon as it has answered', async () => {
+  test('is used again as soon as it has answered', async () => {
     asked[1]!();
     await new Promise(setImmediate);
     const next = store();

@@ -87,7 +87,7 @@ describe('requests of the server while no standalone stream is open', () => {
     },
   );
 
-  test('that were all cancelled leave the stream its priming event, to resume from (spec 2025-11-25, basic/transports)', async () => {
+  test('that were all cancelled leave the stream its priming event to resume from (spec 2025-11-25, basic/transports)', async () => {
     harness = await startScripted({}, { eventStore: memoryEventStore() });
     const session = await harness.session({ capabilities: { roots: {} } });
     const giveUp = new AbortController();
@@ -100,7 +100,7 @@ describe('requests of the server while no standalone stream is open', () => {
     expect(first).toMatchObject({ data: '', id: expect.stringMatching(/./) as unknown });
   });
 
-  test('reach a client that resumes once, not as what it missed and again as what was held', async () => {
+  test('reach a client that resumes once, not both as missed and as held events', async () => {
     harness = await startScripted({}, { eventStore: memoryEventStore() });
     const session = await harness.session({ capabilities: { roots: {} } });
     const lastEventId = await harness.openAndLose(session);
@@ -165,7 +165,7 @@ describe('requests of the server while no standalone stream is open', () => {
     },
   );
 
-  test('that come while a stream is being opened that is lost before it began: the next one carries them', async () => {
+  test('that come while a stream opens and breaks before it has begun are sent on the next stream', async () => {
     const gate = new Deferred();
     const storing = new Deferred();
     const eventStore = storeWith((inner) => ({
@@ -193,7 +193,7 @@ describe('requests of the server while no standalone stream is open', () => {
     expect(await asked).toEqual(roots);
   });
 
-  test('go out with IDs of their own, and after no event that is newer: from each, only what followed is replayed', async () => {
+  test('are sent with event IDs in order, so that a resume from each replays only later events', async () => {
     harness = await startScripted({}, { eventStore: memoryEventStore() });
     const session = await harness.session({ capabilities: { roots: {} } });
     const asked = [ask(), ask()];

@@ -104,8 +104,8 @@ const received: fc.Arbitrary<unknown> = fc
     return overTheWire(mutated);
   });
 
-describe('kindOf says what the schemas of SDK 1.32.2 say', () => {
-  test('of messages of every kind, whole and damaged at any depth', () => {
+describe('kindOf agrees with the schemas of SDK 1.32.2', () => {
+  test('on messages of every kind, whole and damaged at any depth', () => {
     const seen = new Map<MessageKind | undefined, number>();
     fc.assert(
       fc.property(received, (value) => {
@@ -121,7 +121,7 @@ describe('kindOf says what the schemas of SDK 1.32.2 say', () => {
     }
   });
 
-  test('of any JSON value, which is hardly ever a message', () => {
+  test('on any JSON value', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 4 }), (value) => {
         const parsed = overTheWire(value);
@@ -131,7 +131,7 @@ describe('kindOf says what the schemas of SDK 1.32.2 say', () => {
     );
   });
 
-  test('of the IDs that JSON text can hold: a string or a safe integer is one, nothing else', () => {
+  test('on IDs: a string or a safe integer, and no other JSON value', () => {
     const ids = ['0', '-0', '-1', '""', '"1"', '1.0', '1e3', '9007199254740991', '-9007199254740991'];
     const others = ['1.5', '1e21', '1e400', '9007199254740992', '-9007199254740992', 'null', 'true', '[]', '[1]', '{}'];
     for (const text of [...ids, ...others]) {
@@ -146,7 +146,7 @@ describe('kindOf says what the schemas of SDK 1.32.2 say', () => {
     }
   });
 
-  test('of `_meta`: a progress token is an ID, a related task has a string for taskId, the rest is open', () => {
+  test('on `_meta`: a progress token is an ID, the taskId of a related task is a string, and other keys are open', () => {
     const tokens = [0, '', 'a', 1.5, 1e21, null, true, {}, []].map((progressToken) => ({ progressToken }));
     const tasks = [{ taskId: '' }, { taskId: 'a', extra: 1 }, { taskId: 1 }, { taskId: null }, {}, [], null, 'a', 1];
     const metas = [
@@ -168,7 +168,7 @@ describe('kindOf says what the schemas of SDK 1.32.2 say', () => {
     }
   });
 
-  test('of keys called __proto__, which JSON.parse makes an own property: unknown beside `method`, open inside `params`', () => {
+  test('on keys named __proto__, an own property after JSON.parse: unknown beside `method`, open inside `params`', () => {
     const beside: unknown = JSON.parse('{"jsonrpc":"2.0","id":1,"method":"ping","__proto__":{}}');
     const instead: unknown = JSON.parse('{"__proto__":{"jsonrpc":"2.0","id":1,"method":"ping"}}');
     const inside: unknown = JSON.parse('{"jsonrpc":"2.0","id":1,"method":"ping","params":{"__proto__":{"_meta":1}}}');
@@ -176,7 +176,7 @@ describe('kindOf says what the schemas of SDK 1.32.2 say', () => {
     expect([beside, instead, inside].map(sdkKindOf)).toEqual([undefined, undefined, 'request']);
   });
 
-  test('of keys whose value is undefined, which other middleware may leave: as absent where optional, else as there', () => {
+  test('on keys with the value undefined, which other middleware may set: absent where optional, else present', () => {
     const values = [
       { jsonrpc: '2.0', id: 1, method: 'ping', params: undefined },
       { jsonrpc: '2.0', id: undefined, method: 'ping' },
@@ -209,7 +209,7 @@ describe('kindOf says what the schemas of SDK 1.32.2 say', () => {
   );
 });
 
-test('a connected SDK server answers what kindOf calls a request, and nothing else; it drops what is no message', async () => {
+test('a connected SDK server answers exactly the values that kindOf calls requests', async () => {
   const sent: JSONRPCMessage[] = [];
   const dropped: string[] = [];
   const transport: Transport = {

@@ -20,7 +20,7 @@ const clock = new FakeClock();
 let owner: { -readonly [K in keyof TransportOwner]: TransportOwner[K] };
 let transport: HttpTransport;
 let server: http.Server;
-/** Called for each request; what it rejects with is told to the client as the status of an error. */
+/** Called for each request. The client gets the error that it rejects with. */
 let serve: (res: ServerResponse) => Promise<void>;
 
 function begin(enableJsonResponse = false, eventStore?: ReturnType<typeof memoryEventStore>): void {
@@ -128,7 +128,7 @@ describe("a reply of a session that another node may own from the fence on (docs
     expect((await soon('the reply', ask())).status).toBe(503);
   });
 
-  test('is 503 with Retry-After for a stream that has not begun, so that its client comes again', async () => {
+  test('is 503 with Retry-After for a stream that has not begun, so that its client tries again', async () => {
     begin();
     serve = async (res) => {
       const started = transport.get(res, undefined);

@@ -12,7 +12,7 @@ import { FakeClock } from '../support/fake-clock.js';
 import { transportContext } from '../support/transport-context.js';
 import { Deferred, soon } from '../support/waiting.js';
 
-/** A handler that runs until it is told to finish, or its `signal` aborts. */
+/** A handler that runs until the test finishes it, or its `signal` aborts. */
 interface Running {
   readonly signal: AbortSignal;
   readonly finish: Deferred;
@@ -108,7 +108,7 @@ describe.each(['sse', 'json'] as const)('a client that closes the reply to its P
     expect(second.signal.reason).toBe('The client closed the reply');
   });
 
-  test('cancels nothing else (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6)', async () => {
+  test('cancels nothing if the transport says so (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6)', async () => {
     world = new World('continue', [call(1)], form);
     const client = await world.start();
     const { signal, finish } = await world.running(1);

@@ -30,7 +30,7 @@ test('a standalone stream is pinged after pingInterval, and again after each ans
   expect((await session.getBeside(stream)).status).toBe(409);
 });
 
-test('a ping that stays unanswered for as long ends the stream, and the session counts as having lost it', async () => {
+test('a ping without an answer for pingInterval ends the stream, and the session counts as having lost it', async () => {
   const { session, stream } = await startPinging();
   harness.clock.advance(10_000);
   await stream.message();
@@ -41,7 +41,7 @@ test('a ping that stays unanswered for as long ends the stream, and the session 
   expect(harness.router.sessions.get(session.id)).toMatchObject({ state: 'orphaned', orphanCause: 'stream_lost' });
 });
 
-test('an answer to something else does not count, nor does an answer in another session', async () => {
+test('an answer to another request does not count, nor does an answer in another session', async () => {
   const { session, stream } = await startPinging();
   const other = await harness.session();
   harness.clock.advance(10_000);
@@ -53,7 +53,7 @@ test('an answer to something else does not count, nor does an answer in another 
   await expect(soon('the stream is broken off', stream.block())).rejects.toThrow('terminated');
 });
 
-test('a client that answers with an error is there all the same', async () => {
+test('an error is an answer too', async () => {
   const { session, stream } = await startPinging();
   harness.clock.advance(10_000);
   const { id } = await stream.message();
@@ -79,7 +79,7 @@ test('an SDK client answers by itself, and keeps its stream', async () => {
   expect(streams).toBe(1);
 });
 
-test('pings stop with the stream: a closed one costs no timer', async () => {
+test('pings stop with the stream, which leaves no timer', async () => {
   harness = await startScripted({}, { pingInterval: 10_000 });
   const session = await harness.session();
   await harness.unattached(session);
@@ -91,7 +91,7 @@ test('pings stop with the stream: a closed one costs no timer', async () => {
   expect(harness.clock.pending).toBe(timers);
 });
 
-test('there are none without pingInterval', async () => {
+test('without pingInterval no ping is sent', async () => {
   harness = await startScripted({}, { keepAlive: 1_000_000, ttl: 2_000_000 });
   const session = await harness.session();
   const stream = await session.stream();

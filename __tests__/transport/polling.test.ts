@@ -22,7 +22,7 @@ function countResumes(): () => number {
   return () => resumes;
 }
 
-test('an SDK client that is sent away in the middle of its call comes back for the answer, and misses nothing', async () => {
+test('an SDK client whose reply is closed during its call reconnects, and misses nothing', async () => {
   const release = new Deferred();
   const work: Method = async (_params, extra) => {
     await say(extra, 'one');
@@ -49,7 +49,7 @@ test('an SDK client that is sent away in the middle of its call comes back for t
   await client.close();
 });
 
-test('an SDK client whose standalone stream is ended comes back to it, and misses nothing', async () => {
+test('an SDK client whose standalone stream is closed reconnects, and misses nothing', async () => {
   const work: Method = async (_params, extra, server) => {
     await server.sendLoggingMessage({ level: 'info', data: 'before' });
     extra.closeStandaloneSSEStream?.();
@@ -74,13 +74,13 @@ test('an SDK client whose standalone stream is ended comes back to it, and misse
   await client.close();
 });
 
-test('an answer that comes while the client is away is there when it is back, and then the stream ends', async () => {
+test('an answer that comes while the client is disconnected is replayed, and then the stream ends', async () => {
   const release = new Deferred<object>();
   const work: Method = (_params, extra) => (extra.closeSSEStream?.(), release.promise);
   harness = await startScripted({ work }, { eventStore: memoryEventStore() });
   const session = await harness.session();
   const blocks = await new EventStream(await session.request(1, 'work')).blocks();
-  // Spec 2025-11-25, "Sending Messages to the Server", 6: it SHOULD be told when to come back before it is sent away.
+  // Spec 2025-11-25, "Sending Messages to the Server", 6: the server SHOULD send `retry` before it closes the connection.
   expect(blocks).toMatchObject([
     { id: expect.any(String), data: '', retry: undefined },
     { id: undefined, data: '', retry: 1_000 },
@@ -91,7 +91,7 @@ test('an answer that comes while the client is away is there when it is back, an
   expect(answer).toEqual([{ jsonrpc: '2.0', id: 1, result: { done: true } }]);
 });
 
-test('a client that was sent away has not lost its stream: it counts as idle, not as stream_lost', async () => {
+test('a client whose reply the server closed has not lost its stream: it counts as idle, not as stream_lost', async () => {
   const release = new Deferred<object>();
   const work: Method = (_params, extra) => (extra.closeSSEStream?.(), release.promise);
   harness = await startScripted({ work }, { eventStore: memoryEventStore() });

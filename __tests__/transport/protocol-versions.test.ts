@@ -63,7 +63,7 @@ describe.each(REPLIES)('every protocol version that the SDK supports (%s)', (_, 
     expect(await answerOf(response)).toEqual({ jsonrpc: '2.0', id: 1, result: {} });
   });
 
-  test('a version that it does not support is negotiated down, and refused in the header', async () => {
+  test('an unsupported version is negotiated down, and refused in the header', async () => {
     harness = await startScripted({}, options());
     const response = await post(harness.url, initializeBody(0, '1999-01-01'));
     expect(await answerOf(response)).toMatchObject({ result: { protocolVersion: SUPPORTED_PROTOCOL_VERSIONS[0] } });

@@ -17,7 +17,7 @@ function openStream(session: RawSession, lastEventId?: string): Promise<Response
   });
 }
 
-test('a standalone stream that was quiet for longer than events are kept can be resumed: nothing was missed on it', async () => {
+test('a standalone stream can be resumed after a quiet time longer than events are kept, as no event was missed', async () => {
   const clock = new FakeClock();
   const server = echoServer();
   harness = await start({ serverFactory: () => server, eventStore: memoryEventStore({ maxAge: 1_000, clock }) });
@@ -31,7 +31,7 @@ test('a standalone stream that was quiet for longer than events are kept can be 
   expect(await resumed.message()).toMatchObject({ params: { data: 'still there' } });
 });
 
-test('one on which something was missed that is no longer kept cannot: 400 rather than a hole', async () => {
+test('a standalone stream with a missed event that is no longer kept cannot be resumed: 400 rather than a hole', async () => {
   const clock = new FakeClock();
   const server = echoServer();
   harness = await start({ serverFactory: () => server, eventStore: memoryEventStore({ maxAge: 1_000, clock }) });

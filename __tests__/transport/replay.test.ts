@@ -139,11 +139,11 @@ async function run(
   return sent;
 }
 
-describe('what a client sees of a stream is each message once, in order', () => {
+describe('a client gets each message of a stream once, in order', () => {
   let harness: Scripted;
   afterEach(() => harness.close());
 
-  /** A router whose `work` says what the test wants, until it wants the answer. */
+  /** A router whose handler `work` sends the messages of the test, then its answer. */
   const startWork = async (turns: readonly number[], kind: Kind) => {
     const started = new Deferred<Extra>();
     const answer = new Deferred<object>();

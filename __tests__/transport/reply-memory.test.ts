@@ -40,7 +40,7 @@ const waiting = (bytes: number): WaitingResponse => new WaitingResponse(memory, 
 const broken = (...replies: WaitingResponse[]): boolean[] => replies.map(({ destroyed }) => destroyed);
 
 describe('replies that wait for their readers (docs/transport.md, "Back-pressure")', () => {
-  test('stay as long as they fit, and the one that stopped first goes when they do not', () => {
+  test('stay while they fit, and past the limit the one that stopped first is broken off', () => {
     const [first, second] = [waiting(50), waiting(50)];
     expect(broken(first, second)).toEqual([false, false]);
     const third = waiting(1);
@@ -48,19 +48,19 @@ describe('replies that wait for their readers (docs/transport.md, "Back-pressure
     expect(failures).toBe(1);
   });
 
-  test('go one after the other until the others fit', () => {
+  test('are broken off one after the other until the others fit', () => {
     const replies = [waiting(30), waiting(30), waiting(30), waiting(90)];
     expect(broken(...replies)).toEqual([true, true, true, false]);
   });
 
-  test('stay where the reader has taken something since the last look', () => {
+  test('stay if the reader has read bytes since the last check', () => {
     const [reading, stalled] = [waiting(50), waiting(50)];
     reading.writableLength = 40;
     const third = waiting(50);
     expect(broken(reading, stalled, third)).toEqual([false, true, false]);
   });
 
-  test('take no memory any more when they were read or closed', () => {
+  test('take no memory after they were read or closed', () => {
     const [read, closed, stalled] = [waiting(40), waiting(40), waiting(20)];
     read.writableLength = 0;
     read.emit('drain');
@@ -70,7 +70,7 @@ describe('replies that wait for their readers (docs/transport.md, "Back-pressure
     expect(read.eventNames()).toEqual([]);
   });
 
-  test('count by what waits at the last write', () => {
+  test('count with the bytes that wait at the last write', () => {
     const growing = waiting(10);
     const other = waiting(10);
     growing.writableLength = 95;
@@ -79,7 +79,7 @@ describe('replies that wait for their readers (docs/transport.md, "Back-pressure
     expect(broken(growing, other)).toEqual([true, false]);
   });
 
-  test('may exceed the limit where there is no other', () => {
+  test('may exceed the limit if there is no other reply', () => {
     expect(broken(waiting(1_000))).toEqual([false]);
     expect(failures).toBe(0);
   });

@@ -37,7 +37,7 @@ describe('the head of a reply', () => {
     expect(text).toBe('event: message\ndata: {"result":{"text":"äöü"},"jsonrpc":"2.0","id":1}\n\n');
   });
 
-  test('has one when the reply is JSON', async () => {
+  test('has a Content-Length when the reply is JSON', async () => {
     harness = await startScripted({ work: () => ({ text: 'äöü' }) }, { enableJsonResponse: true });
     const session = await harness.session();
     const response = await session.request(1, 'work');
@@ -47,7 +47,7 @@ describe('the head of a reply', () => {
     expect(JSON.parse(text)).toEqual({ jsonrpc: '2.0', id: 1, result: { text: 'äöü' } });
   });
 
-  test('has one when all its events came within a turn of the event loop, so that they are one write', async () => {
+  test('has a Content-Length when all its events came within a turn of the event loop, so that they are one write', async () => {
     harness = await startScripted({ talk });
     const session = await harness.session();
     const response = await session.request(1, 'talk');
@@ -56,7 +56,7 @@ describe('the head of a reply', () => {
     expect(await new EventStream(response).messages()).toMatchObject([{ params: { data: 'begun' } }, { id: 1 }]);
   });
 
-  test('has none when more is to come', async () => {
+  test('has no Content-Length when more events are to come', async () => {
     const answer = new Deferred<object>();
     harness = await startScripted({ talk: async (...args) => (await talk(...args), answer.promise) });
     const session = await harness.session();
@@ -113,7 +113,7 @@ test('ends in the AsyncLocalStorage of its own request, also where many replies 
 describe('a reply without output', () => {
   const COMMENT = { comment: 'keep-alive', data: '', id: undefined, retry: undefined };
 
-  test('gets its head after a second, and nothing else: an SSE reply only', async () => {
+  test('gets its head after a second if it is SSE, and nothing else', async () => {
     const release = new Deferred<object>();
     const started = new Deferred();
     harness = await startScripted({ work: () => (started.resolve(), release.promise) });
@@ -132,7 +132,7 @@ describe('a reply without output', () => {
     expect(await response.text()).toBe('event: message\ndata: {"result":{},"jsonrpc":"2.0","id":1}\n\n');
   });
 
-  test('gets its head no later than keepAlive, and an answer that comes in its turn has a Content-Length still', async () => {
+  test('gets its head no later than keepAlive, and an answer in the same turn still has a Content-Length', async () => {
     const started = new Deferred();
     const hang: Method = () => (started.resolve(), never());
     harness = await startScripted({ hang, work: () => ({}) }, { keepAlive: 200 });
@@ -162,7 +162,7 @@ describe('a reply without output', () => {
     expect(await stream.messages()).toEqual([{ jsonrpc: '2.0', id: 1, result: {} }]);
   });
 
-  test('gets a comment after each keepAlive when it was primed, and the comment is no event to resume from', async () => {
+  test('gets a comment, which has no event ID, after each keepAlive when it was primed', async () => {
     harness = await startScripted({ hang: never }, { keepAlive: 5_000, eventStore: memoryEventStore() });
     const session = await harness.session();
     const stream = new EventStream(await session.request(1, 'hang'));
@@ -173,7 +173,7 @@ describe('a reply without output', () => {
     }
   });
 
-  test('gets no comment where it may still become JSON', async () => {
+  test('gets no comment while it may still become JSON', async () => {
     const release = new Deferred<object>();
     const started = new Deferred();
     harness = await startScripted(
@@ -190,7 +190,7 @@ describe('a reply without output', () => {
     expect(await response.json()).toEqual({ jsonrpc: '2.0', id: 1, result: {} });
   });
 
-  test('gets comments from its last output on: a standalone stream too', async () => {
+  test('gets comments from its last output on, as a standalone stream does', async () => {
     harness = await startScripted({}, { keepAlive: 5_000 });
     const session = await harness.session();
     const stream = await session.stream();
@@ -204,7 +204,7 @@ describe('a reply without output', () => {
     expect(await stream.block()).toEqual(COMMENT);
   });
 
-  test('costs no timer of its own: all replies share one', async () => {
+  test('shares one timer with all replies', async () => {
     harness = await startScripted({ hang: never });
     const sessions = [await harness.session(), await harness.session()];
     await sessions[0]!.stream();
@@ -296,7 +296,7 @@ describe('the first block of a stream (spec 2025-11-25, "Sending Messages to the
   });
 });
 
-test('a stream is valid to the byte (HTML, 9.2.6), whatever a message holds', async () => {
+test('every byte of a stream is valid (HTML, 9.2.6), whatever a message holds', async () => {
   const nasty = 'a\nb\r\nc\rd\u2028e\0f: data: g\n\nid: 1\n\n\u{1f600}';
   const work: Method = async (_params, { sendNotification }) => {
     await sendNotification({ method: 'notifications/message', params: { level: 'info', data: nasty } });
@@ -326,7 +326,7 @@ test('Unicode line breaks, at which some clients split, are escaped in a stream 
   expect(messagesOf(replayed)).toEqual(messagesOf(text));
 });
 
-test('a client of HTTP/1.0 gets its reply too: without chunks, to the end of the socket', async () => {
+test('a client of HTTP/1.0 gets its reply without chunks, up to the end of the connection', async () => {
   harness = await startScripted({ talk });
   const session = await harness.session();
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'talk' });

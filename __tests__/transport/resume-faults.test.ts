@@ -79,7 +79,7 @@ describe('a resume whose client hangs up while the store', () => {
     expect(await newer.message()).toMatchObject({ params: { data: 'to the newer one' } });
   });
 
-  test('looks for an event that it does not know is over, and nothing is logged', async () => {
+  test('looks for an unknown event ends, and nothing is logged', async () => {
     const eventStore = storeWith(() => ({
       async getStreamIdForEventId() {
         await held();
@@ -92,7 +92,7 @@ describe('a resume whose client hangs up while the store', () => {
     await nothingFailed(session);
   });
 
-  test('reads a finished stream is over, and nothing is logged', async () => {
+  test('reads a finished stream ends, and nothing is logged', async () => {
     const eventStore = storeWith(() => ({
       async replayEventsAfter() {
         await held();
@@ -105,7 +105,7 @@ describe('a resume whose client hangs up while the store', () => {
     await nothingFailed(session);
   });
 
-  test('has read all of a finished stream is over, and nothing is logged', async () => {
+  test('has read all of a finished stream ends, and nothing is logged', async () => {
     const eventStore = storeWith((inner) => ({
       async replayEventsAfter(lastEventId) {
         await held();
@@ -147,7 +147,7 @@ describe('a store that', () => {
     expect([response.status, await response.json()]).toMatchObject([400, { error: { code: -32000 } }]);
   });
 
-  test('sends an event after it was too late to answer has it refused', async () => {
+  test('sends an event after its time-out gets a rejection', async () => {
     const gate = new Deferred();
     let late: Promise<unknown> | undefined;
     const eventStore: EventStore = storeWith(() => ({
@@ -168,7 +168,7 @@ describe('a store that', () => {
   });
 });
 
-test('the stream of a request that was quiet for longer than events are kept can be resumed', async () => {
+test('the stream of a request can be resumed after a quiet time longer than events are kept', async () => {
   const clock = new FakeClock();
   const gate = new Deferred();
   const wait: Method = async (_params, extra) => {

@@ -221,7 +221,7 @@ describe('while a resume of the stream of a request stalls', () => {
     return { session, reader, extra, answer, lastEventId: first!.id! };
   };
 
-  test("the answer is kept, the request's ID is free, and the reader gets all events in order when it reads on", async () => {
+  test('the answer is kept, the request ID is free again, and a reader that reads on gets all events in order', async () => {
     const { session, reader, answer } = await startCall();
     answer.resolve({ done: true });
     await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
@@ -265,7 +265,7 @@ test('of many resumes of one event, only the newest goes on reading from a store
   expect(read()).toBeLessThan((20 * 901) / 2);
 });
 
-test('a finished stream is resumed while the standalone stream is open: what was missed, then 204; the open one gets its next event', async () => {
+test('a finished stream is resumed while the standalone stream is open: missed events, then 204; the open stream gets its next event', async () => {
   const talk = async (_params: unknown, extra: Extra) => {
     for (const data of ['one', 'two']) await say(extra, data);
     return { done: true };

@@ -86,7 +86,7 @@ describe.each(REPLIES)('a server that asks its client (%s)', (_, options) => {
     await Promise.all(clients.map((client) => client.close()));
   });
 
-  test('asks before it answers, on the one stream: the reply is SSE, also where JSON is preferred', async () => {
+  test('asks on the stream of the reply, which is SSE also where JSON is preferred', async () => {
     harness = await startScripted(methods, options());
     const session = await harness.session({ capabilities: CAPABILITIES });
     const response = await session.request(7, 'ask here', { what: 'elicitation' });
@@ -98,7 +98,7 @@ describe.each(REPLIES)('a server that asks its client (%s)', (_, options) => {
     expect(await stream.messages()).toEqual([{ jsonrpc: '2.0', id: 7, result: ANSWERS.elicitation }]);
   });
 
-  test('is told when the client answers with an error', async () => {
+  test('gets the error that the client answers with', async () => {
     harness = await startScripted(methods, options());
     const session = await harness.session({ capabilities: CAPABILITIES });
     const stream = new EventStream(await session.request(7, 'ask here', { what: 'roots' }));
@@ -107,7 +107,7 @@ describe.each(REPLIES)('a server that asks its client (%s)', (_, options) => {
     expect(await stream.messages()).toMatchObject([{ id: 7, error: { code: -1 } }]);
   });
 
-  test('takes no notice of an answer to what it did not ask, nor of a second one', async () => {
+  test('ignores an answer to a question that it did not ask, and a second answer', async () => {
     harness = await startScripted(methods, options());
     const session = await harness.session({ capabilities: CAPABILITIES });
     const stream = new EventStream(await session.request(7, 'ask here', { what: 'ping' }));
@@ -128,7 +128,7 @@ describe.each(REPLIES)('a server that asks its client (%s)', (_, options) => {
     expect(await stream.messages()).toEqual([{ jsonrpc: '2.0', id: 7, result: ANSWERS.elicitation }]);
   });
 
-  test('and gives up tells the client so, on the same stream', async () => {
+  test('and times out cancels the question on the same stream', async () => {
     const giveUp = new AbortController();
     const ask: Method = async (_params, { requestId }, server) => {
       const asked = ASKS.roots!(server, { relatedRequestId: requestId, signal: giveUp.signal });
@@ -144,7 +144,7 @@ describe.each(REPLIES)('a server that asks its client (%s)', (_, options) => {
   });
 });
 
-describe('a server that asks a client that has gone', () => {
+describe('a server that asks a disconnected client', () => {
   const startGone = async (options: object) => {
     const goOn = new Deferred();
     const told = new Deferred<unknown>();
@@ -169,12 +169,12 @@ describe('a server that asks a client that has gone', () => {
   test.each([
     ['SSE', {}],
     ['JSON', { enableJsonResponse: true }],
-  ])('is told so at once where it could not resume (%s)', async (_, options) => {
+  ])('gets an error at once where the client cannot resume (%s)', async (_, options) => {
     const { told } = await startGone(options);
-    expect(String(await soon('it is told', told))).toContain('The client has gone');
+    expect(String(await soon('it gets an error', told))).toContain('The client has gone');
   });
 
-  test('gets its answer where the client can resume, and does', async () => {
+  test('gets its answer when the client resumes', async () => {
     const { session, told, lastEventId } = await startGone({ eventStore: memoryEventStore() });
     const stream = await session.stream(lastEventId);
     const question = await soon('the question', stream.message());
@@ -184,7 +184,7 @@ describe('a server that asks a client that has gone', () => {
   });
 });
 
-test('a stateless server cannot ask: the answer would reach another one', async () => {
+test('a stateless server cannot ask, as the answer would reach another server', async () => {
   const told = new Deferred<unknown>();
   harness = await startScripted(
     { ask: async (_params, _extra, server) => (await ASKS.ping!(server, {}).then(told.resolve, told.resolve), {}) },

@@ -19,7 +19,7 @@ const say = (data: string) => harness.servers[0]!.sendLoggingMessage({ level: 'i
 const said = (data: string) => ({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data } });
 
 describe.each(STORES)('the standalone stream (%s)', (_, options) => {
-  test('carries what the server says outside any request, in order', async () => {
+  test('carries messages that the server sends outside a request, in order', async () => {
     harness = await startScripted({}, options());
     const session = await harness.session();
     const stream = await session.stream();
@@ -27,7 +27,7 @@ describe.each(STORES)('the standalone stream (%s)', (_, options) => {
     for (const word of ['one', 'two', 'three']) expect(await stream.message()).toEqual(said(word));
   });
 
-  test('is the only one of its session: a second GET gets 409, and the first goes on', async () => {
+  test('is the only one of its session: a second GET gets 409, and the first stays open', async () => {
     harness = await startScripted({}, options());
     const session = await harness.session();
     const stream = await session.stream();
@@ -38,7 +38,7 @@ describe.each(STORES)('the standalone stream (%s)', (_, options) => {
     expect(await stream.message()).toEqual(said('still here'));
   });
 
-  test('is each session’s own', async () => {
+  test('belongs to one session', async () => {
     harness = await startScripted({}, options());
     const [first, second] = [await harness.session(), await harness.session()];
     const streams = [await first.stream(), await second.stream()];
@@ -58,7 +58,7 @@ describe.each(STORES)('the standalone stream (%s)', (_, options) => {
     expect(await stream.message()).toEqual(said('to the second'));
   });
 
-  test('can be opened again in the very turn in which its socket dies, before the reply has told of it', async () => {
+  test('can be opened again in the turn of the event loop in which its socket dies', async () => {
     harness = await startScripted({}, options());
     const session = await harness.session();
     let first: ServerResponse | undefined;
@@ -71,7 +71,7 @@ describe.each(STORES)('the standalone stream (%s)', (_, options) => {
     expect((await session.get()).status).toBe(200);
   });
 
-  test('carries what a handler says after its answer, but no progress: that stops with the answer (spec, basic/utilities/progress)', async () => {
+  test('carries notifications that a handler sends after its answer, but no progress (spec, basic/utilities/progress)', async () => {
     const answered = new Deferred<Extra>();
     harness = await startScripted({ work: (_params, extra) => (answered.resolve(extra), {}) }, options());
     const session = await harness.session();
@@ -94,7 +94,7 @@ describe.each(STORES)('the standalone stream (%s)', (_, options) => {
 });
 
 describe('the standalone stream with an event store', () => {
-  test('is resumed by Last-Event-ID: what was missed comes first, then what is new, with its IDs', async () => {
+  test('is resumed by Last-Event-ID: missed events come first, then new ones, with their IDs', async () => {
     harness = await startScripted({}, { eventStore: memoryEventStore() });
     const session = await harness.session();
     const lastEventId = await harness.openAndLose(session);
@@ -109,7 +109,7 @@ describe('the standalone stream with an event store', () => {
     expect(await again.message()).toEqual(said('new'));
   });
 
-  test('is taken over by a GET with its Last-Event-ID, and the one that was open ends', async () => {
+  test('is resumed by a GET with its Last-Event-ID, and the open stream ends', async () => {
     harness = await startScripted({}, { eventStore: memoryEventStore() });
     const session = await harness.session();
     const first = await session.stream();
@@ -121,7 +121,7 @@ describe('the standalone stream with an event store', () => {
     expect((await session.getBeside(second)).status).toBe(409);
   });
 
-  test('is taken over by the last of many that want it', async () => {
+  test('is resumed by the last of many GETs', async () => {
     harness = await startScripted({}, { eventStore: memoryEventStore() });
     const session = await harness.session();
     const { id } = (await (await session.stream()).block())!;
@@ -135,7 +135,7 @@ describe('the standalone stream with an event store', () => {
     expect(heard.at(-1)).toEqual([said('to one of them')]);
   });
 
-  test('takes nothing over for a stream of a request', async () => {
+  test('stays open when the stream of a request is resumed', async () => {
     harness = await startScripted({ work: () => ({}) }, { eventStore: memoryEventStore() });
     const session = await harness.session();
     const standalone = await session.stream();

@@ -80,7 +80,7 @@ async function greet(client: Client) {
 }
 
 describe.each(REPLIES)('a tool that is a task (%s)', (_, options) => {
-  test('asks its client for input while it runs, and its result comes of the answer; other sessions see nothing of it', async () => {
+  test('asks its client for input while it runs, uses the answer in its result, and is invisible to other sessions', async () => {
     harness = await start({ serverFactory: greeter, ...options() });
     const [ada, grace] = [await connect('Ada'), await connect('Grace')];
     const [first, second] = await soon('both results', Promise.all([greet(ada), greet(grace)]));

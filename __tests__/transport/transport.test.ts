@@ -71,7 +71,7 @@ async function bodyOf(req: IncomingMessage): Promise<JSONRPCMessage> {
   return JSON.parse(text) as JSONRPCMessage;
 }
 
-describe('a session that lived before', () => {
+describe('a session in an epoch after the first', () => {
   let life: FourthLife;
   let url: URL;
   beforeEach(async () => {
@@ -86,7 +86,7 @@ describe('a session that lived before', () => {
     );
   const openStream = async () => new EventStream(await fetch(url));
 
-  test('asks with IDs that no life before it had, and a late answer to one of those resolves nothing', async () => {
+  test('asks with IDs that no earlier epoch used, and a late answer to an earlier ID resolves nothing', async () => {
     const stream = await openStream();
     const asked = life.server.listRoots();
     const { id } = await stream.message();
@@ -99,7 +99,7 @@ describe('a session that lived before', () => {
     expect(await soon('the answer', asked)).toEqual({ roots: [{ uri: 'file:///home' }] });
   });
 
-  test('hears of the progress of what it asked, and not of an earlier life’s', async () => {
+  test('gets the progress of its own requests, and not that of an earlier epoch', async () => {
     const stream = await openStream();
     const progress: Progress[] = [];
     const asked = life.server.listRoots({}, { onprogress: (step) => progress.push(step) });
@@ -112,7 +112,7 @@ describe('a session that lived before', () => {
     expect(progress).toEqual([{ progress: 2 }]);
   });
 
-  test('cancels by the ID that it asked with', async () => {
+  test('cancels a request by the ID that it sent', async () => {
     const stream = await openStream();
     const giveUp = new AbortController();
     const asked = life.server.listRoots({}, { signal: giveUp.signal });
@@ -122,7 +122,7 @@ describe('a session that lived before', () => {
     expect(await stream.message()).toMatchObject({ method: 'notifications/cancelled', params: { requestId: id } });
   });
 
-  test('takes back what it cancels before a stream could carry it', async () => {
+  test('drops a request that it cancels before a stream is open', async () => {
     const giveUp = new AbortController();
     const cancelled = life.server.listRoots({}, { signal: giveUp.signal });
     giveUp.abort();
@@ -135,7 +135,7 @@ describe('a session that lived before', () => {
     expect(await asked).toEqual({ roots: [] });
   });
 
-  test('answers its client by the client’s own IDs', async () => {
+  test('answers its client with the client’s own IDs', async () => {
     const text = await send({ id: 0, method: 'ping' });
     expect(text).toContain('{"result":{},"jsonrpc":"2.0","id":0}');
   });
