@@ -146,6 +146,18 @@ describe.each(KINDS)("a page of another origin with the SDK's client %s (docs/id
   });
 });
 
+test("a page of another origin speaks MCP 2026-07-28 with the SDK's client v2 in auto mode, and answers a question", async () => {
+  await begin(true, { perRequest: true });
+  const negotiated = await page.evaluate(
+    ([url, headers]) => (globalThis as unknown as { api: PageApi }).api.negotiate(url, headers),
+    [endpoint.url.href, TOKEN] as const,
+  );
+  expect(negotiated).toMatchObject({ version: '2026-07-28', echoed: 'from a page', asked: 'Ada' });
+  expect(endpoint.router.sessions.list()).toEqual([]);
+  // The headers that mirror the body need a preflight (Fetch, "CORS protocol").
+  expect(requests.some(({ headers }) => headers['access-control-request-headers']?.includes('mcp-name'))).toBe(true);
+});
+
 describe('what a page can read and send', () => {
   const fetched = (init: { credentials?: 'include' } = {}) =>
     page.evaluate(

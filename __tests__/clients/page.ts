@@ -10,9 +10,17 @@ export type Outcome =
   | { readonly echoed: string; readonly announced: string; readonly ended: boolean }
   | { readonly failed: string; readonly message: string };
 
+export interface Negotiated {
+  readonly version: string | undefined;
+  readonly echoed: string;
+  readonly asked: string;
+}
+
 export interface PageApi {
   /** Connects, calls tools, hears a notification on the standalone stream, and ends the session. */
   use(kind: ClientKind, url: string, headers: Record<string, string>): Promise<Outcome>;
+  /** Connects by the newest revision that the endpoint serves, calls a tool, and answers one that asks. */
+  negotiate(url: string, headers: Record<string, string>): Promise<Negotiated>;
 }
 
 const textOf = (result: unknown): string => (result as { content: { text: string }[] }).content[0]?.text ?? '';
@@ -55,7 +63,22 @@ async function useV2(url: URL, headers: Record<string, string>, mode?: 'auto'): 
   return { echoed, announced, ended: transport.sessionId === undefined };
 }
 
+async function negotiate(url: URL, headers: Record<string, string>): Promise<Negotiated> {
+  const client = new v2.Client(
+    { name: 'page', version: '1' },
+    { capabilities: { elicitation: {} }, versionNegotiation: { mode: 'auto' } },
+  );
+  client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: { name: 'Ada' } }));
+  await client.connect(new v2.StreamableHTTPClientTransport(url, { requestInit: { headers } }));
+  const echoed = textOf(await client.callTool(echo));
+  const asked = textOf(await client.callTool({ name: 'ask', arguments: {} }));
+  const version = client.getNegotiatedProtocolVersion();
+  await client.close();
+  return { version, echoed, asked };
+}
+
 const api: PageApi = {
+  negotiate: (address, headers) => negotiate(new URL(address), headers),
   async use(kind, address, headers) {
     const url = new URL(address);
     try {
