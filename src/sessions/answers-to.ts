@@ -1,15 +1,18 @@
 import type { StoredRecord } from '../stores/session-store.js';
 import { decodeRecord } from './records/record-format.js';
 
-/** Whether a session of `owner` answers to `caller`; undefined stands for no principal. */
+/** Whether `caller` may use a session of `owner`. Undefined stands for no principal. */
 export type AnswersTo = (owner: string | undefined, caller: string | undefined) => boolean;
 
-/** A session answers to its own principal. With `adoptAnonymous`, one without a principal answers to any, until one adopts it. */
+/**
+ * Makes the check. A session answers to its own principal. With `adoptAnonymous`, a session without a principal also answers to
+ * every principal, until one adopts it.
+ */
 export function createAnswersTo(adoptAnonymous: boolean): AnswersTo {
   return (owner, caller) => owner === caller || (adoptAnonymous && owner === undefined);
 }
 
-/** Whether a session may answer to the caller, by its record. True for an unreadable record: its owner decides. */
+/** Whether the caller may use the session of a record. True for an unreadable record, as the session's owner then decides. */
 export function mayAnswer(
   { data }: StoredRecord,
   id: string | undefined,

@@ -2,7 +2,7 @@ import { setImmediate as endOfTurn } from 'node:timers/promises';
 import type { SessionInfo } from '../events.js';
 import type { StoredRecord } from '../stores/session-store.js';
 
-/** A node's membership of a cluster, from joining to leaving or being fenced; it has a node ID of its own. */
+/** A node's membership of a cluster, from joining to leaving or being fenced. Each membership has its own node ID. */
 export interface Membership {
   /** The node's ID, as it stands in the records of the sessions that it owns. */
   readonly id: string;
@@ -13,8 +13,8 @@ export interface Membership {
 }
 
 /**
- * A session that no other node owns. `record` is undefined when there is no session of that ID. Every change must be made to
- * this record: another node may own the session of a record that is read later.
+ * A session that no other node owns. `record` is undefined when there is no session of that ID. Every change must compare
+ * with this record, because another node may claim the session at any time.
  */
 export interface UnownedSession {
   readonly record: StoredRecord | undefined;
@@ -25,7 +25,7 @@ export interface OtherNodes {
   /** The sessions of all other nodes. Rejects when one of them does not answer. */
   list(): Promise<SessionInfo[]>;
   /**
-   * Has the node that owns the session end it. True when the session has ended since. Resolves to the session when no other
+   * Makes the node that owns the session end it. Resolves to whether that node ended a session, or to the session when no other
    * node owns it. Rejects when the owner does not answer.
    */
   close(sessionId: string): Promise<UnownedSession | boolean>;
@@ -33,12 +33,12 @@ export interface OtherNodes {
   sessionsOf(principal: string): Promise<string[]>;
 }
 
-/** The session's owner has changed since it was looked up: another node claimed or ended the session, or this node gave it up. */
+/** The session's owner has changed since it was looked up: another node claimed or ended it, or this node released it. */
 export class OwnershipChanged extends Error {
   override readonly name = 'OwnershipChanged';
 }
 
-/** Repeats the attempt as long as the session's owner changes meanwhile. */
+/** Repeats the attempt as long as it rejects because the session's owner has changed. */
 export async function retryOnOwnershipChange<T>(attempt: () => Promise<T>): Promise<T> {
   for (;;) {
     try {

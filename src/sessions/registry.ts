@@ -23,8 +23,7 @@ type Limits = Delays &
   Pick<ResolvedOptions, 'maxSessions' | 'maxSessionsPerPrincipal' | 'maxAnonymousSessions' | 'clock'>;
 
 /**
- * All sessions of a router, and the only place where a session changes its state:
- * `initializing → active ⇄ orphaned → closing → closed`, and `hibernated` beside orphaned.
+ * All sessions of a router. Only the registry makes a session change its state (see {@link SESSION_STATES}).
  */
 export class Registry implements SessionHome, ReaperActions {
   readonly clock: Clock;
@@ -38,10 +37,10 @@ export class Registry implements SessionHome, ReaperActions {
   readonly #membership: () => Membership | undefined;
   readonly #reaper: Reaper;
   readonly #sessions = new SessionIndex();
-  /** Sessions that are closing: their servers have not let go of them, or their opening is not undone yet. */
+  /** Sessions that are closing: their servers are not closed yet, or their opening was not rolled back yet. */
   readonly closingSessions = new ClosingSessions();
 
-  /** @param membership - This node's, where it is one of a cluster. */
+  /** @param membership - The current membership of this node. Undefined without a cluster. */
   constructor(
     limits: Limits,
     lifecycle: Lifecycle,
@@ -79,11 +78,11 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   /**
-   * Makes the entry of a session that is about to be opened; from here on it counts against the caps.
+   * Registers a session that is about to be opened. From here on it counts against the caps.
    *
-   * @throws Refusal `draining` when the router stops; `storeUnavailable` when this node is not a member of its cluster;
-   * `atCapacity` or `principalAtCapacity` when a cap is reached and no session may be evicted.
-   * @throws TypeError when the ID generator gave an ID that is taken, or that the protocol does not allow.
+   * @throws Refusal `draining` when the router drains or closes; `storeUnavailable` when this node's membership has ended.
+   * @throws Refusal `atCapacity` or `principalAtCapacity` when a cap is reached and no session may be evicted.
+   * @throws TypeError when the ID generator gave an ID that is in use, or that the protocol does not allow.
    */
   admit(context: FactoryContext): Session {
     const id = context.sessionId;
@@ -92,7 +91,7 @@ export class Registry implements SessionHome, ReaperActions {
       throw new TypeError('sessionIdGenerator must return a non-empty string of visible ASCII');
     }
     if (this.#sessions.has(id)) throw new TypeError('sessionIdGenerator returned the ID of a session that is open');
-    // A request that still waits for the session's record must not build it after all is closed.
+    // A restore that still reads its record must not create a session after the router has closed all sessions.
     if (this.lifecycle.isDraining) throw new Refusal('draining');
     const membership = this.#membership();
     if (membership?.isValid === false) throw new Refusal('storeUnavailable');
@@ -101,17 +100,17 @@ export class Registry implements SessionHome, ReaperActions {
     return session;
   }
 
-  /** The session answered its `initialize`. */
+  /** Called when the server has answered `initialize`. */
   activate(session: Session): void {
     session.activate();
     session.restartAge();
     this.#reaper.opened(session);
     if (!session.attached) this.#reaper.detached(session);
-    // Last, as a listener may close it at once.
+    // Last, as a listener may close the session at once.
     this.#events.emit('opened', session.info());
   }
 
-  /** The session has been built again, from its stored record or out of hibernation. */
+  /** Called when the session was restored or woken. */
   revive(session: Session): void {
     const before = session.state === 'hibernated' ? session.info() : undefined;
     session.activate();
@@ -122,7 +121,7 @@ export class Registry implements SessionHome, ReaperActions {
     this.#events.emit('restored', session.info(), before);
   }
 
-  /** Undoes {@link admit} for a session that could not be opened; nobody is told of a session that never was. */
+  /** Undoes {@link admit} for a session that could not be opened. No event is emitted, as `opened` was not emitted either. */
   discard(session: Session): void {
     if (session.state !== 'initializing') return;
     session.discard();
@@ -130,21 +129,21 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   /**
-   * Ends a session as {@link close} does, but not before its record is removed: nothing can bring it back once anybody is
-   * told. Resolves when it has ended, to a promise of the server's own clean-up.
+   * Removes the record of a session, then ends the session as {@link close} does. In this order, the session cannot be restored
+   * after its end was announced. Resolves when it has ended. `cleanUp` settles after the server's own clean-up.
    *
-   * Rejects with Refusal `storeUnavailable`: the session is as it was then.
+   * Rejects with Refusal `storeUnavailable` when the record could not be removed. The session is then unchanged.
    */
   async terminate(session: Session): Promise<{ cleanUp: Promise<void> }> {
-    // Without a store, nobody may be called between the wish and the end.
+    // Without a store, the session must end in the same turn of the event loop.
     const removed = this.#persistence.destroy(session);
     if (removed !== undefined) await removed;
     return { cleanUp: this.close(session, 'deleted') };
   }
 
   /**
-   * Ends a session: every reply ends, every handler's signal aborts, its server is closed. All but the server's own clean-up
-   * is done when this returns; the promise is for that. One that is being opened is given up.
+   * Ends a session: every reply ends, every handler's signal aborts, and its server is closed. When this returns, only the
+   * server's own clean-up is not done yet. The promise waits for it. The opening of a session is abandoned.
    */
   close(session: Session, reason: CloseReason): Promise<void> {
     if (session.state === 'initializing' || session.opening !== undefined) {
@@ -162,8 +161,8 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   /**
-   * The session, open or hibernated, is the principal's from now on: all that it was asked without one ends, and only its record
-   * is kept until it is woken.
+   * Gives an open or hibernated session to the principal. Requests and streams that began without the principal end. Only the
+   * record is kept until the session is woken.
    *
    * @param slot - Its place in the principal's share.
    */
@@ -191,7 +190,7 @@ export class Registry implements SessionHome, ReaperActions {
     else this.#reaper.detached(session);
   }
 
-  /** Has another node own the session as soon as no request of it is under way. */
+  /** Ends the session here as soon as it has no request in flight, so that another node can own it. */
   handOff(session: Session): void {
     session.handOff();
     this.requestsSettled(session);
@@ -220,7 +219,7 @@ export class Registry implements SessionHome, ReaperActions {
     this.#events.emit('orphaned', session.info(), cause);
   }
 
-  /** Nobody comes for it: its server is closed, and only its record kept. */
+  /** Closes the server of a session that was orphaned for `hibernateAfter`, and keeps only the record. */
   hibernate(session: Session): void {
     this.#reaper.resting(session, session.causeIfOrphaned);
     void this.#hibernate(session);
@@ -241,7 +240,7 @@ export class Registry implements SessionHome, ReaperActions {
     session.slot.release();
   }
 
-  /** The server of a session that is being woken closed itself: that has failed, or it has just not been told yet. */
+  /** Closes a session whose server closed itself while the session was being woken. If waking fails, nothing is to be done. */
   #closeOnceAwake(session: Session): void {
     session.opening?.then(
       () => void this.close(session, 'deleted'),
@@ -257,7 +256,7 @@ export class Registry implements SessionHome, ReaperActions {
         ),
     );
     await session.opening?.catch(() => undefined);
-    // Given up too late, it is open now.
+    // If the opening had succeeded already, the session is open now.
     await this.close(session, reason);
   }
 
@@ -270,12 +269,12 @@ export class Registry implements SessionHome, ReaperActions {
       this.#events.emit('failure', 'a session cannot hibernate', error, session.id);
       return;
     }
-    // Its client may have come back meanwhile, and even gone again.
+    // The client may have used the session while its state was saved, so that the session is idle since another time.
     if (session.state !== 'orphaned' || session.idleSince !== idleSince || record === undefined) return;
     await this.#sleep(session, record);
   }
 
-  /** All but the server's own clean-up is done when this returns; the promise is for that. */
+  /** Makes a session hibernate. When this returns, only the server's own clean-up is not done yet. The promise waits for it. */
   #sleep(session: Session, record: RecordWriter): Promise<void> {
     const { life, transport, server } = session;
     const before = session.info();

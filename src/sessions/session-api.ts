@@ -6,7 +6,7 @@ import { retryOnOwnershipChange, type OtherNodes, type UnownedSession } from './
 import type { PrincipalRef } from './principal-name.js';
 import type { Session } from './session.js';
 
-/** What an app may see of a router's sessions, and do with them. */
+/** The app's access to the sessions of a router. */
 export class Sessions {
   readonly #registry: Registry;
   readonly #destroyStored: (id: string, unowned?: UnownedSession) => Promise<boolean>;
@@ -16,7 +16,7 @@ export class Sessions {
 
   /**
    * @internal
-   * @param destroyStored - Removes the record of a session that is not here.
+   * @param destroyStored - Removes the record of a session that this process does not have.
    * @param otherNodes - Undefined without a cluster.
    * @param nameOf - Throws a TypeError for claims that name no principal.
    */
@@ -34,14 +34,14 @@ export class Sessions {
     this.#events = events;
   }
 
-  /** How many sessions there are, by state. */
+  /** The number of sessions of this process, by state. */
   stats(): SessionStats {
     return this.#registry.stats();
   }
 
-  /** Every session that is here, oldest first. */
+  /** The sessions of this process, oldest first. */
   list(): SessionInfo[];
-  /** Those of all nodes of the cluster (with `routing: 'migrate'`, of this one). Rejects when one of them does not answer. */
+  /** The sessions of all nodes (with `routing: 'migrate'`, of this node). Rejects when a node does not answer. */
   list(options: { readonly cluster: true }): Promise<SessionInfo[]>;
   list(options?: { readonly cluster: true }): SessionInfo[] | Promise<SessionInfo[]> {
     const here = this.#registry.all().map((session) => session.info());
@@ -55,16 +55,16 @@ export class Sessions {
   }
 
   /**
-   * Ends a session as a DELETE by its client would, also one that is only stored. False when there is none with that ID.
-   * Rejects when the store does not answer: the session is as it was then.
+   * Ends a session as a DELETE by its client would, also one that is only stored. Resolves to false when there is none with that
+   * ID. Rejects when the store does not answer. The session is then unchanged.
    */
   close(id: string): Promise<boolean> {
     return keepingAlive(this.#close(id));
   }
 
   /**
-   * Ends all sessions of a principal that are here, or on any node of the cluster (its access was withdrawn, say). Resolves to
-   * their number. Rejects when the store or a node does not answer, and some sessions are as they were.
+   * Ends all sessions of a principal in this process, or on all nodes of the cluster, for example when its access was withdrawn.
+   * Resolves to their number. Rejects when the store or a node does not answer. Some sessions may then still be open.
    *
    * With a store but no cluster, sessions that are only stored are not ended: the next request restores them.
    *
@@ -82,7 +82,7 @@ export class Sessions {
   }
 
   /**
-   * Has the listener called at each such event. What it throws or rejects with is logged, and hurts nothing.
+   * Calls the listener at each event of that name. Errors and rejections of the listener are logged, and have no other effect.
    *
    * @example
    * ```ts
@@ -94,7 +94,7 @@ export class Sessions {
     return this;
   }
 
-  /** Like {@link on}, for the next such event only. */
+  /** Like {@link on}, for the next event of that name only. */
   once<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
     this.#events.once(name, listener);
     return this;
@@ -134,7 +134,7 @@ export class Sessions {
     const wasOpening = session.opening !== undefined;
     const { cleanUp } = await this.#registry.terminate(session);
     await cleanUp;
-    // Given up while it was restored or woken, it may have left its record.
+    // If the session was being restored or woken, its record may still be in the store.
     if (wasOpening) await this.#destroyStored(session.id);
   }
 }

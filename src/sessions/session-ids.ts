@@ -3,7 +3,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Spec 2025-11-25, basic/transports, "Session Management": visible ASCII only. */
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
 
-/** Characters of an ID that a store is asked for at most: an attacker chooses it. */
+/** The store is asked only for IDs of at most this many characters, as an attacker may send any ID. */
 const MAX_STORED_ID = 128;
 
 export function isVisibleAscii(id: string): boolean {
@@ -11,9 +11,9 @@ export function isVisibleAscii(id: string): boolean {
 }
 
 /**
- * Whether it may be an ID that this router made, now or before a restart.
+ * Makes a check whether this router could have issued an ID, also before a restart.
  *
- * @param generated - Whether IDs are the app's own; else they are UUIDs.
+ * @param generated - Whether the app generates the IDs. Otherwise they are UUIDs.
  */
 export function sessionIdCheck(generated: boolean): (id: string) => boolean {
   if (generated) return (id) => id.length <= MAX_STORED_ID && isVisibleAscii(id);
@@ -25,7 +25,7 @@ const SHOWN = 8;
 /**
  * The only form of a session ID that logs may show: a caller that has the whole ID may act in that session.
  *
- * The first 8 characters, and never more than half: an ID generator of the app's own may make short ones.
+ * The first 8 characters, but never more than half of the ID, as the app's own generator may make short IDs.
  */
 export function shortId(id: string): string {
   return id.slice(0, Math.min(SHOWN, Math.floor(id.length / 2)));

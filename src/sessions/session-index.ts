@@ -39,7 +39,7 @@ export class SessionIndex {
     this.#join(session);
   }
 
-  /** The session is that principal's from now on, and has that place in the principal's share. */
+  /** Moves the session to the principal, with a place in the principal's share. */
   reassign(session: Session, principal: string, slot: Slot): void {
     this.#leave(session);
     session.assignPrincipal(principal, slot);
@@ -65,13 +65,13 @@ export class SessionIndex {
 
 const NONE: ReadonlySet<Session> = new Set();
 
-/** The sessions that were closed, each until its server and its record are dealt with. */
+/** The sessions that are closing, each until its server is closed and its record is removed or released. */
 export class ClosingSessions {
   readonly #ending = new Set<Promise<void>>();
-  /** IDs of sessions that were closed for another node to own, and whose records still name this node. */
+  /** IDs of sessions that were closed so that another node can own them, while their records still name this node. */
   readonly #moving = new Set<string>();
 
-  /** @param moving - The session's ID, if it was closed for another node to own. */
+  /** @param moving - The session's ID, if it was closed so that another node can own it. */
   track(ending: Promise<void>, moving?: string): Promise<void> {
     this.#ending.add(ending);
     if (moving !== undefined) this.#moving.add(moving);
@@ -85,7 +85,7 @@ export class ClosingSessions {
     return this.#moving.has(id);
   }
 
-  /** Resolves when the end of each is complete. */
+  /** Resolves when all closing sessions are closed. */
   async settled(): Promise<void> {
     await Promise.all(this.#ending);
   }

@@ -4,7 +4,7 @@ import type { FactoryContext, Life } from './server/server-context.js';
 import type { RecordWriter } from './records/record-writer.js';
 import type { RecordState, SessionStates } from './session-states.js';
 
-/** The part of a session that begins anew with each build of its server, the lock that is held meanwhile, and the record. */
+/** The part of a session that each epoch replaces: server, transport and record writer. Also the lock while it is built. */
 export abstract class SessionLife {
   #life: Life;
   #epoch: number;
@@ -22,12 +22,12 @@ export abstract class SessionLife {
     this.#epoch = epoch;
   }
 
-  /** From one build of its server to the next. */
+  /** The lifetime of the current server. */
   get life(): Life {
     return this.#life;
   }
 
-  /** Grows with each life. */
+  /** Grows with each build of the server. */
   get epoch(): number {
     return this.#epoch;
   }
@@ -37,7 +37,7 @@ export abstract class SessionLife {
     return this.#opening;
   }
 
-  /** Undefined until it is being built, and while the session hibernates. */
+  /** Undefined before the server is built, and while the session hibernates. */
   get transport(): HttpTransport | undefined {
     return this.#transport;
   }
@@ -46,7 +46,7 @@ export abstract class SessionLife {
     return this.#server;
   }
 
-  /** Undefined where no record is kept, and while the session hibernates. */
+  /** Undefined when the session has no record, and while it hibernates. */
   get record(): RecordWriter | undefined {
     return this.#record;
   }
@@ -55,12 +55,12 @@ export abstract class SessionLife {
     return this.#recordState;
   }
 
-  /** Whether the store holds its record, in this epoch. */
+  /** Whether the store has the session's record in this epoch. */
   get stored(): boolean {
     return this.#recordState === 'stored';
   }
 
-  /** Whether another node owns it. */
+  /** Whether another node owns the session. */
   get ownershipLost(): boolean {
     return this.#recordState === 'lost';
   }
@@ -69,12 +69,12 @@ export abstract class SessionLife {
     this.#recordState = this.#states.moveRecord(this.#recordState, state);
   }
 
-  /** What becomes known of the record after its final state changes nothing. */
+  /** Moves the record to a final state. Without effect when it has a final state already. */
   moveRecordToFinal(state: 'lost' | 'removed'): void {
     if (this.#recordState !== 'lost' && this.#recordState !== 'removed') this.moveRecordTo(state);
   }
 
-  /** Has concurrent requests await the promise. Returns a function that ends that, if no other promise took its place. */
+  /** Makes concurrent requests await the promise. Returns a function that unlocks, unless another promise has replaced it. */
   lock(opening: Promise<void>): () => void {
     this.#opening = opening;
     return () => {
@@ -82,7 +82,7 @@ export abstract class SessionLife {
     };
   }
 
-  /** Begins a life with that transport. The promise rejects when the build of the server is abandoned. */
+  /** Begins an epoch with that transport. The promise rejects when the build of the server is abandoned. */
   begin({ life, epoch }: FactoryContext, transport: HttpTransport): Promise<never> {
     this.#life = life;
     this.#epoch = epoch;
@@ -91,9 +91,9 @@ export abstract class SessionLife {
   }
 
   /**
-   * Abandons its opening. Without effect once it is open.
+   * Abandons the opening of the session. Without effect once it is open.
    *
-   * @param reason - Makes the error. Its stack trace takes longer than the rest of a call for a session that is open.
+   * @param reason - Makes the error. It is a function, as a stack trace costs more than the rest of a call without effect.
    */
   abandonOpening(reason: () => Error): void {
     this.#abandon?.(reason());
@@ -108,13 +108,13 @@ export abstract class SessionLife {
     return record;
   }
 
-  /** Rolls back a life that could not begin: drops its transport, its server and its record writer. */
+  /** Ends the epoch: drops the transport, the server and the record writer. */
   end(): void {
     this.#record?.end();
     this.#transport = this.#server = this.#record = undefined;
   }
 
-  /** The store counts the next epoch from now on. */
+  /** Called when the store has begun the next epoch. */
   advanceEpoch(): void {
     this.#epoch += 1;
   }

@@ -11,13 +11,13 @@ import type { PrincipalCounts } from './limits/principal-counts.js';
 import type { RecordStore } from './records/record-store.js';
 import type { Session } from './session.js';
 
-/** How soon a store that failed is told again that a session is in use, in ms. */
+/** The time after which a failed touch is repeated, in ms. */
 const TOUCH_AGAIN = 5_000;
 
-/** How long an event store may take to remove the events of one session, in ms. After that, the end does not wait for it. */
+/** How long the end of a session waits for the event store to remove its events, in ms. */
 const PURGE_TIMEOUT = 5_000;
 
-/** What a router that keeps its sessions beyond their servers does so with. */
+/** The parts and settings with which a router keeps records and events. */
 export interface SessionPersistenceInit {
   /** Undefined without a store. */
   readonly records: RecordStore | undefined;
@@ -27,9 +27,9 @@ export interface SessionPersistenceInit {
   /** Answers that the event store refused. */
   readonly refusedAnswers: MemoryEvents | undefined;
   readonly hibernates: boolean;
-  /** Whether sessions without a principal may get one, and so a new server. */
+  /** Whether a principal may adopt a session without a principal, which then gets a new server. */
   readonly adopts: boolean;
-  /** Whether records hold the session's age, because `maxLifetime` bounds it. */
+  /** Whether records contain the session's age, because `maxLifetime` bounds it. */
   readonly keepsAge: boolean;
   readonly maxSubscriptions: number;
   /** How long a record may go without being touched while its session is attached, in ms. */
@@ -38,12 +38,12 @@ export interface SessionPersistenceInit {
   readonly events: Emitter<CoreEvents>;
 }
 
-/** Sees to what may outlive a session's server: its record, and the events of its streams. */
+/** Keeps the data that may outlive a session's server: its record, and the events of its streams. */
 export class SessionPersistence {
   readonly records: RecordStore | undefined;
   /** The cap of each session. */
   readonly maxSubscriptions: number;
-  /** Called when a session's record is gone, or another node's. */
+  /** Called when a session's record was removed, or another node claimed it. */
   onLost: (session: Session, reason: 'deleted' | 'moved') => void = () => undefined;
   readonly #hibernates: boolean;
   readonly #adopts: boolean;
@@ -55,7 +55,7 @@ export class SessionPersistence {
   readonly #clock: Clock;
   readonly #touched: DeadlineQueue<Session>;
   readonly #untouched: DeadlineQueue<Session>;
-  /** Sessions of whose records it is being looked whose they are now. */
+  /** Sessions whose records this router lost, while the store is asked for the new owner. */
   readonly #losing = new Map<Session, Promise<void>>();
 
   constructor({
@@ -87,21 +87,22 @@ export class SessionPersistence {
     this.#untouched = new DeadlineQueue(clock, TOUCH_AGAIN, (session) => this.#touch(session));
   }
 
-  get #keeps(): boolean {
+  get #keepsRecords(): boolean {
     return this.records !== undefined || this.#hibernates;
   }
 
-  /** Gives the session a record from here on; undefined when nobody would ever read it. */
+  /** Gives the session a record writer. Undefined when the record would never be read. */
   begin(session: Session, init: RecordWriterInit, epoch: number): RecordWriter | undefined {
-    if (!this.#keeps && !(this.#adopts && session.principal === undefined)) return undefined;
+    if (!this.#keepsRecords && !(this.#adopts && session.principal === undefined)) return undefined;
     return session.keepRecord(new RecordWriter(init, session, epoch, this, () => void this.#lost(session)));
   }
 
   /**
    * Puts the record of a new session into the store.
    *
-   * @param evicts - Whether another session of its principal may be ended for it.
-   * @throws Refusal `storeUnavailable`; `principalAtCapacity`, where other nodes have to be asked.
+   * @param evicts - Whether another session of its principal may be evicted for it.
+   * @throws Refusal `storeUnavailable` when the store does not answer.
+   * @throws Refusal `principalAtCapacity` when the principal has too many sessions in the cluster.
    * @throws TypeError when the ID generator gave an ID that is stored already.
    */
   async create(session: Session, init: RecordWriterInit, evicts: boolean): Promise<void> {
@@ -115,15 +116,16 @@ export class SessionPersistence {
       throw new TypeError('sessionIdGenerator returned the ID of a session that is stored');
     }
     if (session.state === 'initializing') this.#touched.add(session.startTouching());
-    // Its client hung up meanwhile, and its record may have been removed before it was there.
+    // The client disconnected during the write. The removal of the record may have come before the write.
     else void this.ended(session, 'failed');
   }
 
   /**
-   * Counts a session that has no principal among those of one, and writes so into its record.
+   * Counts an adopted session as one of the principal, and writes its record.
    *
-   * @param write - Writes the record by compare-and-set; rejects when the session is not this router's any more.
-   * @throws Refusal `principalAtCapacity`, where other nodes have to be asked; `storeUnavailable`; what `write` rejects with.
+   * @param write - Writes the record by compare-and-set. Rejects when another node has claimed the session.
+   * @throws Refusal `principalAtCapacity` when the principal has too many sessions in the cluster.
+   * @throws Refusal `storeUnavailable` when the store does not answer; the error of `write`.
    */
   async adopt({ id }: Session, principal: string, write: () => Promise<void>): Promise<void> {
     await this.#principals?.enter(principal, id, true);
@@ -138,7 +140,8 @@ export class SessionPersistence {
   /**
    * Replaces the record of a session that has no server.
    *
-   * @throws Refusal `storeUnavailable`; `sessionNotFound` when the record is gone, or another node's.
+   * @throws Refusal `storeUnavailable` when the store does not answer.
+   * @throws Refusal `sessionNotFound` when the record was removed, or another node claimed it.
    */
   async rewrite(session: Session, text: string, epoch = session.epoch): Promise<void> {
     if (this.records === undefined || (await this.records.update(session.id, epoch, text))) return;
@@ -146,7 +149,7 @@ export class SessionPersistence {
     throw new Refusal('sessionNotFound');
   }
 
-  /** Begins the next epoch of a session that hibernated; false when its record is gone, or another node's. */
+  /** Begins the next epoch of a hibernated session. False when its record was removed, or another node claimed it. */
   async claimAgain(session: Session): Promise<boolean> {
     if (this.records === undefined) return true;
     const claimed = await this.records.claimOwn(session.id, session.epoch);
@@ -155,17 +158,18 @@ export class SessionPersistence {
     return claimed;
   }
 
-  /** Has the record of a session that is in use live on. */
+  /** Called when the session is in use: keeps the record from expiring. */
   attached(session: Session): void {
     if (!session.stored || session.record === undefined || session.touchDue?.queue !== undefined) return;
     this.#touch(session);
   }
 
   /**
-   * Removes the record before the session itself is ended, so that who is told of its end can rely on it.
+   * Removes the record before the session itself ends, so that the session cannot be restored after its end was announced.
+   * Undefined when there is no record to remove.
    *
-   * Rejects with Refusal `storeUnavailable`: then the session has not ended. With OwnershipChanged when the record is not its own any
-   * more. Undefined when there is none to remove.
+   * Rejects with Refusal `storeUnavailable` when the store does not answer. The session has not ended then. Rejects with
+   * OwnershipChanged when another node has claimed the session.
    */
   destroy(session: Session): Promise<void> | undefined {
     const losing = this.#losing.get(session);
@@ -175,11 +179,11 @@ export class SessionPersistence {
   }
 
   /**
-   * Removes all that is left of a session that is not here. False when there is no record of it.
+   * Removes the record and the events of a session that this process does not have. False when there is no record of it.
    *
-   * @param principal - Whose it is, where that is known.
-   * @param epoch - Only if the record is in that epoch still.
-   * @throws Refusal `storeUnavailable`.
+   * @param principal - The principal of the session, if it is known.
+   * @param epoch - If set, the record is removed only when it is still in that epoch.
+   * @throws Refusal `storeUnavailable` when the store does not answer.
    */
   async discard(id: string, principal?: string, epoch?: number): Promise<boolean> {
     const removed = (await this.records?.destroy(id, epoch)) ?? false;
@@ -188,7 +192,7 @@ export class SessionPersistence {
     return removed;
   }
 
-  /** The session is closed here. Never rejects: what could not be removed goes when its time is over. */
+  /** Called when the session is closed here. Never rejects: data that could not be removed expires in the store. */
   async ended(session: Session, reason: CloseReason): Promise<void> {
     session.touchDue?.cancel();
     const { records } = this;
@@ -202,7 +206,7 @@ export class SessionPersistence {
       if (session.principal !== undefined) await this.#principals?.leave(session.principal, session.id);
       const removed =
         session.recordState === 'removed' || (session.stored && (await records?.destroy(session.id, session.epoch)));
-      // A record that is not ours to remove is that of a session which goes on elsewhere, and so do its streams.
+      // If another node claimed the record, the session goes on there, and its streams are still needed.
       if (records === undefined || removed === true) await this.#purge(session.id);
     } catch (error) {
       this.#leftBehind(session.id, error);
@@ -212,14 +216,14 @@ export class SessionPersistence {
   }
 
   async #destroy(session: Session): Promise<void> {
-    // Another node may own it by the time that this is carried out.
+    // In a cluster, another node may claim the session before the store removes the record. The epoch prevents that removal.
     const epoch = session.membership === undefined ? undefined : session.epoch;
     const removed = await this.records?.destroy(session.id, epoch);
     if (epoch !== undefined && removed !== true) return this.#lost(session).then(rejectWithOwnershipChanged);
     session.moveRecordToFinal('removed');
   }
 
-  /** The session is its principal's, from now on by this node. */
+  /** Counts the session of this node among those of its principal. */
   enlist({ principal, id }: Session): void {
     if (principal === undefined) return;
     this.#principals?.renew(principal, id).catch((error: unknown) => {
@@ -231,8 +235,8 @@ export class SessionPersistence {
     await this.#refusedAnswers?.purge(sessionHash(id));
     const purged = this.#eventStore?.purge?.(sessionHash(id));
     if (purged === undefined) return;
-    const late = (): Error => new Error('the event store did not answer purge in time');
-    await inTime(this.#clock, PURGE_TIMEOUT, Promise.resolve(purged), late);
+    const onTimeout = (): Error => new Error('the event store did not answer purge in time');
+    await inTime(this.#clock, PURGE_TIMEOUT, Promise.resolve(purged), onTimeout);
   }
 
   #leftBehind(id: string, error: unknown): void {
@@ -243,10 +247,10 @@ export class SessionPersistence {
     this.#touched.add(session.startTouching());
     this.enlist(session);
     const { record } = session;
-    // A touch does not write the age, so after a crash it could not be told.
+    // A touch does not write the age, so a crash would lose it. A save does.
     const touched = this.#keepsAge ? record?.save() : record?.touch();
     touched?.catch((error: unknown) => {
-      // One that was lost is closed for it.
+      // If the record was lost, the session is closing for that reason.
       if (!session.stored || session.touchDue === undefined) return;
       this.#events.emit('failure', 'a session record could not be touched', error, session.id);
       if (session.state !== 'closing' && session.state !== 'closed') this.#untouched.add(session.touchDue);
@@ -262,7 +266,7 @@ export class SessionPersistence {
   }
 
   async #lose(session: Session): Promise<void> {
-    // An owner that cannot be asked for is treated as one: nothing of the record may be removed then.
+    // If the store does not answer, another node may own the session. So its record and its events are not removed.
     const found = await this.records?.find(session.id).catch(() => 'unknown');
     this.onLost(session, found === undefined ? 'deleted' : 'moved');
   }

@@ -2,7 +2,7 @@ import type { SessionState, SessionStats } from '../events.js';
 import { transition, type Transitions } from '../runtime/transitions.js';
 
 /**
- * The life of a session:
+ * The allowed transitions of a session's state:
  *
  * ```
  * initializing ──► active ◄──► orphaned ──► hibernated
@@ -26,17 +26,17 @@ export const SESSION_STATES: Transitions<SessionState> = {
 
 /**
  * The record of a session in the store, as far as this router knows:
- * - `none`: the store holds no record that is this session's.
- * - `stored`: the store holds the record, in the session's epoch.
+ * - `none`: the store has no record of this session.
+ * - `stored`: the store has the record, in the session's epoch.
  * - `missing`: a write found no record in this epoch. It was removed, or another node claimed the session.
  * - `lost`: another node owns the session.
- * - `removed`: this router removed the record for good. Nothing that the session leaves behind is of use.
+ * - `removed`: this router removed the record for good. The session's events may be removed, too.
  */
 export type RecordState = 'none' | 'stored' | 'missing' | 'lost' | 'removed';
 
 /**
- * A record that could not be created or restored goes from `stored` back to `none`. A removal may succeed after that, or after
- * a write that found the record missing, because the store was asked for both at the same time.
+ * The allowed transitions of {@link RecordState}. A record that could not be created or restored goes from `stored` back to
+ * `none`. A removal may succeed after that, or after a write that found the record missing, as both may run at the same time.
  */
 export const RECORD_STATES: Transitions<RecordState> = {
   none: ['stored', 'lost', 'removed'],
@@ -57,7 +57,7 @@ export class SessionStates {
     closed: 0,
   };
 
-  /** Returns the first state of a new session. */
+  /** Counts a new session and returns its first state. */
   enter(): SessionState {
     this.#counts.initializing += 1;
     return 'initializing';

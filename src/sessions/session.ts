@@ -12,11 +12,11 @@ import { SessionLife } from './session-life.js';
 import type { SessionStates } from './session-states.js';
 import type { Slot } from './limits/slot.js';
 
-/** The owner of all sessions of a router: it decides what follows when the use of a session changes. */
+/** The owner of all sessions of a router. It acts when the use of a session changes. */
 export interface SessionHome {
   readonly clock: Clock;
   readonly states: SessionStates;
-  /** All leases but those of standalone streams. */
+  /** Counts all leases except those of standalone streams. */
   readonly inFlight: InFlight;
   /** The session got its first lease. */
   attached(session: Session): void;
@@ -33,11 +33,11 @@ export interface SessionHome {
 export class Session extends SessionLife implements TransportOwner {
   readonly id: string;
   readonly clientInfo: Implementation | undefined;
-  /** The epoch in which this process got it. What ran in an earlier epoch died with another process. */
+  /** The epoch in which this process got the session. Requests of earlier epochs ended with their process. */
   readonly firstEpoch: number;
-  /** The membership in which this node came to own it; undefined without a cluster. */
+  /** The membership of this node when it became the owner. Undefined without a cluster. */
   readonly membership: Membership | undefined;
-  /** Its turn to be orphaned, or to expire. */
+  /** The time to be orphaned, to hibernate or to expire. */
   readonly idleDue = new Deadline<Session>(this);
   readonly #home: SessionHome;
   #principal: string | undefined;
@@ -115,7 +115,7 @@ export class Session extends SessionLife implements TransportOwner {
     return this.#lifetimeDue;
   }
 
-  /** Whether it ends as soon as no request of it is in flight, for another node to own it. */
+  /** Whether the session ends as soon as it has no request in flight, so that another node can own it. */
   get handingOff(): boolean {
     return this.#isHandingOff;
   }
@@ -125,7 +125,7 @@ export class Session extends SessionLife implements TransportOwner {
     return this.#isPastMaxLifetime;
   }
 
-  /** Whether anything was ever asked of it after its opening. */
+  /** Whether a request or a stream has used the session after it was opened. */
   get used(): boolean {
     return this.#used;
   }
@@ -142,7 +142,7 @@ export class Session extends SessionLife implements TransportOwner {
     return this.membership?.inGracePeriod === false;
   }
 
-  /** Whether a request of it is in flight: anything but a standalone stream. */
+  /** Whether a request is in flight. A standalone stream is no request. */
   get busy(): boolean {
     return this.#requests > 0;
   }
@@ -161,7 +161,7 @@ export class Session extends SessionLife implements TransportOwner {
     return this.#home.clock.now() - this.#openedAt;
   }
 
-  /** @param age - Milliseconds that it was open before, in other processes. */
+  /** @param age - Milliseconds for which the session was open in other processes. */
   restartAge(age = 0): void {
     this.#openedAt = this.#home.clock.now() - age;
   }
@@ -176,7 +176,7 @@ export class Session extends SessionLife implements TransportOwner {
     this.#protocolVersion = protocolVersion;
   }
 
-  /** The deadline for the next touch of its record, which it has until it hibernates. */
+  /** The deadline for the next touch of the record. It exists until the session hibernates. */
   startTouching(): Deadline<Session> {
     this.#touchDue ??= new Deadline<Session>(this);
     return this.#touchDue;
@@ -187,18 +187,18 @@ export class Session extends SessionLife implements TransportOwner {
     return this.#lifetimeDue;
   }
 
-  /** Ends its standalone stream, and has it end with its last lease. */
+  /** Ends the standalone stream. The session itself ends with its last lease. */
   retire(): void {
     this.#isPastMaxLifetime = true;
     this.transport?.stopStandalone('sessionNotFound');
   }
 
-  /** Has it end for another node to own it. */
+  /** Marks the session to end, so that another node can own it. */
   handOff(): void {
     this.#isHandingOff = true;
   }
 
-  /** Its server answers from now on: the session was opened, restored or woken, or its client came back. */
+  /** Called when the session was opened, restored or woken, or when an orphaned session is used again. */
   activate(): void {
     if (this.#state === 'initializing') this.#idleSince = this.#home.clock.now();
     this.#moveTo('active');
@@ -206,14 +206,14 @@ export class Session extends SessionLife implements TransportOwner {
     this.unlock();
   }
 
-  /** Nothing was attached to it for long. Returns the cause. */
+  /** Moves the session to `orphaned`. Returns the cause. */
   orphan(): OrphanCause {
     this.#moveTo('orphaned');
     this.#orphanCause = this.causeIfOrphaned;
     return this.#orphanCause;
   }
 
-  /** Its life has ended, and only the text of its record stays. */
+  /** Ends the epoch. Only the text of the record is kept. */
   hibernate(record: string): void {
     this.#moveTo('hibernated');
     this.#hibernatedRecord = record;
@@ -227,7 +227,7 @@ export class Session extends SessionLife implements TransportOwner {
     this.#hibernatedRecord = record;
   }
 
-  /** Begins its end: it takes no request any more. */
+  /** Moves the session to `closing`. It takes no request any more. */
   beginClosing(): void {
     this.#moveTo('closing');
   }
@@ -236,14 +236,14 @@ export class Session extends SessionLife implements TransportOwner {
     this.#moveTo('closed');
   }
 
-  /** Its opening has failed. */
+  /** Called when opening the session has failed. */
   discard(): void {
     this.#moveTo('closed');
     this.unlock();
     this.#touchDue?.cancel();
   }
 
-  /** A lease for a request of the principal, if the session can serve it at once: most requests need no more. */
+  /** A lease for a request of the principal, if the session can serve it at once. Most requests take only this path. */
   acquireIfReady(principal: string | undefined): Lease | undefined {
     const canServe = this.#state === 'active' || this.#state === 'orphaned';
     if (!canServe || this.#principal !== principal || this.opening !== undefined || this.mayNotRespond)
@@ -270,12 +270,12 @@ export class Session extends SessionLife implements TransportOwner {
       this.#requests += 1;
       this.#home.inFlight.begin();
     }
-    let isHeld = true;
+    let isReleased = false;
     return {
       release: () => {
-        if (!isHeld) return;
-        // First, as the release may end the session, and its end releases what is left.
-        isHeld = false;
+        if (isReleased) return;
+        // First, as the release may end the session, which releases all its leases again.
+        isReleased = true;
         this.#release(kind);
       },
     };
@@ -294,7 +294,7 @@ export class Session extends SessionLife implements TransportOwner {
   }
 
   transportClosed(): void {
-    // The session closes its transport at its end.
+    // A closing session closes its transport itself.
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#home.closedByServer(this);
   }

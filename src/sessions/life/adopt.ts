@@ -17,8 +17,8 @@ interface Adoption {
 }
 
 /**
- * Gives a session that was opened without a principal to the first principal that uses it (lazy sign-in). Nothing that was
- * opened without the principal goes on: its streams and requests end, and the session gets a new server, as after a restore.
+ * Gives a session that was opened without a principal to the first principal that uses it (lazy sign-in). The session gets a
+ * new server, as after a restore: streams and requests that began without the principal end.
  */
 export class Adopter {
   readonly #opener: Opener;
@@ -31,20 +31,20 @@ export class Adopter {
   }
 
   /**
-   * Adopts a session that is open or hibernates. Must be called while the session is held. If two principals come at
-   * the same time, it may then belong to the other one.
+   * Adopts a session that is open or hibernates. The caller must have a lease of it. If two principals adopt it at the same
+   * time, it may belong to the other one afterwards.
    *
-   * @throws Refusal `principalAtCapacity`, `storeUnavailable`: the session is without a principal, as before. As
-   * {@link Restorer.wake} does: the session is the principal's then, and hibernates.
+   * @throws Refusal `principalAtCapacity` or `storeUnavailable` when the session is still without a principal.
+   * @throws The errors of {@link Restorer.wake} when the session is the principal's, but could not be woken.
    */
   async adopt(session: Session, caller: NamedCaller): Promise<void> {
     const { principal } = caller;
     while (session.principal === undefined) {
-      const under = this.#adoptions.get(session);
-      if (under === undefined && session.opening === undefined) return this.#begin(session, caller);
-      if (under?.principal === principal) return under.done;
-      // If that adoption fails, the next one has its turn.
-      await (under?.done ?? session.opening)?.catch(ignore);
+      const current = this.#adoptions.get(session);
+      if (current === undefined && session.opening === undefined) return this.#begin(session, caller);
+      if (current?.principal === principal) return current.done;
+      // If the current adoption fails, this one is tried.
+      await (current?.done ?? session.opening)?.catch(ignore);
     }
   }
 
@@ -59,7 +59,7 @@ export class Adopter {
     const { principal } = caller;
     if (session.pastMaxLifetime) throw new Refusal('sessionNotFound');
     const slot = registry.caps.takeShare(principal);
-    // A request that wakes a hibernated session would begin another epoch, so none may until the record is written.
+    // A request could wake a hibernated session, which begins another epoch. So requests wait until the record is written.
     const unlock = session.record === undefined ? lock(session) : ignore;
     let waking = Promise.resolve();
     try {
@@ -67,7 +67,7 @@ export class Adopter {
         await this.#write(session, principal);
         if (session.mayNotRespond) throw new Refusal('storeUnavailable');
         if (session.state !== 'active' && session.state !== 'hibernated') throw new Refusal('sessionNotFound');
-        // Nothing is awaited until the wake has begun: a request in between would end the session, or wake it, too.
+        // No `await` before the wake begins: a request in between could end the session, or wake it a second time.
         registry.adopt(session, principal, slot);
         unlock();
         waking = this.#restorer.wake(session, caller);
@@ -90,7 +90,7 @@ export class Adopter {
   }
 }
 
-/** Has requests wait that come for the session. Returns a function that lets them go on. */
+/** Makes requests for the session wait. Returns a function that lets them continue. */
 function lock(session: Session): () => void {
   let release = ignore;
   const locked = new Promise<void>((resolve) => (release = resolve));

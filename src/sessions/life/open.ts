@@ -15,51 +15,52 @@ import { AppState } from '../records/app-state.js';
 import { recordJson } from '../records/kept-json.js';
 
 /**
- * Bounds of `initialize` params, which the session's server keeps in memory. By default a heap holds one session for each 128 KiB,
- * and a small value takes up to 140 bytes in it.
+ * Bounds of `initialize` params, which the session's server keeps in memory. By default `maxSessions` allows one session for
+ * each 128 KiB of the heap. A small value takes up to 140 bytes of it.
  */
 const MAX_INITIALIZE = { bytes: 16 * 1024, values: 256 };
 
-/** The parts that opening a session takes. */
+/** The parts of the router that open a session. */
 export interface Opener {
   readonly registry: Registry;
   readonly builder: ServerBuilder;
   readonly persistence: SessionPersistence;
   readonly transports: TransportContext;
   readonly eventStore: FencedEventStore | undefined;
-  /** Where a session's record is in the Redis of the event store; undefined where no other node can own the session. */
+  /** The key of a session's record in the Redis of the event store. Undefined when no other node can own the session. */
   readonly recordKey: ((id: string) => string) | undefined;
   readonly sessionIdGenerator: () => string;
 }
 
-/** Who asks for a session to be there. */
+/** The request for which a session is opened, restored, woken or adopted. */
 export interface Caller {
   readonly principal: string | undefined;
   readonly req: OpeningRequest;
   readonly extra: MessageExtraInfo;
 }
 
-/** An `initialize` and who sent it. */
+/** An `initialize` and its caller. */
 export interface InitializeCall extends Caller {
   readonly message: JSONRPCRequest;
   readonly params: InitializeRequestParams;
-  /** Whether an orphaned session of the same principal may be ended for it. */
+  /** Whether an orphaned session of the same principal may be evicted for it. */
   readonly evicts: boolean;
-  /** Has the listener called if the client hangs up. */
+  /** Calls the listener if the client disconnects. */
   onGone(listener: () => void): void;
 }
 
-/** What became of it: a session on its transport with the server's answer, or an answer that is an error, and no session. */
+/** The result of an `initialize`: a session with the server's answer, or only an answer that is an error. */
 export type Opened =
   | { readonly session: Session; readonly transport: HttpTransport; readonly answer: unknown }
   | { readonly session: undefined; readonly answer: unknown };
 
 /**
- * Opens a session: its entry stands before anything is awaited, concurrent requests for its ID await the same promise, and
- * whatever fails, nothing of it remains.
+ * Opens a session. It is registered before the first `await`, so that concurrent requests for its ID await the same promise.
+ * After a failure it is removed again.
  *
- * @throws Refusal for params that are too large, at a cap, when it takes too long or the session store does not answer;
- * whatever `serverFactory` or `connect` threw.
+ * @throws Refusal `invalidInitialize` when the params are too large.
+ * @throws Refusal `openTimeout` when opening takes longer than `openTimeout`; `storeUnavailable` when the store does not answer.
+ * @throws The errors of {@link Registry.admit}, and those of `serverFactory` and `connect`.
  */
 export async function openSession(opener: Opener, call: InitializeCall): Promise<Opened> {
   const { registry, persistence, transports } = opener;
@@ -88,7 +89,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
         const answer = await transport.initialize(call.message, call.extra);
         if ('error' in answer) throw new Rejected(answer);
         session.agreeOnVersion(transport.protocolVersion);
-        // The record holds the session's age, and the time that its opening took is none of it.
+        // The age in the record does not include the time that opening took.
         session.restartAge();
         const facts = firstFacts(
           session,
@@ -122,9 +123,10 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
 }
 
 /**
- * Begins a life of the session: builds a server and connects it; `first` is what it is asked before anybody else does.
+ * Begins an epoch of the session: builds a server and connects it.
  *
- * @throws whatever {@link ServerBuilder.build} does; then nothing of that life remains.
+ * @param first - Sends the first requests to the server, before any client can.
+ * @throws The errors of {@link ServerBuilder.build}. The server and the transport are closed then.
  */
 export async function start<T>(
   { builder, eventStore, recordKey, transports }: Opener,
@@ -150,15 +152,19 @@ export async function start<T>(
   return result;
 }
 
-/** The promise that concurrent requests await, with what they are told when it fails. */
-export function locked(opening: Promise<unknown>, told: (error: unknown) => Error): Promise<void> {
+/**
+ * The promise that concurrent requests await while a session is opened.
+ *
+ * @param asError - The error that those requests get when opening fails.
+ */
+export function locked(opening: Promise<unknown>, asError: (error: unknown) => Error): Promise<void> {
   const lock = opening.then(
     () => undefined,
     (error: unknown) => {
-      throw told(error);
+      throw asError(error);
     },
   );
-  // Nobody else may be waiting.
+  // There may be no concurrent request. Without a handler, the rejection would end the process.
   lock.catch(() => undefined);
   return lock;
 }
@@ -176,7 +182,7 @@ function checkSize(params: InitializeRequestParams): void {
   });
 }
 
-/** The value itself, and all that are in it. It recurses, so the depth must have been checked. */
+/** Counts the value and all values inside it. It recurses, so the depth must have been checked before. */
 function countValues(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 1;
   return Object.values(value).reduce<number>((sum, inner) => sum + countValues(inner), 1);
@@ -189,7 +195,7 @@ function firstFacts(
   state: AppState,
   openedAt: number,
 ) {
-  // `_meta` is the request's own, and may hold anything.
+  // `_meta` belongs to the request, not to the session, and may contain anything.
   const initialize = { ...params, _meta: undefined };
   return {
     id,
@@ -203,7 +209,7 @@ function firstFacts(
   };
 }
 
-/** The server itself answered `initialize` with an error: the session is not to be, but the client gets that answer. */
+/** The server answered `initialize` with an error. The client gets that answer, and the session is not opened. */
 class Rejected extends Error {
   constructor(readonly answer: unknown) {
     super('The server rejected initialize');

@@ -5,10 +5,10 @@ import type { Emitter } from '../../runtime/emitter.js';
 import { openSession, type Caller, type Opener } from './open.js';
 import type { Session } from '../session.js';
 
-/** How long a session waits for its client to adopt it, in ms. It does so at once, or never. */
+/** How long a session waits for the client to use its ID, in ms. A client uses it at once or never. */
 const UNCLAIMED_TTL = 60_000;
 
-/** The share of `maxSessions` that may wait so at a time: whoever makes up IDs must not fill the router. */
+/** The share of `maxSessions` that may wait at a time, so that a client with invented IDs cannot fill the router. */
 const UNCLAIMED_SHARE = 0.1;
 
 interface Issue {
@@ -18,29 +18,29 @@ interface Issue {
   opened: Session | null | undefined;
 }
 
-/** Opens a new session in place of one that is gone, for a client that adopts the ID which a 404 carries. */
+/** Opens a new session in place of one that has ended, for a client that takes the new ID from a 404. */
 export class Reissuer {
   readonly #opener: Opener;
   readonly #events: Emitter<CoreEvents>;
   readonly #isSessionId: (id: string) => boolean;
-  readonly #most: number;
-  /** By stale ID and principal, so that parallel requests get the same. */
+  readonly #maxWaiting: number;
+  /** By stale ID and principal, so that parallel requests get the same session. */
   readonly #issued = new Map<string, Issue>();
   readonly #unclaimed: DeadlineQueue<Issue>;
 
-  /** @param isSessionId - Whether it may have been an ID of ours. */
+  /** @param isSessionId - Whether this router could have issued the ID. */
   constructor(opener: Opener, events: Emitter<CoreEvents>, isSessionId: (id: string) => boolean, maxSessions: number) {
     this.#opener = opener;
     this.#events = events;
     this.#isSessionId = isSessionId;
-    this.#most = Math.max(1, Math.floor(maxSessions * UNCLAIMED_SHARE));
+    this.#maxWaiting = Math.max(1, Math.floor(maxSessions * UNCLAIMED_SHARE));
     this.#unclaimed = new DeadlineQueue(opener.registry.clock, UNCLAIMED_TTL, (issue) => void this.#expire(issue));
   }
 
   /**
-   * The ID of the session that takes the place of the stale one; undefined when there can be none. Never rejects.
+   * The ID of the session that replaces the one with the stale ID. Undefined when none could be opened. Never rejects.
    *
-   * @param version - The protocol version that the client says it agreed on.
+   * @param version - The protocol version that the client sent with its request.
    */
   async reissue(stale: string, version: string, caller: Caller): Promise<string | undefined> {
     if (!this.#isSessionId(stale)) return undefined;
@@ -50,9 +50,10 @@ export class Reissuer {
   }
 
   #issue(key: string, version: string, caller: Caller): Issue | undefined {
-    if (this.#issued.size >= this.#most) this.#forgetClaimed();
-    // Nobody is evicted for one whose client may never come for it.
-    if (this.#issued.size >= this.#most || !this.#opener.registry.caps.hasRoom(caller.principal)) return undefined;
+    if (this.#issued.size >= this.#maxWaiting) this.#forgetClaimed();
+    // The client may never use the new session, so no other session is evicted for it.
+    if (this.#issued.size >= this.#maxWaiting || !this.#opener.registry.caps.hasRoom(caller.principal))
+      return undefined;
     const session = this.#open(version, caller);
     const issue: Issue = { key, session, opened: undefined };
     void session.then((opened) => (issue.opened = opened ?? null));
@@ -79,7 +80,7 @@ export class Reissuer {
     }
   }
 
-  /** Those that were adopted, or came to nothing, wait for nobody. */
+  /** Sessions that were used, or could not be opened, wait for no client any more. */
   #forgetClaimed(): void {
     for (const { key, opened } of this.#issued.values()) {
       if (opened === null || opened?.used === true) this.#issued.delete(key);

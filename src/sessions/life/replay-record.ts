@@ -8,9 +8,10 @@ import { UnreadableRecord, type SessionRecord } from '../records/record-format.j
 const ignore = (): void => undefined;
 
 /**
- * Says to a new server what made its session: `initialize`, the log level, the subscriptions. Its answers go to no client.
+ * Repeats the requests of a record to a new server: `initialize`, the log level, the subscriptions. No client gets the answers.
  *
- * @throws UnreadableRecord when the server no longer speaks the session's protocol version; Error when it rejects `initialize`.
+ * @throws UnreadableRecord when the server no longer supports the session's protocol version.
+ * @throws Error when the server rejects `initialize`.
  */
 export async function replayToServer(
   { builder, persistence }: Opener,
@@ -36,8 +37,8 @@ export async function replayToServer(
   };
   if (logLevel !== undefined) await repeat('logging/setLevel', { level: logLevel });
   const answers: Promise<void>[] = [];
-  // The subscriptions run at the same time: one after the other they might exceed `openTimeout`. Each takes its turn of the
-  // event loop, as there may be thousands when many sessions are restored.
+  // The subscriptions run at the same time, as together they might exceed `openTimeout`. Each one takes its share of the event
+  // loop, as there may be thousands when many sessions are restored.
   for (const [n, uri] of subscriptions.entries()) {
     await builder.eventLoopBudget.runPiece(() => {
       const answer = repeat('resources/subscribe', { uri }, `resources/subscribe ${n}`);
@@ -48,7 +49,7 @@ export async function replayToServer(
   await Promise.all(answers);
 }
 
-/** The first `maxSubscriptions`. A record has more if its writer had a greater limit, or was a version without one. */
+/** The first `maxSubscriptions` ones. A record has more if the router that wrote it had a greater limit, or none. */
 function subscriptionsOf(
   { id, subscriptions }: SessionRecord,
   maxSubscriptions: number,

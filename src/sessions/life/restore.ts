@@ -20,10 +20,10 @@ import { replayToServer } from './replay-record.js';
 import type { Session } from '../session.js';
 import { AppState } from '../records/app-state.js';
 
-/** How often a session is tried for that others take over at the same time. */
+/** Attempts to restore a session that other nodes claim at the same time. */
 const ATTEMPTS = 3;
 
-/** Builds sessions again, from the store or out of hibernation: each once, however many requests ask for it. */
+/** Restores sessions from the store and wakes hibernated ones. Concurrent requests for a session share one restore. */
 export class Restorer {
   readonly #opener: Opener;
   readonly #events: Emitter<CoreEvents>;
@@ -31,12 +31,12 @@ export class Restorer {
   readonly #answersTo: AnswersTo;
   readonly #maxLifetime: number;
   readonly #pauseRestoring: ((sessionId: string) => void) | undefined;
-  /** The locks, by session ID and principal: who is refused must not keep out the one whose session it is. */
+  /** The locks, by session ID and principal: the restore of a refused principal must not block the session's own principal. */
   readonly #restoring = new Map<string, Promise<Session | undefined>>();
 
   /**
    * @param isSessionId - Whether this router could have issued the ID. The store is not asked for any other.
-   * @param pauseRestoring - Leaves a session to other nodes for a while. Undefined without a cluster.
+   * @param pauseRestoring - Makes this node restore the session no more for a while. Undefined without a cluster.
    */
   constructor(
     opener: Opener,
@@ -54,25 +54,25 @@ export class Restorer {
     this.#pauseRestoring = pauseRestoring;
   }
 
-  /** Whether there may be a stored session of that ID. */
+  /** Whether the store may have a session of that ID. */
   mayRestore(id: string): boolean {
     return this.#opener.persistence.records !== undefined && this.#isSessionId(id);
   }
 
   /**
-   * Restores a session that is not here; undefined when there is none of that ID and principal.
+   * Restores a session that this process does not have. Undefined when the store has none of that ID and principal.
    *
-   * @param unowned - As it was found, where there are other nodes: only then is it known that none of them owns it.
-   * @throws Refusal: the store does not answer, a cap is reached, or the server cannot be built now. The record is kept.
-   * @throws OwnershipChanged when it is not any more as it was found.
+   * @param unowned - The record in which no other node owns the session. Undefined without a cluster.
+   * @throws Refusal when the store does not answer, a cap is reached, or the server cannot be built now. The record is kept.
+   * @throws OwnershipChanged when the record changed since it was read.
    */
   async restore(id: string, caller: Caller, unowned?: UnownedSession): Promise<Session | undefined> {
     const { records } = this.#opener.persistence;
     if (records === undefined || !this.#isSessionId(id)) return undefined;
     const key = JSON.stringify([id, caller.principal]);
-    const under = this.#restoring.get(key);
-    if (under !== undefined) return under;
-    const restoring = this.#counted(this.#restore(records, id, caller, unowned)).finally(() =>
+    const current = this.#restoring.get(key);
+    if (current !== undefined) return current;
+    const restoring = this.#countFailure(this.#restore(records, id, caller, unowned)).finally(() =>
       this.#restoring.delete(key),
     );
     this.#restoring.set(key, restoring);
@@ -80,22 +80,22 @@ export class Restorer {
   }
 
   /**
-   * Builds the server of a hibernated session again. Must be called while the session is held.
+   * Builds the server of a hibernated session again. The caller must have a lease of it.
    *
-   * @throws Refusal as {@link restore} does; the session goes on hibernating then, unless it was ended or another node claimed it.
+   * @throws The errors of {@link restore}. The session then still hibernates, unless it was ended or another node claimed it.
    */
   async wake(session: Session, caller: Caller): Promise<void> {
-    const waking = this.#counted(this.#wake(session, caller));
+    const waking = this.#countFailure(this.#wake(session, caller));
     const unlock = session.lock(locked(waking, (error) => error as Error));
     await waking.finally(unlock);
   }
 
   /**
-   * Ends a session that is not here. False when there is none of that ID and principal.
+   * Ends a session that this process does not have. False when the store has none of that ID and principal.
    *
    * @param unowned - See {@link restore}.
-   * @throws Refusal `storeUnavailable`.
-   * @throws OwnershipChanged when it is not any more as it was found.
+   * @throws Refusal `storeUnavailable` when the store does not answer.
+   * @throws OwnershipChanged when the record changed since it was read.
    */
   async discard(id: string, principal: string | undefined, unowned?: UnownedSession): Promise<boolean> {
     const { records } = this.#opener.persistence;
@@ -107,7 +107,7 @@ export class Restorer {
     return this.#destroy(id, principal, unowned);
   }
 
-  /** Whether there is a stored session of that ID and principal. */
+  /** Whether the store has a session of that ID and principal. */
   async knows(id: string, principal: string | undefined): Promise<boolean> {
     const { records } = this.#opener.persistence;
     if (records === undefined || !this.#isSessionId(id)) return false;
@@ -116,7 +116,7 @@ export class Restorer {
     return record !== undefined && this.#answersTo(record.principal, principal);
   }
 
-  /** Ends a session that is not here, whoever's it is. False when there is none of that ID. */
+  /** Ends a session of any principal that this process does not have. False when the store has none of that ID. */
   async destroy(id: string, unowned?: UnownedSession): Promise<boolean> {
     if (!this.mayRestore(id)) return false;
     return this.#destroy(id, unowned?.record && principalOf(unowned.record, id), unowned);
@@ -125,7 +125,7 @@ export class Restorer {
   async #destroy(id: string, principal: string | undefined, unowned?: UnownedSession): Promise<boolean> {
     const removed = await this.#opener.persistence.discard(id, principal, unowned?.record?.epoch);
     if (!removed && unowned?.record !== undefined) throw new OwnershipChanged();
-    // A request may have restored it meanwhile.
+    // A request may have restored the session while its record was removed.
     const here = this.#opener.registry.get(id);
     if (here !== undefined) void this.#opener.registry.close(here, 'deleted');
     return removed;
@@ -142,13 +142,13 @@ export class Restorer {
       if (stored === undefined) return undefined;
       const record = await this.#read(records, id, stored);
       if (record === undefined || !this.#answersTo(record.principal, caller.principal)) return undefined;
-      // It is being restored for another principal, or without one.
+      // The session is here already: a request with another principal, or without one, is restoring it.
       if (this.#opener.registry.get(id) !== undefined) throw new OwnershipChanged();
       const session = await this.#rebuild(records, stored, record, caller);
       if (session !== undefined) return session;
       if (unowned !== undefined) throw new OwnershipChanged();
     }
-    throw busy();
+    throw claimRefusal();
   }
 
   /** Undefined when the record was claimed or removed since it was read. */
@@ -167,7 +167,7 @@ export class Restorer {
       try {
         claimed = await records.claim(session.id, stored);
         if (claimed) {
-          // The fence may have come down during the claim: the record names a membership that has ended.
+          // This node may have been fenced during the claim. The record then names a membership that has ended.
           if (session.ownershipLost) throw new Refusal('storeUnavailable');
           session.moveRecordTo('stored');
           if (record.principal === caller.principal) this.#opener.persistence.enlist(session);
@@ -194,14 +194,14 @@ export class Restorer {
     const building = build();
     session.lock(
       locked(
-        building.then((claimed) => withOwnershipCheck(claimed, session)),
+        building.then((claimed) => checkClaimed(claimed, session)),
         (error) => error as Error,
       ),
     );
     return (await building) ? session : undefined;
   }
 
-  /** Gives a session that is only stored, and was just claimed, to a principal. */
+  /** Gives a session to a principal after the claim, before its server is built. */
   async #adopt(session: Session, { data }: StoredRecord, epoch: number, principal = ''): Promise<void> {
     const { persistence } = this.#opener;
     const text = withPrincipal(data, session.id, principal);
@@ -212,14 +212,14 @@ export class Restorer {
     const { registry, persistence } = this.#opener;
     const record = decodeRecord(session.hibernatedRecord ?? '', session.id);
     const context = contextOf(record, session.epoch + 1, caller);
-    withOwnershipCheck(await persistence.claimAgain(session), session);
+    checkClaimed(await persistence.claimAgain(session), session);
     try {
       await this.#start(session, record, context, caller);
     } catch (error) {
       session.end();
       if (error instanceof UnreadableRecord) void registry.close(session, 'failed');
       else if (this.#mayOthersRestore(session, error)) {
-        // Closing the session gives it up. It is not awaited, as it waits for this restore.
+        // Closing the session releases it. The promise is not awaited, as it waits for this restore itself.
         void registry.close(session, 'moved');
         throw new OwnershipChanged();
       }
@@ -228,9 +228,9 @@ export class Restorer {
     registry.revive(session);
   }
 
-  /** A life that begins where the one before ended: what made the session is said to the new server, its answers to nobody. */
+  /** Begins a new epoch with the contents of the record. */
   async #start(session: Session, record: SessionRecord, context: FactoryContext, caller: Caller): Promise<void> {
-    // First, as a factory may set the state that it finds.
+    // Before the factory runs, as the factory may change `context.state`, which is then saved.
     const { principal, state } = context;
     this.#opener.persistence.begin(session, { ...record, principal, state }, context.epoch);
     await start(this.#opener, session, context, (transport) =>
@@ -239,7 +239,7 @@ export class Restorer {
     session.agreeOnVersion(record.protocolVersion);
   }
 
-  /** True when only this node failed to build the server: it then leaves the session to the other nodes for a while. */
+  /** Whether other nodes may be able to build the server. If so, this node restores the session no more for a while. */
   #mayOthersRestore({ id, membership }: Session, error: unknown): boolean {
     if (this.#pauseRestoring === undefined || membership?.isValid !== true || error instanceof UnreadableRecord)
       return false;
@@ -249,7 +249,7 @@ export class Restorer {
     return true;
   }
 
-  /** Undefined for a record that can never be restored; it is removed then. */
+  /** Decodes a record. Removes a record that can never be restored, and returns undefined for it. */
   async #read(records: RecordStore, id: string, stored: StoredRecord): Promise<SessionRecord | undefined> {
     try {
       const record = decodeRecord(stored.data, id);
@@ -266,8 +266,9 @@ export class Restorer {
   }
 
   /**
-   * Two wall clocks are never compared. The age is the sum of times that one clock measured: that of each owner, and the store's.
-   * A time that no clock has measured is left out (a record of an earlier version, a store without `remaining`).
+   * The age of a session. The wall clocks of two nodes may differ, so they are never compared. The age is a sum of durations:
+   * each owner measures its own, and the store measures the time since the last write. A duration that was not measured counts
+   * as 0 (a record of an earlier version, a store without `remaining`).
    */
   async #ageOf(records: RecordStore, { id, openedAt, age = 0 }: SessionRecord): Promise<number> {
     if (this.#maxLifetime < Infinity) return age + (await records.idleTime(id));
@@ -275,7 +276,7 @@ export class Restorer {
     return Math.max(0, wallTime(this.#opener.registry.clock) - openedAt);
   }
 
-  /** What a request is told for which a session could not be restored. */
+  /** The refusal of a request whose session could not be restored. */
   #refusal(error: unknown, id: string): Refusal {
     if (!(error instanceof UnreadableRecord)) {
       return error instanceof Refusal ? error : new Refusal('restoreFailed', { cause: error });
@@ -289,8 +290,8 @@ export class Restorer {
     this.#events.emit('rejected', 'unrestorable');
   }
 
-  /** Counts a failure once, however many requests are told of it. */
-  async #counted<T>(restoring: Promise<T>): Promise<T> {
+  /** Counts a failed restore once, even if many requests wait for it. */
+  async #countFailure<T>(restoring: Promise<T>): Promise<T> {
     try {
       return await restoring;
     } catch (error) {
@@ -302,13 +303,14 @@ export class Restorer {
 }
 
 /**
- * @throws OwnershipChanged when a session could not be claimed, where there are other nodes; Refusal where there should be none.
+ * @throws OwnershipChanged when a session of a cluster could not be claimed.
+ * @throws Refusal `restoreFailed` when the claim failed without a cluster.
  */
-function withOwnershipCheck(claimed: boolean, { membership }: Session): void {
-  if (!claimed) throw membership === undefined ? busy() : new OwnershipChanged();
+function checkClaimed(claimed: boolean, { membership }: Session): void {
+  if (!claimed) throw membership === undefined ? claimRefusal() : new OwnershipChanged();
 }
 
-function busy(): Refusal {
+function claimRefusal(): Refusal {
   return new Refusal('restoreFailed', { cause: new Error('another node claimed the session, or it ended') });
 }
 

@@ -54,9 +54,9 @@ export class Caps {
   }
 
   /**
-   * Takes a place in the principal's share for a session that has one among those without a principal, and gives that up next.
+   * Takes a place in the principal's share for a session that the principal adopts. The session then gives up its old place.
    *
-   * @throws Refusal `principalAtCapacity`: the share is used up, and none of the principal's sessions is orphaned.
+   * @throws Refusal `principalAtCapacity` when the share is used up and none of the principal's sessions is orphaned.
    */
   takeShare(principal: string): Slot {
     this.#makeRoomInShare(principal);

@@ -1,15 +1,20 @@
-/** Which sessions each principal has on all nodes of a cluster. Every method throws Refusal `storeUnavailable`. */
+/**
+ * The sessions of each principal on all nodes of a cluster. Every method throws Refusal `storeUnavailable` when Redis does not
+ * answer.
+ */
 export interface PrincipalCounts {
   /**
-   * @param evicts - Whether one that is orphaned is ended where the principal has as many as it may.
-   * @throws Refusal `principalAtCapacity`: it has, and none is ended for it.
+   * Counts a new session of the principal.
+   *
+   * @param evicts - Whether an orphaned session of the principal may be evicted at the cap.
+   * @throws Refusal `principalAtCapacity` when the cap is reached and no session was evicted.
    */
   enter(principal: string, sessionId: string, evicts: boolean): Promise<void>;
-  /** The session is in use, or on another node now. */
+  /** Called when the session is in use, or was claimed by another node. */
   renew(principal: string, sessionId: string): Promise<void>;
-  /** The session has ended. */
+  /** Called when the session has ended. */
   leave(principal: string, sessionId: string): Promise<void>;
   sessionsOf(principal: string): Promise<string[]>;
-  /** Those that nobody can have used lately, the longest unused first. */
+  /** The principal's sessions that were not renewed recently, the longest unused first. */
   longUnused(principal: string): Promise<string[]>;
 }

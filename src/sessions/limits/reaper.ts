@@ -4,10 +4,10 @@ import { ORPHAN_CAUSES, type OrphanCause } from '../../events.js';
 import type { ResolvedOptions } from '../../options/options.js';
 import type { Session } from '../session.js';
 
-/** What the reaper waits for. */
+/** The options that set the delays of the reaper. */
 export type Delays = Pick<ResolvedOptions, 'orphanAfter' | 'hibernateAfter' | 'ttl' | 'orphanTtl' | 'maxLifetime'>;
 
-/** What the reaper asks for when a session's time has come. */
+/** Called by the reaper when a session is due. */
 export interface ReaperActions {
   orphan(session: Session): void;
   hibernate(session: Session): void;
@@ -15,18 +15,18 @@ export interface ReaperActions {
   retire(session: Session): void;
 }
 
-/** Where sessions of one cause wait. */
+/** The queues of the orphaned sessions of one cause. */
 interface Orphans {
-  /** To hibernate; undefined where they never do. */
+  /** Sessions due to hibernate. Undefined when sessions never hibernate. */
   readonly awake: DeadlineQueue<Session> | undefined;
-  /** To expire. */
+  /** Sessions due to expire. */
   readonly rest: DeadlineQueue<Session>;
 }
 
 /**
- * Keeps the unattached sessions in the order in which they became so, and says when each is orphaned, when it hibernates and
- * when it has expired. Each queue has one delay and so one timer; its cost follows the number that are due, not the number
- * that are open.
+ * Keeps the unattached sessions in the order in which they became unattached. Calls an action when a session is due to be
+ * orphaned, to hibernate or to expire. Each queue has one delay and so one timer. Its cost grows with the number of sessions
+ * that are due, not with the number of open sessions.
  */
 export class Reaper {
   readonly #unattached: DeadlineQueue<Session>;
@@ -38,11 +38,11 @@ export class Reaper {
     { orphanAfter, hibernateAfter, ttl, orphanTtl, maxLifetime }: Delays,
     actions: ReaperActions,
   ) {
-    const asleepAfter = hibernateAfter === undefined ? Infinity : orphanAfter + hibernateAfter;
+    const hibernatesAfter = hibernateAfter === undefined ? Infinity : orphanAfter + hibernateAfter;
     const orphans = (expiresAfter: number): Orphans => ({
       awake:
-        asleepAfter < expiresAfter
-          ? new DeadlineQueue(clock, asleepAfter, (session) => actions.hibernate(session))
+        hibernatesAfter < expiresAfter
+          ? new DeadlineQueue(clock, hibernatesAfter, (session) => actions.hibernate(session))
           : undefined,
       rest: new DeadlineQueue(clock, expiresAfter, (session) => actions.expire(session)),
     });
@@ -68,7 +68,7 @@ export class Reaper {
     (awake ?? rest).add(session.idleDue, session.idleSince);
   }
 
-  /** It hibernates, or will not: from now on it can only expire. */
+  /** Called when the session hibernates, or cannot hibernate: its next deadline is to expire. */
   resting(session: Session, cause: OrphanCause): void {
     this.#orphans[cause].rest.add(session.idleDue, session.idleSince);
   }

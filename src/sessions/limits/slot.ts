@@ -1,6 +1,6 @@
 /**
- * A place under the caps. The session holds it, and so does each build of the session's server. A factory may run on after its
- * client hung up, so its place stays taken until it has settled.
+ * A place under the caps. It is taken until the session and each build of the session's server release it. A factory may run on
+ * after its client disconnected, so the place stays taken until the factory has settled.
  */
 export class Slot {
   readonly #free: () => void;

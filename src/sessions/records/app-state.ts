@@ -1,13 +1,13 @@
 import type { ContextState } from '../../options/options.js';
 import { recordJson } from './kept-json.js';
 
-/** Bytes that the keys and values of one session may take as JSON: a record is read and written whole. */
+/** Bytes that the keys and values of one session may take as JSON. Each change writes the whole record. */
 const MAX_STATE = 64 * 1024;
 
 /** The application's own values of one session, as JSON text. */
 export class AppState implements ContextState {
   readonly #values = new Map<string, string>();
-  /** Saves what was set; undefined where nothing is saved. */
+  /** Saves the values in the record. Undefined when the session has no record. */
   save: (() => Promise<void>) | undefined;
 
   constructor(values: Readonly<Record<string, unknown>> = {}) {

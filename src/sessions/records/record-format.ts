@@ -10,17 +10,17 @@ import { isTextDeeperThan } from '../../runtime/json-depth.js';
 import { MAX_RECORD_DEPTH } from './kept-json.js';
 import type { StoredRecord } from '../../stores/session-store.js';
 
-/** What rebuilds a session under its old ID. Holds no token, and nothing else of the requests that were made. */
+/** The data from which a session is built again under its ID. It contains no token, and no other part of earlier requests. */
 export interface SessionRecord {
   readonly id: string;
   readonly principal: string | undefined;
-  /** As the client sent them, without `_meta`. */
+  /** The params of the client's `initialize`, without `_meta`. */
   readonly initialize: InitializeRequestParams;
   readonly protocolVersion: string;
   readonly logLevel: LoggingLevel | undefined;
   /** URIs of resources. */
   readonly subscriptions: readonly string[];
-  /** The application's own. */
+  /** The values of `context.state`. */
   readonly state: Readonly<Record<string, unknown>>;
   /** Milliseconds since 1970. For display only: the clocks of two nodes may differ by hours. */
   readonly openedAt: number;
@@ -28,10 +28,10 @@ export interface SessionRecord {
   readonly age: number | undefined;
 }
 
-/** A kept value is one level deep in a record, and a value of `state` two. */
+/** In a record, `initialize` is nested one level deep, and a value of `state` two. */
 const MAX_DEPTH = MAX_RECORD_DEPTH + 2;
 
-/** Another one is not read: a router that wrote it may mean something else by the same words. */
+/** Records of other formats are not read, as the same field may have another meaning in them. */
 const FORMAT = 1;
 
 /** A record that can never be restored. */
@@ -39,7 +39,7 @@ export class UnreadableRecord extends Error {
   override readonly name = 'UnreadableRecord';
 }
 
-/** A record that a newer router wrote, which may be running beside this one: it is not for this one to remove. */
+/** A record that a newer router wrote. Such a router may run beside this one, so this one must not remove the record. */
 export class NewerRecord extends Error {
   override readonly name = 'NewerRecord';
 }
@@ -56,10 +56,10 @@ export function encodeRecord(record: Omit<SessionRecord, 'state'>, state: string
 }
 
 /**
- * @param id - The session that the record was found under.
+ * @param id - The session ID under which the record is stored.
  * @throws UnreadableRecord when the text is not a record of that session, is nested too deep to be written again, or names a
  * protocol version that the SDK no longer supports.
- * @throws NewerRecord for one in a later format, or for a protocol version that the SDK does not support yet.
+ * @throws NewerRecord when the record has a later format, or a protocol version that the SDK does not support yet.
  */
 export function decodeRecord(text: string, id: string): SessionRecord {
   const read = parsed(text);
@@ -97,13 +97,17 @@ export function decodeRecord(text: string, id: string): SessionRecord {
   };
 }
 
-/** The text of a record whose session is given to a principal. Throws as {@link decodeRecord} does. */
+/**
+ * The text of a record after a principal has adopted its session.
+ *
+ * @throws The errors of {@link decodeRecord}.
+ */
 export function withPrincipal(text: string, id: string, principal: string): string {
   const { state, ...facts } = decodeRecord(text, id);
   return encodeRecord({ ...facts, principal }, JSON.stringify(state));
 }
 
-/** Whose session it is by its record; undefined for what is no record. */
+/** The principal in a record. Undefined when the text is not a record. */
 export function principalOf({ data }: StoredRecord, id: string): string | undefined {
   try {
     return decodeRecord(data, id).principal;

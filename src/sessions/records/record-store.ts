@@ -3,12 +3,12 @@ import { asPromise } from '../../runtime/user-code.js';
 import { orStoreUnavailable } from '../../errors.js';
 import type { SessionStore, StoredRecord } from '../../stores/session-store.js';
 
-/** How long a store may take for one answer, in ms, before the request that waits for it is refused. */
+/** How long a store may take for one answer, in ms. After that, the waiting request is refused. */
 const STORE_TIMEOUT = 5_000;
 
 /**
- * The store as this router uses it: behind a time-out, and as one owner. Every method throws Refusal `storeUnavailable` when
- * the store rejects, or does not answer in time; nothing is known then of what it did.
+ * The session store with a time-out, used under the owner ID of this router. Every method throws Refusal `storeUnavailable` when
+ * the store rejects or does not answer in time. The store may have made the change even then.
  */
 export class RecordStore {
   readonly #store: SessionStore;
@@ -17,8 +17,8 @@ export class RecordStore {
   readonly #lifetime: number;
 
   /**
-   * @param owner - This router, as long as its process lives, or its membership as a node of a cluster.
-   * @param lifetime - How long a record lives on when it is not touched, in ms.
+   * @param owner - The ID of this router, or of its current membership in a cluster.
+   * @param lifetime - How long the store keeps a record that is not touched, in ms.
    */
   constructor(store: SessionStore, clock: Clock, owner: () => string, lifetime: number) {
     this.#store = store;
@@ -35,12 +35,12 @@ export class RecordStore {
     return this.#ask('get', (store) => store.get(id));
   }
 
-  /** Resolves to whether the session is this router's now. */
+  /** Resolves to true when this router now owns the session. */
   claim(id: string, record: StoredRecord): Promise<boolean> {
     return this.#ask('claim', (store) => store.claim(id, record, this.#owner()));
   }
 
-  /** Takes a session that is this router's own into its next epoch. */
+  /** Begins the next epoch of a session that this router owns. */
   claimOwn(id: string, epoch: number): Promise<boolean> {
     const owner = this.#owner();
     return this.#ask('claim', (store) => store.claim(id, { owner, epoch }, owner));
@@ -50,7 +50,7 @@ export class RecordStore {
     return this.#ask('update', (store) => store.update(id, epoch, data, this.#lifetime, this.#owner()));
   }
 
-  /** @param data - What was written last, for a store that cannot touch. */
+  /** @param data - The text that was written last, for a store without `touch`. */
   touch(id: string, epoch: number, data: () => string): Promise<boolean> {
     return this.#ask('touch', (store) =>
       store.touch === undefined
@@ -65,24 +65,24 @@ export class RecordStore {
     return remaining === undefined ? 0 : Math.max(0, this.#lifetime - remaining);
   }
 
-  /** Leaves the session to whoever asks for it next. */
+  /** Gives up the ownership, so that the next node that gets a request can claim the session. */
   async release(id: string, epoch: number): Promise<void> {
     await this.#ask('release', async (store) => store.release?.(id, this.#owner(), epoch));
   }
 
-  /** @param epoch - Only if the record is in that epoch still: nobody has taken the session over. */
+  /** @param epoch - If set, the record is removed only when it is still in that epoch: no other node has claimed the session. */
   destroy(id: string, epoch?: number): Promise<boolean> {
     return this.#ask('destroy', (store) => store.destroy(id, epoch));
   }
 
   async #ask<T>(what: string, ask: (store: SessionStore) => Promise<T>): Promise<T> {
-    const late = (): Error => new Error(`the session store did not answer ${what} in time`);
+    const onTimeout = (): Error => new Error(`the session store did not answer ${what} in time`);
     return orStoreUnavailable(
       inTime(
         this.#clock,
         STORE_TIMEOUT,
         asPromise(() => ask(this.#store)),
-        late,
+        onTimeout,
       ),
     );
   }

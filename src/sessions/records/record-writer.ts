@@ -11,28 +11,28 @@ import type { RecordStore } from './record-store.js';
 import type { AppState } from './app-state.js';
 import { Subscriptions } from './subscriptions.js';
 
-/** Writes that a flush waits for: the current one, the next, and one for a change that came meanwhile. */
+/** Writes that a flush waits for: the current one, the next, and one for a change that was made during these. */
 const MAX_FLUSH_WRITES = 3;
 
 const ignore = (): void => undefined;
 
-/** What a live record is made with: a session's first facts, or what was read of it. */
+/** The first contents of a record: the data of a new session, or the stored record. */
 export type RecordWriterInit = Omit<SessionRecord, 'state' | 'age'> & { readonly state: AppState };
 
-/** The part of a session that its record reads. */
+/** The part of a session that its record writer reads. */
 interface Aging {
   /** Milliseconds since the session was opened. */
   readonly age: number;
 }
 
-/** The parts that all records of a router share. */
+/** Shared by all record writers of a router. */
 interface RecordWriterContext {
   /** Undefined without a store. */
   readonly records: RecordStore | undefined;
   readonly maxSubscriptions: number;
 }
 
-/** A session's record while the session has a server: kept up to date, and saved where there is a store. */
+/** Keeps the record of a session up to date while the session has a server, and saves it if there is a store. */
 export class RecordWriter {
   readonly #id: string;
   #principal: string | undefined;
@@ -46,13 +46,13 @@ export class RecordWriter {
   readonly #records: RecordStore | undefined;
   readonly #onLost: () => void;
   #logLevel: LoggingLevel | undefined;
-  /** Something has changed since the last write that succeeded, or was never written. */
+  /** The record was changed after the last successful write, or was never written. */
   #dirty = false;
   #ended = false;
   #writing: Promise<void> | undefined;
   #nextWrite: Promise<void> | undefined;
 
-  /** @param onLost - Called when the record is gone, or another node's: the session must not live on here. */
+  /** @param onLost - Called when the record was removed or claimed by another node. The session must then end here. */
   constructor(
     init: RecordWriterInit,
     session: Aging,
@@ -72,21 +72,21 @@ export class RecordWriter {
     this.#epoch = epoch;
     this.#records = records;
     this.#onLost = onLost;
-    // A handler may await it after the last socket has closed.
+    // A handler may await the save after the last socket has closed. The process must not exit before it is done.
     init.state.save = () => handled(keepingAlive(this.save()));
   }
 
-  /** Whether something is still to be written. */
+  /** Whether a change is not written yet. */
   get dirty(): boolean {
     return this.#dirty;
   }
 
-  /** The life that it was made for is over: whoever changes anything of it from now on is told so. */
+  /** Called when the epoch ends. From now on, `save` rejects. */
   end(): void {
     this.#ended = true;
   }
 
-  /** Gives the session to a principal. Rejects as `save` does; the session is without a principal then, as before. */
+  /** Writes the principal that adopts the session. If it rejects (as `save` does), the record has no principal, as before. */
   async adopt(principal: string): Promise<void> {
     this.#principal = principal;
     try {
@@ -97,7 +97,7 @@ export class RecordWriter {
     }
   }
 
-  /** Writes the record for the first time; what changes meanwhile is written after. False when there is one already. */
+  /** Writes the record for the first time. Later changes are written after it. False when the store has a record of that ID. */
   async create(records: RecordStore): Promise<boolean> {
     const creating = records.create(this.#id, this.encode());
     this.#writing = handled(creating.then(ignore).finally(() => (this.#writing = undefined)));
@@ -114,7 +114,7 @@ export class RecordWriter {
     this.#subscriptions.free(request);
   }
 
-  /** Takes note of what a settled request has changed; the promise, if there is one, resolves when it is saved. */
+  /** Records the change of a request that succeeded. The promise, if there is one, resolves when the change is saved. */
   remember(request: JSONRPCRequest): Promise<void> | undefined {
     const { method, params } = request;
     this.free(request);
@@ -124,7 +124,7 @@ export class RecordWriter {
       this.#logLevel = level.data;
       return this.save();
     }
-    // A server may answer well to whatever it is asked.
+    // The server may have accepted a request without a valid URI.
     if (typeof params?.uri !== 'string') return undefined;
     if (method === 'resources/subscribe') this.#subscriptions.add(params.uri);
     else this.#subscriptions.delete(params.uri);
@@ -132,10 +132,11 @@ export class RecordWriter {
   }
 
   /**
-   * Writes the record as it is. One write is under way at a time; changes that come meanwhile share the next.
+   * Writes the current record. One write runs at a time. Changes during a write share the next one.
    *
-   * Rejects with Refusal `storeUnavailable`, or `sessionNotFound` when the session has ended, hibernates or was taken over
-   * elsewhere. Who does not await it is not told: a rejection that nobody handles would end the process.
+   * Rejects with Refusal `storeUnavailable` when the store fails. Rejects with `sessionNotFound` when the session has ended,
+   * hibernates or was claimed by another node. The rejection is marked as handled: otherwise it would end the process when the
+   * caller does not await the promise.
    */
   save(): Promise<void> {
     const records = this.#records;
@@ -146,7 +147,7 @@ export class RecordWriter {
     return this.#nextWrite;
   }
 
-  /** Has the record live on, with what could not be written before. Rejects as `save` does. */
+  /** Extends the record's time in the store, and writes changes of failed writes. Rejects as `save` does. */
   async touch(): Promise<void> {
     const records = this.#records;
     if (records === undefined) return;

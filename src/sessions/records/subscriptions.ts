@@ -1,14 +1,14 @@
 import type { JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
 
-/** Bytes of a URI on average: so many, times the greatest number of subscriptions, bound all URIs together. */
+/** Bytes that a URI may take on average. Times the greatest number of subscriptions, this bounds all URIs together. */
 const BYTES_EACH = 128;
 
 /**
- * The resources that a session is subscribed to, as its record holds them. Each restore repeats them, so their number is
- * bounded. A request in flight counts as if it had succeeded.
+ * The resources in a session's record that the session is subscribed to. Each restore repeats the subscriptions, so their
+ * number is bounded. A request in flight counts as if it had succeeded.
  */
 export class Subscriptions {
-  readonly #most: number;
+  readonly #maxCount: number;
   readonly #uris: Set<string>;
   /** Bytes of {@link #uris}. */
   #size = 0;
@@ -16,8 +16,8 @@ export class Subscriptions {
   #reserved: Map<JSONRPCRequest, number> | undefined;
   #reservedSize = 0;
 
-  constructor(uris: readonly string[], most: number) {
-    this.#most = most;
+  constructor(uris: readonly string[], maxCount: number) {
+    this.#maxCount = maxCount;
     this.#uris = new Set(uris);
     for (const uri of this.#uris) this.#size += Buffer.byteLength(uri);
   }
@@ -45,7 +45,7 @@ export class Subscriptions {
     this.#reservedSize -= size;
   }
 
-  /** The URI may have been unsubscribed while its own request was in flight. Without room, it is then not kept. */
+  /** The URI is dropped without room. That happens when it was unsubscribed while its own request was in flight. */
   add(uri: string): void {
     const size = Buffer.byteLength(uri);
     if (this.#uris.has(uri) || !this.#hasRoom(size)) return;
@@ -59,6 +59,6 @@ export class Subscriptions {
 
   #hasRoom(size: number): boolean {
     const count = this.#uris.size + (this.#reserved?.size ?? 0);
-    return count < this.#most && this.#size + this.#reservedSize + size <= this.#most * BYTES_EACH;
+    return count < this.#maxCount && this.#size + this.#reservedSize + size <= this.#maxCount * BYTES_EACH;
   }
 }

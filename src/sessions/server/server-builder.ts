@@ -5,18 +5,18 @@ import type { McpServerLike, ServerFactory } from '../../options/options.js';
 import type { FactoryContext } from './server-context.js';
 import { EventLoopBudget } from '../../runtime/event-loop-budget.js';
 
-/** How long a server's own `close` may take, in ms, before nobody waits for it any longer. */
+/** How long the router waits for a server's own `close`, in ms. */
 const CLOSE_TIMEOUT = 5_000;
 
 const ignore = (): void => undefined;
 
-/** Runs a factory and makes sure of what it returned. One for each router, as it remembers the servers it has seen. */
+/** Runs the factory and checks its result. A router has one builder, which refuses a server that the factory returned before. */
 export class ServerBuilder {
   readonly #factory: ServerFactory;
   readonly #clock: Clock;
   readonly #openTimeout: number;
   readonly #onFailure: (what: string, error: unknown) => void;
-  /** Spreads the building of servers over eventLoopBudget of the event loop. */
+  /** Spreads the building of servers over several turns of the event loop. */
   readonly eventLoopBudget: EventLoopBudget;
   readonly #seen = new WeakSet<McpServerLike>();
 
@@ -34,12 +34,12 @@ export class ServerBuilder {
   }
 
   /**
-   * Builds a server, connects it, and runs `first` on it; all within `openTimeout`.
+   * Builds a server, connects it and runs `first`, all within `openTimeout`. After a failure, the server and the transport are
+   * closed. A server that the factory returns later is closed then.
    *
-   * @param gone - Rejects when nobody waits any longer.
+   * @param gone - Rejects when the opening is abandoned.
    * @param onSettled - Called when the factory, `connect` and `first` have settled. That may be long after this rejects.
-   * @throws Refusal `openTimeout`; whatever the factory, `connect` or `first` threw. Then the server and the transport are
-   * closed, also a server that the factory hands over only later.
+   * @throws Refusal `openTimeout` when it takes longer than `openTimeout`; the errors of the factory, `connect` and `first`.
    */
   async build<T>(
     context: FactoryContext,
@@ -79,20 +79,20 @@ export class ServerBuilder {
       abandoned = true;
       context.life.end();
       await transport.close();
-      // A server that never takes our transport may be connected to another one, which closing it would end.
-      const letGo = async (): Promise<void> => {
+      // A server that did not start this transport may be connected to another one. Closing the server would end that one.
+      const closeIfConnected = async (): Promise<void> => {
         if (server !== undefined && transport.started) await this.close(server);
       };
-      if (transport.started) await letGo();
-      // One that is still connecting may take it yet.
-      else void working.catch(ignore).then(letGo);
+      if (transport.started) await closeIfConnected();
+      // `connect` may still be running, and may start the transport later.
+      else void working.catch(ignore).then(closeIfConnected);
       throw error;
     } finally {
       this.#clock.clearTimeout(timer);
     }
   }
 
-  /** Closes a server; never rejects, and waits no longer than a while for one that does not settle. */
+  /** Closes a server. Never rejects. Waits for {@link CLOSE_TIMEOUT} at most. */
   async close(server: McpServerLike): Promise<void> {
     let timer: unknown;
     const late = new Promise<void>((resolve) => {

@@ -3,7 +3,7 @@ import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/s
 import type { Era, OpeningRequest, ServerContext } from '../../options/options.js';
 import type { AppState } from '../records/app-state.js';
 
-/** All of a context but what the session itself brings about. */
+/** The fields of a context that a request determines. {@link Life} has the others. */
 export interface ContextInit extends Omit<ServerContext, 'signal' | 'state' | 'onHibernate' | 'era'> {
   /** Default: `session`. */
   readonly era?: Era;
@@ -11,8 +11,8 @@ export interface ContextInit extends Omit<ServerContext, 'signal' | 'state' | 'o
 }
 
 /**
- * What a factory's server is for: a session from one build to the next, or a single request. Its end is an `AbortSignal` that is
- * made when it is first asked for; most never are.
+ * The lifetime of a factory's server: one epoch of a session, or a single request. Its end aborts a signal. The signal is made
+ * at its first use, as most servers never use it.
  */
 export class Life {
   #controller: AbortController | undefined;
@@ -39,13 +39,13 @@ export class Life {
     this.#saves.push(save);
   }
 
-  /** Rejects with whatever the first of them throws that does. */
+  /** Runs the callbacks of `onHibernate`, one after the other. Rejects with the first error. */
   async save(): Promise<void> {
     for (const save of this.#saves ?? []) await save();
   }
 }
 
-/** The context that `serverFactory` gets. Not kept beyond the opening: a request's headers are larger than a session. */
+/** The context that `serverFactory` gets. It is dropped after opening: a request's headers take more memory than a session. */
 export class FactoryContext implements ServerContext {
   readonly era: Era;
   readonly sessionId: string | undefined;
@@ -78,7 +78,7 @@ export class FactoryContext implements ServerContext {
     this.#life.onHibernate(save);
   }
 
-  /** What outlives the context. */
+  /** Outlives the context. */
   get life(): Life {
     return this.#life;
   }
