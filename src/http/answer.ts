@@ -20,7 +20,7 @@ export function closeAfter(res: ServerResponse): void {
   else if (!res.headersSent) res.setHeader('Connection', 'close');
 }
 
-/** Sends a JSON body, unless nobody can be told any more. */
+/** Sends a JSON body, unless the response has ended. */
 export function sendJson(
   res: ServerResponse,
   status: number,
@@ -28,7 +28,7 @@ export function sendJson(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   if (res.destroyed || res.writableEnded) return;
-  // Once a reply has begun, there is no status left to send: it can only end.
+  // The status of a reply that has begun cannot change any more. So the reply only ends.
   if (res.headersSent) {
     res.end();
     return;
@@ -38,7 +38,7 @@ export function sendJson(
   res.end(bytes);
 }
 
-/** Sends one message as a whole event stream, to a client that does not accept JSON. */
+/** Sends one message as a complete event stream, to a client that does not accept JSON. */
 export function sendEvent(res: ServerResponse, message: unknown): void {
   if (res.destroyed || res.headersSent) return;
   const bytes = Buffer.from(frame(JSON.stringify(message)));
@@ -46,13 +46,13 @@ export function sendEvent(res: ServerResponse, message: unknown): void {
   res.end(bytes);
 }
 
-/** Sends a row of the error table, with the header that its status asks for. */
+/** Sends an error of the table, with the header that belongs to its status. */
 export function sendError(res: ServerResponse, reason: ErrorName, id: RequestId | null = null, data?: unknown): void {
   const { status } = ERRORS[reason];
   sendJson(res, status, errorResponse(reason, id, data), EXTRA_HEADERS.get(status));
 }
 
-/** Answers a request with the error that its handling threw. Never throws. */
+/** Makes a function that answers a request with the error that its handling threw. The function never throws. */
 export function createRefuse(
   events: Emitter<CoreEvents>,
 ): (res: ServerResponse, error: unknown, exchange: Exchange | undefined) => void {

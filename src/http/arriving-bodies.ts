@@ -3,34 +3,34 @@ import type { Lifecycle } from '../runtime/lifecycle-phase.js';
 import { LinkedList, type Linked } from '../runtime/linked-list.js';
 import { Refusal } from '../errors.js';
 
-/** How long a body may take that begins to arrive after the router was closed, in ms. */
+/** How long a body may take when it begins to arrive after the router was closed, in ms. */
 const LATE_BODY_TIMEOUT = 1_000;
 
 /** A body that is being read. */
 export interface Arriving extends Linked<Arriving> {
-  /** The bytes that it holds in memory while it waits for its next chunk. */
+  /** The bytes that it takes in memory while it waits for its next chunk. */
   held: number;
-  /** Stops the reading, and removes the body from those that arrive. */
+  /** Stops reading, and removes the body from the bodies that are being read. */
   refuse(reason: Refusal): void;
 }
 
 /**
  * The bodies that are being read. They share one memory limit, so that many slow bodies cannot exhaust the process. Closing
- * refuses them all, as a body that never ends would keep its socket and its HTTP server open.
+ * refuses them all. Otherwise a body that never ends would keep its socket and its HTTP server open.
  */
 export class ArrivingBodies {
   readonly #clock: Clock;
   readonly #maxMemory: number;
   readonly #lifecycle: Lifecycle;
-  /** The bodies that hold no memory, as no chunk of theirs had to wait. */
+  /** The bodies without memory, as none of their chunks had to wait. */
   readonly #unheld = new LinkedList<Arriving>();
-  /** The bodies that hold memory. The body whose last chunk came longest ago is the first. */
+  /** The bodies with memory, in the order of their last chunks, oldest first. */
   readonly #holding = new LinkedList<Arriving>();
   #memory = 0;
   #lateTimer: unknown;
   readonly #waiting: (() => void)[] = [];
 
-  /** @param maxMemory - Bytes that all of them may hold. */
+  /** @param maxMemory - Bytes that all bodies may take together. */
   constructor(clock: Clock, maxMemory: number, lifecycle: Lifecycle) {
     this.#lifecycle = lifecycle;
     this.#clock = clock;
@@ -50,7 +50,7 @@ export class ArrivingBodies {
   /** From now on the body is refused if the router closes, or if other bodies need its memory. */
   add(body: Arriving): void {
     this.#unheld.append(body);
-    // A body that has arrived already is still read: the refusal quotes the ID of its request.
+    // A body that has arrived completely is still read, so that the refusal has the ID of its request.
     if (this.#lifecycle.isClosing) this.#lateTimer ??= this.#clock.setTimeout(() => this.close(), LATE_BODY_TIMEOUT);
   }
 
@@ -58,21 +58,21 @@ export class ArrivingBodies {
   delete(body: Arriving): void {
     body.list?.delete(body);
     this.#setHeld(body, 0);
-    if (this.isNone) this.#noneLeft();
+    if (this.isNone) this.#notifyNone();
   }
 
   /**
-   * Called for each chunk that has to wait for the next. Where memory is short, refuses the bodies that have waited longest
-   * for a chunk: a client that stops half-way must not keep the bodies of other clients out.
+   * Called for each chunk that has to wait for the next one. Above the limit, it refuses the bodies that have waited longest
+   * for a chunk, so that a client that stops half-way does not block the bodies of other clients.
    *
-   * @param bytes - All that the body holds from now on.
+   * @param bytes - The memory of the whole body from now on.
    * @throws Refusal `bodiesAtCapacity` when the body alone exceeds the limit.
    */
   hold(body: Arriving, bytes: number): void {
     if (bytes > this.#maxMemory) throw new Refusal('bodiesAtCapacity');
     this.#setHeld(body, bytes);
     this.#holding.append(body);
-    // The body itself is the last of them, and alone it does not exceed the limit.
+    // The loop ends before this body, as it is the last one and alone does not exceed the limit.
     let { first } = this.#holding;
     while (first !== undefined && this.#memory > this.#maxMemory) {
       first.refuse(new Refusal('bodiesAtCapacity'));
@@ -85,7 +85,7 @@ export class ArrivingBodies {
     for (let body = this.#first; body !== undefined; body = this.#first) body.refuse(new Refusal('draining'));
   }
 
-  #noneLeft(): void {
+  #notifyNone(): void {
     if (this.#waiting.length > 0) for (const resolve of this.#waiting.splice(0)) resolve();
     if (this.#lateTimer === undefined) return;
     this.#clock.clearTimeout(this.#lateTimer);

@@ -12,7 +12,7 @@ export class ArrivingBody implements Arriving {
   readonly #message: IncomingMessage;
   readonly #bodies: ArrivingBodies;
   readonly #maxSize: number;
-  /** Its Content-Length; NaN if it has none. */
+  /** Its Content-Length. NaN if it has none. */
   readonly #declared: number;
   readonly #buffer: GrowingBuffer;
   #resolve: (bytes: Buffer) => void = ignore;
@@ -20,7 +20,7 @@ export class ArrivingBody implements Arriving {
 
   /**
    * @param maxSize - Bytes that it may have.
-   * @param bodies - Those with which it shares a memory limit.
+   * @param bodies - The bodies with which it shares a memory limit.
    */
   constructor(message: IncomingMessage, maxSize: number, bodies: ArrivingBodies) {
     this.#message = message;
@@ -30,7 +30,7 @@ export class ArrivingBody implements Arriving {
     this.#buffer = new GrowingBuffer(Number.isNaN(this.#declared) ? maxSize : this.#declared);
   }
 
-  /** Resolves to the bytes when the last has arrived, or rejects with the reason for which the body is refused. */
+  /** Resolves to the bytes when the last one has arrived. Rejects with the reason when the body is refused. */
   read(): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -43,7 +43,7 @@ export class ArrivingBody implements Arriving {
 
   refuse(reason: Error): void {
     this.#bodies.delete(this);
-    // The rest is read and dropped: a reset while the client writes could lose our answer.
+    // The rest is read and dropped: a reset while the client still writes could make it lose the answer.
     this.#message.off('data', this.#onData).resume();
     this.#buffer.clear();
     this.#reject(reason);
@@ -53,7 +53,7 @@ export class ArrivingBody implements Arriving {
     try {
       this.#take(asBytes(chunk, this.#message));
     } catch (error) {
-      // An error that a listener throws ends the process. It rejects the promise instead.
+      // The error rejects the promise. Thrown by a listener, it would end the process.
       this.refuse(error instanceof Error ? error : new Error(String(error)));
     }
   };
@@ -63,7 +63,7 @@ export class ArrivingBody implements Arriving {
     this.#resolve(this.#buffer.bytes());
   };
 
-  /** A body that breaks off: no client reads the answer. */
+  /** Called when the body breaks off. The client is disconnected, so it does not matter which error it would get. */
   readonly #onStop = (): void => {
     if (!this.#message.readableEnded) this.refuse(new Refusal('parseError'));
   };
@@ -71,7 +71,7 @@ export class ArrivingBody implements Arriving {
   #take(bytes: Buffer): void {
     const { length } = this.#buffer;
     if (length + bytes.length > this.#maxSize) throw new Refusal('bodyTooLarge');
-    // A body in one piece does not wait in memory, so slow bodies of others must not make it fail.
+    // A body in one piece does not wait in memory. So it does not count, and slow bodies of others cannot make it fail.
     if (length > 0 || bytes.length !== this.#declared) this.#bodies.hold(this, this.#buffer.capacityWith(bytes));
     this.#buffer.add(bytes);
   }
@@ -85,33 +85,33 @@ function asBytes(chunk: Buffer | string, { readableEncoding }: IncomingMessage):
 }
 
 /**
- * Bytes that come in pieces, in one buffer that doubles. To keep the pieces would cost their number, not their size: a body
- * of 4 MiB in chunks of one byte makes four million buffers.
+ * Collects chunks in one buffer, which doubles its size when it is full. A list of the chunks would take memory for each chunk:
+ * a body of 4 MiB in chunks of one byte makes four million buffers.
  */
 class GrowingBuffer {
-  readonly #most: number;
+  readonly #expected: number;
   #bytes: Buffer = Buffer.alloc(0);
   #length = 0;
 
-  /** @param most - Bytes that the pieces are expected to have together, past which the buffer does not double. */
-  constructor(most: number) {
-    this.#most = most;
+  /** @param expected - Bytes that the chunks should have together. The buffer does not double beyond this size. */
+  constructor(expected: number) {
+    this.#expected = expected;
   }
 
   get length(): number {
     return this.#length;
   }
 
-  /** The bytes that the buffer takes once the chunk is added. */
+  /** The size of the buffer after the chunk is added. */
   capacityWith(chunk: Buffer): number {
     const length = this.#length + chunk.length;
     const capacity = this.#bytes.length;
-    return length <= capacity ? capacity : Math.max(length, Math.min(2 * capacity, this.#most));
+    return length <= capacity ? capacity : Math.max(length, Math.min(2 * capacity, this.#expected));
   }
 
   add(chunk: Buffer): void {
     if (this.#length === 0) {
-      // Most bodies come in one piece, which need not be copied.
+      // Most bodies come in one chunk, which need not be copied.
       this.#bytes = chunk;
     } else {
       const capacity = this.capacityWith(chunk);

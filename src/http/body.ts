@@ -15,7 +15,7 @@ const BYTE_ORDER_MARK = 0xfeff;
 export interface Body {
   /** Parsed from its JSON. */
   readonly value: unknown;
-  /** The body as it came. Undefined where other middleware has parsed it. */
+  /** The body as the client sent it. Undefined when other middleware has parsed it. */
   readonly raw: Buffer | string | undefined;
 }
 
@@ -47,20 +47,21 @@ export class BodyReader {
   /**
    * Resolves to the body of a POST. If `express.json()` has read the stream, takes `req.body`.
    *
-   * @throws Refusal `unsupportedMediaType` for another type or encoding.
-   * @throws Refusal `bodyTooLarge` above `maxBodySize`, before anything is read if Content-Length says so.
+   * @throws Refusal `unsupportedMediaType` when the type is not JSON, or the body has an encoding.
+   * @throws Refusal `bodyTooLarge` when the body, or its Content-Length, exceeds `maxBodySize`.
    * @throws Refusal `bodiesAtCapacity` when other bodies need its share of `maxBodyMemory`.
-   * @throws Refusal `bodyTooDeep` above `maxDepth`; `parseError` when the body is not JSON in UTF-8, or breaks off.
+   * @throws Refusal `bodyTooDeep` when the body is nested deeper than `maxDepth`.
+   * @throws Refusal `parseError` when the body is not JSON in UTF-8, or breaks off.
    * @throws Refusal `draining` when the router closes before the body is complete.
    */
   async read({ headers, message, body }: Pick<McpRequest, 'headers' | 'message' | 'body'>): Promise<Body> {
     checkMediaType(headers);
-    // express.json() 1.x sets `{}` even if it read nothing, so `req.body` proves nothing. An empty body is read to its end
-    // without any data.
+    // express.json() 1.x sets `req.body` to `{}` even if it read nothing, so only the stream shows whether it was read. An
+    // empty body ends without any data.
     if (message.readableDidRead || message.readableEnded) return this.#takeOver(body);
     if (Number(headers['content-length'] ?? 0) > this.#maxSize) throw new Refusal('bodyTooLarge');
     checkEncoding(headers);
-    // The client disconnected while other middleware ran: the stream emits nothing any more.
+    // The client disconnected while other middleware ran. The stream emits no event any more.
     if (message.destroyed) throw new Refusal('parseError');
     return this.#parseBytes(await new ArrivingBody(message, this.#maxSize, this.#arriving).read());
   }

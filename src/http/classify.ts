@@ -8,7 +8,7 @@ import {
 import { Refusal } from '../errors.js';
 import { kindOf } from '../transport/jsonrpc.js';
 
-/** The same bound as the SDK's transport has: one body must not become a hundred thousand calls. */
+/** The limit of the SDK's transport. Without one, a single body could start a hundred thousand calls. */
 const MAX_BATCH = 100;
 
 /** The first version without batches (2025-06-18, changelog). */
@@ -19,16 +19,16 @@ export interface Classified {
   readonly messages: readonly JSONRPCMessage[];
   /** Whether they came as an array. */
   readonly batch: boolean;
-  /** The only message, if it is an `initialize`; {@link checkInitialize} checks its params. */
+  /** The only message, if it is an `initialize`. {@link checkInitialize} checks its params. */
   readonly initialize: JSONRPCRequest | undefined;
 }
 
 export type Initialize = JSONRPCRequest & Pick<InitializeRequest, 'params'>;
 
 /**
- * Tells what a parsed body asks for.
+ * The messages of a parsed body.
  *
- * @throws Refusal for everything that is not JSON-RPC 2.0 as MCP has it.
+ * @throws Refusal when the body is not JSON-RPC 2.0 in the form that MCP allows.
  */
 export function classify(body: unknown): Classified {
   if (Array.isArray(body)) return classifyBatch(body);
@@ -40,7 +40,7 @@ export function classify(body: unknown): Classified {
   };
 }
 
-/** @throws Refusal when a client speaks a version that has no batches, and sent one. */
+/** @throws Refusal `batchNotAllowed` when the client sent a batch and uses a version without batches. */
 export function checkBatch({ batch }: Pick<Classified, 'batch'>, version: string | undefined): void {
   if (batch && version !== undefined && version >= NO_BATCHES_SINCE) throw new Refusal('batchNotAllowed');
 }
@@ -52,8 +52,8 @@ export function checkInitialize(message: JSONRPCRequest): Initialize {
 }
 
 /**
- * The ID that an answer to the body would have; null where none can be read. That of a response is the server's own: in an
- * error, the client would take it for one of its requests'.
+ * The ID for an answer to the body. Null when the body has no readable ID, or when it is a response: the ID of a response is
+ * the server's own. In an error, the client would take it for the ID of one of its requests.
  */
 export function idOf(body: unknown): RequestId | null {
   const isRequest = typeof body === 'object' && body !== null && 'id' in body && 'method' in body;
@@ -61,7 +61,7 @@ export function idOf(body: unknown): RequestId | null {
   return typeof id === 'string' || Number.isSafeInteger(id) ? (id as RequestId) : null;
 }
 
-/** The RPC method of a single message, for logs. */
+/** The RPC method for the log line of a POST. */
 export function methodOf({ messages, batch }: Pick<Classified, 'messages' | 'batch'>): string {
   if (batch) return 'batch';
   const [message] = messages;

@@ -4,8 +4,8 @@ import type { ResolvedOptions } from '../options/options.js';
 import { canonicalOrigin } from './guard.js';
 
 /**
- * CORS for `allowedOrigins`: their pages can send everything that an MCP client sends, and read everything that it must read.
- * Applying it twice to one reply changes nothing.
+ * CORS for `allowedOrigins`: their pages can send every request of an MCP client, and read every header that it needs. A second
+ * call for the same reply changes nothing.
  *
  * @returns A function that sets the headers. It returns true when it has answered the request: a preflight, with 204.
  */
@@ -17,13 +17,13 @@ export function createCors({
   res: ServerResponse,
 ) => boolean {
   if (allowedOrigins.length === 0) return () => false;
-  // Without `allowedHeaders`, the package allows the headers that the preflight asks for, and names them in Vary. A fixed list
-  // would not do: clients send Mcp-Param-* for each tool, and apps have headers of their own (API keys, traceparent).
+  // Without `allowedHeaders`, the package allows the headers that the preflight requests, and names them in Vary. A fixed list
+  // is not possible: clients send Mcp-Param-* for each tool, and apps have headers of their own (API keys, traceparent).
   const setHeaders = cors<IncomingMessage>({
     origin: allowedOrigins.map(canonicalOrigin),
     credentials: allowCredentials,
     methods: ['GET', 'POST', 'DELETE'],
-    // The most that Chromium keeps, in seconds. Its default of 5 s would cost many preflights.
+    // In seconds. Chromium's upper limit. With its default of 5 s, browsers would send many preflights.
     maxAge: 7200,
     exposedHeaders: ['Mcp-Session-Id', 'MCP-Protocol-Version', 'WWW-Authenticate', 'Retry-After'],
   });

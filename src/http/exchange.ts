@@ -12,19 +12,19 @@ export interface LogFacts {
   method?: string;
 }
 
-/** `locals` is where Express keeps what concerns one request. It is made for the responses of other servers. */
+/** Express keeps data of one request in `locals`. For responses of other servers, the router adds it. */
 type ResponseWithLocals = ServerResponse & { locals?: { mcp?: LogFacts } };
 
-/** One HTTP request with its reply, on its way through the router. */
+/** One HTTP request with its reply. */
 export class Exchange {
-  /** The ID that an error is answered with; null until one was read. */
+  /** The request ID for an error answer. Null until the body was read. */
   id: RequestId | null = null;
 
   constructor(
     readonly req: McpRequest,
     readonly res: ServerResponse,
     readonly principal: string | undefined,
-    /** Whether another node of the cluster has handed it over. */
+    /** Whether another node of the cluster has forwarded it. */
     readonly forwarded = false,
   ) {}
 
@@ -37,9 +37,9 @@ export class Exchange {
   }
 
   /**
-   * The version that the client says it speaks.
+   * The protocol version that the client names in its header.
    *
-   * @throws Refusal when it is none that the SDK supports.
+   * @throws Refusal `unsupportedProtocolVersion` when the SDK does not support it.
    */
   checkedVersion(): string | undefined {
     const version = this.#header('mcp-protocol-version');
@@ -49,7 +49,7 @@ export class Exchange {
     return version;
   }
 
-  /** What a server's handlers are told of the request that a message came in. */
+  /** The request of a message, for the handlers of the server. */
   get extra(): MessageExtraInfo {
     const { auth } = this.req;
     const facts = requestFactsOf(this.req);
@@ -58,13 +58,13 @@ export class Exchange {
     return auth === undefined ? extra : { ...extra, authInfo: auth };
   }
 
-  /** Who asks, as sessions see it. */
+  /** The caller, for sessions. */
   get caller(): Caller {
     const { req, principal, extra } = this;
     return { principal, extra, req: { headers: req.headers, auth: req.auth } };
   }
 
-  /** Keeps a fact in `res.locals.mcp`, where the request log and the app's own one find it. */
+  /** Puts a fact into `res.locals.mcp` for the request log, and for the app's own log. */
   note(fact: { session: string } | { method: string }): void {
     const facts: LogFacts = 'session' in fact ? { session: shortId(fact.session) } : fact;
     try {
@@ -81,7 +81,7 @@ export class Exchange {
   }
 }
 
-/** Other middleware may have put anything there. */
+/** The facts in `res.locals.mcp`. Other middleware may have put values of any type there. */
 export function logFactsOf(res: ServerResponse): Partial<Record<keyof LogFacts, unknown>> {
   return (res as ResponseWithLocals).locals?.mcp ?? {};
 }

@@ -3,7 +3,7 @@ import { isIPv4 } from 'node:net';
 import { Refusal } from '../errors.js';
 import type { ResolvedOptions } from '../options/options.js';
 
-/** A host with its port, both as text in one spelling; port '' where there is none. */
+/** A host with its port, both in canonical spelling. The port is '' when there is none. */
 interface Authority {
   readonly name: string;
   readonly port: string;
@@ -13,14 +13,14 @@ interface Origin extends Authority {
   readonly scheme: string;
 }
 
-/** The port that each scheme leaves out of an origin and of a Host (RFC 6454, 6.1; RFC 9110, 4.2). */
+/** The default port of each scheme. It is omitted in an Origin and in a Host (RFC 6454, 6.1; RFC 9110, 4.2). */
 const DEFAULT_PORTS = new Map([
   ['http', '80'],
   ['https', '443'],
 ]);
 
-/** Clients use a handful of hosts; the bound is for those who make up a new one for each request. */
-const MAX_REMEMBERED_HOSTS = 100;
+/** Hosts in the cache. Clients use few hosts, but an attacker can send a new one in each request. */
+const MAX_CACHED_HOSTS = 100;
 
 /** RFC 9110, 7.2: `uri-host [ ":" port ]`, without the characters of a reg-name that no host name has. */
 function parseAuthority(text: string): Authority | undefined {
@@ -28,7 +28,7 @@ function parseAuthority(text: string): Authority | undefined {
   return name === undefined ? undefined : { name: name.toLowerCase(), port: port ?? '' };
 }
 
-/** RFC 6454, 6.2; a port that is the scheme's own is left out. */
+/** RFC 6454, 6.2. The default port of the scheme is omitted. */
 function parseOrigin(text: string): Origin | undefined {
   const [, prefix, rest] = /^([a-z][a-z\d+.-]*):\/\/(.+)$/i.exec(text) ?? [];
   const authority = rest === undefined ? undefined : parseAuthority(rest);
@@ -43,7 +43,7 @@ function withoutDefault(port: string, scheme: string): string {
 
 type HostCarrier = Pick<IncomingMessage, 'httpVersionMajor' | 'headers'>;
 
-/** In HTTP/2, `:authority` replaces Host, and wins if both are sent (RFC 9113, 8.3.1). */
+/** In HTTP/2, `:authority` replaces Host, and counts if both are sent (RFC 9113, 8.3.1). */
 export function hostOf({ httpVersionMajor, headers }: HostCarrier): string | undefined {
   const authority = httpVersionMajor < 2 ? undefined : headers[':authority'];
   return typeof authority === 'string' ? authority : headers.host;
@@ -53,7 +53,7 @@ function joined({ name, port }: Authority): string {
   return port === '' ? name : `${name}:${port}`;
 }
 
-/** As browsers spell it, so that entries match what they send; `null` and what is not parsed stay as they are. */
+/** The spelling of browsers, so that the app's entries match Origin headers. `null` and invalid text stay unchanged. */
 export function canonicalOrigin(text: string): string {
   const origin = parseOrigin(text);
   return origin === undefined ? text : `${origin.scheme}://${joined(origin)}`;
@@ -64,8 +64,8 @@ function isLoopbackName(name: string): boolean {
 }
 
 /**
- * Whether the request came in on a loopback address, or may have: Node forgets the address of a destroyed socket, and who
- * sends a request and hangs up at once must not get round the check that way.
+ * Whether the request arrived on a loopback address, or may have. Node forgets the address of a destroyed socket. So a client
+ * could otherwise avoid the check by sending a request and disconnecting at once.
  */
 function isLoopback({ socket }: IncomingMessage): boolean {
   const address = socket.localAddress;
@@ -73,7 +73,7 @@ function isLoopback({ socket }: IncomingMessage): boolean {
   return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
 }
 
-/** @throws TypeError that names the entry which no Host header could equal, such as a URL. */
+/** @throws TypeError when no Host header can equal the entry, for example because it is a URL. */
 function hostEntry(entry: string): string {
   const authority = parseAuthority(entry);
   if (authority !== undefined) return joined(authority);
@@ -83,26 +83,26 @@ function hostEntry(entry: string): string {
   );
 }
 
-function remembering(check: (host: string) => boolean): (host: string) => boolean {
+function withCache(check: (host: string) => boolean): (host: string) => boolean {
   const verdicts = new Map<string, boolean>();
   return (host) => {
     const known = verdicts.get(host);
     if (known !== undefined) return known;
-    if (verdicts.size >= MAX_REMEMBERED_HOSTS) verdicts.clear();
+    if (verdicts.size >= MAX_CACHED_HOSTS) verdicts.clear();
     const verdict = check(host);
     verdicts.set(host, verdict);
     return verdict;
   };
 }
 
-/** Whether the Origin is the endpoint's own: its host and port are those of Host. TLS may end at a proxy, so either scheme will do. */
+/** Whether the Origin has the host and port of Host. Both schemes are accepted, as TLS may end at a proxy. */
 function isOwnOrigin(origin: Origin, host: string | undefined): boolean {
   if (!DEFAULT_PORTS.has(origin.scheme) || host === undefined) return false;
   const own = parseAuthority(host);
   return own !== undefined && own.name === origin.name && withoutDefault(own.port, origin.scheme) === origin.port;
 }
 
-/** A header for the log: quoted, and no longer than it takes to see what it is. */
+/** A header for the log: quoted, and cut to 100 characters. */
 function shown(header: string): string {
   return JSON.stringify(header.slice(0, 100));
 }
@@ -138,16 +138,16 @@ function originHint(origin: string, host: string | undefined): string {
 }
 
 /**
- * The check of Host and Origin, which stands before everything else (spec 2025-11-25, basic/transports, "Security
+ * Makes the check of Host and Origin, which runs before all other checks (spec 2025-11-25, basic/transports, "Security
  * Warning": servers must validate Origin, against DNS rebinding).
  *
- * On a loopback address a page that was rebound to it gives itself away by its Host: its own name. Loopback names and
- * `allowedHosts` pass there, and elsewhere any Host, but only `allowedHosts` where there are such. An Origin must be the
- * endpoint's own or one of `allowedOrigins`.
+ * A web page that uses DNS rebinding sends its own name as Host. So on a loopback address, only loopback names and
+ * `allowedHosts` pass. On other addresses, only `allowedHosts` pass, or any Host if that option is not set. An Origin must have
+ * the host of the endpoint, or be one of `allowedOrigins`.
  *
- * @param onRefused - Told, for the log, what was refused and which option would let it pass.
+ * @param onRefused - Called with a log line on the refused header and the option that would allow it.
  * @param onExposed - Called once, for the log, when a request arrives on an address where any Host passes.
- * @returns A function that throws a `Refusal`, `hostNotAllowed` or `originNotAllowed`, where it refuses.
+ * @returns A function that throws the Refusal `hostNotAllowed` or `originNotAllowed` when it refuses the request.
  * @throws TypeError when an entry of `allowedHosts` is not a host, with or without port.
  */
 export function createGuard(
@@ -159,11 +159,11 @@ export function createGuard(
   const origins = new Set(options.allowedOrigins.map(canonicalOrigin));
 
   const isListedHost = (host: Authority) => hosts !== undefined && (hosts.has(host.name) || hosts.has(joined(host)));
-  const passesOnLoopback = remembering((text) => {
+  const passesOnLoopback = withCache((text) => {
     const host = parseAuthority(text);
     return host !== undefined && (isLoopbackName(host.name) || isListedHost(host));
   });
-  const passesElsewhere = remembering((text) => {
+  const passesElsewhere = withCache((text) => {
     const host = parseAuthority(text);
     return host !== undefined && isListedHost(host);
   });

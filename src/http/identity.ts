@@ -7,15 +7,16 @@ import type { HttpRequest, PrincipalFunction, ResolvedOptions } from '../options
 import { principalOf } from '../sessions/principal-name.js';
 import { onRejection } from '../runtime/user-code.js';
 
-/** The output of SHA-256: a shorter key weakens the HMAC (RFC 2104, 3). */
+/** The length of SHA-256 output. A shorter key weakens the HMAC (RFC 2104, 3). */
 const MIN_KEY_BYTES = 32;
 
 /**
- * Who is asking, by the user's function or by `req.auth`.
+ * Makes a function that finds the principal of a request, by the app's function or by `req.auth`.
  *
- * @param warn - Told once when `req.auth` does not name a user.
- * @returns A function that gives the principal, never an empty one. It throws `Refusal('unauthorized')` when there must be
- * one and is none, and an `Error` when the user's function gives anything but a string or undefined, or throws one itself.
+ * @param warn - Called once when `req.auth` does not name a user.
+ * @returns A function that returns the principal, never an empty one. It throws the Refusal `unauthorized` when
+ * `requirePrincipal` is set and there is none. It throws an `Error` when the app's function returns another type, and the error
+ * of that function when it throws.
  */
 export function createIdentify(
   options: Pick<ResolvedOptions, 'principal' | 'requirePrincipal'>,
@@ -30,7 +31,7 @@ export function createIdentify(
   };
 }
 
-/** Types do not hold for callers in JavaScript, and a promise taken for a name would make one principal of everybody. */
+/** Checks the result's type, as an app in JavaScript may return any. A promise as a name would give all callers one principal. */
 function checked(principal: PrincipalFunction): PrincipalFunction {
   return (req) => {
     const name: unknown = principal(req);
@@ -44,7 +45,7 @@ function checked(principal: PrincipalFunction): PrincipalFunction {
   };
 }
 
-/** The default: the `req.auth` that the SDK's bearer middleware set, or another. */
+/** The default: `req.auth`, which the SDK's bearer middleware sets, or another middleware. */
 function authPrincipal(warn: (message: string) => void): PrincipalFunction {
   let warned = false;
   const warnOnce = (message: string) => {
@@ -71,20 +72,20 @@ function authPrincipal(warn: (message: string) => void): PrincipalFunction {
 export interface TrustedProxyOptions {
   /** The header that the proxy sets, in any case. Default: `x-preferred-username`. */
   header?: string | undefined;
-  /** Who may set it: IP addresses, CIDR ranges, and `loopback` (127.0.0.0/8 and ::1). At least one. */
+  /** The proxies that may set it: IP addresses, CIDR ranges, and `loopback` (127.0.0.0/8 and ::1). At least one. */
   trustedProxies: readonly string[];
 }
 
 /**
  * The principal from a header that an authenticating reverse proxy sets (oauth2-proxy, Authelia, an ingress).
  *
- * The header is believed only when it comes straight from a trusted proxy, by the address of the socket and never by
- * `X-Forwarded-For`. The proxy must overwrite what a client sends under this name; a header that comes twice is refused.
- * Over a Unix domain socket there is no address, and nothing is believed.
+ * The header counts only when the address of the socket is that of a trusted proxy. `X-Forwarded-For` is ignored. The proxy
+ * must overwrite a header of this name that a client sends. A request with two such headers is refused. A Unix domain socket
+ * has no address, so every request over it is refused.
  *
- * @returns A function for the option `principal`. It throws what the router answers with 401 when the header is missing,
- * empty or sent twice, and when the address is not a trusted proxy's.
- * @throws TypeError when `header` is not a header's name, or an entry of `trustedProxies` is not an address or a range.
+ * @returns A function for the option `principal`. The router answers 401 when the header is missing, empty or sent twice, or
+ * when the address is not that of a trusted proxy.
+ * @throws TypeError when `header` is not a header name, or an entry of `trustedProxies` is not an address or a range.
  *
  * @example
  * ```ts
@@ -99,7 +100,7 @@ export function trustedProxyPrincipal(options: TrustedProxyOptions): (req: Incom
   const proxies = proxyList(options.trustedProxies);
   return (req) => {
     if (!isListed(proxies, req.socket.remoteAddress)) throw new Refusal('unauthorized');
-    // Of two, one is not the proxy's.
+    // If the header came twice, the client may have sent one of them.
     const values = req.headersDistinct[header];
     const name = values?.length === 1 ? values[0] : undefined;
     if (name === undefined || name === '') throw new Refusal('unauthorized');
@@ -145,24 +146,27 @@ function addEntry(list: BlockList, entry: string): void {
 
 function isListed(list: BlockList, address: string | undefined): boolean {
   if (address === undefined) return false;
-  // BlockList takes ::ffff:a.b.c.d, as a dual-stack socket gives it, for a.b.c.d, and leaves the zone of fe80::1%eth0 aside.
+  // BlockList treats ::ffff:a.b.c.d of a dual-stack socket as a.b.c.d. It ignores the zone of fe80::1%eth0.
   return list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
 }
 
 /** Options of {@link bearerPrincipal}. */
 export interface BearerOptions {
-  /** The secret of the HMAC, at least 32 bytes (a string counts as UTF-8). The same on every start, or sessions change hands. */
+  /**
+   * The secret of the HMAC, at least 32 bytes (a string counts as UTF-8). Use the same secret at every start: with another one,
+   * clients get other principals and lose their sessions.
+   */
   key: string | Uint8Array;
 }
 
 /**
- * The principal from an opaque bearer token: HMAC-SHA256 of it with your key, so that neither logs nor `sessions.list()`
- * hold what could be replayed. For those who have nothing better.
+ * The principal from an opaque bearer token: its HMAC-SHA256 with your key. So neither logs nor `sessions.list()` contain a token
+ * that could be replayed. Use it only when the token has no claims.
  *
- * The token is not verified: let a middleware before the router do that. And who gets a new token is a new principal, for
- * whom the old one's sessions do not exist; where tokens are refreshed, take what stays the same (`sub`).
+ * The token is not verified. A middleware before the router must do that. A client with a new token is a new principal, and
+ * cannot use its earlier sessions. If tokens are refreshed, use a claim that stays the same (`sub`).
  *
- * @returns A function for the option `principal`; undefined when there is no `Authorization: Bearer`.
+ * @returns A function for the option `principal`. It returns undefined when there is no `Authorization: Bearer`.
  * @throws TypeError when the key is neither a string nor bytes, or has fewer than 32 bytes.
  *
  * @example

@@ -4,10 +4,10 @@ import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import type { HttpRequest } from '../options/options.js';
 import { hostOf } from './guard.js';
 
-/** What the endpoints read of a request. A client sent it to this process, or another node of the cluster forwarded it. */
+/** A request as the endpoints read it. A client sent it to this process, or another node of the cluster forwarded it. */
 export interface McpRequest {
   readonly method: string;
-  /** The path and query as the client sent them, also where a framework has removed the mount from `url`. */
+  /** The path and query as the client sent them, also when a framework has removed the mount path from `url`. */
   readonly originalUrl: string;
   readonly headers: IncomingHttpHeaders;
   readonly host: string | undefined;
@@ -34,7 +34,7 @@ export function clientRequest(req: HttpRequest): McpRequest {
   };
 }
 
-/** By the socket alone: any client can send forwarded headers. */
+/** The scheme by the socket alone, as any client can send `X-Forwarded-Proto`. */
 function protocolOf({ socket }: IncomingMessage): string {
   return (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http';
 }

@@ -2,20 +2,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 /**
- * Makes sure that a response closes with its socket while it waits behind another one (pipelining).
+ * Closes a response with its socket while the response waits behind another one (pipelining).
  *
- * Up to Node 22 only the response whose turn it is hears of the socket's end (`ServerResponse.assignSocket`); the ones in
- * the queue never `close`, and whatever waits for that would wait for ever: a session's lease, above all.
+ * Up to Node 22, only the current response of a socket emits `close` at the socket's end (`ServerResponse.assignSocket`). The
+ * responses behind it never emit it, so that the leases of their sessions would never be released.
  *
- * @param onFailure - Called with the error that a listener of `close` threw, so that the other responses still close.
- * @returns A function to call with each request before anything else is done with it.
+ * @param onFailure - Called with the error that a listener of `close` threw. The other responses still close.
+ * @returns A function that must be called first with each request.
  */
 export function createQueueWatch(
   onFailure: (error: unknown) => void,
 ): (req: IncomingMessage, res: ServerResponse) => void {
   const queues = new WeakMap<Socket, Set<ServerResponse>>();
   return ({ socket }, res) => {
-    // A response has no socket until its turn has come.
+    // A response that waits behind another one has no socket.
     if (res.socket !== null || res.destroyed) return;
     if (socket.closed) {
       end(res, onFailure);
@@ -28,7 +28,7 @@ export function createQueueWatch(
   };
 }
 
-/** One listener for a socket, however many responses wait on it: with one for each, Node warns of a leak at the eleventh. */
+/** Adds one listener for all responses of a socket. With one listener each, Node warns of a leak at the eleventh. */
 function newQueue(socket: Socket, onFailure: (error: unknown) => void): Set<ServerResponse> {
   const queue = new Set<ServerResponse>();
   socket.once('close', () => {
@@ -37,7 +37,7 @@ function newQueue(socket: Socket, onFailure: (error: unknown) => void): Set<Serv
   return queue;
 }
 
-/** What Node does with the response whose turn it is. */
+/** Ends a response as Node ends the current response of a socket. */
 function end(res: ServerResponse, onFailure: (error: unknown) => void): void {
   try {
     res.destroy();

@@ -4,9 +4,9 @@ import type { Body, BodyReader } from './body.js';
 import { classify, idOf, methodOf, type Classified } from './classify.js';
 import type { Exchange } from './exchange.js';
 
-/** What a client posted. */
+/** A POST that was read and checked. */
 export interface Post extends Classified, Pick<Body, 'raw'> {
-  /** Bytes that the messages take in memory, about. */
+  /** Bytes of memory that the messages take, an estimate. */
   readonly memory: number;
   /** The form of reply that the client accepts. */
   readonly form: ReplyForm;
@@ -16,8 +16,8 @@ export interface Post extends Classified, Pick<Body, 'raw'> {
 export type Receive = (exchange: Exchange) => Promise<Post>;
 
 /**
- * Makes the function that reads every POST, once: its Accept header, its body, its messages. Only then is it known which
- * endpoint serves the POST, as the body alone tells the era of the protocol.
+ * Makes the function that reads every POST once: its Accept header, its body, its messages. It runs before an endpoint is chosen,
+ * as only the body shows the era of the protocol.
  */
 export function createReceive(bodies: BodyReader): Receive {
   const checkAccept = createAcceptCheck(replyFormOf);
@@ -32,7 +32,7 @@ export function createReceive(bodies: BodyReader): Receive {
   };
 }
 
-/** The body as it is sent to another node: as it came, where this node has that. */
+/** The body for another node: as the client sent it, if this node has read it itself. */
 export function bodyOf({ raw, messages, batch }: Post): Buffer | string {
   return raw ?? JSON.stringify(batch ? messages : messages[0]);
 }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { McpRequest } from './mcp-request.js';
 
-/** The parts of a request that servers learn of: its URL and its headers. */
+/** The parts of a request that servers can read: its method, its URL and its headers. */
 export type RequestFacts = Pick<McpRequest, 'method' | 'headers' | 'originalUrl' | 'host' | 'protocol'>;
 
 /** Copies the facts. A handler may keep them, and the request would keep its message and its socket in memory. */
@@ -9,13 +9,16 @@ export function requestFactsOf({ method, headers, originalUrl, host, protocol }:
   return { method, headers, originalUrl, host, protocol };
 }
 
-/** The client chooses the Host. If it is not valid, at least the path is right. */
+/** The client sends the Host. If it is not valid, `localhost` replaces it, and the path is still right. */
 function urlOf({ host, originalUrl, protocol }: RequestFacts): URL {
   const base = `${protocol}://${host ?? 'localhost'}`;
   return new URL(originalUrl, URL.canParse(base) ? base : `${protocol}://localhost`);
 }
 
-/** An own property, as `{ ...requestInfo }` and JSON copy no other. One descriptor for all keeps V8's hidden class the same. */
+/**
+ * An own property, as `{ ...requestInfo }` and JSON copy only own properties. All objects share the descriptor, so that V8 gives
+ * them the same hidden class.
+ */
 const URL_PROPERTY: PropertyDescriptor & ThisType<RequestInfo> = {
   enumerable: true,
   configurable: true,
@@ -50,7 +53,7 @@ export function lazyRequest(facts: RequestFacts): Request {
   return new Proxy(Object.create(REQUEST_PROTOTYPE) as Request, new LazyRequest(facts));
 }
 
-/** `Request.prototype`, unread until a handler reads something of a request: Node then loads undici, which takes 20 ms. */
+/** `Request.prototype`, read only when a handler reads a property. The first read makes Node load undici, which takes 20 ms. */
 const REQUEST_PROTOTYPE: object = new Proxy(
   {},
   {
@@ -79,7 +82,7 @@ class LazyRequest implements ProxyHandler<Request> {
 function build(facts: RequestFacts): Request {
   const headers = new Headers();
   for (const [name, value] of Object.entries(facts.headers)) {
-    // `Headers` does not take the pseudo-headers of HTTP/2.
+    // `Headers` refuses the pseudo-headers of HTTP/2.
     if (name.startsWith(':')) continue;
     for (const each of [value].flat()) if (each !== undefined) headers.append(name, each);
   }

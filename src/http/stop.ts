@@ -10,11 +10,11 @@ export interface Drainable {
 }
 
 export interface StopOptions {
-  /** How long all of it may take, in ms, from 1 to 2,147,483,647. Default: 10,000. */
+  /** How long the whole stop may take, in ms, from 1 to 2,147,483,647. Default: 10,000. */
   readonly timeoutMs?: number;
 }
 
-/** How long sockets may stay after the routers have drained, in ms. Replies of other routes may finish meanwhile. */
+/** How long sockets may stay open after the routers have drained, in ms. In this time, replies of other routes may finish. */
 const LINGER = 2_000;
 
 /** How often the number of open sockets is checked, in ms. */
@@ -23,14 +23,14 @@ const INTERVAL = 25;
 /**
  * Stops an HTTP server and its routers so that the process can end. Call it on SIGTERM.
  *
- * First the routers drain. The port stays open meanwhile, as clients with a session need it, and `ready` answers 503.
- * Requests on open sessions may finish within `timeoutMs`, less 2 s or a fifth of it, whichever is shorter.
+ * First the routers drain. During that time the port stays open for clients with a session, and `ready` answers 503. Requests
+ * on open sessions may finish within `timeoutMs`, minus the shorter of 2 s and a fifth of it.
  *
- * Then the server accepts no connection any more, and closes the idle ones. Other connections have 2 s, and never longer than
- * until `timeoutMs`. After that they are destroyed: a reply of another route, a silent socket, an incomplete request.
+ * Then the server accepts no more connections and closes the idle ones. Other connections may finish within 2 s, but not after
+ * `timeoutMs`. Connections that are still open then are destroyed, for example those with an incomplete request.
  *
- * Node knows the sockets of an HTTP/1 server, except upgraded (WebSocket) and tunnelled (CONNECT) ones. It knows none of an
- * HTTP/2 server. Call {@link trackConnections} when you create such a server.
+ * Node knows the sockets of an HTTP/1 server, except upgraded (WebSocket) and tunnelled (CONNECT) ones. It knows no sockets of
+ * an HTTP/2 server. Call {@link trackConnections} when you create such a server.
  *
  * @param server - A server of `node:http`, `node:https` or `node:http2`.
  * @param routers - One router, or several of the same server.
@@ -92,7 +92,7 @@ function connectionsOf(server: Server & { [connectionsKey]?: Connections }): Con
   return connections;
 }
 
-/** The open connections of a server: those that Node knows, and those that were accepted since this object was made. */
+/** The open connections of a server: all that Node knows, and all that were accepted since this object was created. */
 class Connections {
   readonly #server: Server & Partial<Pick<HttpServer, 'closeIdleConnections' | 'closeAllConnections'>>;
   readonly #sockets = new Set<Socket>();
@@ -110,7 +110,7 @@ class Connections {
     });
   }
 
-  /** Closes the connections without a request under way. */
+  /** Closes the connections without a request in progress. */
   closeIdle(): void {
     this.#server.closeIdleConnections?.();
     // Node does not count a socket as idle before its first request.
@@ -127,9 +127,9 @@ class Connections {
 
 async function within(ms: number, promise: Promise<unknown>): Promise<void> {
   const abort = new AbortController();
-  const late = sleep(ms, undefined, { signal: abort.signal }).catch(() => undefined);
+  const timeout = sleep(ms, undefined, { signal: abort.signal }).catch(() => undefined);
   try {
-    await Promise.race([promise, late]);
+    await Promise.race([promise, timeout]);
   } finally {
     abort.abort();
   }
