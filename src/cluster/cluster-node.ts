@@ -32,29 +32,29 @@ import type { RequestHeaders } from './port/node-port.js';
 import { SignedHttpPort } from './port/signed-http-port.js';
 import { ClusterPrincipalCounts } from './principal-counts.js';
 
-/** A client that reads nothing of a relayed answer for so many keep-alive intervals has stalled. */
+/** A client has stalled when it reads nothing of a relayed answer for this many keep-alive intervals. */
 const STALLED = 3;
 
-/** The IDs of nodes that were killed are removed each time that so many leases have passed. */
+/** The interval at which the IDs of killed nodes are removed, in durations of a lease. */
 const SWEEP_LEASES = 4;
 
-/** A load balancer that sent a draining node nothing for so long, in ms, sends nothing any more. */
+/** When a draining node got no request for this long, in ms, the load balancer no longer sends it any. */
 const QUIET_BEFORE_STOP = 1_000;
 
-/** How long Redis may take for one answer, in ms, before the request that waits for it is refused. */
+/** How long Redis may take for one answer, in ms. After that, the waiting request is refused. */
 const REDIS_TIMEOUT = 2_000;
 
-/** What a node of a cluster needs of its router. */
+/** The parts of the router that its cluster node uses. */
 export interface Host {
   readonly registry: Registry;
   readonly sessions: Sessions;
   /** Ends a session that is only stored. */
   readonly destroy: (sessionId: string, unowned: UnownedSession) => Promise<boolean>;
-  /** Answers a client's request that another node forwarded. Rejects with NotOwner, and never otherwise. */
+  /** Answers a client's request that another node forwarded. Rejects only with NotOwner. */
   readonly serve: (request: RequestHeaders, body: Buffer, req: IncomingMessage, res: ServerResponse) => Promise<void>;
 }
 
-/** A router as a node of a cluster: all parts of that, put together. */
+/** Creates and connects the parts that make a router a node of a cluster. */
 export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly records: RecordStore;
   readonly principals: PrincipalCounts;
@@ -72,12 +72,12 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly #lifecycle: Lifecycle;
   #local: LocalSessions = NO_SESSIONS;
   #sweeping: unknown;
-  /** When a request last came, or the node began to drain, by the router's clock. */
+  /** The time of the last request, or of the beginning of the drain, by the router's clock. */
   #lastRequest = -Infinity;
 
   /**
-   * @param lifetime - How long a record lives on when it is not touched, in ms.
-   * @throws TypeError for options of Redis that are wrong.
+   * @param lifetime - How long Redis keeps a record that is not touched, in ms.
+   * @throws TypeError when the options of Redis are invalid.
    */
   constructor(
     options: ResolvedClusterOptions,
@@ -98,8 +98,8 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   ) {
     this.#lifecycle = lifecycle;
     const { send: ask, prefix } = openRedis('mcpRouter: option cluster.redis', options.redis);
-    const late = (): Error => new Error('Redis did not answer in time');
-    const send: SendCommand = (...command) => inTime(clock, REDIS_TIMEOUT, ask(...command), late);
+    const onTimeout = (): Error => new Error('Redis did not answer in time');
+    const send: SendCommand = (...command) => inTime(clock, REDIS_TIMEOUT, ask(...command), onTimeout);
     const { claimTimeout } = options;
     const isMoving = (sessionId: string): boolean => this.#local.isMoving(sessionId);
     this.#options = options;
@@ -151,7 +151,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       send,
       prefix,
       lifetime,
-      // In use, it is renewed four times in a ttl.
+      // A session in use is renewed four times in a `ttl`. The margin is `orphanAfter`.
       unused: lifetime - ttl + orphanAfter,
       most: maxSessionsPerPrincipal,
       evict: (principal) => eviction.evict(principal),
@@ -187,12 +187,12 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     return this.#membership.membership;
   }
 
-  /** Milliseconds since the lease was last renewed; Infinity while there is none. */
+  /** Milliseconds since the lease was last renewed. Infinity while this node has no lease. */
   get leaseAge(): number {
     return this.#membership.leaseAge;
   }
 
-  /** Joins the cluster, and serves what the other nodes ask of these sessions. */
+  /** Joins the cluster, and handles requests of other nodes for the sessions of this node. */
   start({ registry, sessions, destroy, serve }: Host): void {
     this.#local = localSessionsOf(registry);
     this.#port.handle('request', async ({ headers, body, req, reply }) => {
@@ -200,7 +200,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       return undefined;
     });
     this.#port.handle('list', () => sessions.list());
-    // One hop at most: a session that another node owns is not looked for there.
+    // One hop at most: if another node owns the session, `unowned` rejects instead of asking that node.
     this.#port.handle('close', async ({ headers: { sessionId } }) =>
       registry.get(sessionId) !== undefined
         ? sessions.close(sessionId)
@@ -228,7 +228,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     return this.#routing.forward(request, res);
   }
 
-  /** This node failed to restore the session, and leaves it to other nodes for a while. */
+  /** Called when this node failed to restore the session. For a while, other nodes are asked to restore it. */
   readonly pauseRestoring = (sessionId: string): void => this.#routing.pauseRestoring(sessionId);
 
   list(): Promise<SessionInfo[]> {
@@ -248,12 +248,12 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     this.#membership.announceDraining();
   }
 
-  /** @param last - Written at the end of a stream that does not end within an event. */
+  /** @param last - Written before the end of a stream, unless the stream ends within an event. */
   endStreams(last: string): void {
     this.#relay.endStreams(last);
   }
 
-  /** When this node owns nothing any more. */
+  /** Leaves the cluster. Called when this node owns no session any more. */
   async leave(): Promise<void> {
     this.#mailbox?.close();
     this.#clock.clearTimeout(this.#sweeping);
@@ -262,16 +262,16 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     await this.#port.close();
   }
 
-  /** The next sweep follows when this one is over, however late Redis answers. */
+  /** Starts the timer of the next sweep. It starts after the last sweep has settled, so that no two run at the same time. */
   #sweepLater(): void {
     this.#sweeping = this.#clock.setTimeout(() => {
       const swept = this.#peers.sweep(() => this.membership);
-      // When Redis does not answer, another node does it, or this one the next time.
+      // A failed sweep is harmless: another node, or the next sweep, removes the IDs.
       void swept.catch(() => undefined).then(() => this.#lifecycle.phase === 'closed' || this.#sweepLater());
     }, SWEEP_LEASES * this.#options.lease);
   }
 
-  /** The other nodes, as far as this node can reach them. */
+  /** The other nodes. None with `routing: 'migrate'`, as this node cannot reach them. */
   async #others(): Promise<Lease[]> {
     if (this.#options.routing === 'migrate') return [];
     return (await orStoreUnavailable(this.#peers.all())).filter(({ id }) => id !== this.membership.id);

@@ -19,7 +19,7 @@ export interface EvictionInit {
   readonly claimTimeout: number;
 }
 
-/** Ends a session of a principal that has as many as it may, on any node of the cluster. */
+/** Ends a session of a principal that has reached its cap, on any node of the cluster. */
 export class Eviction {
   readonly #init: EvictionInit;
 
@@ -39,7 +39,7 @@ export class Eviction {
     let owner: Lease | undefined;
     let longest = local.longestOrphaned(principal);
     for (const { node, result } of await port.broadcast('orphaned', { principal })) {
-      // A node that does not answer must not keep the sessions of other nodes from being ended.
+      // A node that does not answer must not prevent the eviction on another node.
       if (result.status === 'rejected' || result.value <= longest) continue;
       [owner, longest] = [node, result.value];
     }

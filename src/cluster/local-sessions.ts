@@ -8,7 +8,7 @@ export interface LocalSessions {
   readonly evict: (principal: string) => Promise<boolean>;
   /** Whether the session was closed so that another node can own it, and its record still names this node. */
   readonly isMoving: (sessionId: string) => boolean;
-  /** Gives up every session, as other nodes may own them now. */
+  /** Ends every session on this node, as other nodes may own them now. */
   readonly fence: () => void;
 }
 

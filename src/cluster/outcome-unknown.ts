@@ -9,7 +9,7 @@ export function requestIdsOf({ post }: ForwardedRequest): RequestId[] {
   return post?.messages.flatMap((message) => ('method' in message && 'id' in message ? message.id : [])) ?? [];
 }
 
-/** Answers a request whose node took it and died: the request may have been carried out, or not. */
+/** Answers a request after its node took it and died. The request may have been carried out or not. */
 export function answerOutcomeUnknown(res: ServerResponse, request: ForwardedRequest): void {
   if (res.destroyed || res.headersSent) return;
   const answers = requestIdsOf(request).map((id) => errorResponse('outcomeUnknown', id));
@@ -23,7 +23,7 @@ export function answerOutcomeUnknown(res: ServerResponse, request: ForwardedRequ
   res.end(JSON.stringify(request.post?.batch === true ? answers : answers[0]));
 }
 
-/** The same answer as events, for a client that has the head of a stream already. Undefined when there is no request. */
+/** The same answer as events, for a client that got the head of a stream already. Undefined when there is no request. */
 export function outcomeUnknownEvents(request: ForwardedRequest): string | undefined {
   const requestIds = requestIdsOf(request);
   if (requestIds.length === 0) return undefined;

@@ -3,12 +3,12 @@ import { orStoreUnavailable, Refusal } from '../errors.js';
 import type { PrincipalCounts } from '../sessions/limits/principal-counts.js';
 import { notAReply, Script, type SendCommand } from '../stores/redis-client.js';
 
-/** How often a session is ended for a new one. Another node may take the place each time. */
+/** Attempts to evict a session for a new one. Another node may take the free place each time. */
 const ATTEMPTS = 3;
 
-// The sessions of a principal are a sorted set of their IDs, by when each is over by Redis' clock.
+// The sessions of a principal are a sorted set of session IDs. The score is the time at which the entry expires by Redis' clock.
 
-/** Whether the session is one of the principal's now: with a number given, only if there is room for it. */
+/** Adds or renews a session of the principal. Returns 0 when it is new and the principal has reached the limit ARGV[3]. */
 const ENTER = new Script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -19,7 +19,7 @@ redis.call('ZADD', KEYS[1], string.format('%d', now + ARGV[2]), ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 1`);
 
-/** The sessions that were not renewed for so long. */
+/** Returns the sessions that were not renewed for ARGV[2] ms. */
 const UNUSED = new Script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -28,13 +28,13 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%d', now + AR
 export interface PrincipalCountsInit {
   readonly send: SendCommand;
   readonly prefix: string;
-  /** How long a session counts that is not renewed, in ms. */
+  /** How long a session counts without a renewal, in ms. */
   readonly lifetime: number;
-  /** After how long, in ms, one that was not renewed cannot be in use. */
+  /** A session that was not renewed for this long, in ms, cannot be in use. */
   readonly unused: number;
-  /** How many sessions a principal may have; undefined for any number. */
+  /** The number of sessions that a principal may have. Undefined for any number. */
   readonly most: number | undefined;
-  /** Ends the session that was orphaned for the longest; false when none is. */
+  /** Ends the session that has been orphaned longest. False when none is orphaned. */
   readonly evict: (principal: string) => Promise<boolean>;
 }
 
@@ -78,12 +78,12 @@ export class ClusterPrincipalCounts implements PrincipalCounts {
   async #enter(principal: string, sessionId: string, most?: number): Promise<boolean> {
     const { send, lifetime } = this.#init;
     const bounds = [String(lifetime), most === undefined ? '' : String(most)];
-    const said = String(await orStoreUnavailable(ENTER.run(send, this.#key(principal), sessionId, ...bounds)));
-    if (said !== '0' && said !== '1') throw new Refusal('storeUnavailable', { cause: notAReply(said) });
-    return said === '1';
+    const result = String(await orStoreUnavailable(ENTER.run(send, this.#key(principal), sessionId, ...bounds)));
+    if (result !== '0' && result !== '1') throw new Refusal('storeUnavailable', { cause: notAReply(result) });
+    return result === '1';
   }
 
-  /** Keys hold a hash of the principal's name, which may be personal data. */
+  /** The key contains only a hash of the principal's name, as the name may be personal data. */
   #key(principal: string): string {
     return `${this.#init.prefix}{${createHash('sha256').update(principal).digest('hex').slice(0, 32)}}:principal`;
   }

@@ -24,7 +24,7 @@ import { answerOutcomeUnknown, outcomeUnknownEvents, requestIdsOf } from '../out
 /** The shortest and the longest wait before the owner is looked up again, in ms. */
 const WAITS = [10, 250] as const;
 
-/** The shortest time for a try, in ms. A shorter one is abandoned before its outcome can be known. */
+/** The shortest time for a try, in ms. A node needs about this long to answer. */
 const LAST_TRY = 500;
 
 /** The cause in the log, for the operator. */
@@ -34,7 +34,7 @@ const UNSIGNED = 'the node that owns the session does not know this one: is opti
 interface Forwarding {
   readonly request: ForwardedRequest;
   readonly res: ServerResponse;
-  /** The first try whose node may have begun the request without saying so. No other node may be tried from then on. */
+  /** The first try after which it is unknown whether its node began the request. After it, no other node may be tried. */
   doubt: { readonly node: string; readonly id: MessageId } | undefined;
 }
 
@@ -43,7 +43,7 @@ export interface OwnerRoutingInit {
   readonly peers: Peers;
   readonly owners: OwnerCache;
   readonly port: NodePort;
-  /** The other nodes, as far as this node can reach them. */
+  /** The other nodes. None with `routing: 'migrate'`, as this node cannot reach them. */
   readonly others: () => Promise<Lease[]>;
   readonly relay: Pick<ResponseRelay, 'relay'>;
   readonly records: RecordStore;
@@ -51,7 +51,7 @@ export interface OwnerRoutingInit {
   /** Whether the session was closed so that another node can own it, and its record still names this node. */
   readonly isMoving: (sessionId: string) => boolean;
   readonly clock: Clock;
-  /** A node that drains claims nothing. A closed one waits for no other node. */
+  /** A draining node claims no session. A closed node does not wait for other nodes. */
   readonly lifecycle: Lifecycle;
   readonly events: Emitter<CoreEvents>;
   /** In ms. */
@@ -78,7 +78,7 @@ type Owner = Lease | UnownedSession | 'moving';
 
 /**
  * Finds the node that owns a request's session, and forwards the request. When that node cannot be reached, the request waits
- * until it can, or until the owner's lease has expired. This node never serves a session that another node may own.
+ * until it answers again, or until its lease has expired. This node never serves a session that another node may own.
  */
 export class OwnerRouting {
   readonly #init: OwnerRoutingInit;
@@ -99,19 +99,19 @@ export class OwnerRouting {
     const { sessionId, forwarded, principal } = request;
     const forwarding: Forwarding = { request, res, doubt: undefined };
     const { migration, mayAnswer } = this.#init;
-    // A node checks the principal of a forwarded request itself. The record decides when no such node may have answered.
+    // The owner checks the principal of a forwarded request itself. In all other cases, this node checks it by the record.
     const answers = (record: StoredRecord): boolean => mayAnswer(record, sessionId, principal);
     const concerns = migration === undefined && request.method !== 'DELETE' ? undefined : answers;
-    const end = await this.#withOwner(sessionId, concerns, async (owner, left, asked) => {
+    const end = await this.#withOwner(sessionId, concerns, async (owner, remaining, asked) => {
       if (forwarded) throw new NotOwner();
-      const tried = await (migration?.move(owner, request, res) ?? this.#sendTo(owner, forwarding, left, asked));
+      const tried = await (migration?.move(owner, request, res) ?? this.#sendTo(owner, forwarding, remaining, asked));
       return res.destroyed ? 'done' : tried;
     }).catch((error: unknown) => {
-      // The request may have been begun, whatever prevents another try.
+      // A node may have begun the request before this try failed.
       if (forwarding.doubt !== undefined && error instanceof Refusal) return 'done' as const;
-      throw this.#counted(error);
+      throw this.#countUnreachable(error);
     });
-    // A node that has died may have begun the request, so no other node may run it.
+    // A dead node may have begun the request, so no other node may run it.
     if (forwarding.doubt !== undefined) return this.#replyUnknown(forwarding);
     if (end === 'done') return undefined;
     if (request.method === 'DELETE') {
@@ -139,15 +139,15 @@ export class OwnerRouting {
   async close(sessionId: string): Promise<UnownedSession | boolean> {
     const { migration } = this.#init;
     let closed = false;
-    const end = await this.#withOwner(sessionId, ANY_NODE, async (owner, left, asked) => {
+    const end = await this.#withOwner(sessionId, ANY_NODE, async (owner, remaining, asked) => {
       if (migration !== undefined) return migration.end(owner, sessionId);
-      const { sent } = this.#init.port.request(owner, 'close', { sessionId }, undefined, { time: left });
+      const { sent } = this.#init.port.request(owner, 'close', { sessionId }, undefined, { time: remaining });
       const result = await sent;
       if (result.outcome !== 'answered') return this.#unanswered(sessionId, result);
       closed = await readAnswer<'close'>(result.response);
       return closed || !asked ? 'done' : 'again';
     }).catch((error: unknown) => {
-      throw this.#counted(error);
+      throw this.#countUnreachable(error);
     });
     if (end === 'done') return closed;
     return isEnded(end) || end.unowned;
@@ -160,15 +160,15 @@ export class OwnerRouting {
   }
 
   /**
-   * Calls `act` with the node that owns the session, until that is done or no other node owns it.
+   * Calls `act` with the node that owns the session, until it resolves to `done` or no other node owns the session.
    *
    * @param concerns - Whether the caller may use the session of this record. If not, the session counts as missing. Without
-   * this check, the last known owner is asked first, and no record is read.
+   * this check, the last known owner is asked first, and its record is not read.
    */
   async #withOwner<Done extends 'done'>(
     sessionId: string | undefined,
     concerns: Concerns | undefined,
-    act: (owner: Lease, left: number, asked: boolean) => Promise<Done | 'again' | 'unreachable'>,
+    act: (owner: Lease, remaining: number, asked: boolean) => Promise<Done | 'again' | 'unreachable'>,
   ): Promise<Done | NoOwner> {
     const { clock, claimTimeout, peers } = this.#init;
     const deadline = clock.now() + claimTimeout;
@@ -180,9 +180,9 @@ export class OwnerRouting {
       const tried = owner === 'moving' ? 'again' : await act(owner, Math.max(LAST_TRY, deadline - clock.now()), asked);
       if (tried !== 'again' && tried !== 'unreachable') return tried;
       if (owner !== 'moving') asked = true;
-      const left = deadline - clock.now();
-      if (left <= 0) throw new Refusal('ownerUnreachable');
-      const time = Math.min(left, wait);
+      const remaining = deadline - clock.now();
+      if (remaining <= 0) throw new Refusal('ownerUnreachable');
+      const time = Math.min(remaining, wait);
       if (owner !== 'moving' && tried === 'unreachable') await peers.untilGone(owner, time);
       else await new Promise<void>((resolve) => clock.setTimeout(resolve, time));
     }
@@ -214,7 +214,8 @@ export class OwnerRouting {
   /**
    * Asks the other nodes in turn to claim a session that this node recently failed to restore.
    *
-   * @throws Refusal `restoreFailed` when no other node can. NotOwner when another node forwarded the request to this one.
+   * @throws Refusal `restoreFailed` when no other node can claim it.
+   * @throws NotOwner when another node forwarded the request to this one.
    */
   async #forwardToClaimant(
     sessionId: string,
@@ -223,7 +224,7 @@ export class OwnerRouting {
   ): Promise<undefined> {
     const { node, records, events, claimTimeout } = this.#init;
     const { request, res } = forwarding;
-    // An earlier release may have failed: the record would still name this node.
+    // If an earlier release failed, the record still names this node.
     if (owner === node.membership.id) await records.release(sessionId, epoch);
     if (request.forwarded) throw new NotOwner();
     const others = await this.#claimants();
@@ -237,7 +238,7 @@ export class OwnerRouting {
     throw new Refusal('restoreFailed');
   }
 
-  /** The other nodes that take sessions over. */
+  /** The other nodes that may claim sessions. */
   async #claimants(): Promise<Lease[]> {
     return (await this.#init.others()).filter(({ leaving }) => !leaving);
   }
@@ -248,25 +249,28 @@ export class OwnerRouting {
     return orStoreUnavailable(peers.find(id));
   }
 
-  async #sendTo(owner: Lease, forwarding: Forwarding, left: number, asked: boolean): Promise<Tried> {
+  async #sendTo(owner: Lease, forwarding: Forwarding, remaining: number, asked: boolean): Promise<Tried> {
     const { port, relay, events } = this.#init;
     const { request, res, doubt } = forwarding;
     // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
     if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
     const { post, method, path, headers, protocol, principal, auth, sessionId } = request;
     const forwarded = { method, path, headers, protocol, principal, auth, sessionId };
-    const sending = port.request(owner, 'request', forwarded, post && bodyOf(post), { time: left, repeats: doubt?.id });
+    const sending = port.request(owner, 'request', forwarded, post && bodyOf(post), {
+      time: remaining,
+      repeats: doubt?.id,
+    });
     abortOnDisconnect(sending, res);
     const sent = await sending.sent;
-    // The client has disconnected, and nothing reads an answer.
+    // The client has disconnected, so the answer is of no use.
     if (res.destroyed) return 'done';
     if (sent.outcome === 'unknown' && method === 'POST') {
-      // `initialize` may be sent again, to any node: a session whose ID never reached its client is ended.
+      // `initialize` may be sent again, to any node. A second session is harmless: it ends, as no client knows its ID.
       if (sessionId !== undefined || !sent.mayAsk) forwarding.doubt ??= { node: owner.id, id: sending.id };
       if (!sent.mayAsk) return 'done';
     }
     if (sent.outcome === 'untaken' || sent.outcome === 'unknown' || (sent.outcome === 'lost' && method !== 'POST')) {
-      // The node looked for the session before it began any of these messages, and it refuses messages that arrive late.
+      // `notHere` proves that the node began none of these messages. It refuses earlier ones that arrive late.
       if (sent.outcome === 'untaken' && sent.why === 'notHere') forwarding.doubt = undefined;
       return this.#unanswered(sessionId, sent);
     }
@@ -288,19 +292,20 @@ export class OwnerRouting {
   /** The outcome is unknown. The client of a request gets that error; a notification or response gets 503 and may be resent. */
   #replyUnknown({ request, res }: Forwarding): undefined {
     if (res.destroyed) return undefined;
-    if (requestIdsOf(request).length === 0) throw this.#counted(new Refusal('ownerUnreachable'));
+    if (requestIdsOf(request).length === 0) throw this.#countUnreachable(new Refusal('ownerUnreachable'));
     this.#init.events.emit('forwarded', 'lost');
     answerOutcomeUnknown(res, request);
     return undefined;
   }
 
-  #counted<E>(error: E): E {
+  /** Counts a request whose owner could not be reached. Returns the error. */
+  #countUnreachable<E>(error: E): E {
     const { events } = this.#init;
     if (error instanceof Refusal && error.reason === 'ownerUnreachable') events.emit('forwarded', 'unreachable');
     return error;
   }
 
-  /** Forgets the owner, and says whether another try may follow. */
+  /** Handles a request without an answer: removes the owner from the cache. Returns whether another try may follow. */
   #unanswered(sessionId: string | undefined, sent: Exclude<Sent, { outcome: 'answered' }>): Tried {
     if (sessionId !== undefined) this.#init.owners.delete(sessionId);
     if (sent.outcome !== 'untaken') return 'again';
@@ -310,7 +315,7 @@ export class OwnerRouting {
   }
 }
 
-/** Abandons a request when the client that waits for its answer disconnects. */
+/** Aborts a forwarded request when its client disconnects. */
 function abortOnDisconnect({ abort, closed }: Sending, res: ServerResponse): void {
   const disconnected = (): void => abort();
   res.once('close', disconnected);

@@ -1,10 +1,10 @@
 import type { Clock } from '../../runtime/clock.js';
 
-/** After a failed restore, this node leaves the session to other nodes for so long, in ms. Retry-After is as long. */
+/** After a failed restore, this node does not try to restore the session again for this long, in ms. Equals Retry-After. */
 export const BACK_OFF = 5_000;
 
-/** Bound on the number of sessions that are left to other nodes. Past it, the oldest entry is dropped. */
-const MOST_LEFT = 10_000;
+/** Bound on the number of such sessions. Beyond it, the oldest entry is dropped. */
+const MAX_SESSIONS = 10_000;
 
 /** The sessions that this node recently failed to restore. */
 export class BackOff {
@@ -20,7 +20,7 @@ export class BackOff {
     this.#until.delete(sessionId);
     this.#until.set(sessionId, this.#clock.now() + BACK_OFF);
     const [oldest] = this.#until.keys();
-    if (this.#until.size > MOST_LEFT && oldest !== undefined) this.#until.delete(oldest);
+    if (this.#until.size > MAX_SESSIONS && oldest !== undefined) this.#until.delete(oldest);
   }
 
   isOn(sessionId: string): boolean {
@@ -33,7 +33,7 @@ export class BackOff {
 }
 
 /** Bound on the number of known owners. The least recently used entry is dropped first. */
-const MOST_OWNERS = 20_000;
+const MAX_OWNERS = 20_000;
 
 /** The last known owner of each session. A wrong entry does no harm: a node refuses requests for sessions of other nodes. */
 export class OwnerCache {
@@ -50,7 +50,7 @@ export class OwnerCache {
   set(sessionId: string, owner: string): void {
     this.#owners.set(sessionId, owner);
     const [oldest] = this.#owners.keys();
-    if (this.#owners.size > MOST_OWNERS && oldest !== undefined) this.#owners.delete(oldest);
+    if (this.#owners.size > MAX_OWNERS && oldest !== undefined) this.#owners.delete(oldest);
   }
 
   delete(sessionId: string): void {

@@ -12,7 +12,7 @@ import { encodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
 import type { ProcessProof } from './process-proof.js';
 import { Unreachable } from './unreachable.js';
 
-/** How soon what failed is tried again, in ms. */
+/** The wait after a failed join or renewal, in ms. */
 const RETRY = 250;
 
 type Timing = Pick<ResolvedClusterOptions, 'lease' | 'renewInterval' | 'fenceAfter'>;
@@ -25,18 +25,18 @@ export interface MembershipInit {
   readonly events: Emitter<CoreEvents>;
   readonly timing: Timing;
   readonly proof: ProcessProof | undefined;
-  /** Where its private listener is, once it listens; asked for again when it rejects. */
+  /** Resolves to the address of the private listener once it listens. Called again after it rejects. */
   readonly address: () => Promise<Pick<Lease, 'host' | 'port'>>;
   /**
    * Sends this process a message at the address in the lease. Resolves to whether its 102 Processing arrived.
    * Rejects when the message does not reach this process.
    */
   readonly probe: (lease: Lease) => Promise<boolean>;
-  /** Called when all that this node owned may be another's. */
+  /** Called when other nodes may own the sessions of this node. */
   readonly onFenced: () => void;
 }
 
-/** What the membership decides by whether a message is taken. */
+/** The parts of a message by which the membership accepts or refuses it. */
 interface ArrivedMessage extends MessageId {
   /** The node ID that the message is for. */
   readonly to: string;
@@ -45,19 +45,19 @@ interface ArrivedMessage extends MessageId {
   readonly repeats?: MessageId | undefined;
 }
 
-/** See {@link Membership}; with what only the node itself may do with it. */
+/** The {@link Membership} of this node, with the methods that only the node itself may call. */
 class OwnMembership implements Membership {
   readonly id = randomUUID();
   readonly #clock: Clock;
-  readonly #leave: number;
+  readonly #gracePeriod: number;
   /** By the node's monotonic clock. */
   #until = -Infinity;
   #ended = false;
 
-  /** @param leave - How long after its end it may take leave, in ms. */
-  constructor(clock: Clock, leave: number) {
+  /** @param gracePeriod - How long the node may still send final errors after the fence, in ms. */
+  constructor(clock: Clock, gracePeriod: number) {
     this.#clock = clock;
-    this.#leave = leave;
+    this.#gracePeriod = gracePeriod;
   }
 
   get isValid(): boolean {
@@ -65,7 +65,7 @@ class OwnMembership implements Membership {
   }
 
   get inGracePeriod(): boolean {
-    return this.#clock.now() < this.#until + this.#leave;
+    return this.#clock.now() < this.#until + this.#gracePeriod;
   }
 
   extend(until: number): void {
@@ -78,27 +78,27 @@ class OwnMembership implements Membership {
 }
 
 /**
- * This node's membership: a lease in Redis under an ID that is never used again, renewed well within its time.
+ * This node's membership: a lease in Redis under an ID that is never used again. The node renews it well before it expires.
  *
- * Safety needs two things. Redis keeps a lease for at least `fenceAfter` from when its renewal was sent. This process's
- * monotonic clock runs as fast as Redis' clock.
+ * Safety needs two things. Redis keeps a lease for at least `fenceAfter` after its renewal was sent. This process's monotonic
+ * clock runs as fast as Redis' clock.
  *
- * Time counts from before a renewal is sent. So this node drops its sessions before another node can claim them, however
- * late Redis answers. A forward step of Redis' clock expires the lease of a live node: two nodes then own its sessions, until
- * the next renewal shows it.
+ * Time counts from before a renewal is sent. So this node drops its sessions before another node can claim them, even if Redis
+ * answers late. A forward step of Redis' clock expires the lease of a live node. Two nodes may then own its sessions until its
+ * next renewal fails.
  */
 export class NodeMembership {
   readonly #init: MembershipInit;
   readonly #challenges = new Challenges();
-  /** Tenures that are over, whose leases Redis may still hold. */
+  /** The IDs of memberships that have ended, while Redis may still have their leases. */
   readonly #former: string[] = [];
-  /** The challenge of the next renewal. It stays when one fails: Redis may have it all the same. */
+  /** The challenge of the next renewal. It stays the same after a failed renewal, as Redis may have stored it. */
   #challenge: string | undefined;
   #membership: OwnMembership;
   #member = false;
   /** See {@link Lease.informs}. */
   #informs = false;
-  #left = false;
+  #isLeaving = false;
   #renewedAt = -Infinity;
   #fenceTimer: unknown;
   #wake: () => void = () => undefined;
@@ -109,14 +109,14 @@ export class NodeMembership {
 
   constructor(init: MembershipInit) {
     this.#init = init;
-    this.#membership = this.#newTenure();
+    this.#membership = this.#newMembership();
   }
 
   get membership(): Membership {
     return this.#membership;
   }
 
-  /** Milliseconds since the last renewal was sent; Infinity while this node is no member. */
+  /** Milliseconds since the last renewal was sent. Infinity while this node is no member. */
   get leaseAge(): number {
     return this.#member ? this.#init.clock.now() - this.#renewedAt : Infinity;
   }
@@ -140,30 +140,34 @@ export class NodeMembership {
     if (!isKnown) return 'unknownKind';
     const verdict = this.#challenges.check({ challenge, nonce });
     if (verdict !== 'fresh' || repeats === undefined) return verdict;
-    // The first message counts as received from now on, so that it is refused if it arrives late. If its challenge is too old
-    // to tell, it also counts as received.
+    // The first message counts as received from now on, so that it is refused if it arrives late. With an outdated challenge, it
+    // counts as received already.
     return this.#challenges.check(repeats) === 'fresh' ? 'fresh' : 'replayed';
   }
 
-  /** @throws Refusal `storeUnavailable` while this node is no member; waits for the first try to become one. */
+  /**
+   * Waits for the first try to join.
+   *
+   * @throws Refusal `storeUnavailable` when this node is no member.
+   */
   async checkMember(): Promise<void> {
     if (!this.#membership.isValid) await this.tried;
     if (!this.#membership.isValid) throw new Refusal('storeUnavailable');
   }
 
-  /** Renews the lease at once, so that the other nodes learn that this one drains and takes over nothing. */
+  /** Renews the lease at once, so that the other nodes see that this one drains and claims no sessions. */
   announceDraining(): void {
     this.#wake();
   }
 
-  /** Ends the membership, when nothing is owned any more. Never rejects: what cannot be said to Redis now, the lease says later. */
+  /** Ends the membership, when this node owns no session. Never rejects: if Redis does not answer, the lease expires later. */
   async leave(): Promise<void> {
-    this.#left = true;
+    this.#isLeaving = true;
     this.#wake();
     await this.#running;
-    this.#over();
+    this.#endMembership();
     try {
-      await this.#giveUpFormer();
+      await this.#deleteFormerLeases();
     } catch (error) {
       this.#init.events.emit('failure', 'cluster: the lease could not be given up', error);
     }
@@ -172,7 +176,7 @@ export class NodeMembership {
   async #run(): Promise<void> {
     const { timing, events } = this.#init;
     let failing: string | undefined;
-    while (!this.#left) {
+    while (!this.#isLeaving) {
       let wait = timing.renewInterval;
       try {
         if (this.#member) await this.#renew();
@@ -192,29 +196,32 @@ export class NodeMembership {
 
   async #join(): Promise<void> {
     const { clock, prefix, timing } = this.#init;
-    await this.#giveUpFormer();
+    await this.#deleteFormerLeases();
     const membership = this.#membership;
     const probed = await this.#lease();
     this.#informs = await this.#init.probe(probed);
     const lease = { ...probed, informs: this.#informs };
     const since = clock.now();
     try {
-      const said = await this.#ask('SET', ...this.#words(lease), 'NX');
-      if (said !== 'OK') throw notAReply(said);
+      const result = await this.#ask('SET', ...this.#setArguments(lease), 'NX');
+      if (result !== 'OK') throw notAReply(result);
     } catch (error) {
-      // Redis may have it all the same: under the same ID it would be refused for as long as that lease lasts.
-      this.#over();
+      // Redis may have stored the lease. It would then refuse the same ID until that lease expires, so the ID changes.
+      this.#endMembership();
       throw error;
     }
     await this.#ask('SADD', nodesKey(prefix), membership.id);
     if (clock.now() - since >= timing.fenceAfter) throw new Error('Redis took longer than a lease may go unrenewed');
     this.#member = true;
-    this.#renewed(since);
+    this.#extendUntilFence(since);
     this.#init.events.emit('joined', membership.id);
   }
 
-  /** Others would wait for the end of leases that nobody holds; a renewal of one may have been done late, too. */
-  async #giveUpFormer(): Promise<void> {
+  /**
+   * Deletes the leases of earlier memberships. Otherwise other nodes would wait until these leases expire. Redis may have one
+   * even after it expired, from a renewal that arrived late.
+   */
+  async #deleteFormerLeases(): Promise<void> {
     const { prefix } = this.#init;
     while (this.#former[0] !== undefined) {
       await this.#ask('DEL', leaseKey(prefix, this.#former[0]));
@@ -227,14 +234,15 @@ export class NodeMembership {
     const { clock } = this.#init;
     const lease = await this.#lease();
     const since = clock.now();
-    const said = await this.#ask('SET', ...this.#words(lease), 'XX');
-    // The fence may have come down meanwhile.
+    const result = await this.#ask('SET', ...this.#setArguments(lease), 'XX');
+    // This node may have been fenced while Redis worked.
     if (!this.#member) return;
-    if (said === 'OK') this.#renewed(since);
+    if (result === 'OK') this.#extendUntilFence(since);
     else this.#fence('Redis does not have the lease any more');
   }
 
-  #renewed(since: number): void {
+  /** @param since - When the renewal was sent. */
+  #extendUntilFence(since: number): void {
     const { clock, timing } = this.#init;
     const until = since + timing.fenceAfter;
     this.#renewedAt = since;
@@ -247,24 +255,24 @@ export class NodeMembership {
 
   #fence(why: string): void {
     const { id } = this.#membership;
-    this.#over();
+    this.#endMembership();
     this.#init.events.emit('fenced', id, why);
     this.#init.onFenced();
     this.#wake();
   }
 
-  #newTenure(): OwnMembership {
+  #newMembership(): OwnMembership {
     const { clock, timing } = this.#init;
-    // Half of the time for which nobody else can own what this node let go of.
+    // Half of the time between the fence and the end of the lease. In that time, no other node can own the sessions.
     return new OwnMembership(clock, (timing.lease - timing.fenceAfter) / 2);
   }
 
-  #over(): void {
+  #endMembership(): void {
     this.#init.clock.clearTimeout(this.#fenceTimer);
     this.#membership.end();
     this.#former.push(this.#membership.id);
     this.#member = false;
-    this.#membership = this.#newTenure();
+    this.#membership = this.#newMembership();
   }
 
   async #lease(): Promise<Lease> {
@@ -275,21 +283,21 @@ export class NodeMembership {
     return { id, host, port, proof: this.#init.proof, challenge, leaving, informs };
   }
 
-  #words(lease: Lease): [key: string, value: string, px: string, ms: string] {
+  #setArguments(lease: Lease): [key: string, value: string, px: string, ms: string] {
     const { prefix, timing } = this.#init;
     return [leaseKey(prefix, lease.id), encodeLease(lease), 'PX', String(timing.lease)];
   }
 
   #ask(...command: string[]): Promise<unknown> {
     const { clock, send, timing } = this.#init;
-    // Time for a second try before the fence comes down.
+    // A third, so that a second try fits before the fence.
     const time = Math.ceil((timing.fenceAfter - timing.renewInterval) / 3);
     return inTime(clock, time, send(...command), () => new Error('Redis did not answer in time'));
   }
 
   #sleep(ms: number): Promise<void> {
     const { clock } = this.#init;
-    if (this.#left) return Promise.resolve();
+    if (this.#isLeaving) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = clock.setTimeout(resolve, ms);
       this.#wake = () => {

@@ -4,17 +4,18 @@ import { notAReply, type SendCommand } from '../../stores/redis-client.js';
 import { decodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
 import { isGone, type ProcessProof } from './process-proof.js';
 
-/** How often a process on this machine is checked while a caller waits for its node to be gone, in ms. */
-const LOOK = 100;
+/** The interval at which a process on this machine is checked while a caller waits for its end, in ms. */
+const CHECK_INTERVAL = 100;
 
-/** After so many of those checks Redis is asked for the node's lease. */
-const LOOKS_PER_ASK = 4;
+/** Redis is asked for the node's lease once in this many checks. */
+const CHECKS_PER_READ = 4;
 
-/** A lease, when it was requested, and when its node's process was last checked. */
 interface Known {
   readonly lease: Lease;
+  /** When the lease was requested. */
   readonly since: number;
-  lookedAt: number;
+  /** When the node's process was last checked. */
+  checkedAt: number;
 }
 
 /** The other nodes, by their leases. */
@@ -26,10 +27,10 @@ export class Peers {
   readonly #proof: ProcessProof | undefined;
   readonly #known = new Map<string, Known>();
   readonly #reading = new Map<string, Promise<Lease | undefined>>();
-  /** Listeners, by the ID of the node whose end they wait for. */
+  /** Listeners for the end of a node, by its ID. */
   readonly #watches = new Map<string, Set<() => void>>();
 
-  /** @param maxAge - How long a lease that was read counts as read, in ms. */
+  /** @param maxAge - How long a lease may be used before it is read again, in ms. */
   constructor(send: SendCommand, prefix: string, clock: Clock, maxAge: number, proof: ProcessProof | undefined) {
     this.#send = send;
     this.#prefix = prefix;
@@ -39,16 +40,16 @@ export class Peers {
   }
 
   /**
-   * The lease of a node; undefined when it has none, or its process is proved to be gone.
+   * The lease of a node. Undefined when it has none, or when its process is proved to have ended.
    *
-   * Rejects when Redis does not answer: then nothing is known of the node.
+   * Rejects when Redis does not answer. The node may be alive then.
    */
   async find(id: string): Promise<Lease | undefined> {
     const known = this.#known.get(id);
     if (known !== undefined && this.#clock.now() - known.since < this.#maxAge) {
-      // To check its process takes up to three system calls, and every forwarded request asks.
-      if (this.#clock.now() - known.lookedAt < LOOK) return known.lease;
-      known.lookedAt = this.#clock.now();
+      // Not at each call: every forwarded request calls this, and a check takes up to three system calls.
+      if (this.#clock.now() - known.checkedAt < CHECK_INTERVAL) return known.lease;
+      known.checkedAt = this.#clock.now();
       return this.#unlessGone(known.lease);
     }
     // Concurrent callers share one read.
@@ -58,7 +59,7 @@ export class Peers {
     return lease && this.#unlessGone(lease);
   }
 
-  /** Has the lease read anew when it is next asked for. */
+  /** Removes the lease from the cache, so that the next `find` reads it again. */
   forget(id: string): void {
     this.#known.delete(id);
   }
@@ -72,10 +73,10 @@ export class Peers {
   }
 
   /**
-   * Removes the IDs of nodes that have no lease. No node ever takes a lease again under an ID whose lease is over, so that none of
-   * them can be a live node's.
+   * Removes the IDs of nodes that have no lease. A node never uses an ID again after its lease has ended, so no removed ID
+   * belongs to a live node.
    *
-   * @param own - This node's membership: while it is valid, its ID is added again if a fail-over of Redis lost it.
+   * @param own - This node's membership. While it is valid, its ID is added again if a fail-over of Redis lost it.
    */
   async sweep(own: () => Membership): Promise<void> {
     const ids = (await this.all()).map(({ id }) => id);
@@ -83,19 +84,19 @@ export class Peers {
     if (isValid && !ids.includes(id)) await this.#send('SADD', nodesKey(this.#prefix), id);
   }
 
-  /** Has the listener called when the node is gone, unless the function that this returns is called before. */
+  /** Calls the listener when the node has ended. Returns a function that removes the listener. */
   watch(lease: Lease, listener: () => void): () => void {
-    const held = this.#watches.get(lease.id);
-    const listeners = held ?? new Set();
+    const existing = this.#watches.get(lease.id);
+    const listeners = existing ?? new Set();
     listeners.add(listener);
-    if (held === undefined) {
+    if (existing === undefined) {
       this.#watches.set(lease.id, listeners);
       void this.#watch(lease, listeners);
     }
     return () => listeners.delete(listener);
   }
 
-  /** Resolves when the node is gone, or that time is over, in ms. */
+  /** Resolves when the node has ended, or after that time in ms. */
   untilGone(lease: Lease, time: number): Promise<void> {
     return new Promise<void>((resolve) => {
       const over = (): void => {
@@ -109,16 +110,16 @@ export class Peers {
   }
 
   async #watch(lease: Lease, listeners: Set<() => void>): Promise<void> {
-    const asked = { gone: false, open: false };
-    for (let look = 1; listeners.size > 0 && !asked.gone; look += 1) {
-      await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, LOOK));
+    const read = { isGone: false, isRunning: false };
+    for (let check = 1; listeners.size > 0 && !read.isGone; check += 1) {
+      await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, CHECK_INTERVAL));
       if (this.#unlessGone(lease) === undefined) break;
-      if (asked.open || look % LOOKS_PER_ASK !== 0) continue;
-      // Not awaited: however long Redis takes, a process that has ended is seen at once.
-      asked.open = true;
+      if (read.isRunning || check % CHECKS_PER_READ !== 0) continue;
+      // Not awaited, so that a slow Redis does not delay the next check of the process.
+      read.isRunning = true;
       void this.#mayLive(lease.id).then((lives) => {
-        asked.open = false;
-        asked.gone = !lives;
+        read.isRunning = false;
+        read.isGone = !lives;
       });
     }
     this.#watches.delete(lease.id);
@@ -141,7 +142,7 @@ export class Peers {
     this.#known.delete(id);
     if (text === null) return undefined;
     const lease = { ...decodeLease(text), id };
-    this.#known.set(id, { lease, since, lookedAt: this.#clock.now() });
+    this.#known.set(id, { lease, since, checkedAt: this.#clock.now() });
     return lease;
   }
 
@@ -151,7 +152,7 @@ export class Peers {
     return lease;
   }
 
-  /** Deletes the lease of a process that is gone, so that nodes on other machines learn of it. */
+  /** The lease, unless its process has ended. Then the lease is deleted, so that nodes on other machines see it, too. */
   #unlessGone(lease: Lease): Lease | undefined {
     if (this.#proof === undefined || lease.proof === undefined || !isGone(lease.proof, this.#proof)) return lease;
     this.#known.delete(lease.id);

@@ -14,7 +14,7 @@ export function cannotListen(host: string, port: number, cause: NodeJS.ErrnoExce
   );
 }
 
-/** @param refusal - How the process at this address refused the probe; undefined when no node answered it. */
+/** @param refusal - The reason for which the process at this address refused the probe. Undefined when no node answered. */
 export function notReached({ host, port }: Lease, refusal: string | undefined): Unreachable {
   const found =
     refusal === undefined ? 'nothing that is a node answers there' : `another process answers there (${refusal})`;

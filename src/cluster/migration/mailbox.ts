@@ -4,22 +4,19 @@ import { notAReply, Script, type SendCommand } from '../../stores/redis-client.j
 /** How often a node reads its mailbox, in ms. */
 const INTERVAL = 100;
 
-/** Messages that are taken from a mailbox at a time. */
-const MOST = '100';
+/** Messages that a node takes from its mailbox at a time. */
+const BATCH = '100';
 
-/**
- * Messages that a mailbox holds at most. A node that reads takes as many within a second, so only one that reads nothing leaves
- * them.
- */
+/** The capacity of a mailbox. A working node reads as many messages within a second, so only a blocked node fills its mailbox. */
 const MAX_MESSAGES = '1000';
 
 /**
- * Bytes of memory past which a mailbox takes no message: two of the largest by default. All mailboxes together must leave room
- * for leases and records, as a full Redis fences every node. One message more may exceed it, so that no message is too large.
+ * Bytes of memory above which a mailbox accepts no message: two messages of the largest default size. The mailboxes must not
+ * fill Redis, as a full Redis fences every node. The last accepted message may exceed the limit, so that no message is too large.
  */
 const MAX_BYTES = String(8 * 1024 * 1024);
 
-/** Returns 0 when the mailbox is full. The messages in it then live no longer than before. */
+/** Returns 0 when the mailbox is full. Its expiry then stays unchanged. */
 const PUT = new Script(`
 if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
 local used = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', '0')
@@ -27,19 +24,20 @@ if type(used) == 'number' and used > tonumber(ARGV[4]) then return 0 end
 redis.call('RPUSH', KEYS[1], ARGV[1])
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
 
-/** What a node asks of the owner of a session. */
+/** A message to the owner of a session. */
 export interface Message {
   readonly sessionId: string;
   /**
-   * `handOff`: give the session up as soon as none of its requests is in flight. `end`: end it at once. `take`: accept what its
-   * client posted, without moving the session: a call in flight may wait for that.
+   * - `handOff`: release the session as soon as none of its requests is in flight.
+   * - `end`: end it at once.
+   * - `take`: accept a response or notification of the client without moving the session, as a call in flight may wait for it.
    */
   readonly action: 'handOff' | 'end' | 'take';
-  /** The principal that asks, or the app. Nothing is done with a session of another principal. */
+  /** The sender: a principal, or the app. The message has no effect on a session of another principal. */
   readonly by: { readonly principal: string | undefined } | 'app';
-  /** Responses and notifications, one or several. They have no answer. */
+  /** The responses and notifications of `take`. */
   readonly body?: unknown;
-  /** Whether an earlier owner has passed the message on. It is then not passed on again. */
+  /** Whether an earlier owner has passed the message on. A message is passed on only once. */
   readonly passedOn?: boolean;
 }
 
@@ -59,9 +57,9 @@ export class Mailbox {
   }
 
   /**
-   * Resolves to whether the mailbox had room. Nothing is put otherwise.
+   * Puts a message into the mailbox of a node. Resolves to false when the mailbox is full.
    *
-   * @param time - How long the message lives, in ms. Its sender waits no longer.
+   * @param time - How long the message lives, in ms. Its sender does not wait longer.
    */
   async put(node: string, message: Message, time: number): Promise<boolean> {
     const args = [JSON.stringify(message), String(time), MAX_MESSAGES, MAX_BYTES];
@@ -94,7 +92,7 @@ export class Mailbox {
   }
 
   async #take(node: string): Promise<string[]> {
-    const messages = await this.#send('LPOP', this.#key(node), MOST);
+    const messages = await this.#send('LPOP', this.#key(node), BATCH);
     if (messages === null) return [];
     if (!Array.isArray(messages)) throw notAReply(messages);
     return messages.map(String);

@@ -10,7 +10,7 @@ import type { NodeMembership } from '../membership/membership.js';
 import type { Peers } from '../membership/peers.js';
 import { accept, requestIdsOf } from '../outcome-unknown.js';
 
-/** The outcome of a try. Another follows unless it is `done`. After `unreachable`, it waits until the owner is gone. */
+/** The outcome of a try. Another one follows unless it is `done`. After `unreachable`, it first waits for the owner's end. */
 export type Tried = 'done' | 'again' | 'unreachable';
 
 export interface MigrationInit {
@@ -25,23 +25,23 @@ export interface MigrationInit {
   readonly claimTimeout: number;
 }
 
-/** How soon an owner is asked again, in ms. It may have claimed the session again, or have died with the message. */
+/** The interval at which an owner is asked again, in ms. It may have claimed the session again, or lost the message. */
 const ASK_AGAIN = 500;
 
-/** Moves a session to the node that got a request for it, where nodes cannot reach each other. */
+/** Moves a session to the node that got a request for it, when nodes cannot reach each other. */
 export class Migration {
   readonly #init: MigrationInit;
-  /** Messages that were sent lately, each with its node. All requests that wait share one message. */
+  /** Messages that were sent recently, each with its node. Concurrent requests share one message. */
   readonly #asked = new Set<string>();
 
   constructor(init: MigrationInit) {
     this.#init = init;
   }
 
-  /** Asks the owner for what a request needs, before the next look at the record. */
+  /** Asks the owner for the action that a request needs. The record shows the result later. */
   async move(owner: Lease, request: ForwardedRequest, res: ServerResponse): Promise<Tried> {
     const { method, sessionId, principal, post } = request;
-    // The client has disconnected, and the session may stay where it is.
+    // The client has disconnected, so the session need not move.
     if (res.destroyed) return 'done';
     if (sessionId === undefined) throw new Refusal('draining');
     const by = { principal };
@@ -56,14 +56,14 @@ export class Migration {
     return this.#ask(owner, { sessionId, action: 'handOff', by });
   }
 
-  /** Has the owner end the session, for the app. */
+  /** Asks the owner to end the session, for the app. */
   end(owner: Lease, sessionId: string): Promise<Tried> {
     return this.#ask(owner, { sessionId, action: 'end', by: 'app' });
   }
 
   /**
    * Handles a message for a session that is not open on this node. If the record names this node, the record is released.
-   * Otherwise a client's message goes on to the owner, as its client does not send it again. Other messages are sent again.
+   * Otherwise a client's message is passed on to the owner, as the client does not repeat it. The sender repeats other messages.
    */
   async passOn(message: Message): Promise<void> {
     const { node, peers, records, isMoving } = this.#init;
@@ -77,22 +77,22 @@ export class Migration {
     await this.#pass(owner, { ...message, passedOn: true });
   }
 
-  /** Sends a message whose effect shows only in the record. */
+  /** Sends a message that has no answer: its effect shows in the record. */
   async #ask(owner: Lease, message: Message): Promise<Tried> {
     const asked = JSON.stringify([owner.id, message]);
     if (!this.#asked.has(asked)) {
       this.#asked.add(asked);
       this.#init.clock.setTimeout(() => this.#asked.delete(asked), ASK_AGAIN);
-      // Where the mailbox is full, the owner is asked again later.
+      // If the mailbox is full, the owner is asked again later.
       await this.#put(owner, message);
     }
     return message.action === 'end' ? 'again' : 'unreachable';
   }
 
   /**
-   * Sends what a client said.
+   * Sends the responses and notifications of a client.
    *
-   * @throws Refusal `ownerUnreachable` when the owner has left too much unread.
+   * @throws Refusal `ownerUnreachable` when the mailbox of the owner is full.
    */
   async #pass(owner: Lease, message: Message): Promise<void> {
     if (await this.#put(owner, message)) return;

@@ -12,7 +12,7 @@ interface MessageReaderInit {
   readonly answersTo: AnswersTo;
 }
 
-/** Makes the function that does what a message of another node asks. */
+/** Makes the function that carries out a message of another node. */
 export function createMessageReader({ registry, sessions, migration, answersTo }: MessageReaderInit) {
   return async (message: Message): Promise<void> => {
     const { sessionId, action, by, body } = message;

@@ -7,7 +7,7 @@ import type { Peers } from '../membership/peers.js';
 /**
  * The JSON answer of one node.
  *
- * @param time - How long the node may leave the request untaken, in ms.
+ * @param time - How long the node may take to begin the request, in ms.
  * @throws Refusal `ownerUnreachable` when the node does not answer, or does not know the kind.
  */
 export async function askNode<K extends NodeKind>(
@@ -28,7 +28,7 @@ export async function readAnswer<K extends NodeKind>(response: NodeResponse): Pr
   return (await json(response)) as AnswerOf<K>;
 }
 
-/** Abandons a request when its node dies, and has the lease of a node that did not answer read anew. */
+/** Aborts a request when its node dies. When a node did not answer, its lease is read again. */
 export function watchNode(peers: Pick<Peers, 'watch' | 'forget'>, node: Lease, sending: Sending): Sending {
   const unwatch = peers.watch(node, () => sending.abort('gone'));
   void sending.closed.then(unwatch);

@@ -2,10 +2,10 @@ import { createHmac, randomBytes, timingSafeEqual, type KeyObject } from 'node:c
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import type { MessageId } from '../membership/challenges.js';
 
-/** The header that holds the signature of a message between nodes. */
+/** The header with the signature of a message between nodes. */
 export const SIGNATURE = 'x-mcp-signature';
 
-/** All of a message but its body: the receiving node, the identity of the message, and the request. */
+/** A message without its body: the receiving node, the identity of the message, and the request. */
 export interface Envelope extends MessageId {
   readonly to: string;
   /** The first message with this request, when this message repeats it. The node begins at most one of them. */
@@ -15,7 +15,7 @@ export interface Envelope extends MessageId {
   readonly headers: object;
 }
 
-/** A message as it goes over the wire. */
+/** A signed message. */
 export interface Sealed {
   readonly payload: Buffer;
   readonly signature: string;
@@ -23,8 +23,8 @@ export interface Sealed {
 }
 
 /**
- * One message: the envelope as JSON without line breaks, a line break, the body as it came. The signature covers all of it: the
- * receiving node, the client's method, path, headers and principal, and the body.
+ * Encodes and signs a message: the envelope as JSON without line breaks, a line break, and the unchanged body. The signature
+ * covers all of it: the receiving node, the client's method, path, headers and principal, and the body.
  */
 export function seal(key: KeyObject, content: Omit<Envelope, 'nonce'>, body: string | Buffer = ''): Sealed {
   const { challenge } = content;
@@ -34,7 +34,7 @@ export function seal(key: KeyObject, content: Omit<Envelope, 'nonce'>, body: str
   return { payload, signature: sign(key, payload), id: { challenge, nonce } };
 }
 
-/** Undefined for what was not sealed with that key. */
+/** Checks the signature of a message and decodes it. Undefined when it was not signed with that key. */
 export function unseal(
   key: KeyObject,
   payload: Buffer,
@@ -48,7 +48,7 @@ export function unseal(
   return { envelope, body: payload.subarray(end + 1) };
 }
 
-/** The SDK's `AuthInfo` from its JSON, in which its one URL is text; what was none before stays as it is. */
+/** The SDK's `AuthInfo` from its JSON, in which `resource` is text. It becomes a URL again, if it is valid. */
 export function authOf(auth: AuthInfo | undefined): AuthInfo | undefined {
   const resource = String(auth?.resource);
   if (auth === undefined || !URL.canParse(resource)) return auth;

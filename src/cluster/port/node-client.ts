@@ -7,54 +7,54 @@ import type { Lease } from '../membership/lease.js';
 import { seal, SIGNATURE } from './envelope.js';
 import type { HeadersOf, NodeKind, RequestOptions, Sending, Sent } from './node-port.js';
 
-/** The header by which a node says that it did nothing with a message, and why. */
+/** The header with the reason for which a node refused a message. The node has not begun the message, except with `replayed`. */
 export const REFUSED = 'x-mcp-refused';
 
-/** Header of an answer: the ID of the node that took the message. It tells the node's answer from that of a proxy. */
+/** Header of an answer: the ID of the node that took the message. A proxy's own answer lacks it. */
 export const BEGUN = 'x-mcp-node';
 
-/** Header that a node sends once on each connection: the peer's address as the node sees it. A mismatch reveals a proxy. */
+/** Header that a node sends once on each connection: the peer's address as the node sees it. It differs behind a proxy. */
 export const PEER = 'x-mcp-peer';
 
 /** One end of a connection. An IPv4 address equals its IPv4-mapped IPv6 form (RFC 4291, 2.5.5.2). */
 export const endOf = (address: string | undefined, port: number | undefined): string =>
   `${address?.replace('::ffff:', '')} ${port}`;
 
-/** The value of {@link REFUSED} when the node has begun this order before, or cannot tell. */
+/** The value of {@link REFUSED} when the node has begun the same request before, or may have. */
 const REPLAYED = 'replayed';
 
-/** How long a connection to another node may take to be made, in ms. */
+/** How long connecting to another node may take, in ms. */
 const CONNECT_TIMEOUT = 1_000;
 
-/** Bound on the number of remembered nodes whose 102 responses do not arrive. */
-const MOST_SILENT = 1_000;
+/** Bound on the number of entries in `#silent`. */
+const MAX_SILENT = 1_000;
 
 /** Sends messages to other nodes. */
 export class NodeClient {
   readonly #key: KeyObject;
   readonly #clock: Clock;
-  readonly #silence: number;
+  readonly #silentTimeout: number;
   readonly #maxPayload: number;
   readonly #agent = new Agent({ keepAlive: true });
-  /** Each abandons one message in flight. */
+  /** Functions that each abort one message in flight. */
   readonly #open = new Set<() => void>();
-  /** Connections without a proxy: the node itself has the other end, and nothing else can reset them. */
+  /** Connections without a proxy: only the node itself can reset them. */
   readonly #direct = new WeakSet<Socket>();
-  /** IDs of nodes whose answers came without a 102 Processing before: a proxy drops it. */
+  /** IDs of nodes whose answers came without a 102 Processing, because a proxy drops it. */
   readonly #silent = new Set<string>();
 
   /**
-   * @param silent - How long a node may work on a message before its answer begins, in ms. It bounds a message without 102.
-   * @param maxPayload - Bytes of a message that another node takes.
+   * @param silentTimeout - How long a node may take to begin its answer, in ms. It bounds a message without 102.
+   * @param maxPayload - Bytes of the largest message that another node accepts.
    */
-  constructor(key: KeyObject, clock: Clock, silent: number, maxPayload: number) {
+  constructor(key: KeyObject, clock: Clock, silentTimeout: number, maxPayload: number) {
     this.#maxPayload = maxPayload;
-    this.#silence = silent;
+    this.#silentTimeout = silentTimeout;
     this.#key = key;
     this.#clock = clock;
   }
 
-  /** See {@link NodePort.request}. The request is not abandoned when the node dies. */
+  /** See {@link NodePort.request}. This method alone does not abort the request when the node dies. */
   request<K extends NodeKind>(
     lease: Lease,
     kind: K,
@@ -76,8 +76,8 @@ export class NodeClient {
     const { sent, giveUp } = follow(request, to, lease.informs === true && informs, this.#direct);
     this.#open.add(giveUp);
     this.#limitConnecting(request);
-    // Where no 102 arrives, only the answer shows that the node took the message.
-    this.#limitTaking(request, giveUp, informs ? time : Math.max(time, this.#silence));
+    // If no 102 arrives, only the answer shows that the node took the message.
+    this.#limitTaking(request, giveUp, informs ? time : Math.max(time, this.#silentTimeout));
     void sent.then((result) => {
       if (result.outcome === 'answered' && !result.informed) this.#rememberSilent(to);
     });
@@ -94,7 +94,7 @@ export class NodeClient {
   }
 
   #rememberSilent(id: string): void {
-    if (this.#silent.size >= MOST_SILENT) this.#silent.clear();
+    if (this.#silent.size >= MAX_SILENT) this.#silent.clear();
     this.#silent.add(id);
   }
 
@@ -122,7 +122,7 @@ function tooLarge(id: MessageId): Sending {
 /**
  * Follows a request until its outcome is known.
  *
- * @param informs - Whether the node's 102 Processing is known to arrive.
+ * @param informs - Whether the node's 102 Processing is sure to arrive: no proxy drops it.
  * @param direct - The connections without a proxy.
  */
 function follow(
@@ -134,14 +134,14 @@ function follow(
   let givenUp: 'gone' | 'late' | undefined;
   const giveUp = (why?: 'gone'): void => {
     givenUp ??= why ?? 'late';
-    // A 102 may have arrived that is still unread, if the event loop was blocked: it is read before the check phase.
+    // After a blocked event loop, a 102 may have arrived unread. It is read before the callbacks of `setImmediate` run.
     if (why === 'gone') setImmediate(() => request.destroy());
     else request.destroy();
   };
   const sent = new Promise<Sent>((resolve) => {
     let informed = false;
     let taken = false;
-    /** Undefined until a connection is made: until that, the node cannot have begun anything. */
+    /** Undefined before a connection is made. The node cannot have begun the message then. */
     let connection: Socket | undefined;
     // The node sends 102 before it begins. On a direct connection, 102 arrives before the reset that the node's kernel sends.
     const provesNothingBegun = (error: NodeJS.ErrnoException | undefined): boolean => {
@@ -160,14 +160,14 @@ function follow(
       if (socket.connecting) socket.once('connect', () => (connection = socket));
       else connection = socket;
     });
-    // 102 Processing: from here on it may have been carried out.
+    // 102 Processing: from here on, the node may have begun the message.
     request.once('information', () => (informed = taken = true));
     request.once('response', (response) => {
       const { [REFUSED]: refused, [BEGUN]: begun, [PEER]: peer } = response.headers;
       if (informed && peer === endOf(response.socket.localAddress, response.socket.localPort))
         direct.add(response.socket);
       taken ||= begun === to || refused === REPLAYED;
-      // A head alone is no answer, and its node may be gone already.
+      // A head without a body is no answer yet, as the node may die before the body.
       if (refused === undefined && taken) {
         response.once('readable', () => resolve({ outcome: 'answered', response, informed })).once('close', failed);
         return;

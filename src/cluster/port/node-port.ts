@@ -9,10 +9,10 @@ import type { Lease } from '../membership/lease.js';
 export type RequestHeaders = Omit<ForwardedRequest, 'post' | 'forwarded'>;
 
 /**
- * Every kind of request between nodes: its headers, and the JSON answer of its handler. `undefined` stands for a handler that
- * writes the reply itself.
+ * Every kind of request between nodes: its headers, and the JSON answer of its handler. The answer is `undefined` when the
+ * handler writes the reply itself.
  *
- * A new kind takes a line here, a handler ({@link NodePort.handle}) and a call of {@link NodePort.request} or
+ * To add a kind, add a line here, a handler ({@link NodePort.handle}) and a call of {@link NodePort.request} or
  * {@link NodePort.broadcast}.
  */
 export interface NodeKinds {
@@ -20,11 +20,11 @@ export interface NodeKinds {
   readonly request: { readonly headers: RequestHeaders; readonly answer: undefined };
   /** The sessions of the node. */
   readonly list: { readonly headers: object; readonly answer: readonly SessionInfo[] };
-  /** Ends a session. The answer says whether there was one. */
+  /** Ends a session. The answer is false when there was none. */
   readonly close: { readonly headers: { readonly sessionId: string }; readonly answer: boolean };
   /** How long the principal's longest orphaned session is idle, in ms. -1 when none is orphaned. */
   readonly orphaned: { readonly headers: { readonly principal: string }; readonly answer: number };
-  /** Ends the principal's longest orphaned session. The answer says whether there was one. */
+  /** Ends the principal's longest orphaned session. The answer is false when there was none. */
   readonly evict: { readonly headers: { readonly principal: string }; readonly answer: boolean };
   /** Does nothing. A node that joins sends it to itself, at the address that it advertises. */
   readonly probe: { readonly headers: object; readonly answer: boolean };
@@ -43,10 +43,10 @@ export type NodeResponse = Readable & {
 /**
  * The outcome of a request:
  * - `answered`: the answer has begun. `informed`: 102 Processing arrived before it.
- * - `untaken`: the node did nothing. `why`: the node's own reason, or that it could not be reached.
+ * - `untaken`: the node has not begun the request. `why`: the node's own reason, or that it could not be reached.
  * - `lost`: the node took the request, and its connection broke before the answer.
- * - `unknown`: the request may have reached the node. `mayAsk`: a repeat of the request makes the node tell. If false,
- *   something else answered in the node's place, and the request must not be sent again.
+ * - `unknown`: the request may have reached the node. `mayAsk`: the request may be repeated to that node, which runs it only if
+ *   it has not begun it. If false, a proxy answered in the node's place, and the request must not be sent again.
  */
 export type Sent =
   | { readonly outcome: 'answered'; readonly response: NodeResponse; readonly informed: boolean }
@@ -54,18 +54,18 @@ export type Sent =
   | { readonly outcome: 'lost' }
   | { readonly outcome: 'unknown'; readonly mayAsk: boolean };
 
-/** A request on its way. */
+/** A request that was sent to another node. */
 export interface Sending {
   readonly id: MessageId;
   readonly sent: Promise<Sent>;
-  /** Resolves when nothing of it is open any more, the answer included. */
+  /** Resolves when the request and its answer are closed. */
   readonly closed: Promise<void>;
-  /** Abandons the request. `gone`: its node is known to be dead, and begins nothing any more. */
+  /** Aborts the request. `gone`: its node is dead, so it begins no request any more. */
   readonly abort: (why?: 'gone') => void;
 }
 
 export interface RequestOptions {
-  /** How long the node may leave the request untaken, in ms. */
+  /** How long the node may take to begin the request, in ms. */
   readonly time: number;
   /** The first request with this content, when its outcome is unknown. The node begins at most one of the two. */
   readonly repeats?: MessageId | undefined;
@@ -80,21 +80,21 @@ export interface NodeRequest<K extends NodeKind> {
 }
 
 /**
- * Carries out a request, and resolves to the answer.
+ * Carries out a request, and resolves to the answer. Rejects only with NotOwner.
  *
- * @throws NotOwner when nothing was done, as the session is another node's. Never rejects with anything else.
+ * @throws NotOwner when another node owns the session. The request was not begun then.
  */
 export type NodeHandler<K extends NodeKind> = (request: NodeRequest<K>) => AnswerOf<K> | Promise<AnswerOf<K>>;
 
-/** What one node answered to a broadcast. */
+/** The answer of one node to a broadcast. */
 export interface Answered<K extends NodeKind> {
   readonly node: Lease;
   readonly result: PromiseSettledResult<AnswerOf<K>>;
 }
 
-/** The one way by which nodes speak to each other. A node begins each request at most once. */
+/** Carries all requests between nodes that can reach each other. A node begins each request at most once. */
 export interface NodePort {
-  /** Registers the handler of a kind. A node refuses a kind without one, as in a rolling upgrade. */
+  /** Registers the handler of a kind. A node refuses a kind without a handler, which happens in a rolling upgrade. */
   handle<K extends NodeKind>(kind: K, handler: NodeHandler<K>): void;
   /** Sends a request to one node. The answer streams; the body is sent whole, as its signature covers it. */
   request<K extends NodeKind>(

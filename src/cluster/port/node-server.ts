@@ -11,13 +11,13 @@ import { SIGNATURE, unseal, type Envelope } from './envelope.js';
 import { BEGUN, endOf, PEER, REFUSED } from './node-client.js';
 import { cannotListen } from '../membership/unreachable.js';
 
-/** Bytes that the envelope may take: the client's headers, which Node bounds at 16 KiB, as JSON, and its `AuthInfo`. */
+/** Bytes that the envelope may take. It has the client's headers as JSON, which Node limits to 16 KiB, and its `AuthInfo`. */
 const MAX_ENVELOPE = 256 * 1024;
 
-/** How much longer JSON can get when it is parsed and written again: `1e20` becomes 21 digits. */
+/** The factor by which JSON can grow when it is parsed and written again: `1e20` becomes 21 digits. */
 const MAX_GROWTH = 6;
 
-/** Bytes of a message at most, for that value of the option. */
+/** Bytes of the largest message, for that value of the option `maxBodySize`. */
 export const maxPayload = (maxBodySize: number): number => maxBodySize * MAX_GROWTH + MAX_ENVELOPE;
 
 export interface NodeServerInit {
@@ -26,13 +26,13 @@ export interface NodeServerInit {
   readonly lifecycle: Lifecycle;
   readonly host: string;
   readonly port: number;
-  /** Bytes of a request's body. */
+  /** Bytes that the body of a request may have. */
   readonly maxBodySize: number;
   /** Bytes that incomplete messages may take together. One message of the largest size is always taken. */
   readonly maxBodyMemory: number;
-  /** Whether a message is for this node, as it is now, and was not sent before. */
+  /** Returns `fresh` for a new message to the current membership of this node, else the reason to refuse it. */
   readonly check: (envelope: Envelope) => string;
-  /** Carries out a request and answers it. Rejects with NotOwner when nothing was done, and never otherwise. */
+  /** Carries out a request and answers it. Rejects only with NotOwner. The request was not begun then. */
   readonly carryOut: (envelope: Envelope, body: Buffer, req: IncomingMessage, res: ServerResponse) => Promise<void>;
 }
 
@@ -41,7 +41,7 @@ export class NodeServer {
   readonly #init: NodeServerInit;
   readonly #server: Server;
   readonly #maxPayload: number;
-  /** The messages that are being read. Their signatures cannot be checked yet, so anything may have sent them. */
+  /** The messages that are being read. Their signatures cannot be checked yet, so they may come from an attacker. */
   readonly #arriving: ArrivingBodies;
   /** The connections on which {@link PEER} has been sent. */
   readonly #greeted = new WeakSet<Socket>();
@@ -54,11 +54,11 @@ export class NodeServer {
     this.#server = createServer((req, res) => {
       this.#serve(req, res).catch(() => res.destroy());
     });
-    // Without a listener, one that comes later (no file descriptors left, say) would end the process.
+    // Without a listener, a later error would end the process, for example when no file descriptor is free.
     this.#server.on('error', () => undefined);
-    // Other nodes keep their connections; one that is closed just when it is used again would fail a request.
+    // Long, as other nodes reuse their connections. A request fails if this node closes its connection at the same time.
     this.#server.keepAliveTimeout = 5 * 60_000;
-    // It must not keep the process alive.
+    // The listener must not keep the process alive.
     this.#server.unref();
   }
 
@@ -87,7 +87,7 @@ export class NodeServer {
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     try {
-      // Larger than a node sends, or of no declared length.
+      // No node sends a larger message, or one without Content-Length.
       if (!(Number(req.headers['content-length']) <= this.#maxPayload)) return void res.destroy();
       const payload = await new ArrivingBody(req, this.#maxPayload, this.#arriving).read();
       const opened = unseal(this.#init.key, payload, req.headers[SIGNATURE]);
@@ -98,7 +98,7 @@ export class NodeServer {
         this.#greeted.add(req.socket);
         res.setHeader(PEER, endOf(req.socket.remoteAddress, req.socket.remotePort));
       }
-      // Both tell that this node takes the message: a proxy may drop the 102.
+      // Both show that this node takes the message. A proxy may drop the 102, but not the header.
       res.writeProcessing();
       res.setHeader(BEGUN, opened.envelope.to);
       await this.#init.carryOut(opened.envelope, opened.body, req, res);
@@ -110,7 +110,7 @@ export class NodeServer {
   }
 }
 
-/** Why nothing was done. Undefined when something may have been done, or nothing reads the reason. */
+/** The reason for which the request was not begun. Undefined when it may have been begun, or when the sender has disconnected. */
 function untakenBy(error: unknown): string | undefined {
   if (error instanceof NotOwner) return 'notHere';
   return error instanceof Refusal && error.reason === 'bodiesAtCapacity' ? error.reason : undefined;

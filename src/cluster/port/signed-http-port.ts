@@ -20,29 +20,29 @@ import type {
   Sending,
 } from './node-port.js';
 
-/** How long this node may take to answer its own probe, in ms. At the start of an app, its event loop may be busy. */
+/** How long this node may take to answer its own probe, in ms. The event loop may be busy when an app starts. */
 const PROBE_TIMEOUT = 5_000;
 
 export interface SignedHttpPortInit {
-  /** The shared secret, by which each message is signed. */
+  /** The shared secret that signs each message. */
   readonly key: KeyObject;
   readonly clock: Clock;
   readonly lifecycle: Lifecycle;
-  /** Where this node listens. */
+  /** The address on which this node listens. */
   readonly host: string;
   readonly port: number;
-  /** Bytes of a request's body. */
+  /** Bytes that the body of a request may have. */
   readonly maxBodySize: number;
   /** Bytes that incomplete messages of other nodes may take together. */
   readonly maxBodyMemory: number;
   /** How long a node may work on a request before its answer begins, in ms. */
   readonly requestTimeout: number;
-  /** How long a node may leave a broadcast untaken, in ms. */
+  /** How long a node may take to begin a broadcast request, in ms. */
   readonly claimTimeout: number;
   readonly peers: Pick<Peers, 'watch' | 'forget'>;
-  /** The other nodes, as far as this node can reach them. */
+  /** The other nodes. None with `routing: 'migrate'`, as this node cannot reach them. */
   readonly others: () => Promise<Lease[]>;
-  /** Whether a message is for this node, as it is now, and was not sent before. */
+  /** Returns `fresh` for a new message to the current membership of this node, else the reason to refuse it. */
   readonly check: (envelope: Envelope, isKnown: boolean) => string;
 }
 
@@ -115,7 +115,7 @@ export class SignedHttpPort implements NodePort {
     return result.informed;
   }
 
-  /** Ends a wait for an answer that may never come. */
+  /** Aborts the probe, whose answer may never arrive. */
   abortProbe(): void {
     this.#abortProbe();
   }
