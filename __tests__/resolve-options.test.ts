@@ -266,6 +266,9 @@ describe('perRequest', () => {
       maxSuspended: 1_000,
       maxSuspendedPerPrincipal: 20,
       maxSuspendedAnonymous: 1_000,
+      maxSubscriptions: 1_024,
+      maxSubscriptionsPerPrincipal: 20,
+      maxSubscriptionsAnonymous: 1_024,
       cacheHints: new Map(),
     };
     expect(resolve({}).perRequest).toBe(false);
@@ -276,6 +279,7 @@ describe('perRequest', () => {
       maxSuspended: 7,
       maxSuspendedAnonymous: 7,
     });
+    expect(resolve({ perRequest: { maxSubscriptions: 7 } }).perRequest).toMatchObject({ maxSubscriptionsAnonymous: 7 });
     const cacheHints = { 'tools/list': { ttlMs: 5 }, 'prompts/list': { cacheScope: 'public' } };
     expect(resolve({ perRequest: { cacheHints } }).perRequest).toMatchObject({
       cacheHints: new Map([
@@ -289,6 +293,7 @@ describe('perRequest', () => {
     [{ servers: 'principal' }, "option perRequest.servers must be 'request'"],
     [{ suspendTtl: 0 }, 'option perRequest.suspendTtl must be'],
     [{ maxSuspended: 0.5 }, 'option perRequest.maxSuspended must be'],
+    [{ maxSubscriptions: 0 }, 'option perRequest.maxSubscriptions must be'],
     [{ cacheHints: [] }, 'option perRequest.cacheHints must be'],
     [{ cacheHints: { 'tools/list': { ttlMs: -1 } } }, "option perRequest.cacheHints['tools/list'].ttlMs must be"],
     [{ cacheHints: { x: { cacheScope: 'shared' } } }, "option perRequest.cacheHints['x'].cacheScope must be"],

@@ -39,6 +39,11 @@ export const ERRORS = {
     code: -32602,
     message: 'Invalid params: _meta lacks the protocol version or the client capabilities, or has a malformed field',
   },
+  invalidFilter: {
+    status: 400,
+    code: -32602,
+    message: 'Invalid params: notifications is missing, or no filter of subscriptions',
+  },
   perRequestInBatch: { status: 400, code: -32600, message: 'Invalid Request: batches are not part of MCP 2026-07-28' },
   headerMismatch: {
     status: 400,
@@ -103,6 +108,11 @@ export const ERRORS = {
   },
   storeUnavailable: { status: 503, code: -32000, message: 'Service Unavailable: the store does not answer' },
   suspendedAtCapacity: { status: 503, code: -32603, message: 'Service Unavailable: too many calls wait for input' },
+  subscriptionsAtCapacity: {
+    status: 503,
+    code: -32603,
+    message: 'Service Unavailable: too many subscriptions are open',
+  },
   invalidRequestState: {
     status: 200,
     code: -32602,

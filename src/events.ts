@@ -40,8 +40,8 @@ export const FORWARD_OUTCOMES = ['answered', 'lost', 'unreachable'] as const;
 /** What came of a request that was handed to another node; `lost`: that node took it, and was not heard of again. */
 export type ForwardOutcome = (typeof FORWARD_OUTCOMES)[number];
 
-export const STREAM_KINDS = ['request', 'standalone'] as const;
-/** The two kinds of SSE stream: the reply of a POST, and the one a GET opens. */
+export const STREAM_KINDS = ['request', 'standalone', 'subscription'] as const;
+/** The kinds of SSE stream: the reply of a POST, the one that a GET opens, and the one of a `subscriptions/listen`. */
 export type StreamKind = (typeof STREAM_KINDS)[number];
 
 export const LOG_LOSSES = ['threw', 'unwritten'] as const;

@@ -60,12 +60,17 @@ describe('a request of MCP 2026-07-28', () => {
     expect((await call(harness.url, 'add', {}, { headers: { 'mcp-session-id': 'of nobody' } })).status).toBe(200);
   });
 
-  test('discovers the versions and capabilities, without tasks and subscriptions (server/discover)', async () => {
+  test('discovers the versions and capabilities, without tasks (server/discover)', async () => {
     const { result } = await send(harness.url, 'server/discover');
     expect(result).toEqual({
       resultType: 'complete',
       supportedVersions: [VERSION],
-      capabilities: { logging: {}, tools: {}, prompts: {}, resources: {} },
+      capabilities: {
+        logging: {},
+        tools: { listChanged: true },
+        prompts: { listChanged: true },
+        resources: { listChanged: true },
+      },
       instructions: 'Ask.',
       ttlMs: 0,
       cacheScope: 'private',
@@ -130,15 +135,9 @@ describe('a request of MCP 2026-07-28', () => {
       { params: { name: 'region', arguments: { region: 'x' } } },
       'headerMismatch',
     ],
-    ...[
-      'initialize',
-      'ping',
-      'logging/setLevel',
-      'resources/subscribe',
-      'tasks/list',
-      'subscriptions/listen',
-      'x/y',
-    ].map((method): [string, string, PerRequest, ErrorName] => [`the method ${method}`, method, {}, 'methodNotFound']),
+    ...['initialize', 'ping', 'logging/setLevel', 'resources/subscribe', 'tasks/list', 'x/y'].map(
+      (method): [string, string, PerRequest, ErrorName] => [`the method ${method}`, method, {}, 'methodNotFound'],
+    ),
     [
       'no capability to list roots',
       'tools/call',

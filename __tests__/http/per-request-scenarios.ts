@@ -1,5 +1,6 @@
 import type { ErrorName } from '../../src/errors.js';
 import type { McpRouterOptions } from '../../src/index.js';
+import { announcingServer } from '../endpoint/announcing-server.js';
 import { askingServer } from '../endpoint/asking-server.js';
 import type { Headers, Target } from '../support/target.js';
 import { bodyOf, headersOf, VERSION, type PerRequest } from '../support/per-request.js';
@@ -32,12 +33,16 @@ const scenario = (
 });
 const asks = { capabilities: { elicitation: {} } };
 
+/** Called when a server is built for a subscription. */
+let opened: (value?: unknown) => void = () => undefined;
+
 /** By row. */
 export const PER_REQUEST_SCENARIOS: [ErrorName, PerRequestScenario][] = [
   [
     'invalidEnvelope',
     scenario((target) => send(target, 'tools/list', { meta: { 'io.modelcontextprotocol/clientCapabilities': 7 } })),
   ],
+  ['invalidFilter', scenario((target) => send(target, 'subscriptions/listen'))],
   ['perRequestInBatch', scenario((target) => target.post([bodyOf('tools/list')]), { id: null })],
   ['headerMismatch', scenario((target) => send(target, 'tools/list', {}, { 'mcp-method': 'tools/call' }))],
   [
@@ -63,6 +68,28 @@ export const PER_REQUEST_SCENARIOS: [ErrorName, PerRequestScenario][] = [
         return send(target, ...call('once', asks));
       },
       { options: { ...options, perRequest: { maxSuspended: 1 } } },
+    ),
+  ],
+  [
+    'subscriptionsAtCapacity',
+    scenario(
+      async (target) => {
+        const request = { params: { notifications: { toolsListChanged: true } } };
+        // It stays open, and another request must not wait for its end.
+        const served = new Promise((resolve) => (opened = resolve));
+        void send(target, 'subscriptions/listen', request).catch(() => undefined);
+        await served;
+        return send(target, 'subscriptions/listen', request);
+      },
+      {
+        options: {
+          perRequest: { maxSubscriptions: 1 },
+          serverFactory: () => {
+            opened();
+            return announcingServer().server;
+          },
+        },
+      },
     ),
   ],
   [

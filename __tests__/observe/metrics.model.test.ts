@@ -7,7 +7,7 @@ import { levelsOf, sessionInfo } from '../support/session-info.js';
 
 const ROUTERS = 2;
 const CAUSES: readonly OrphanCause[] = ['stream_lost', 'idle'];
-const KINDS: readonly StreamKind[] = ['request', 'standalone'];
+const KINDS: readonly StreamKind[] = ['request', 'standalone', 'subscription'];
 
 const STATES = {
   initializing: sessionInfo({ state: 'initializing' }),

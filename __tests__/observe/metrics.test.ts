@@ -40,7 +40,7 @@ describe('before the first event', () => {
   test('every value of every label has a series at 0, so that queries find it', async () => {
     const text = await createMetrics(throwing(), NONE, {}).registry.metrics();
     expect(labelValues(text, 'mcp_sessions_orphaned', 'cause')).toEqual(['idle', 'stream_lost']);
-    expect(labelValues(text, 'mcp_streams_open', 'kind')).toEqual(['request', 'standalone']);
+    expect(labelValues(text, 'mcp_streams_open', 'kind')).toEqual(['request', 'standalone', 'subscription']);
     expect(labelValues(text, 'mcp_sessions_closed_total', 'reason')).toEqual(
       ['deleted', 'evicted', 'expired', 'failed', 'lifetime', 'moved', 'shutdown'].sort(),
     );

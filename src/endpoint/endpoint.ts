@@ -13,7 +13,7 @@ export interface Endpoint {
   drain(): void;
   /** Resolves once no request is under way. */
   idle(): Promise<void>;
-  /** Ends the standalone streams, each when all is saved that another process needs to go on with its session. */
+  /** Ends the standalone streams and the subscriptions, each when all is saved that another process needs to go on with its session. */
   endStreams(): Promise<void>;
   /** Ends everything. The router's phase is `closing`. */
   close(): Promise<void>;

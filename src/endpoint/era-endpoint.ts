@@ -40,8 +40,8 @@ export class EraEndpoint implements Endpoint {
     await Promise.all([this.#sessions.idle(), this.#perRequest.idle()]);
   }
 
-  endStreams(): Promise<void> {
-    return this.#sessions.endStreams();
+  async endStreams(): Promise<void> {
+    await Promise.all([this.#sessions.endStreams(), this.#perRequest.endStreams()]);
   }
 
   async close(): Promise<void> {

@@ -21,6 +21,12 @@ export interface PerRequestOptions {
   maxSuspendedPerPrincipal?: number | undefined;
   /** The same for all callers without a principal. Default: `maxSuspended`. */
   maxSuspendedAnonymous?: number | undefined;
+  /** Open `subscriptions/listen` streams; one more gets 503. Default: 1,024. */
+  maxSubscriptions?: number | undefined;
+  /** The same within one named principal. Default: 20. */
+  maxSubscriptionsPerPrincipal?: number | undefined;
+  /** The same for all callers without a principal. Default: `maxSubscriptions`. */
+  maxSubscriptionsAnonymous?: number | undefined;
   /** Caching hints by method, such as `tools/list`. Default of each: 0 ms, `private`. */
   cacheHints?: Readonly<Record<string, CacheHint>> | undefined;
 }
@@ -31,6 +37,9 @@ export interface ResolvedPerRequest {
   readonly maxSuspended: number;
   readonly maxSuspendedPerPrincipal: number;
   readonly maxSuspendedAnonymous: number;
+  readonly maxSubscriptions: number;
+  readonly maxSubscriptionsPerPrincipal: number;
+  readonly maxSubscriptionsAnonymous: number;
   readonly cacheHints: ReadonlyMap<string, Required<CacheHint>>;
 }
 
@@ -47,6 +56,9 @@ const CHECKS = new Map<string, Check>([
   ['maxSuspended', count],
   ['maxSuspendedPerPrincipal', count],
   ['maxSuspendedAnonymous', count],
+  ['maxSubscriptions', count],
+  ['maxSubscriptionsPerPrincipal', count],
+  ['maxSubscriptionsAnonymous', count],
   ['cacheHints', object('an object of methods, each with ttlMs and cacheScope')],
 ]);
 
@@ -61,11 +73,15 @@ export function resolvePerRequest(given: boolean | PerRequestOptions): ResolvedP
   checkOptions('mcpRouter', options, CHECKS, 'perRequest.');
   const { suspendTtl = 10 * MINUTE, maxSuspended = 1_000, maxSuspendedPerPrincipal = 20 } = options;
   const { maxSuspendedAnonymous = maxSuspended, cacheHints = {} } = options;
+  const { maxSubscriptions = 1_024, maxSubscriptionsPerPrincipal = 20 } = options;
   return Object.freeze({
     suspendTtl,
     maxSuspended,
     maxSuspendedPerPrincipal,
     maxSuspendedAnonymous,
+    maxSubscriptions,
+    maxSubscriptionsPerPrincipal,
+    maxSubscriptionsAnonymous: options.maxSubscriptionsAnonymous ?? maxSubscriptions,
     cacheHints: new Map(Object.entries(cacheHints).map(([method, hint]) => [method, resolveHint(method, hint)])),
   });
 }

@@ -20,6 +20,7 @@ import { RequestServer } from './bridge/request-server.js';
 import { SuspendedCalls } from './bridge/suspended-calls.js';
 import { Replies, type RoundTaker } from './replies.js';
 import { Results } from './results.js';
+import { OpenSubscriptions } from './subscriptions/open-subscriptions.js';
 
 /** What servers of the session era answer, and MCP 2026-07-28 does not have (changelog). */
 const REMOVED_METHODS = /^(initialize|ping|logging\/setLevel|resources\/(un)?subscribe|tasks\/.*)$/;
@@ -34,6 +35,7 @@ export class PerRequestEndpoint implements Endpoint {
   readonly #inFlight = new InFlight();
   readonly #replies: Replies;
   readonly #suspended: SuspendedCalls<BridgedCall>;
+  readonly #subscriptions: OpenSubscriptions;
   readonly #servers = new Set<RequestServer>();
   readonly #calls = new Set<BridgedCall>();
   /** Servers keep maps by session ID, so no client may have that of another principal. */
@@ -46,6 +48,16 @@ export class PerRequestEndpoint implements Endpoint {
     this.#results = new Results(options.cacheHints);
     this.#replies = new Replies(transports, this.#inFlight);
     this.#suspended = new SuspendedCalls(options, transports.clock, (call) => call.cancel('No answer came in time'));
+    this.#subscriptions = new OpenSubscriptions(
+      transports,
+      this.#results,
+      {
+        total: options.maxSubscriptions,
+        perPrincipal: options.maxSubscriptionsPerPrincipal,
+        anonymous: options.maxSubscriptionsAnonymous,
+      },
+      (...init) => this.#newServer(...init),
+    );
   }
 
   async post(exchange: Exchange, post: Post): Promise<void> {
@@ -55,6 +67,9 @@ export class PerRequestEndpoint implements Endpoint {
     if (REMOVED_METHODS.test(message.method)) throw new Refusal('methodNotFound');
     if (message.params?.requestState !== undefined) return this.#resume(exchange, post, message, envelope);
     if (this.#lifecycle.isDraining) throw new Refusal('draining');
+    if (message.method === 'subscriptions/listen') {
+      return this.#inFlight.during(this.#subscriptions.listen(exchange, post, message, envelope));
+    }
     const begin = await this.#inFlight.during(this.#open(exchange, message, envelope));
     return this.#replies.post(exchange, post, message, envelope, begin);
   }
@@ -68,21 +83,23 @@ export class PerRequestEndpoint implements Endpoint {
   }
 
   endStreams(): Promise<void> {
+    this.#subscriptions.endAll();
     return Promise.resolve();
   }
 
   async close(): Promise<void> {
     const idle = this.idle();
+    this.#subscriptions.endAll();
     this.#replies.close();
     for (const call of this.#calls) call.cancel('The router closes');
     for (const server of this.#servers) server.abandon(new Refusal('draining'));
-    await idle;
+    await Promise.all([idle, this.#subscriptions.closed()]);
   }
 
   /** Opens a server for a request. What it resolves to begins the request, once there is a reply. */
   async #open(exchange: Exchange, request: JSONRPCRequest, envelope: Envelope): Promise<RoundTaker> {
     const { res, req, extra, principal } = exchange;
-    const server = this.#newServer(exchange, envelope);
+    const server = this.#newServer(exchange, envelope, this.#inFlight);
     const hangUp = (): void => server.abandon(new Refusal('sessionClosed'));
     res.once('close', hangUp);
     const facts = await server.open({ request, envelope, headers: req.headers, extra });
@@ -103,6 +120,7 @@ export class PerRequestEndpoint implements Endpoint {
           facts,
           results: this.#results,
           suspended: this.#suspended,
+          announce: (notification) => this.#subscriptions.announce(principal, notification),
           onServed: () => server.close(),
           onEnd: () => this.#calls.delete(call),
         },
@@ -125,7 +143,12 @@ export class PerRequestEndpoint implements Endpoint {
     });
   }
 
-  #newServer({ principal, req }: Exchange, { clientInfo, clientCapabilities }: Envelope): RequestServer {
+  /** @param servers - Counts the server until it is closed. */
+  #newServer(
+    { principal, req }: Exchange,
+    { clientInfo, clientCapabilities }: Envelope,
+    servers: InFlight,
+  ): RequestServer {
     const context = new FactoryContext({
       era: 'request',
       sessionId: undefined,
@@ -142,10 +165,10 @@ export class PerRequestEndpoint implements Endpoint {
     );
     const server = new RequestServer(bridge, this.#builder, context, () => {
       this.#servers.delete(server);
-      this.#inFlight.end();
+      servers.end();
     });
     this.#servers.add(server);
-    this.#inFlight.begin();
+    servers.begin();
     return server;
   }
 

@@ -28,19 +28,12 @@ export class Results {
   /** The result of `server/discover`. */
   discovery(facts: ServerFacts): Fields {
     const { capabilities, instructions } = facts;
+    // The tasks of 2025-11-25 need a session.
     const result = {
       supportedVersions: PER_REQUEST_VERSIONS,
-      capabilities: servedCapabilities(isObject(capabilities) ? capabilities : {}),
+      capabilities: isObject(capabilities) ? without(capabilities, 'tasks') : {},
       ...(typeof instructions === 'string' && { instructions }),
     };
     return this.complete('server/discover', result, facts);
   }
-}
-
-/** Those that are served without a session: no tasks of 2025-11-25, and no changes that a client would subscribe to. */
-function servedCapabilities(capabilities: Fields): Fields {
-  const served = Object.entries(without(capabilities, 'tasks'));
-  return Object.fromEntries(
-    served.map(([name, value]) => [name, isObject(value) ? without(value, 'listChanged', 'subscribe') : value]),
-  );
 }

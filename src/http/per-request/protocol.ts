@@ -11,6 +11,7 @@ export const CLIENT_INFO = `${RESERVED_PREFIX}clientInfo`;
 export const CLIENT_CAPABILITIES = `${RESERVED_PREFIX}clientCapabilities`;
 export const LOG_LEVEL = `${RESERVED_PREFIX}logLevel`;
 export const SERVER_INFO = `${RESERVED_PREFIX}serverInfo`;
+export const SUBSCRIPTION_ID = `${RESERVED_PREFIX}subscriptionId`;
 
 /** The levels of `notifications/message`, the least severe first (server/utilities/logging, "Log Levels"). */
 export const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const;

@@ -2,6 +2,7 @@ import type { JSONRPCErrorResponse, JSONRPCRequest } from '@modelcontextprotocol
 import { Refusal } from '../../../errors.js';
 import { ASKING_METHODS } from '../../../http/per-request/protocol.js';
 import { isObject, type Fields } from '../../../transport/jsonrpc.js';
+import type { BridgedServer } from './bridged-server.js';
 import { declares, Questions } from './questions.js';
 import type { Outcome } from './round.js';
 
@@ -45,6 +46,13 @@ function urlElicitation(data: unknown, method: string, capabilities: Fields): Ou
   const questions = new Questions();
   elicitations.forEach((params, id) => questions.add({ jsonrpc: '2.0', id, method: 'elicitation/create', params }));
   return { result: inputRequired(questions) };
+}
+
+/** Refuses a question that no client can be asked while it waits for that method. A `ping` is answered. */
+export function refuseQuestion(server: BridgedServer, { id, method }: JSONRPCRequest, waitsFor: string): void {
+  if (method === 'ping') return server.tell({ jsonrpc: '2.0', id, result: {} });
+  const message = `A client of MCP 2026-07-28 cannot be asked ${method} while it waits for ${waitsFor}`;
+  server.tell({ jsonrpc: '2.0', id, error: { code: METHOD_NOT_FOUND, message } });
 }
 
 /** The result that asks a client (MCP 2026-07-28, basic/patterns/mrtr). */

@@ -17,6 +17,8 @@ export interface ServerListener {
   asked(question: JSONRPCRequest): void;
   /** @returns The back-pressure of the client's reader. */
   notified(notification: JSONRPCNotification): Promise<void> | undefined;
+  /** The server is closed, or closes. */
+  closed?(): void;
 }
 
 /** A request that a server was asked. */
@@ -97,7 +99,9 @@ export class BridgedServer implements Transport {
     for (const id of this.#waiting.keys()) this.#answer(errorResponse('sessionClosed'), id);
     this.#run('the server threw on close', () => this.onclose?.());
     this.onmessage = this.onerror = this.onclose = undefined;
+    const listener = this.#listener;
     this.#listener = undefined;
+    listener?.closed?.();
     return Promise.resolve();
   }
 

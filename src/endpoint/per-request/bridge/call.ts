@@ -4,7 +4,8 @@ import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/proto
 import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 import type { Results, ServerFacts } from '../results.js';
-import { inputRequired, outcomeOfError } from './answers.js';
+import { isAnnouncement } from '../subscriptions/filter.js';
+import { inputRequired, outcomeOfError, refuseQuestion } from './answers.js';
 import type { Asked, BridgedServer, ServerListener } from './bridged-server.js';
 import { capabilityFor, declares, digestOf, Questions } from './questions.js';
 import type { Outcome, Round } from './round.js';
@@ -18,6 +19,8 @@ export interface CallInit {
   readonly facts: ServerFacts;
   readonly results: Results;
   readonly suspended: SuspendedCalls<BridgedCall>;
+  /** The server announces a change of what it has. */
+  announce(notification: JSONRPCNotification): void;
   /** The server is not needed any more. */
   onServed(): void;
   /** Nothing of the call remains. */
@@ -99,12 +102,10 @@ export class BridgedCall implements ServerListener {
   }
 
   asked(question: JSONRPCRequest): void {
-    const { id, method, params } = question;
-    if (method === 'ping') return this.#init.server.tell({ jsonrpc: '2.0', id, result: {} });
-    const required = capabilityFor(method, params);
-    if (required === undefined || !ASKING_METHODS.has(this.#init.request.method)) {
-      const message = `A client of MCP 2026-07-28 cannot be asked ${method} while it waits for ${this.#init.request.method}`;
-      return this.#init.server.tell({ jsonrpc: '2.0', id, error: { code: -32601, message } });
+    const { server, request } = this.#init;
+    const required = capabilityFor(question.method, question.params);
+    if (required === undefined || !ASKING_METHODS.has(request.method)) {
+      return refuseQuestion(server, question, request.method);
     }
     if (!declares(this.#latest.envelope.clientCapabilities, required)) {
       return this.#fail(new Refusal('missingCapability', { data: { requiredCapabilities: required } }));
@@ -118,9 +119,15 @@ export class BridgedCall implements ServerListener {
   notified(notification: JSONRPCNotification): Promise<void> | undefined {
     const { method, params } = notification;
     if (method === 'notifications/cancelled') this.#questions.withdraw(params?.requestId);
+    if (isAnnouncement(notification)) this.#announce(notification);
     if (this.#rounds.size === 0) return undefined;
     const isForeign = method === 'notifications/progress' && params?.progressToken !== tokenOf(this.#init.request);
     return isForeign ? undefined : this.#latest.notify(notification);
+  }
+
+  /** A server that changes a list whenever it is asked for it would have its clients ask for ever. */
+  #announce(notification: JSONRPCNotification): void {
+    if (!this.#init.request.method.endsWith('/list')) this.#init.announce(notification);
   }
 
   #take(answers: Fields, given: string): void {

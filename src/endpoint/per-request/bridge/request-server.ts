@@ -27,6 +27,8 @@ export interface OpeningCall {
   readonly envelope: Envelope;
   readonly headers: IncomingHttpHeaders;
   readonly extra: MessageExtraInfo;
+  /** Prepares the server that was greeted, as a part of its opening. */
+  readonly prepare?: (facts: ServerFacts, extra: MessageExtraInfo) => Promise<void>;
 }
 
 /** A server of the session era that serves one request, from its opening to its close. */
@@ -89,6 +91,7 @@ export class RequestServer {
     if ('error' in answer) throw new Refusal('invalidEnvelope');
     this.bridge.tell({ jsonrpc: '2.0', method: 'notifications/initialized' });
     if (call.request.method === 'tools/call') await this.#checkArguments(call);
+    await call.prepare?.(answer.result, call.extra);
     return answer.result;
   }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../runtime/clock.js';
 import { Deadline, DeadlineQueue } from '../../../runtime/deadline-queue.js';
+import { Shares } from '../shares.js';
 
 /** Bounds of the calls that wait for an answer of their client. */
 export interface SuspensionLimits {
@@ -55,24 +56,21 @@ export class Suspension<Call> {
 
 /** The calls of an endpoint that have asked their client something. */
 export class SuspendedCalls<Call> {
-  readonly #limits: SuspensionLimits;
+  readonly #shares: Shares;
   readonly #waiting: DeadlineQueue<Suspension<Call>>;
   readonly #byId = new Map<string, Suspension<Call>>();
-  readonly #counts = new Map<string | undefined, number>();
 
   /** @param expire - Ends a call that waited for `suspendTtl`. */
   constructor(limits: SuspensionLimits, clock: Clock, expire: (call: Call) => void) {
-    this.#limits = limits;
-    this.#waiting = new DeadlineQueue(clock, limits.suspendTtl, ({ call }) => expire(call));
+    const { suspendTtl, maxSuspended, maxSuspendedPerPrincipal, maxSuspendedAnonymous } = limits;
+    const shares = { total: maxSuspended, perPrincipal: maxSuspendedPerPrincipal, anonymous: maxSuspendedAnonymous };
+    this.#shares = new Shares(shares);
+    this.#waiting = new DeadlineQueue(clock, suspendTtl, ({ call }) => expire(call));
   }
 
   /** A place for a call; undefined when the table, or the share of the principal, is full. */
   add(call: Call, principal: string | undefined): Suspension<Call> | undefined {
-    const { maxSuspended, maxSuspendedPerPrincipal, maxSuspendedAnonymous } = this.#limits;
-    const share = principal === undefined ? maxSuspendedAnonymous : maxSuspendedPerPrincipal;
-    const count = this.#counts.get(principal) ?? 0;
-    if (this.#byId.size >= maxSuspended || count >= share) return undefined;
-    this.#counts.set(principal, count + 1);
+    if (!this.#shares.take(principal)) return undefined;
     const suspension = new Suspension(call, principal, this);
     this.#byId.set(suspension.id, suspension);
     return suspension;
@@ -91,9 +89,6 @@ export class SuspendedCalls<Call> {
   }
 
   remove({ id, principal }: Suspension<Call>): void {
-    if (!this.#byId.delete(id)) return;
-    const count = (this.#counts.get(principal) ?? 1) - 1;
-    if (count === 0) this.#counts.delete(principal);
-    else this.#counts.set(principal, count);
+    if (this.#byId.delete(id)) this.#shares.give(principal);
   }
 }

@@ -1,0 +1,77 @@
+import type { JSONRPCNotification, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import { Subscriptions } from '../../../sessions/records/subscriptions.js';
+import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
+
+/** The changes that a client wants to hear of (MCP 2026-07-28, basic/patterns/subscriptions, "Notification Filter"). */
+export interface Filter {
+  readonly toolsListChanged?: true;
+  readonly promptsListChanged?: true;
+  readonly resourcesListChanged?: true;
+  readonly resourceSubscriptions?: readonly string[];
+}
+
+export const RESOURCE_UPDATED = 'notifications/resources/updated';
+
+/** Each list that changes: its notification, the field of the filter, and the capability whose `listChanged` announces it. */
+const LISTS = [
+  ['notifications/tools/list_changed', 'toolsListChanged', 'tools'],
+  ['notifications/prompts/list_changed', 'promptsListChanged', 'prompts'],
+  ['notifications/resources/list_changed', 'resourcesListChanged', 'resources'],
+] as const;
+
+const FIELD_OF = new Map<string, keyof Filter>(LISTS.map(([method, field]) => [method, field]));
+
+/** URIs of one filter. Its server is asked to subscribe to each, as it is for the session of an earlier version. */
+const MAX_URIS = 1_000;
+
+/** Whether a notification announces a change that clients subscribe to. */
+export function isAnnouncement({ method }: JSONRPCNotification): boolean {
+  return method === RESOURCE_UPDATED || FIELD_OF.has(method);
+}
+
+/** The filter that a request asks for; undefined when it is missing or malformed. Fields of extensions are ignored. */
+export function filterOf({ params }: JSONRPCRequest): Fields | undefined {
+  const filter: unknown = params?.notifications;
+  if (!isObject(filter)) return undefined;
+  const { resourceSubscriptions = [] } = filter;
+  const isWell =
+    LISTS.every(([, field]) => ['undefined', 'boolean'].includes(typeof filter[field])) &&
+    Array.isArray(resourceSubscriptions) &&
+    resourceSubscriptions.every((uri) => typeof uri === 'string');
+  return isWell ? filter : undefined;
+}
+
+/** The part of a filter that the capabilities of a server allow, with as many URIs as one session may be subscribed to. */
+export function agreedFilter(requested: Fields, capabilities: Fields): Filter {
+  const { resources } = capabilities;
+  const lists = LISTS.filter(([, field, name]) => {
+    const capability = capabilities[name];
+    return requested[field] === true && isObject(capability) && capability.listChanged === true;
+  }).map(([, field]) => [field, true]);
+  const uris = new Subscriptions([], MAX_URIS);
+  if (isObject(resources) && resources.subscribe === true) {
+    for (const uri of (requested.resourceSubscriptions ?? []) as string[]) uris.add(uri);
+  }
+  return withUris(Object.fromEntries(lists) as Filter, uris.all());
+}
+
+/** The filter with other URIs. */
+export function withUris(filter: Filter, uris: readonly string[]): Filter {
+  const lists = without({ ...filter }, 'resourceSubscriptions');
+  return uris.length === 0 ? lists : { ...lists, resourceSubscriptions: uris };
+}
+
+/** Whether a client that agreed to the filter gets the notification. */
+export function accepts(filter: Filter, { method, params }: JSONRPCNotification): boolean {
+  const field = FIELD_OF.get(method);
+  if (field !== undefined) return filter[field] === true;
+  const uri: unknown = params?.uri;
+  if (method !== RESOURCE_UPDATED || typeof uri !== 'string') return false;
+  return filter.resourceSubscriptions?.some((subscribed) => isWithin(uri, subscribed)) === true;
+}
+
+/** An update may name a sub-resource of the one that the client subscribed to (schema, `ResourceUpdatedNotificationParams`). */
+function isWithin(uri: string, subscribed: string): boolean {
+  if (!uri.startsWith(subscribed)) return false;
+  return uri.length === subscribed.length || subscribed.endsWith('/') || /^[/?#]/.test(uri.slice(subscribed.length));
+}

@@ -1,0 +1,134 @@
+import type { ServerResponse } from 'node:http';
+import type {
+  JSONRPCNotification,
+  JSONRPCRequest,
+  MessageExtraInfo,
+  RequestId,
+} from '@modelcontextprotocol/sdk/types.js';
+import { SUBSCRIPTION_ID } from '../../../http/per-request/protocol.js';
+import { isObject, type Fields } from '../../../transport/jsonrpc.js';
+import { Reply, type ReplyListener } from '../../../transport/reply.js';
+import type { TransportSide } from '../../../transport/transport-types.js';
+import { refuseQuestion } from '../bridge/answers.js';
+import type { BridgedServer, ServerListener } from '../bridge/bridged-server.js';
+import type { Results, ServerFacts } from '../results.js';
+import { keyOf } from './announcements.js';
+import { accepts, agreedFilter, withUris, type Filter } from './filter.js';
+
+/** What a subscription is made of. */
+export interface SubscriptionInit {
+  readonly request: JSONRPCRequest;
+  /** The filter that the client asks for. */
+  readonly requested: Fields;
+  readonly server: BridgedServer;
+  readonly results: Results;
+  /** Called once, when the stream is over or was ended. */
+  onEnd(): void;
+}
+
+/**
+ * One `subscriptions/listen`: a stream, and the server whose announcements it carries (MCP 2026-07-28,
+ * basic/patterns/subscriptions).
+ *
+ *   subscribing ──acknowledged──▶ open ──server ends it, or client closes it──▶ ended
+ */
+export class Subscription implements ServerListener, ReplyListener {
+  readonly #init: SubscriptionInit;
+  readonly #id: RequestId;
+  #filter: Filter = {};
+  #facts: ServerFacts = {};
+  /** What the server announced before the acknowledgement, the latest of each kind. */
+  readonly #early = new Map<string, JSONRPCNotification>();
+  #reply: Reply | undefined;
+  #ended = false;
+
+  constructor(init: SubscriptionInit) {
+    this.#init = init;
+    this.#id = init.request.id;
+  }
+
+  /** Agrees on the filter with a server that was greeted, and subscribes it to each resource. One that it refuses is left out. */
+  async subscribe(facts: ServerFacts, extra: MessageExtraInfo): Promise<void> {
+    const { server, requested } = this.#init;
+    const { capabilities } = facts;
+    this.#facts = facts;
+    this.#filter = agreedFilter(requested, isObject(capabilities) ? capabilities : {});
+    server.listen(this);
+    const uris = await Promise.all(
+      (this.#filter.resourceSubscriptions ?? []).map(async (uri) => {
+        const answer = await server.ask('resources/subscribe', { uri }, extra).answer;
+        return 'error' in answer ? [] : [uri];
+      }),
+    );
+    this.#filter = withUris(this.#filter, uris.flat());
+  }
+
+  /** Begins the stream with the acknowledgement. Where nothing was agreed, it also ends, as nothing would ever come. */
+  open(res: ServerResponse, side: TransportSide): void {
+    this.#reply = new Reply(res, 'subscription', side, this);
+    this.#send({ method: 'notifications/subscriptions/acknowledged', params: { notifications: this.#filter } });
+    for (const notification of this.#early.values()) void this.announce(notification);
+    this.#early.clear();
+    if (Object.keys(this.#filter).length === 0) this.end();
+  }
+
+  /** Whether its client gets such a notification. */
+  accepts(notification: JSONRPCNotification): boolean {
+    return accepts(this.#filter, notification);
+  }
+
+  /**
+   * Sends a notification of a type that was agreed on.
+   *
+   * @returns The back-pressure of the client's reader.
+   */
+  announce(notification: JSONRPCNotification): Promise<void> | undefined {
+    if (this.#ended || !this.accepts(notification)) return undefined;
+    if (this.#reply === undefined) {
+      this.#early.set(keyOf(notification), notification);
+      return undefined;
+    }
+    this.#send(notification);
+    return this.#reply.drained();
+  }
+
+  /** Ends the stream with the result that tells its client so ("Graceful Closure"). */
+  end(): void {
+    if (this.#ended) return;
+    const result = this.#init.results.complete(
+      'subscriptions/listen',
+      { _meta: { [SUBSCRIPTION_ID]: this.#id } },
+      this.#facts,
+    );
+    this.#reply?.lastEvent(JSON.stringify({ jsonrpc: '2.0', id: this.#id, result }));
+    this.#over();
+  }
+
+  asked(question: JSONRPCRequest): void {
+    refuseQuestion(this.#init.server, question, this.#init.request.method);
+  }
+
+  notified(notification: JSONRPCNotification): Promise<void> | undefined {
+    return this.announce(notification);
+  }
+
+  closed(): void {
+    this.end();
+  }
+
+  replyClosed(): void {
+    this.#over();
+  }
+
+  #over(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#early.clear();
+    this.#init.onEnd();
+  }
+
+  #send({ method, params }: Omit<JSONRPCNotification, 'jsonrpc'>): void {
+    const meta = { ...params?._meta, [SUBSCRIPTION_ID]: this.#id };
+    this.#reply?.event(JSON.stringify({ jsonrpc: '2.0', method, params: { ...params, _meta: meta } }));
+  }
+}
