@@ -50,7 +50,7 @@ const streamOf = (eventId: string): string => eventId.slice(0, eventId.lastIndex
 
 /** A client that reads its streams by hand, and resumes each wherever it was cut. */
 class Reader {
-  /** What was received, in its order, by stream; also of a stream of which only the beginning was heard. */
+  /** The received events by stream, in order, also of a stream that was cut. */
   readonly received = new Map<string, Event[]>();
   /** What should never be answered. */
   readonly wrong: string[] = [];
@@ -217,7 +217,7 @@ test(
     // A call goes on without its client, and stores its events all the same.
     const busy = async () => (await fetch(`http://127.0.0.1:${node.port}/busy`)).json();
     await until('no event is on its way into the store', async () => (await busy()) === 0);
-    // Nothing more comes now, and the standalone streams bring what is left of it.
+    // No more events are sent now, and the standalone streams bring the remaining ones.
     const stored = await Promise.all(readers.map(({ session }) => storedOf(session)));
     const standalone = ({ session }: Reader): string => `${sessionHash(session.id)}-get`;
     const caughtUp = (reader: Reader, n: number): boolean =>
@@ -238,12 +238,12 @@ test(
     expect(sum.answered).toBeGreaterThan(0);
     for (const [n, reader] of readers.entries()) {
       expect(reader.wrong).toEqual([]);
-      // A stream of whose beginning its client never heard has nothing that it could resume with.
+      // A client that got no event of a stream has no ID to resume it with.
       const heard = [...stored[n]!].filter(([streamId]) => reader.received.has(streamId));
       expect(stored[n]!.size - heard.length).toBeLessThanOrEqual(reader.calls.unheard);
       for (const [streamId, events] of heard) {
         expect(reader.received.get(streamId)).toEqual(events);
-        // And what is stored is what was sent, from the first to the last before a kill.
+        // The stored events are those that were sent, from the first to the last before a kill.
         for (const numbers of numbersOf(events).values()) expect(numbers).toEqual([...numbers.keys()]);
       }
     }

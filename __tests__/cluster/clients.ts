@@ -4,7 +4,7 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 import { ElicitRequestSchema, LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { until } from '../support/waiting.js';
 
-/** What a tool of `node.ts` says: which life of which session answers, in which process, and the rest. */
+/** The result of a tool of `node.ts`: the session and its epoch, the process, and the rest. */
 export interface Told {
   readonly session: string;
   readonly pid: number;
@@ -21,7 +21,7 @@ export const LONGEST_CALL = 45_000;
 export class ClusterClient {
   readonly sdk: Client;
   readonly transport: StreamableHTTPClientTransport;
-  /** What it was told of on its GET stream, in order. */
+  /** The notifications on its GET stream, in order. */
   readonly heard: string[] = [];
   /** What its transport complained of: streams that broke, streams that could not be opened. */
   readonly complaints: string[] = [];
@@ -156,7 +156,7 @@ export class ClusterClient {
   }
 }
 
-/** What went wrong, each with how often: nobody reads a thousand of the same. */
+/** Each fault once, with its count. */
 export function tally(messages: readonly string[]): Record<string, number> {
   const counts = new Map<string, number>();
   for (const message of messages) counts.set(message, (counts.get(message) ?? 0) + 1);
@@ -180,7 +180,7 @@ export class Load {
     await this.#running;
   }
 
-  /** What is in flight still is nobody's any more. */
+  /** Ignores the outcome of requests that are still in flight. */
   halt(): void {
     this.#stopped = true;
   }

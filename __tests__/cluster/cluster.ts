@@ -47,7 +47,7 @@ export class Cluster {
     await until('the balancer sends to all nodes', async () => (await this.balancer.up()).length === this.nodes.length);
   }
 
-  /** A connected client of the SDK, whose requests go by way of the balancer. */
+  /** A connected client of the SDK behind the balancer. */
   async client(url = this.url): Promise<ClusterClient> {
     const client = await ClusterClient.connect(url);
     this.#clients.add(client);

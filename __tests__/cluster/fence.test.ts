@@ -40,7 +40,7 @@ describe('the fence of the event store (docs/scaling.md: appends check (owner, e
     ['another node, in the next epoch', 'other', 4],
     ['this node, in a later epoch', 'me', 4],
     ['this node, in an earlier epoch', 'me', 2],
-    ['nobody', '', 3],
+    ['no node', '', 3],
   ])('refuses as Fenced, and appends nothing, when the session is owned by %s', async (_who, owner, epoch) => {
     await owned('me', 3);
     const id = await store().storeEvent('a-1', notification('1'), FENCE);
@@ -49,7 +49,7 @@ describe('the fence of the event store (docs/scaling.md: appends check (owner, e
     expect((await replay(store(), id)).events).toEqual([]);
   });
 
-  test('fails in the ordinary way when there is no record: nobody else is known to own the session', async () => {
+  test('fails like any store when there is no record, as no other node is known to own the session', async () => {
     const failing = store().storeEvent('a-1', notification('1'), FENCE);
     await expect(failing).rejects.toThrow('NORECORD');
     await expect(failing).rejects.not.toThrow(Fenced);
@@ -102,7 +102,7 @@ async function telling(node: InProcessNode) {
 describe('a session that another node has taken', () => {
   const withEvents = () => redisEventStore({ sendCommand: cluster.ask, prefix: cluster.prefix });
 
-  test('ends here at the first event that is refused, with reason moved, and its client gets not one byte more', async () => {
+  test('ends here as moved at the first refused event, and its client gets no more bytes', async () => {
     const [a] = await cluster.nodes(1, { tools, eventStore: withEvents() });
     const { session, standalone, call, signal } = await telling(a!);
     const { key } = await cluster.record();
@@ -118,7 +118,7 @@ describe('a session that another node has taken', () => {
     expect(await cluster.ask('XLEN', `${cluster.prefix}{${sessionHash(session.id)}}:events`)).toBe(before);
   });
 
-  test('goes on where only its record is lost: events go out without IDs, and it is no other node’s', async () => {
+  test('goes on when only its record is lost: events are sent without IDs', async () => {
     const [a] = await cluster.nodes(1, { tools, eventStore: withEvents() });
     const { call, signal } = await telling(a!);
     await cluster.ask('DEL', (await cluster.record()).key);
@@ -134,7 +134,7 @@ describe('a session that another node has taken', () => {
 });
 
 describe('a reply after the fence deadline (docs/scaling.md: the local deadline is checked before a write begins)', () => {
-  /** A node on a clock that only the test moves, of which the wall and everything else is real. */
+  /** A node on a fake clock. Everything else is real. */
   async function stoppedNode(eventStore: EventStore = memoryEventStore()) {
     const clock = new FakeClock();
     const fenceAfter = 1_500;
@@ -142,7 +142,7 @@ describe('a reply after the fence deadline (docs/scaling.md: the local deadline 
     return { clock, fenceAfter, node: node! };
   }
 
-  test('is destroyed, not written, though no timer has fired yet: the call’s, and the standalone stream’s', async () => {
+  test('is destroyed, not written, although no timer has fired yet: the reply to a call, and the standalone stream', async () => {
     const { clock, fenceAfter, node } = await stoppedNode();
     const { call, standalone } = await telling(node);
     // As SIGSTOP and SIGCONT would: time has passed, and nothing has run.
@@ -161,7 +161,7 @@ describe('a reply after the fence deadline (docs/scaling.md: the local deadline 
     expect(await soon('the call is answered', rest(call))).toHaveLength(2);
   });
 
-  test('is none at all for a request that comes then: 503, and never 404; the session is not touched', async () => {
+  test('is 503, never 404, for a request that comes then, and the session is not touched', async () => {
     const { clock, fenceAfter, node } = await stoppedNode();
     const session = await AnyNodeSession.open(node.url);
     const before = await cluster.record();
@@ -176,7 +176,7 @@ describe('a reply after the fence deadline (docs/scaling.md: the local deadline 
     expect(await node.ready()).toBe(503);
   });
 
-  test('is 503 for a stream that is resumed, however late: of the session it says nothing', async () => {
+  test('is 503 for a resumed stream, however late', async () => {
     const store = memoryEventStore();
     const read = new Deferred();
     const { clock, node } = await stoppedNode({
@@ -201,7 +201,7 @@ describe('a reply after the fence deadline (docs/scaling.md: the local deadline 
     expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
   });
 
-  test('when the fence comes down, every handler’s signal aborts, every session ends as moved, and its record stays', async () => {
+  test('at the fence deadline every handler’s signal aborts, every session ends as moved, and its record stays', async () => {
     const { clock, fenceAfter, node } = await stoppedNode();
     const { session, call, signal } = await telling(node);
     const before = await cluster.record();
@@ -284,7 +284,7 @@ describe('while Redis is away (docs/scaling.md)', () => {
     expect(await other.call(b!.url, 'echo')).toMatchObject({ node: 'b' });
   });
 
-  test('also where it takes commands and does not answer them: 503 soon, and nobody hangs', async () => {
+  test('also if it takes commands without an answer: 503 soon, and no request hangs', async () => {
     const [a, b] = await cluster.nodes(2);
     const session = await AnyNodeSession.open(a!.url);
     await session.call(b!.url, 'echo');

@@ -68,7 +68,7 @@ const tools: Readonly<Record<string, Tool>> = {
   },
 };
 
-/** A client whose requests go to each node in turn. */
+/** A client that sends its requests to each node in turn. */
 async function roundRobin(nodes: readonly InProcessNode[], start = 0) {
   let turn = start;
   const asked: string[] = [];
@@ -215,7 +215,7 @@ describe('a session is served at every node by the one that owns it (docs/scalin
     }
     expect(nodes.flatMap(({ contexts }) => contexts)).toHaveLength(1);
     for (const { url } of nodes) expect(await session.call(url, 'echo')).toMatchObject({ node: 'a', epoch: 0 });
-    // Nor where the session is nobody's, and whoever asks might take it over.
+    // The same for a session without an owner, which any node could claim.
     await nodes[0]!.close();
     expect(await session.statuses(nodes[1]!.url, { 'x-principal': 'mallory' })).toEqual([404, 404, 404]);
     expect(nodes[1]!.contexts).toEqual([]);

@@ -34,7 +34,7 @@ export class Children {
     return child.pid!;
   }
 
-  /** One that has ended, and whose parent does not ask how. */
+  /** A child that has ended before its parent reads the exit status. */
   async zombie(): Promise<{ pid: number; startedAt: string }> {
     const child = spawn('sh', ['-c', "sh -c 'echo $$; read -r _' & exec sleep 60"], {
       stdio: ['pipe', 'pipe', 'ignore'],

@@ -27,7 +27,7 @@ class ObservedNode {
     let lost = 0;
     events.on('fenced', (id) => {
       this.fenced.push(id);
-      // Who owns nothing any more must have been told so, once each time.
+      // Each loss of membership must have been reported exactly once.
       queueMicrotask(() => {
         if (lost !== this.fenced.length) throw new Error('onFenced was not called once for each fence');
       });
@@ -104,7 +104,7 @@ export class FakeNode extends ObservedNode {
     this.#checks = true;
   }
 
-  /** @throws Error when a membership holds whose lease may have expired, or that was over before. */
+  /** @throws Error when a membership is valid after its lease may have expired, or after it ended. */
   check(): void {
     this.#known.add(this.membership);
     for (const membership of this.#known) {
@@ -115,7 +115,7 @@ export class FakeNode extends ObservedNode {
       if (this.#over.has(membership)) throw new Error('a membership that was over holds again');
       if (membership !== this.membership) throw new Error('two tenures hold at once');
       const until = this.redis.granted.get(leaseKey(PREFIX, membership.id)) ?? -Infinity;
-      if (this.clock.now() >= until) throw new Error('a membership holds whose lease has expired');
+      if (this.clock.now() >= until) throw new Error('a membership is valid after its lease has expired');
     }
   }
 }

@@ -232,7 +232,7 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
   });
 });
 
-describe('who takes over a session (docs/scaling.md: compare-and-set on owner and epoch)', () => {
+describe('the claim of a session (docs/scaling.md: compare-and-set on owner and epoch)', () => {
   test('is one node only, where two are asked at once for a session that is free: the other hands over to it', async () => {
     const gate = new Deferred();
     let claims = 0;
@@ -287,7 +287,7 @@ describe('who takes over a session (docs/scaling.md: compare-and-set on owner an
   });
 });
 
-describe('the end of a session whose owner is just learning that it is another one’s (docs/scaling.md: an end is final)', () => {
+describe('the end of a session while its owner reads that another node has claimed it (docs/scaling.md: an end is final)', () => {
   test.each(Object.entries(ENDS))('is the end of its record, by %s', async (_by, end) => {
     const asked = new Deferred();
     const gate = new Deferred();
@@ -307,7 +307,7 @@ describe('the end of a session whose owner is just learning that it is another o
     await cluster.ask('HSET', key, 'o', '', 'e', '1');
     lost = true;
     const call = session.request(a.url, 'add');
-    await soon('it looks whose the record is', asked.promise);
+    await soon('it reads the owner of the record', asked.promise);
     const ended = end(a, session);
     // Time enough for an end that waits for nothing.
     setTimeout(gate.resolve, 100);
@@ -326,7 +326,7 @@ describe('all nodes at once (docs/scaling.md)', () => {
       expect(listed.map(({ id }) => id).sort()).toEqual(sessions.map(({ id }) => id).sort());
       expect(router.sessions.list()).toHaveLength(1);
     }
-    // Of one that is not there any more nobody waits for.
+    // No request waits for a session that has ended.
     await nodes[0]!.close();
     expect(await nodes[1]!.router.sessions.list({ cluster: true })).toHaveLength(2);
   });
@@ -351,7 +351,7 @@ describe('all nodes at once (docs/scaling.md)', () => {
     expect((await session.request(c.url, 'echo')).status).toBe(404);
   });
 
-  test('metrics mcp_cluster_* count what is owned, forwarded, claimed, and how old the lease is', async () => {
+  test('metrics mcp_cluster_* show owned sessions, forwarded requests, claims and the age of the lease', async () => {
     const [a, b] = await cluster.nodes(2);
     const session = await AnyNodeSession.open(a!.url);
     await session.call(b!.url, 'add');
@@ -388,7 +388,7 @@ describe('drain (docs/scaling.md: release ownership so that others take over at 
     },
   };
 
-  test('hands over to the other node with no error, what runs and what is new included, and ready says so', async () => {
+  test('hands its sessions over without an error for running and new requests, and ready reports it', async () => {
     const [a, b] = await cluster.nodes(2, { tools });
     const idle = await AnyNodeSession.open(a!.url);
     const busy = await AnyNodeSession.open(a!.url);
@@ -403,7 +403,7 @@ describe('drain (docs/scaling.md: release ownership so that others take over at 
     expect(fresh.status).toBe(200);
     expect(b!.router.sessions.list().map(({ id }) => id)).toContain(fresh.headers.get('mcp-session-id'));
     await fresh.text();
-    // What is asked of a session whose call still runs is done where it runs.
+    // A request of a session with a running call is served by the same node.
     expect(await busy.call(a!.url, 'add')).toMatchObject({ node: 'a', epoch: 0, count: 1 });
     gates[0]!.resolve();
     expect(await running).toMatchObject({ node: 'a', epoch: 0 });
@@ -414,7 +414,7 @@ describe('drain (docs/scaling.md: release ownership so that others take over at 
     expect(b!.lines('failure')).toEqual([]);
   });
 
-  test('of all nodes at once holds nobody up: what comes meanwhile is refused at once, and not handed to and fro', async () => {
+  test('of all nodes at once refuses new requests at once, and forwards none', async () => {
     const [a, b] = await cluster.nodes(2);
     const session = await AnyNodeSession.open(a!.url);
     const from = performance.now();

@@ -20,7 +20,7 @@ afterEach(async () => {
 });
 afterAll(() => cluster.stop());
 
-/** A node whose start does not wait until it has joined. */
+/** Starts a node, and does not wait until it has joined. */
 function joining(times: NonNullable<InProcessNodeInit['times']>, init: InProcessNodeInit = {}): Promise<InProcessNode> {
   return cluster.node({ ...init, name: 'late', joins: false, times });
 }

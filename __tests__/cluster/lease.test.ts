@@ -8,7 +8,7 @@ import { FakeNode, PREFIX, realNode, TIMES } from './in-process-lease.js';
 import { runs } from '../support/runs.js';
 
 const { lease: LEASE, renewInterval: RENEW, fenceAfter: FENCE } = TIMES;
-/** How soon what failed is tried again, and how long Redis may take for one answer: a third of what is left for a second try. */
+/** The delay before a second try, and the time limit of one answer of Redis: a third of the time for a second try. */
 const RETRY = 250;
 const ANSWER = (FENCE - RENEW) / 3;
 
@@ -154,7 +154,7 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     expect([old.isValid, node.membership.isValid, node.has(old.id)]).toEqual([false, true, false]);
   });
 
-  test('a node whose answer to joining was lost joins as soon as Redis answers: nobody has to wait for a lease', async () => {
+  test('a node whose join reply was lost joins as soon as Redis answers, without waiting for a lease to end', async () => {
     const node = new FakeNode({ mode: 'late' });
     await node.pass(ANSWER + 1);
     node.redis.mode = 'up';

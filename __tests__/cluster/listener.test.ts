@@ -89,7 +89,7 @@ const sealed = (to = ID, of = challenge, key: KeyObject = KEY, body = '') =>
 const REFUSAL = (why: string): Answer => ({ status: 421, why, text: '', taken: false });
 
 describe('the private listener (docs/scaling.md: signed, fresh, once)', () => {
-  test('carries out what is sealed for it exactly once, with a body of any text; replayed, it is refused', async () => {
+  test('carries out a sealed message exactly once, with a body of any text; a replay is refused', async () => {
     const bodies = fc.oneof(fc.string({ unit: 'grapheme' }), fc.json(), fc.constantFrom('\n', '\r\n\r\n', '😀\n', ''));
     await fc.assert(
       fc.asyncProperty(bodies, fc.integer({ min: 1, max: 3 }), async (body, times) => {
@@ -120,12 +120,12 @@ describe('the private listener (docs/scaling.md: signed, fresh, once)', () => {
     expect(done).toEqual([]);
   });
 
-  test('carries out nothing of what has another key, or no signature; it says no more than that', async () => {
+  test('refuses a message with another key or no signature, and gives no other reason', async () => {
     const { payload, signature } = sealed(ID, challenge, createSecretKey(Buffer.from('another secret')));
     const stale = sealed('another node', 'no challenge', createSecretKey(Buffer.from('another secret')));
     expect(await send(payload, signature)).toEqual(REFUSAL('unsigned'));
     expect(await send(payload, undefined)).toEqual(REFUSAL('unsigned'));
-    // Whom it is for and whether it is fresh is for nobody to find out who has not the key.
+    // A sender without the key must not learn the addressee or the freshness of a message.
     expect(await send(stale.payload, stale.signature)).toEqual(REFUSAL('unsigned'));
     expect(await send(Buffer.from('GET / HTTP/1.1'), '')).toEqual(REFUSAL('unsigned'));
     expect(await send(Buffer.alloc(0), undefined)).toEqual(REFUSAL('unsigned'));
@@ -149,7 +149,7 @@ describe('the private listener (docs/scaling.md: signed, fresh, once)', () => {
     expect(done).toHaveLength(1);
   });
 
-  test('hangs up on what is larger than any message can be, whoever sent it, and on what has no length', async () => {
+  test('closes the connection at a body that is larger than any message, or has no length', async () => {
     const { payload, signature } = sealed(ID, challenge, KEY, 'x'.repeat(MAX_BODY * 6 + 256 * 1024));
     expect(await send(payload, signature)).toBeUndefined();
     const socket = await RawSocket.open(port);

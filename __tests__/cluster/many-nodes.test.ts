@@ -78,7 +78,7 @@ test('DELETE at any node is final at all nodes: 404 to every method at once (spe
   }
 });
 
-test('a session of another principal, or of nobody, is 404 at every node, as one that never was (docs/http.md, sessionNotFound)', async () => {
+test('a session of another principal, or without one, is the same 404 at every node as an unknown session (docs/http.md, sessionNotFound)', async () => {
   const [opened] = urls;
   const session = await AnyNodeSession.open(opened!, { headers: { 'x-principal': 'alice' } });
   const foreign = [{ 'x-principal': 'bob' }, { 'x-principal': '' }, { 'mcp-session-id': crypto.randomUUID() }];

@@ -60,13 +60,13 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect([...b.lines('session claimed'), ...a.lines('session claimed')]).toMatchObject([{ epoch: 1 }, { epoch: 2 }]);
   });
 
-  test('no node opens a connection to another: nothing is told of where it listens but its lease', async () => {
+  test('no node opens a connection to another', async () => {
     const session = await AnyNodeSession.open(a.url);
     await session.call(b.url, 'add');
     expect(await b.metrics()).toContain('mcp_cluster_forwarded_total{outcome="answered"} 0');
   });
 
-  test('a session with a call under way is handed over when that is answered; who asks is held meanwhile', async () => {
+  test('a session with a running call moves after its answer, and a request at the other node waits', async () => {
     const session = await AnyNodeSession.open(a.url);
     const waiting = session.call(a.url, 'wait');
     await begun.promise;
@@ -77,7 +77,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(await soon('the held call is done', asked)).toMatchObject({ node: 'b', epoch: 1, count: 1 });
   });
 
-  test('is 503 after claimTimeout where the owner cannot let go of it, and nothing was done', async () => {
+  test('a request is 503 after claimTimeout if the owner cannot give the session up, and has no effect', async () => {
     const session = await AnyNodeSession.open(a.url);
     const waiting = session.call(a.url, 'wait');
     await begun.promise;
@@ -88,7 +88,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(await session.call(b.url, 'add')).toMatchObject({ count: 1 });
   });
 
-  test('an answer to what the server asked reaches the call that waits for it, whichever node it was given to', async () => {
+  test('an answer to a question of the server reaches the waiting call from any node', async () => {
     const session = await AnyNodeSession.open(a.url);
     const stream = new EventStream(await session.request(a.url, 'ask'));
     const { id } = await stream.message();
@@ -97,7 +97,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(toldBy(await stream.message())).toMatchObject({ node: 'a', reply: 'yes' });
   });
 
-  test('an answer of another principal reaches nobody', async () => {
+  test('an answer of another principal reaches no call', async () => {
     const session = await AnyNodeSession.open(a.url, { headers: { 'x-principal': 'alice' } });
     const stream = new EventStream(await session.request(a.url, 'ask'));
     const { id } = await stream.message();
@@ -107,7 +107,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(toldBy(await stream.message())).toMatchObject({ reply: 'own' });
   });
 
-  test('a session that its owner took back before it could leave is asked for again, and again', async () => {
+  test('a session that its owner claimed again is asked for until it moves', async () => {
     const session = await AnyNodeSession.open(a.url);
     const first = session.call(a.url, 'wait');
     await begun.promise;
@@ -135,7 +135,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     expect(await soon('it is served', held)).toMatchObject({ node: 'c', epoch: 2, count: 2 });
   });
 
-  test('what the client said is passed on by a node from which the session has moved meanwhile, to the one that has it', async () => {
+  test('a node from which the session has moved passes a message on to the new owner', async () => {
     const hold = new Deferred();
     const asks = new Deferred();
     const tap =
@@ -189,7 +189,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     },
   );
 
-  test('a node that drains moves no session to itself: what it cannot serve stays where it is', async () => {
+  test('a draining node moves no session to itself', async () => {
     const session = await AnyNodeSession.open(a.url);
     const draining = b.router.drain(1_000);
     expect((await session.request(b.url, 'add')).status).toBe(503);
@@ -198,7 +198,7 @@ describe('routing: migrate (docs/scaling.md)', () => {
     await draining;
   });
 
-  test('another principal moves nothing, ends nothing, says nothing to it, and cannot tell it from none', async () => {
+  test('another principal can neither move, end nor answer a session, and gets the same 404 as for a missing one', async () => {
     const session = await AnyNodeSession.open(a.url, { headers: { 'x-principal': 'alice' } });
     const bob = { 'x-principal': 'bob' };
     expect(await session.statuses(b.url, bob)).toEqual([404, 404, 404]);

@@ -86,7 +86,7 @@ describe('a request for a session of another node (docs/scaling.md, routing: mig
     expect(world.put).toEqual([]);
   });
 
-  test('asks the owner once for all who wait, and again half a second later', async () => {
+  test('asks the owner once for all waiting requests, and again half a second later', async () => {
     for (let n = 0; n < 3; n += 1) expect(await move({ sessionId: 'session' })).toBe('unreachable');
     expect(world.put).toHaveLength(1);
     world.clock.advance(500);

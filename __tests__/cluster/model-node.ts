@@ -66,7 +66,7 @@ const answered = (answer: Answer): Sent => {
   return { outcome: 'answered', response: { answer, statusCode, resume: () => undefined } as never, informed: true };
 };
 
-/** A node with the ownership of the real one, and of sessions only who owns them. */
+/** A node with the real code of ownership. Of a session it has the owner only. */
 export class ModelNode {
   readonly name: string;
   readonly sessions = new Map<string, OwnedSession>();

@@ -15,7 +15,7 @@ type StreamEntry = [id: string, fields: string[]];
 
 type Run = (redis: ModelRedis, keys: string[], args: string[]) => unknown;
 
-/** The scripts of `src/stores`, told apart by what only each of them has, and what each does. */
+/** The scripts of `src/stores`, each found by a text that only it has, and their effects. */
 const SCRIPTS: readonly [RegExp, Run][] = [
   [/XADD/, (redis, keys, args) => redis.append(keys, args)],
   [/ZRANDMEMBER/, () => ['0', [], []]],
@@ -100,7 +100,7 @@ export class ModelRedis {
     return 1;
   }
 
-  /** Of its bounds there is nothing here: what the model is for is who may append. */
+  /** Without the bounds of the real script, as the model tests only which node may append. */
   append([key, , record]: string[], args: string[]): [id: string, held: string, oldest: string] {
     const [, , first, rest, json, , , bytes, owner, epoch] = args;
     const hash = record === undefined ? undefined : this.#get<Hash>(record);

@@ -74,7 +74,7 @@ export class ClusterWorld implements Watcher {
   readonly #scheduler: fc.Scheduler;
   readonly #nodes: ModelNode[] = [];
   readonly #processes = new Map<ModelNode, Process>();
-  /** Those that somebody wants to end, and those that have been. */
+  /** The sessions that a client is deleting, and those that are deleted. */
   readonly #unwanted = new Set<string>();
   readonly #deleted = new Set<string>();
   readonly #owners = new Map<string, string>();
@@ -150,7 +150,7 @@ export class ClusterWorld implements Watcher {
     await turn();
   }
 
-  /** Everything comes to its end: whoever stands still goes on, and time goes by. */
+  /** Runs everything to its end: stopped nodes go on, and time passes. */
   async settle(): Promise<void> {
     this.#redisAway = false;
     for (const node of this.#nodes) this.#process(node).resume();
@@ -185,7 +185,7 @@ export class ClusterWorld implements Watcher {
   #answered({ id, method }: { id: string; method: string }, answer: Answer): void {
     this.answers.push(answer);
     if (method === 'DELETE' && answer === 'served') this.#deleted.add(id);
-    if (answer === 'gone' && !this.#unwanted.has(id)) this.faults.push(`${id} is gone, and nobody deleted it`);
+    if (answer === 'gone' && !this.#unwanted.has(id)) this.faults.push(`${id} is gone, and no client deleted it`);
   }
 
   #process(node: ModelNode): Process {

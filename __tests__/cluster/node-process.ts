@@ -48,7 +48,7 @@ export class ClusterNode {
     return this.#program!.said;
   }
 
-  /** Whether it has not ended, and what it wrote if it has: an exception or a rejection that nobody handled. */
+  /** Whether it runs, and its output if it has ended: an uncaught exception or an unhandled rejection. */
   get health(): string {
     return this.#program!.health;
   }
@@ -64,7 +64,7 @@ export class ClusterNode {
     await until('the node is ready', async () => (await fetch(new URL('/ready', this.url))).status === 200);
   }
 
-  /** Starts it where it was, as whoever watches over it would. */
+  /** Starts it again on the same port, as a process manager does. */
   async restart(): Promise<void> {
     await this.kill();
     await this.start();

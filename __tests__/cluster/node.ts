@@ -43,7 +43,7 @@ async function repeat(ms: number, every: number, act: (step: number) => unknown)
 
 const pace = z.object({ ms: z.number(), every: z.number() });
 
-/** Each answer says which life of which session gave it, and in which process: so a crossed or a doubled one is seen. */
+/** Each answer names its session, epoch and process, so that a test detects crossed and duplicate answers. */
 function nodeServer({ state, sessionId, epoch }: ServerContext): McpServer {
   const server = new McpServer({ name: 'node', version: '1.0.0' }, { capabilities: { logging: {} } });
   const life = { session: sessionId, pid: process.pid, epoch };
@@ -95,7 +95,7 @@ function nodeServer({ state, sessionId, epoch }: ServerContext): McpServer {
   return server;
 }
 
-/** Hides from a node of which process of this machine another one is; what it reads by GET is nothing but leases. */
+/** Hides the process of another node of this machine. GET reads only leases. */
 const hideProofs: SendCommand = async (...command) => {
   const reply = await client.sendCommand(command);
   if (command[0] !== 'GET' || typeof reply !== 'string') return reply;
@@ -110,12 +110,12 @@ const router = mcpRouter({
     secret: 'of the nodes of this test, and of nobody else',
     ...cluster,
   },
-  // A name is enough where nobody lies.
+  // A name is enough without forged requests.
   principal: ({ headers }) => headers['x-principal']?.toString(),
   retryInterval: 100,
 });
 
-/** How often whoever asks has been told that this node is not ready, since it is to end; undefined while it is not. */
+/** The number of readiness requests answered with "not ready" since this node began to end; undefined before. */
 let refusals: number | undefined;
 
 const app = express();

@@ -40,7 +40,7 @@ describe('a reply that Redis cannot have given (docs/scaling.md: nothing is conc
   });
 });
 
-test('a lease is refused whose proof of a process is none', () => {
+test('a lease with an invalid process proof is refused', () => {
   const lease = { id: 'a', host: 'a', port: 1, challenge: 'c', leaving: false };
   for (const proof of [null, {}, { pid: '7' }, { pid: 1.5 }, 7]) {
     expect(() => decodeLease(JSON.stringify({ ...lease, proof }))).toThrow('no proof of a process');

@@ -42,7 +42,7 @@ describe('each option of cluster (docs/scaling.md: times are options, checked ag
     }
   });
 
-  test('redis: what is wrong within it is a TypeError of the router that names it', () => {
+  test('redis: a wrong value within it is a TypeError of the router that names it', () => {
     const within = [
       [{}, 'client and sendCommand'],
       [{ ...redis, prefix: 'a{b}' }, 'prefix'],
@@ -133,7 +133,7 @@ describe('contradictions', () => {
     expect(() => resolve({ ...cluster, ...options })).not.toThrow();
   });
 
-  test('whatever the times, those that are taken leave no time in which two nodes own a session, and one for a second try', () => {
+  test('accepted times leave no time in which two nodes own a session, and enough for a second try (property)', () => {
     const ms = fc.integer({ min: 1, max: 20 });
     let taken = 0;
     fc.assert(

@@ -35,7 +35,7 @@ describe('which session of a principal ends for a new one (docs/scaling.md, maxS
     expect(await world.records.find('of b')).toBeDefined();
   });
 
-  test('is none whose record another node claimed meanwhile, and none at all makes no room', async () => {
+  test('is none that another node claimed meanwhile, and then no session ends', async () => {
     await world.addSession('claimed', 'dead');
     world.unused.set('alice', ['claimed']);
     jest.spyOn(world.records, 'destroy').mockResolvedValue(false);
@@ -43,7 +43,7 @@ describe('which session of a principal ends for a new one (docs/scaling.md, maxS
     expect(world.removed).toEqual([]);
   });
 
-  test('makes room by an ID whose record has expired', async () => {
+  test('is one with an expired record', async () => {
     world.unused.set('alice', ['expired']);
     expect(await world.settle(world.eviction.evict('alice'))).toBe(true);
     expect(world.removed).toEqual(['expired']);

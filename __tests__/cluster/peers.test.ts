@@ -74,7 +74,7 @@ describe('a node is found by its lease (docs/scaling.md: only Redis’s own expi
     expect(redis.commands).toHaveLength(2);
   });
 
-  test('nothing is known of it while Redis does not answer, or holds what is no lease', async () => {
+  test('is unknown while Redis does not answer, or holds an invalid lease', async () => {
     await lives('a');
     redis.mode = 'down';
     await expect(peers.find('a')).rejects.toThrow();
@@ -126,7 +126,7 @@ describe('a node whose process was on this machine (docs/scaling.md: at once whe
     expect(['a', 'b', 'c'].map(hasLease)).toEqual([true, true, true]);
   });
 
-  test('is gone also where its lease cannot be given up: that Redis is away is no failure of anybody’s', async () => {
+  test('is gone although Redis is away and its lease cannot be removed, and no failure is logged', async () => {
     const pid = await children.sleeper();
     await lives('a', proofOf(pid));
     await peers.find('a');
@@ -138,7 +138,7 @@ describe('a node whose process was on this machine (docs/scaling.md: at once whe
   });
 });
 
-describe('who waits for a node to be gone', () => {
+describe('a listener for the death of a node', () => {
   test('is called once, when its lease is', async () => {
     const calls: string[] = [];
     const lease = await lives('a');
@@ -146,7 +146,7 @@ describe('who waits for a node to be gone', () => {
     peers.watch(lease, () => calls.push('two'));
     await tick(4_900);
     expect(calls).toEqual([]);
-    // That somebody has read its lease just now says nothing of when it ends.
+    // A recent read of a lease does not show when the lease ends.
     peers.forget('a');
     await peers.find('a');
     await tick(LOOK * LOOKS_PER_ASK);
@@ -170,7 +170,7 @@ describe('who waits for a node to be gone', () => {
     expect(calls).toBe(1);
   });
 
-  test('is called also when it began to wait for a node that was gone by then', async () => {
+  test('is called also if the node was already gone', async () => {
     const lease = await lives('a');
     let calls = 0;
     for (const wanted of [1, 2]) {

@@ -52,7 +52,7 @@ describe('maxSessionsPerPrincipal (docs/scaling.md: it holds for the whole clust
     expect(a.lines('session closed')).toMatchObject([{ reason: 'evicted' }]);
   });
 
-  test('counts a session no more that has ended, at whichever node and in whichever way', async () => {
+  test('stops counting a session that has ended, at any node and in any way', async () => {
     await start({ maxSessionsPerPrincipal: 1 });
     for (const [opener, ender] of [
       [a, a],
@@ -67,10 +67,10 @@ describe('maxSessionsPerPrincipal (docs/scaling.md: it holds for the whole clust
     await AnyNodeSession.open(b.url, ALICE);
   });
 
-  test('ends what no node holds, the session of one that died, but only when nobody can have used it lately', async () => {
+  test('ends the session of a dead node, but only if it has been unused for long enough', async () => {
     await start({ maxSessionsPerPrincipal: 1, ttl: 8_000, orphanAfter: 50 });
     const session = await AnyNodeSession.open(a.url, ALICE);
-    // It gives up its sessions, and nobody comes for this one.
+    // It gives up its sessions, and no node claims this one.
     await a.close();
     const opened = async (): Promise<number> => {
       const response = await post(b.url, initializeBody(), ALICE.headers);
@@ -82,7 +82,7 @@ describe('maxSessionsPerPrincipal (docs/scaling.md: it holds for the whole clust
     expect(await statusOf(session, c)).toBe(404);
   });
 
-  test('a session that changes its node in a rolling restart is not taken for one that nobody uses', async () => {
+  test('a session that changes its node in a rolling restart does not count as unused', async () => {
     await start({ maxSessionsPerPrincipal: 1 });
     const session = await AnyNodeSession.open(a.url, ALICE);
     await a.router.drain(1_000);

@@ -41,7 +41,7 @@ const FAULT: Readonly<Record<string, () => Promise<void>>> = {
     await sleep(STALL);
     cluster.redis.resume();
   },
-  /** A fail-over that loses nothing: nobody reaches either of them until the replica has all. */
+  /** A fail-over without loss: both are unreachable until the replica has all data. */
   async promoted() {
     const old = cluster.redis;
     const replica = await RedisServer.start({ appendOnly: true });
@@ -80,7 +80,7 @@ const wrong: string[] = [];
 /** How resumes were answered, by status. */
 const resumed = new Map<number, number>();
 
-/** What a handler is told, or its client, when the session is not there for it any more. */
+/** The errors that a handler or its client gets when the session is no longer on this node. */
 const FAILURES = ['storeUnavailable', 'sessionClosed', 'outcomeUnknown'] as const;
 const isFailure = (text: string): boolean => FAILURES.some((name) => text.includes(ERRORS[name].message));
 
@@ -116,7 +116,7 @@ class Counter {
       .clone()
       .text()
       .catch(() => undefined);
-    // The reply had begun at a node that let go of it.
+    // The reply had begun at a node that lost the session.
     if (text === undefined) return 'broken';
     if (response.status === 503) return this.#refused(response, url);
     if (response.status === 404) return this.#gone();
@@ -170,7 +170,7 @@ class Counter {
   #counts(status: number, text: string, answer: Awaited<ReturnType<typeof answerOf>>): Outcome {
     const { content, isError } = (answer?.result ?? {}) as { content?: [{ text: string }]; isError?: boolean };
     if (status !== 200 || content === undefined || isError === true) {
-      // A handler that saves its state is told that the session's record is lost.
+      // A handler that saves its state gets the error that the session's record is lost.
       const lost = flushes > this.#flushesBefore && text.includes(ERRORS.sessionNotFound.message);
       if (status !== 200 || !(isFailure(text) || lost)) wrong.push(`${status} ${text}`);
       return 'failed';

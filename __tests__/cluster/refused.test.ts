@@ -60,7 +60,7 @@ test('a session past its lifetime refuses a new call also while its node drains 
   await drained;
 });
 
-test('a call that ran when its node had to let go of its session is told that its outcome is unknown, not to come again (docs/scaling.md)', async () => {
+test('a call that ran when its node lost the session gets the error that its outcome is unknown, without Retry-After (docs/scaling.md)', async () => {
   const a = await cluster.node({ name: 'a', tools, tap });
   const session = await AnyNodeSession.open(a.url);
   const running = session.request(a.url, 'wait');
@@ -100,7 +100,7 @@ describe('routing: migrate', () => {
   };
   const note = { jsonrpc: '2.0', method: 'notifications/roots/list_changed' };
 
-  test('what is said goes to the owner of now, and is 404 once the session has ended', async () => {
+  test('a message goes to the current owner, and is 404 once the session has ended', async () => {
     const [a, b, c] = await start();
     const session = await AnyNodeSession.open(a.url);
     expect((await session.post(b.url, note)).status).toBe(202);
@@ -115,7 +115,7 @@ describe('routing: migrate', () => {
     expect((await session.post(b.url, note)).status).toBe(404);
   });
 
-  test('a node that claimed a session and could not build it gives it up to whoever asks', async () => {
+  test('a node that claimed a session and could not build its server gives it up to any node', async () => {
     const [a, b] = await start();
     const session = await AnyNodeSession.open(b.url);
     const push = a.contexts.push.bind(a.contexts);
@@ -167,7 +167,7 @@ test.each([
   ['looks for the event', 1],
   ['reads what came after it', 2],
 ])(
-  'a resume whose node has to let go of its session while it %s is 503, and not told that there is none, or no more (docs/scaling.md)',
+  'a resume at a node that loses the session while it %s is 503, and neither 404 nor 204 (docs/scaling.md)',
   async (_when, nth) => {
     const asked = new Deferred();
     const stalled = new Deferred();
@@ -209,7 +209,7 @@ test('a session that is reissued ends none of its principal’s on other nodes (
   expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', count: 1 });
 });
 
-test('a batch whose node had to let go of its session is told of each request that its outcome is unknown (docs/scaling.md)', async () => {
+test('a batch at a node that lost the session gets an error for each request that its outcome is unknown (docs/scaling.md)', async () => {
   const a = await cluster.node({ name: 'a', tools, tap });
   const session = await AnyNodeSession.open(a.url, { version: '2025-03-26' });
   const running = session.post(a.url, [session.body('wait'), session.body('wait')]);
@@ -224,7 +224,7 @@ test('a batch whose node had to let go of its session is told of each request th
   ]);
 });
 
-test('sessions.close(id) looks anew for a session that somebody claims just then, and ends it (docs/scaling.md)', async () => {
+test('sessions.close(id) ends a session that another node claims at the same time (docs/scaling.md)', async () => {
   let claims = 1;
   const [a, b] = [
     await cluster.node({ name: 'a' }),

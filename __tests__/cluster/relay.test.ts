@@ -124,7 +124,7 @@ describe('a relayed stream of events', () => {
   });
 
   test.each(['data: one\n\n', ': open\n\nid: 1\ndata: \n\n', 'data: o'])(
-    'breaks off with its owner after an event, of which a client may resume: %j',
+    'breaks off with its owner after an event that a client may resume from: %j',
     async (said) => {
       expect(await relayed(said, (_, owner) => owner.destroy())).toEqual({ text: said, whole: false });
     },

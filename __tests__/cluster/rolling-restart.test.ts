@@ -5,7 +5,7 @@ import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 /** `npm run chaos` sets more. */
 const ROUNDS = Number(process.env.CLUSTER_ROLLING ?? 1);
 const CLIENTS = 12;
-/** Clients whose calls are longer than a node takes to be told that it should end, so that each finds some in flight. */
+/** Clients with calls longer than the time until a node gets SIGTERM, so that each node has some in flight. */
 const SLOW = 6;
 
 const random = new Random(SEED);

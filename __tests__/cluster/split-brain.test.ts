@@ -42,7 +42,7 @@ const machineTime = (): number => Number(process.hrtime.bigint() / 1_000n) / 1_0
 const CHUNK = /[\da-f]+\r\n(?:event: message\nid: \S+\ndata: \{.*\}\n\n)+\r\n/g;
 const SAID_AT = /\\"at\\":([\d.]+)/g;
 
-/** A call on a socket of its own, to a node and to nobody between, of which every byte of the reply counts. */
+/** A call on its own socket straight to a node, as every byte of the reply counts. */
 class Wire {
   reply = '';
   readonly ended: Promise<unknown>;
@@ -91,7 +91,7 @@ async function splitBrain(node: ClusterNode): Promise<void> {
   await stopped(node);
   const from = machineTime();
 
-  // Held until the lease is gone, and then claimed by whoever was asked.
+  // Held until the lease is gone, and then claimed by the node that got the request.
   const claims = await Promise.all(owned.map(({ session }) => session.call(other().url, 'add')));
   for (const [n, { pid, epoch, count }] of claims.entries()) {
     expect(others.map((each) => each.pid)).toContain(pid);
@@ -138,7 +138,7 @@ test(
     const ended = { well: 0, failed: 0 };
     const load = cluster.load(
       clients.map((client) => async () => {
-        // What is in flight at a node that fences itself fails; nobody else's answer may come instead, and nothing twice.
+        // A request in flight at a node that fences itself fails. It must get no answer of another request, and no second answer.
         await client.add().then(
           () => (ended.well += 1),
           () => (ended.failed += 1),

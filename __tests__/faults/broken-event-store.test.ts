@@ -55,7 +55,7 @@ describe('an event store that cannot store', () => {
     },
   );
 
-  test('as it never settles: the first event waits 10 s for it, the others no more, and all go out without IDs', async () => {
+  test('as it never settles: the first event waits 10 s, later ones do not wait, and all are sent without IDs', async () => {
     harness = await startScripted({ talk }, { eventStore: storeWith(() => ({ storeEvent: never })) });
     const session = await harness.session();
     const idle = harness.clock.pending;
@@ -71,7 +71,7 @@ describe('an event store that cannot store', () => {
     expect(harness.log.text).toContain('did not answer in time');
   });
 
-  test('as it is slow for once: events have IDs again when it has answered after all', async () => {
+  test('as it is slow once: events have IDs again after its answer', async () => {
     const slow = new Deferred();
     let first = true;
     const eventStore = storeWith((inner) => ({
@@ -152,7 +152,7 @@ describe('an event store that cannot replay', () => {
     },
   );
 
-  test('as it sends what is no message: 503, and no byte of it', async () => {
+  test('as it sends a value that is no message: 503, without a byte of it', async () => {
     const { session, lastEventId } = await startAndMiss((inner) => ({
       replayEventsAfter: async (eventId, { send }) => {
         await send('1', null as never);
@@ -162,7 +162,7 @@ describe('an event store that cannot replay', () => {
     expect((await session.get(lastEventId)).status).toBe(503);
   });
 
-  test('as it fails when the stream still runs: the stream that is open stays as it is', async () => {
+  test('as it fails while the stream is open: the open stream goes on', async () => {
     const eventStore = storeWith(() => ({ replayEventsAfter: fail }));
     harness = await startScripted({ hang: never }, { eventStore });
     const session = await harness.session();

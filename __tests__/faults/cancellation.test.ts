@@ -99,7 +99,7 @@ describe.each(REPLIES)('a cancelled request (%s)', (_, options) => {
     await reply;
   });
 
-  test('leaves the others alone, and a cancellation of what is not in flight does nothing', async () => {
+  test('does not affect other requests, and a cancellation of a request that is not in flight does nothing', async () => {
     const release = new Deferred<object>();
     harness = await startScripted({ wait: () => release.promise, hang: never }, options());
     const session = await harness.session();

@@ -11,7 +11,7 @@ import { Deferred, soon, until } from '../support/waiting.js';
 let harness: Scripted;
 afterEach(() => harness.close());
 
-/** A call that reports that it runs, and of which the test decides when it goes on and when it is done. */
+/** A call that reports that it runs. The test decides when it goes on and when it is done. */
 const scene = () => {
   const started = new Deferred<Extra>();
   const goOn = new Deferred();
@@ -67,7 +67,7 @@ describe.each(REPLIES)('a client that disconnects during a call (%s)', (_, optio
   });
 });
 
-describe('what a client missed that disconnected during a call (spec 2025-11-25, "Resumability and Redelivery")', () => {
+describe('the events that a client missed after it disconnected during a call (spec 2025-11-25, "Resumability and Redelivery")', () => {
   const startCall = async () => {
     const { goOn, release, work } = scene();
     harness = await startScripted({ work }, { eventStore: memoryEventStore() });
@@ -82,7 +82,7 @@ describe('what a client missed that disconnected during a call (spec 2025-11-25,
   const MEANWHILE = { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'meanwhile' } };
   const ANSWER = { jsonrpc: '2.0', id: 1, result: { done: true } };
 
-  test('is replayed by GET with Last-Event-ID when the call is done, and the reply ends', async () => {
+  test('are replayed by GET with Last-Event-ID when the call is done, and the reply ends', async () => {
     const { session, lastEventId, goOn, release } = await startCall();
     goOn.resolve();
     release.resolve({ done: true });
@@ -91,7 +91,7 @@ describe('what a client missed that disconnected during a call (spec 2025-11-25,
     expect(missed).toEqual([MEANWHILE, ANSWER]);
   });
 
-  test('goes on where it was when the call still runs: what was missed, what comes, the answer, the end', async () => {
+  test('are replayed while the call still runs, before later events, the answer and the end of the reply', async () => {
     const { session, lastEventId, goOn, release } = await startCall();
     goOn.resolve();
     const resumed = await session.stream(lastEventId);
@@ -100,7 +100,7 @@ describe('what a client missed that disconnected during a call (spec 2025-11-25,
     expect(await soon('the stream has ended', resumed.messages())).toEqual([ANSWER]);
   });
 
-  test('is replayed as often as it is asked for, from wherever; when nothing is left, 204 ends the asking', async () => {
+  test('are replayed at each GET, after any event ID; when none is left, 204', async () => {
     const { session, lastEventId, goOn, release } = await startCall();
     goOn.resolve();
     release.resolve({ done: true });
@@ -114,7 +114,7 @@ describe('what a client missed that disconnected during a call (spec 2025-11-25,
     expect([end.status, await end.text()]).toEqual([204, '']);
   });
 
-  test('comes without a hole when the client resumes while the answer is being stored', async () => {
+  test('are replayed without a hole when the client resumes while the answer is being stored', async () => {
     const storing = new Deferred();
     const gate = new Deferred();
     const asked = new Deferred();
@@ -145,7 +145,7 @@ describe('what a client missed that disconnected during a call (spec 2025-11-25,
     expect(await soon('the resumed stream has ended', replayed)).toEqual([ANSWER]);
   });
 
-  test('stays on the stream that is open when a resume of it is given up', async () => {
+  test('stay on the open stream when a resume of it is abandoned', async () => {
     const gate = new Deferred();
     const asked = new Deferred();
     const eventStore = storeWith((inner) => ({

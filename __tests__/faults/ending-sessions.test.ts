@@ -10,7 +10,7 @@ afterEach(() => harness.close());
 
 const CLOSED = { code: -32000, message: 'Session closed' };
 
-/** Ways in which a session ends that is in use, and the reason that is told. */
+/** Each way in which a session in use can end, and the reason of its closed event. */
 const ENDS: [how: string, reason: CloseReason, end: (session: RawSession) => Promise<unknown>][] = [
   ['DELETE', 'deleted', (session) => session.terminate()],
   ['sessions.close()', 'deleted', (session) => harness.router.sessions.close(session.id)],
@@ -48,7 +48,7 @@ describe.each(REPLIES)('the end of a session during a call (%s)', (_, options) =
     expect(harness.clock.pending).toBe(0);
   });
 
-  test('is told before the promise of close() resolves: an app may then close every socket', async () => {
+  test('reaches the client before close() resolves, as an app may then close every socket', async () => {
     const { reply } = await startHanging();
     await harness.router.close();
     harness.http.closeAllConnections();

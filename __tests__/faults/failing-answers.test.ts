@@ -80,17 +80,17 @@ describe.each([...REPLIES, ['stateless', () => ({ stateless: true })] as const])
       expect(harness.log.all).toEqual([]);
     });
 
-    test('as its error has data that JSON cannot say: an error without it', async () => {
+    test('as its error has data that JSON cannot hold: an error without the data', async () => {
       const client = await startClient({ work: () => fail(Object.assign(new Error('broken'), { data: { n: 1n } })) });
       expect(await soon('the answer', client.call(1, 'work'))).toEqual({ jsonrpc: '2.0', id: 1, error: INTERNAL });
     });
 
-    test('as its handler throws what is no error: an error all the same', async () => {
+    test('as its handler throws a value that is no Error: an error', async () => {
       const client = await startClient({ work: () => fail({ some: 'object' }) });
       expect(await soon('the answer', client.call(1, 'work'))).toEqual({ jsonrpc: '2.0', id: 1, error: INTERNAL });
     });
 
-    test('that JSON cannot say does not come to pass when it is a notification: its sender is told', async () => {
+    test('as a notification has params that JSON cannot hold: the notification rejects, and the call goes on', async () => {
       const told = new Deferred<unknown>();
       const work = async (_params: unknown, extra: Extra) => {
         const params = { level: 'info' as const, data: 1n };
@@ -105,7 +105,7 @@ describe.each([...REPLIES, ['stateless', () => ({ stateless: true })] as const])
 );
 
 describe.each(REPLIES)('a reply that other middleware has ended (%s)', (_, options) => {
-  test('gets nothing more from us, and its request is settled when its handler is done', async () => {
+  test('gets no more bytes, and its request settles with its handler', async () => {
     const release = new Deferred<object>();
     const began = new Deferred<() => void>();
     harness = await startScripted({ work: talkFirst(() => release.promise) }, options(), undefined, (app, router) => {

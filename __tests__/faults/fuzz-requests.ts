@@ -188,7 +188,7 @@ const versionHeader = oneIn<string | undefined>(
   fc.oneof(headerValue, fc.constantFrom('2025-06-18', '2024-10-07', '2026-07-28')),
   fc.constant(undefined),
 );
-/** What the app under test is told to do wrong. */
+/** The faults that the app under test commits. */
 const fault = oneIn<string | undefined>(
   12,
   fc.constantFrom(

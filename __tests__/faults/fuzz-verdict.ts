@@ -58,11 +58,11 @@ function replyVerdict(request: FuzzRequest, { headers, body }: RawResponse): str
   const json = headers.get('content-type') === 'application/json';
   if (!json && headers.get('content-type') !== 'text/event-stream') throw new Error('it is neither JSON nor SSE');
   const messages = (json ? [JSON.parse(body) as unknown].flat() : messagesOf(body)) as Message[];
-  if (messages.some(({ jsonrpc }) => jsonrpc !== '2.0')) throw new Error('it holds what is no JSON-RPC');
+  if (messages.some(({ jsonrpc }) => jsonrpc !== '2.0')) throw new Error('it holds a message that is no JSON-RPC');
   const answers = messages.filter((message) => !('method' in message));
   const ids = answers.map(({ id }) => JSON.stringify(id));
   if (new Set(ids).size < ids.length) throw new Error('it answers a request twice');
-  if (answers.some(({ id }) => !knows(request, id))) throw new Error('it answers a request of somebody else');
+  if (answers.some(({ id }) => !knows(request, id))) throw new Error('it answers a request of another client');
   const internal = answers.some(
     ({ error }) => (error as Message | undefined)?.message === ERRORS.internalError.message,
   );

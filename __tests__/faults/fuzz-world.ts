@@ -135,7 +135,7 @@ function serverFactory({ req }: ServerContext): McpServerLike | Promise<McpServe
   }
 }
 
-/** Four routers in one app, whose factory, servers, event store and listeners all fail when told to, or now and then. */
+/** Four routers in one app. Their factory, servers, event store and listeners fail on request, or now and then. */
 export class World {
   readonly clock = new FakeClock();
   readonly eventStore = new MoodyEventStore(this.clock);

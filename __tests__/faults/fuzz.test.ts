@@ -168,7 +168,7 @@ describe('bad input', () => {
     process.stdout.write(`fuzz, seed ${SEED}:\n${counted.map(([name, count]) => `${count}\t${name}`).join('\n')}\n`);
   }, 600_000);
 
-  test('thereafter a real client is served as ever, and nothing is left', async () => {
+  test('after them a real client is served as usual, and nothing is left', async () => {
     fuzzer.close();
     await world.disconnected();
     clearInterval(hands);

@@ -47,7 +47,7 @@ describe.each(MODES)('a client that hangs up half-way through initialize (%s)', 
     await socket.write(INITIALIZE);
     const signal = await called.promise;
     socket.destroy();
-    await until('the factory is told', () => signal.aborted);
+    await until('the signal of the factory aborts', () => signal.aborted);
     expect(harness.router.sessions.stats().initializing).toBe(0);
 
     let connects = 0;
@@ -79,7 +79,7 @@ describe.each(MODES)('a client that hangs up half-way through initialize (%s)', 
     await expectNothingLeft();
   });
 
-  test('while its body is on the way: nothing was begun', async () => {
+  test('before its body is complete: no session begins', async () => {
     harness = await startScripted({}, options);
     const socket = await RawSocket.open(harness.url.port);
     await socket.write(INITIALIZE.subarray(0, -10));
@@ -106,7 +106,7 @@ describe.each(MODES.slice(0, 2))('a client that hangs up half-way through initia
     await expectNothingLeft();
   });
 
-  test('just as the reply is to be sent: the session, of which it never had the ID, ends as `failed`', async () => {
+  test('just before the reply is sent: the session ends as `failed`, as its client never had the ID', async () => {
     harness = await startScripted({}, options);
     const socket = await RawSocket.open(harness.url.port);
     const ended = new Promise((resolve) => harness.router.sessions.on('closed', (_info, reason) => resolve(reason)));
@@ -148,7 +148,7 @@ describe.each(MODES.slice(0, 2))('a client that hangs up half-way through initia
 });
 
 describe.each(MODES)('the router is closed while a session is being opened (%s)', (_, options) => {
-  test.each(['close', 'drain'])('by %s(): 503 to the client, the server that comes late is closed', async (how) => {
+  test.each(['close', 'drain'])('by %s(): 503 to the client, and the late server is closed', async (how) => {
     const called = new Deferred();
     const late = new Deferred<McpServerLike>();
     harness = await startScripted({}, { serverFactory: () => (called.resolve(), late.promise), ...options });

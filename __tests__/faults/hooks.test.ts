@@ -50,7 +50,7 @@ describe('the hooks of a server', () => {
     },
   );
 
-  test('close may never settle: nobody waits for it for longer than 5 s, and the session is gone at once', async () => {
+  test('close may never settle: the router waits 5 s for it, and the session has ended at once', async () => {
     const server = scriptedServer({});
     harness = await startScripted(
       {},
@@ -86,7 +86,7 @@ describe('listeners of sessions events', () => {
     ['never settles', never],
   ];
 
-  test.each(LISTENERS)('one that %s hurts neither the session nor the other listeners', async (how, listener) => {
+  test.each(LISTENERS)('one that %s disturbs neither the session nor other listeners', async (how, listener) => {
     harness = await startScripted({}, { ttl: 10_000, orphanAfter: 1_000 });
     const heard: string[] = [];
     for (const event of EVENTS) {
@@ -105,7 +105,7 @@ describe('listeners of sessions events', () => {
     );
   });
 
-  test('one that ends its session as soon as it is opened: it is gone for good, and counted once', async () => {
+  test('one that ends its session as soon as it is opened: the session has ended for good, and counts once', async () => {
     harness = await startScripted({}, { ttl: 10_000, orphanAfter: 1_000 });
     const heard: string[] = [];
     for (const event of EVENTS) harness.router.sessions.on(event, () => heard.push(event));

@@ -33,7 +33,7 @@ async function expectNothingLeft(): Promise<void> {
 describe.each(MODES)('a serverFactory that fails (%s)', (_, options) => {
   const FAILURES: [name: string, factory: ServerFactory, cause: string][] = [
     ['throws', () => fail(new Error('no database')), 'no database'],
-    ['throws what is no error', () => fail('no database'), 'no database'],
+    ['throws a value that is no Error', () => fail('no database'), 'no database'],
     ['rejects', () => Promise.reject(new Error('no database')), 'no database'],
     [
       'returns nothing',

@@ -27,7 +27,7 @@ interface Told {
   readonly eventIds: readonly string[];
 }
 
-/** A client that was told its secret, and remembers the event IDs. */
+/** A client that got its secret, and the IDs of its events. */
 async function toldClient(name: number): Promise<Told> {
   const session = await harness.session();
   const secret = `secret-of-${name}`;
@@ -68,13 +68,13 @@ async function cross(told: readonly Told[]): Promise<string[]> {
 const SHARING = 12;
 
 describe(`one event store that ${SHARING} sessions share`, () => {
-  test('gives none of them a byte of another: each asks for events of every other, and gets 400', async () => {
+  test('gives no session a byte of another: a resume after an event of another session gets 400', async () => {
     const told = await tellAll(SHARING, { eventStore: memoryEventStore() });
     expect(new Set(told.flatMap(({ eventIds }) => eventIds)).size).toBe(SHARING * 5);
     expect(await cross(told)).toEqual([]);
   });
 
-  test('still gives each of them its own', async () => {
+  test('gives each session its own events', async () => {
     const told = await tellAll(5, { eventStore: memoryEventStore() });
     for (const { session, secret, eventIds } of told) {
       const [, primed] = eventIds;
@@ -86,7 +86,7 @@ describe(`one event store that ${SHARING} sessions share`, () => {
   });
 });
 
-describe('whatever the store does, no session gets a byte of another', () => {
+describe('a faulty store gives no session a byte of another', () => {
   const STORES: [what: string, store: () => EventStore][] = [
     ['cannot tell the stream of an event (`getStreamIdForEventId` is optional)', withoutLookup],
     ["puts stream IDs into event IDs, as the SDK's example does", () => new InMemoryEventStore()],
@@ -113,7 +113,7 @@ describe('whatever the store does, no session gets a byte of another', () => {
     expect(await cross(told)).toEqual([]);
   });
 
-  test('and the store never learns a session ID', async () => {
+  test('and the store never gets a session ID', async () => {
     const streamIds = new Set<string>();
     const eventStore = storeWith((inner) => ({
       storeEvent: (streamId, message) => (streamIds.add(streamId), inner.storeEvent(streamId, message)),
@@ -127,7 +127,7 @@ describe('whatever the store does, no session gets a byte of another', () => {
 });
 
 test.each(['unknown', 'unknown_1', '../..', '_', '__proto__', '%00', 'x'.repeat(4_000)])(
-  'a Last-Event-ID that nobody issued gets 400: %.20s',
+  'a Last-Event-ID that was never issued gets 400: %.20s',
   async (eventId) => {
     const [told] = await tellAll(1, { eventStore: memoryEventStore() });
     const response = await told!.session.get(eventId);

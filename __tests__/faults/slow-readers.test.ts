@@ -98,7 +98,7 @@ describe('a reader that stalls', () => {
     await until('it is settled', () => harness.router.sessions.get(session.id)?.requests === 0);
   });
 
-  test('does not hold up a handler for longer than keepAlive: then it is cut off, and the handler runs on', async () => {
+  test('delays a handler for keepAlive at most: then its reply is broken off, and the handler runs on', async () => {
     const done = new Deferred();
     let sent = 0;
     const stream: Method = async (_params, extra) => {
@@ -190,7 +190,7 @@ describe('a reader that stalls in a reply that has ended', () => {
     expect(harness.router.sessions.get(session.id)?.orphanCause).toBe('stream_lost');
   });
 
-  test('is let be as long as it reads a little in each interval', async () => {
+  test('keeps its reply while it reads a little in each interval', async () => {
     // Node's own timer of a socket, and long, as a busy machine may read nothing for some seconds.
     const keepAlive = 2_000;
     const { reader } = await startBig(keepAlive);
@@ -203,7 +203,7 @@ describe('a reader that stalls in a reply that has ended', () => {
     await until('all has arrived', () => reader.received > SIZE);
   });
 
-  test('ends a session whose ID it was to bring: the client can never come for it', async () => {
+  test('ends the session if the reply had its ID, as the client can never use it', async () => {
     harness = await startScripted({}, {}, (server) => {
       server.removeRequestHandler('initialize');
       server.fallbackRequestHandler = async () => ({
@@ -243,7 +243,7 @@ test('a reader that stalls and goes on, again and again, leaves no listener behi
   expect(listeners()).toBe(before);
 });
 
-test('a reader that was slow for once is not cut off later, also where maxStreamBuffer is tiny', async () => {
+test('a reader that was slow once is not broken off later, also with a tiny maxStreamBuffer', async () => {
   harness = await startScripted({}, { keepAlive: 50, maxStreamBuffer: 1 });
   const session = await harness.session();
   const reader = await StalledReader.open(harness.http, session);

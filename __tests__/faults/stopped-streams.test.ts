@@ -59,7 +59,7 @@ describe('the standalone stream of a session that is past maxLifetime', () => {
     expect(await soon('the session has ended', closed)).toBe('lifetime');
   });
 
-  test('cannot be resumed either by a client whose event was being looked up when the time came', async () => {
+  test('cannot be resumed by a client while the store looks up its event at maxLifetime', async () => {
     const { asked, gate, eventStore } = lateStore('getStreamIdForEventId');
     harness = await startScripted({}, { eventStore, maxLifetime: 60_000 });
     const closed = closing();
@@ -75,7 +75,7 @@ describe('the standalone stream of a session that is past maxLifetime', () => {
     expect(await soon('the session has ended', closed)).toBe('lifetime');
   });
 
-  test('is heard to its end by a client whose events were being read when the time came', async () => {
+  test('is sent to its end to a client while the store reads its events at maxLifetime', async () => {
     const { asked, gate, eventStore } = lateStore('replayEventsAfter');
     harness = await startScripted({}, { eventStore, maxLifetime: 60_000 });
     const closed = closing();
@@ -95,7 +95,7 @@ describe('the standalone stream of a session that is past maxLifetime', () => {
     expect(await soon('the session has ended', closed)).toBe('lifetime');
   });
 
-  test('does not take the stream of a call with it, which its client may still resume', async () => {
+  test('ends without the stream of a call, which its client may still resume', async () => {
     const release = new Deferred<object>();
     harness = await startScripted(
       { work: () => release.promise },
@@ -114,7 +114,7 @@ describe('the standalone stream of a session that is past maxLifetime', () => {
 });
 
 describe('drain', () => {
-  test('does not wait for a client whose event was being looked up when it began: its stream is opened, and ended', async () => {
+  test('opens and ends the stream of a client while the store looks up its event', async () => {
     const { asked, gate, eventStore } = lateStore('getStreamIdForEventId');
     harness = await startScripted({}, { eventStore });
     const session = await harness.session();
@@ -129,7 +129,7 @@ describe('drain', () => {
     await soon('all is closed, and the clock has stood still', drained);
   });
 
-  test('does not wait for one whose events were being read: it gets them, and the end', async () => {
+  test('ends the stream of a client after the events that the store is reading', async () => {
     const { asked, gate, eventStore } = lateStore('replayEventsAfter');
     harness = await startScripted({}, { eventStore });
     const session = await harness.session();
@@ -148,7 +148,7 @@ describe('drain', () => {
   });
 });
 
-test('a standalone stream whose resume took longer than pingInterval is pinged like any other', async () => {
+test('a standalone stream is pinged also if its resume took longer than pingInterval', async () => {
   const { asked, gate, eventStore } = lateStore('replayEventsAfter');
   harness = await startScripted({}, { eventStore, pingInterval: 1_000 });
   const session = await harness.session();
@@ -213,7 +213,7 @@ describe('a client that resumes and does not read', () => {
   const MISSED = 20;
   const TEXT = 'x'.repeat(100_000);
 
-  test('does not hold up a notification that is awaited, nor so a broadcast, and loses nothing by it', async () => {
+  test('delays no awaited notification and no broadcast, and loses no event', async () => {
     harness = await startScripted({}, { eventStore: memoryEventStore() });
     const session = await harness.session();
     const other = await (await harness.session()).stream();
@@ -229,7 +229,7 @@ describe('a client that resumes and does not read', () => {
     await until('the stalled one has all, and that too', () => reader.notifications === MISSED + 1);
   });
 
-  test('gets all that it missed when its request is cancelled meanwhile, and then the end', async () => {
+  test('gets all missed events when its request is cancelled meanwhile, and then the end', async () => {
     const extra = new Deferred<Extra>();
     harness = await startScripted(
       { hang: (_params, given) => (extra.resolve(given), never()) },

@@ -134,7 +134,7 @@ describe('a server', () => {
 });
 
 describe('an app that closes a session while it is being opened', () => {
-  test('does not have its client told that the router shuts down, nor a rejected session counted', async () => {
+  test('sends its client no shutdown error, and counts no rejected session', async () => {
     const called = new Deferred<string>();
     harness = await startScripted(
       {},

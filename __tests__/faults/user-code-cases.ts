@@ -87,7 +87,7 @@ const loggers: Record<string, Logger> = {
 };
 for (const [way, broken] of Object.entries(WAYS)) {
   const methods = Object.fromEntries(LEVELS.map((level) => [level, broken]));
-  loggers[`methods, frozen, of which each ${way}`] = Object.freeze(
+  loggers[`frozen methods that each ${way}`] = Object.freeze(
     loggerWith({ ...methods, child: () => loggerWith(methods) }),
   );
 }
@@ -159,7 +159,7 @@ function hooked(broken: Broken, ...hooks: ('onmessage' | 'onclose' | 'onerror')[
 
 const EVENTS: (keyof SessionEvents)[] = ['opened', 'restored', 'orphaned', 'closed'];
 
-/** An object whose methods are all the same function. */
+/** An object with one function for all its methods. */
 const all = (broken: Broken, names: readonly string[]) => Object.fromEntries(names.map((name) => [name, broken]));
 
 const STORE = ['create', 'get', 'update', 'destroy', 'claim', 'touch', 'release'] as const;

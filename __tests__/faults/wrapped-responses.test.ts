@@ -84,7 +84,7 @@ describe.each(REPLIES)('a response whose writeHead throws (%s)', (_, options) =>
     expect(harness.log.text).toContain('a broken middleware');
   };
 
-  test('costs its client the answer, and nobody else anything: other calls go on, the session expires in time', async () => {
+  test('costs its client the answer only: other calls go on, and the session expires in time', async () => {
     const release = new Deferred<object>();
     await startWrapped(fail, options(), { begin, work: () => release.promise });
     const session = await harness.session();
@@ -98,7 +98,7 @@ describe.each(REPLIES)('a response whose writeHead throws (%s)', (_, options) =>
     await expectToExpire(session);
   });
 
-  test('leaves no session behind when its ID was to go out with it', async () => {
+  test('leaves no session behind if it had the session ID', async () => {
     await startWrapped(fail, options());
     await expectHungUp(post(harness.url, initializeBody(), WRAPPED));
     await until('nothing is left', () => harness.router.sessions.list().length === 0);
@@ -116,7 +116,7 @@ describe.each(REPLIES)('a response whose writeHead throws (%s)', (_, options) =>
     await expectToExpire(session);
   });
 
-  test('costs no more when the keep-alive is what begins it', async () => {
+  test('costs no more when the keep-alive begins the reply', async () => {
     const started = new Deferred();
     const release = new Deferred<object>();
     await startWrapped(fail, { ...options(), keepAlive: 10_000 }, { work: () => (started.resolve(), release.promise) });
@@ -130,7 +130,7 @@ describe.each(REPLIES)('a response whose writeHead throws (%s)', (_, options) =>
     await expectToExpire(session);
   });
 
-  test('costs no more when it is an error that was to be sent', async () => {
+  test('costs no more when the reply is an error', async () => {
     await startWrapped(fail, options());
     await expectHungUp(post(harness.url, { nonsense: true }, WRAPPED));
     expect(harness.log.text).toContain('a broken middleware');
