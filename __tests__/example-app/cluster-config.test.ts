@@ -5,7 +5,7 @@ import { VARIABLES } from '../../example-app/src/variables.js';
 import { quietApp } from './start.js';
 
 const SECRET = 'thirty-two bytes at least, in all';
-/** Nothing listens there; nobody waits for it either. */
+/** Nothing listens there, and no test waits for a connection. */
 const REDIS = 'redis://127.0.0.1:1';
 const CLUSTER = { MCP_CLUSTER: 'true', MCP_CLUSTER_SECRET: SECRET, MCP_REDIS_URL: REDIS };
 const COMPANIONS = {
@@ -89,7 +89,7 @@ describe('the configuration of a cluster', () => {
     await expect(refused).rejects.toThrow(message);
   });
 
-  it('warns of what would make a cluster where nobody says whether there is to be one', () => {
+  it('warns of cluster variables that have no effect without MCP_CLUSTER', () => {
     const companions = Object.keys(COMPANIONS);
     expect(companions).toEqual(VARIABLES.map(({ name }) => name).filter((name) => name.startsWith('MCP_CLUSTER_')));
     expect(loadConfig(COMPANIONS).warnings).toEqual(

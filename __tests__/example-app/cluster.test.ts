@@ -81,7 +81,7 @@ afterEach(async () => {
   await processes.killAll();
 });
 
-/** Every node that lives answers, and what the client is told of meanwhile, it hears once. */
+/** Every live node answers, and the client gets each notification once. */
 async function expectAllThere(): Promise<void> {
   await until('the GET stream is open', async () => (await sum('mcp_streams_open{kind="standalone"}')) === 1);
   client.logged.length = client.updated.length = 0;

@@ -42,7 +42,7 @@ describe('the configuration from the environment', () => {
     );
   });
 
-  it('refuses as a number whatever is not digits only, naming variable, value and what is wanted', () => {
+  it('refuses a number that is not digits only, and names the variable, the value and the rule', () => {
     fc.assert(
       fc.property(
         fc
@@ -160,7 +160,7 @@ describe('the configuration from the environment', () => {
     expect(loadConfig({ MCP_SESSION_STORE: 'memory' }).place).toEqual({ kind: 'memory' });
   });
 
-  it('does not repeat a Redis URL that will not do, as it may hold a password', () => {
+  it('does not repeat a wrong Redis URL, as it may hold a password', () => {
     for (const url of ['http://u:secret@redis', 'redis:secret@host/x', 'u:secret@redis:6379', 'redis://:secret@h/db']) {
       expect(() => loadConfig({ MCP_REDIS_URL: url })).toThrow(
         new ConfigError('MCP_REDIS_URL must be a URL such as redis://localhost:6379/0, with rediss for TLS'),
@@ -168,7 +168,7 @@ describe('the configuration from the environment', () => {
     }
   });
 
-  it('does not pass off as a bad value what is a fault of the code', () => {
+  it('does not report a fault of the code as a bad value', () => {
     for (const fault of [new TypeError('x is not a function'), new Error('mcpRouter: no'), new RangeError('ttl')]) {
       const thrown = (): never => {
         throw fault;
@@ -198,7 +198,7 @@ describe('the configuration from the environment', () => {
     await quietApp({ MCP_STATELESS: 'true' });
   });
 
-  it('warns of where a store would be, as MCP_SESSION_STORE is not set', () => {
+  it('warns of MCP_SESSION_FILE and MCP_REDIS_URL without MCP_SESSION_STORE', () => {
     expect(loadConfig({ MCP_SESSION_FILE: '/x', MCP_REDIS_URL: 'redis://redis' }).warnings).toEqual([
       'MCP_SESSION_FILE has no effect without MCP_SESSION_STORE=file',
       'MCP_REDIS_URL has no effect without MCP_SESSION_STORE=redis or MCP_CLUSTER=true',

@@ -20,7 +20,7 @@ let databases = 0;
 /** A path where nothing is, nor the directory that it is in. */
 const newPath = (): string => join(root, String((databases += 1)), 'sessions');
 
-/** The keys and values that a database holds, as text; nobody may have it open. */
+/** The keys and values of a database as text. No process may have it open. */
 async function contents(path: string): Promise<[key: string, value: string][]> {
   const db = new ClassicLevel(path);
   const entries = await db.iterator().all();
@@ -73,7 +73,7 @@ test('records are there when it is opened again, with their owner, epoch and tim
   await second.close();
 });
 
-test('records whose time is over go when it is opened', async () => {
+test('expired records are removed when the store is opened', async () => {
   turnTheClockByHand();
   const path = newPath();
   const first = await fileStore(path);
@@ -85,7 +85,7 @@ test('records whose time is over go when it is opened', async () => {
   expect((await contents(path)).map(([key]) => key)).toEqual(['mcp-session:alive']);
 });
 
-test('records whose time is over go every hour', async () => {
+test('expired records are removed every hour', async () => {
   turnTheClockByHand();
   const path = newPath();
   const { store, close } = await fileStore(path);
@@ -117,7 +117,7 @@ test('a path where there is something else, or a database that is in use, is ref
   await expect(fileStore(file)).rejects.toThrow(`cannot open ${file}: EEXIST`);
 });
 
-test('what is asked of it once it is closed rejects, and is not told that there is no record', async () => {
+test('a closed store rejects each operation, and does not resolve as without a record', async () => {
   const { store, close } = await fileStore(newPath());
   await store.create('a', '{}', undefined, HOUR);
   await close();
@@ -158,14 +158,14 @@ describe('a process that is killed in a storm of writes', () => {
   async function check(path: string, acknowledged: Map<string, number>): Promise<void> {
     const { store, close } = await fileStore(path);
     for (const [id, steps] of acknowledged) {
-      // The step after the last one may have been done too, and nobody was told.
+      // The step after the last reported one may have been done too.
       const possible = [recordAfter(id, steps), recordAfter(id, Math.min(steps + 1, stepsOf(id)))];
       expect(possible).toContainEqual(await store.get(id));
     }
     await close();
   }
 
-  test('leaves every write that it was told of, and nothing that is corrupt, time after time', async () => {
+  test('keeps every confirmed write and no corrupt record, at each kill', async () => {
     const path = newPath();
     const all = new Map<string, number>();
     for (let round = 0; round < ROUNDS; round += 1) {

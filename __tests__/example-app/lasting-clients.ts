@@ -28,7 +28,7 @@ const RECONNECTION = {
 
 /** A client of the SDK that is one object for as long as a test runs, whatever becomes of the server. */
 export class LastingClient {
-  /** What it was told of on its GET stream. */
+  /** The notifications on its GET stream. */
   readonly logged: unknown[] = [];
   readonly updated: string[] = [];
   readonly sdk: SdkClient;

@@ -17,7 +17,7 @@ beforeEach(async () => {
 afterEach(() => app.close());
 
 describe('notes', () => {
-  it('belong to the session: two clients with the same IDs see only what is theirs', async () => {
+  it('belong to the session: two clients with the same IDs see only their own notes', async () => {
     const [{ client: first }, { client: second }] = await Promise.all([app.connect(), app.connect()]);
     await Promise.all([
       call(first, 'add_note', { text: 'of the first' }),
@@ -92,17 +92,14 @@ describe('notes', () => {
   });
 });
 
-it.each([{}, { MCP_SESSION_STORE: 'memory' }])(
-  'notes outlive the server that they were told to, with %j',
-  async (env) => {
-    const hibernating = await startApp({ ...env, MCP_ORPHAN_AFTER_MS: '1', MCP_HIBERNATE_AFTER_MS: '1' });
-    const { client } = await hibernating.connect({ standalone: false });
-    await call(client, 'add_note', { text: 'milk' });
-    await until('the session hibernates', () => hibernating.router.sessions.stats().hibernated === 1);
-    expect(await call(client, 'list_notes')).toEqual({ text: '1: milk', failed: false });
-    await hibernating.close();
-  },
-);
+it.each([{}, { MCP_SESSION_STORE: 'memory' }])('notes outlive the server that saved them, with %j', async (env) => {
+  const hibernating = await startApp({ ...env, MCP_ORPHAN_AFTER_MS: '1', MCP_HIBERNATE_AFTER_MS: '1' });
+  const { client } = await hibernating.connect({ standalone: false });
+  await call(client, 'add_note', { text: 'milk' });
+  await until('the session hibernates', () => hibernating.router.sessions.stats().hibernated === 1);
+  expect(await call(client, 'list_notes')).toEqual({ text: '1: milk', failed: false });
+  await hibernating.close();
+});
 
 describe('notes as resources', () => {
   it('are listed, read, offered as a template and completed', async () => {
@@ -140,7 +137,7 @@ describe('notes as resources', () => {
     expect(await changed).toMatchObject({ method: 'notifications/resources/list_changed' });
   });
 
-  it('tell of changes to those who subscribed, until they unsubscribe, and to nobody else', async () => {
+  it('report changes to subscribed clients only, until they unsubscribe', async () => {
     const [subscriber, bystander] = await Promise.all([app.connect(), app.connect()]);
     const heard = new Map([subscriber, bystander].map((connected) => [connected, [] as string[]]));
     for (const connected of [subscriber, bystander]) {

@@ -76,7 +76,7 @@ it('a start does not wait for Redis: 503 with Retry-After until it comes, then s
   expect(logged(app, 'Redis is there')).toEqual([30]);
 });
 
-it('an app that is started anew while Redis is away tells nobody that their session is gone', async () => {
+it('an app that starts while Redis is away answers no session with 404', async () => {
   const { app, url } = await started();
   const session = await openSession(url);
   await said(await call(url, session, 'add_note', { text: 'milk' }));

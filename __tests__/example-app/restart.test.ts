@@ -24,7 +24,7 @@ afterEach(async () => {
 const inAll = <T>(act: (client: LastingClient, index: number) => Promise<T>): Promise<T[]> =>
   Promise.all(clients.map(act));
 
-/** Starts the app where it was, as whoever watches over it would. */
+/** Starts the app again on the same port, as a process manager does. */
 async function startAgain(url: string, env: Record<string, string>): Promise<AppProcess> {
   const app = processes.start(['--port', new URL(url).port], env);
   await app.url();
@@ -80,7 +80,7 @@ async function expectAllThere(url: string, more: string[] = []): Promise<void> {
     expect({ logged, updated }).toEqual({ logged: ['at'], updated: ['notes://1'] });
 }
 
-/** That each session is restored once, and nobody was told of an error. */
+/** Each session is restored once, and no client got an error. */
 async function expectRestoredOnce(url: string): Promise<void> {
   expect(await metric(url, 'mcp_sessions_restored_total')).toBe(ALL);
   expect(await metric(url, 'mcp_sessions_active')).toBe(ALL);

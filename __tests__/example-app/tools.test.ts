@@ -76,7 +76,7 @@ describe("the example app's tools", () => {
     }
   });
 
-  it('whoami tells the first eight characters of the session ID, and nobody where nobody is known', async () => {
+  it('whoami shows the first eight characters of the session ID, and "nobody" without a principal', async () => {
     const { client, transport } = await app.connect();
     const session = transport.sessionId?.slice(0, 8);
     expect(session).toHaveLength(8);
@@ -141,7 +141,7 @@ describe('ask_name', () => {
     expect(await asked({ action: 'accept', content: { name: 'Ada' } })).toEqual({ text: 'Hello, Ada!', failed: false });
   });
 
-  it('takes a refusal, and a question put aside, in good part', async () => {
+  it('accepts a declined and a cancelled question', async () => {
     expect(await asked({ action: 'decline' })).toEqual({ text: 'No name was given, which is fine.', failed: false });
     expect(await asked({ action: 'cancel' })).toEqual({ text: 'The question was put aside.', failed: false });
   });
@@ -196,7 +196,7 @@ describe('countdown, looked at from close by', () => {
   }
   const timers = () => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length;
 
-  it('sends no progress to those who did not ask for it (spec 2025-11-25, basic/utilities/progress)', async () => {
+  it('sends no progress without a progress token (spec 2025-11-25, basic/utilities/progress)', async () => {
     const heard: JSONRPCMessage[] = [];
     await new Promise<void>((resolve, reject) => {
       const onMessage = (message: JSONRPCMessage) => {
@@ -248,7 +248,7 @@ describe('with MCP_AUTH_TRUST_PROXY_IDENTITY', () => {
     app = await startApp({ MCP_AUTH_TRUST_PROXY_IDENTITY: 'true' });
   });
 
-  it('whoami tells the name that the proxy sends', async () => {
+  it('whoami shows the name that the proxy sends', async () => {
     const { client } = await app.connect({ headers: { 'x-preferred-username': 'alice' } });
     expect((await client.callTool({ name: 'whoami' })).structuredContent).toMatchObject({ principal: 'alice' });
   });
@@ -290,7 +290,7 @@ describe('with MCP_JSON_RESPONSE', () => {
     app = await startApp({ MCP_JSON_RESPONSE: 'true' });
   });
 
-  it('a plain answer is JSON, and one that streams something first still does', async () => {
+  it('a plain answer is JSON, and an answer after a notification is a stream', async () => {
     const { client, transport } = await app.connect({ standalone: false });
     const response = await fetch(`${app.url}/mcp`, {
       method: 'POST',

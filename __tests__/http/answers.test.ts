@@ -6,7 +6,7 @@ import { initializeBody, messagesOf, start, type Harness } from '../support/harn
 import { RawSocket } from '../support/raw-http.js';
 import { ping, PLAIN, Target } from '../support/target.js';
 
-describe('what is no error (docs/http.md)', () => {
+describe('answers that are no errors (docs/http.md)', () => {
   const target = new Target();
   beforeAll(() =>
     target.start(PLAIN, {
@@ -59,13 +59,13 @@ describe('what is no error (docs/http.md)', () => {
   });
 });
 
-describe("what never reaches the router gets Node's own answer, without a body (docs/http.md)", () => {
+describe("a request that never reaches the router gets Node's own answer, without a body (docs/http.md)", () => {
   let harness: Harness;
   beforeAll(async () => (harness = await start()));
   afterAll(() => harness.close());
 
   test.each<[number, string, string | Buffer]>([
-    [400, 'what is no HTTP', 'HELLO\r\n\r\n'],
+    [400, 'bytes that are no HTTP', 'HELLO\r\n\r\n'],
     [400, 'HTTP/1.1 without Host', 'GET /mcp HTTP/1.1\r\n\r\n'],
     [
       413,

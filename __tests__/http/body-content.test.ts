@@ -262,7 +262,7 @@ describe('a body that middleware before the router has parsed', () => {
     expect((await post(url, initializeBody())).status).toBe(200);
   });
 
-  test('a stream that was read, with nothing left of it, gets -32700, and the log says why', async () => {
+  test('a stream that was read before without a parsed body gets -32700, and the log says why', async () => {
     const lines = new LogLines();
     const consume: RequestHandler = (req, _res, next) => {
       req.resume().once('end', () => next());
@@ -322,7 +322,7 @@ describe('keys that mean something to JavaScript', () => {
     `{"__proto__":{"jsonrpc":"2.0","id":1,"method":"ping"}}`,
     `{"jsonrpc":"2.0","id":{"__proto__":1},"method":"ping"}`,
     `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"__proto__":{},"progressToken":{}}}}`,
-  ])('make no message of what is none: %s', async (body) => {
+  ])('do not make an invalid body valid: %s', async (body) => {
     harness = await start({ serverFactory });
     const response = await post(harness.url, body);
     expectRow({ status: response.status, body: await response.text() }, 'invalidRequest');

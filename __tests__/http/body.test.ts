@@ -16,7 +16,7 @@ const HEADERS = Object.entries(JSON_HEADERS);
 const CHUNKED = [...HEADERS, ['Transfer-Encoding', 'chunked']] as [string, string][];
 const MAX = 10_000;
 
-/** An `initialize` of exactly so many bytes, of which some are inside characters. */
+/** An `initialize` of exactly so many bytes, with characters of several bytes. */
 function initializeOf(bytes: number): Buffer {
   const text = JSON.stringify({ ...initializeBody(), params: { ...initializeBody().params, title: 'é€😀' } });
   return Buffer.from(text.padEnd(bytes - (Buffer.byteLength(text) - text.length)));
@@ -177,7 +177,7 @@ describe('a body on its way', () => {
     ['with a declared length', [...HEADERS, ['Content-Length', '100']], Buffer.from('{}')],
     ['chunked', CHUNKED, Buffer.from('2\r\n{}\r\n')],
   ])(
-    'whose client disconnects half-way is given up, even if what has come is whole JSON: %s',
+    'is abandoned when its client disconnects half-way, even if the received bytes are complete JSON: %s',
     async (_, headers, half) => {
       await listen((req) => {
         req.once('data', () => socket.destroy());
@@ -188,7 +188,7 @@ describe('a body on its way', () => {
     },
   );
 
-  test('that alone needs more memory than there is gets 503, and takes none from the others', async () => {
+  test('that alone needs more than maxBodyMemory gets 503, and takes no memory from others', async () => {
     bodies = new Bodies(1_000);
     const seen = new EventEmitter();
     await listen((req, res) => {
@@ -207,7 +207,7 @@ describe('a body on its way', () => {
     other.destroy();
   });
 
-  test('whose client disconnects while other middleware waits for something is given up', async () => {
+  test('is abandoned when its client disconnects while other middleware waits', async () => {
     await listen((req) => {
       socket.destroy();
       req.once('close', () => void bodies.read(req));
@@ -272,7 +272,7 @@ describe('maxBodyMemory', () => {
     return (await open()).exchange('POST', '/mcp', CHUNKED, chunked(body.subarray(0, 5_000), body.subarray(5_000)));
   };
 
-  test('is not kept from others by bodies that stop: the one that waits longest gets 503, its socket stays usable', async () => {
+  test('is freed from stalled bodies: the one that waits longest gets 503, and its socket stays usable', async () => {
     const [first, second] = [await slow(), await slow()];
     expect(await inPieces()).toMatchObject({ status: 200 });
     const refused = await first.socket.response();
@@ -284,7 +284,7 @@ describe('maxBodyMemory', () => {
     expect(await finish(second)).toMatchObject({ status: 200 });
   });
 
-  test('stays with the body to which a chunk came last', async () => {
+  test('stays with the body that got the latest chunk', async () => {
     const [first, second] = [await slow(2), await slow()];
     const read = hasRead(first.req, 1);
     await first.socket.write(first.rest.subarray(0, 1));
@@ -294,7 +294,7 @@ describe('maxBodyMemory', () => {
     expect(await finish({ ...first, rest: first.rest.subarray(1) })).toMatchObject({ status: 200 });
   });
 
-  test('counts what a buffer takes, which is more than has come', async () => {
+  test('counts the size of a buffer, which is more than the received bytes', async () => {
     const part = chunked(Buffer.alloc(3_000, ' '), Buffer.alloc(1, ' ')).subarray(0, -'0\r\n\r\n'.length);
     const bytes = Buffer.concat([requestBytes('POST', '/mcp', CHUNKED), part]);
     const halves: RawSocket[] = [];

@@ -115,7 +115,7 @@ describe('classify', () => {
     );
   });
 
-  test('refuses a batch with one entry that is no message, wherever it stands, and tells its ID (property)', () => {
+  test('refuses a batch with one entry that is no message, at any place, with its ID (property)', () => {
     const noMessage = nearly
       .map((body) => JSON.parse(JSON.stringify(body)) as unknown)
       .filter((body) => !JSONRPCMessageSchema.safeParse(body).success);
@@ -127,7 +127,7 @@ describe('classify', () => {
     );
   });
 
-  test('refuses initialize in a batch, wherever it stands and whatever its params (property)', () => {
+  test('refuses initialize in a batch, at any place and with any params (property)', () => {
     const anyInitialize = fc.oneof(
       initialize,
       fc.record({ id: fc.integer() }).map(({ id }) => ({ jsonrpc: '2.0', id, method: 'initialize' })),
@@ -154,7 +154,7 @@ describe('classify', () => {
   });
 
   test.each(['protocolVersion', 'capabilities', 'clientInfo'])(
-    'an initialize without %s is told so, by its ID',
+    'an initialize without %s gets an error with its ID',
     (missing) => {
       const params = Object.fromEntries(Object.entries(INITIALIZE.params).filter(([key]) => key !== missing));
       const refusal = refusalOf(() => checkInitialize({ ...INITIALIZE, jsonrpc: '2.0', id: 'i', params }));
@@ -164,7 +164,7 @@ describe('classify', () => {
 });
 
 describe('idOf', () => {
-  test('is the ID of every request, and null for a batch, a response (whose ID is the server’s own) and what has none (property)', () => {
+  test('is the ID of every request, and null for a batch, for a response (its ID is the server’s) and for a message without ID (property)', () => {
     fc.assert(
       fc.property(message, (body) => {
         expect(idOf(body)).toBe('id' in body && 'method' in body ? body.id : null);
@@ -186,7 +186,7 @@ describe('idOf', () => {
 });
 
 describe('methodOf', () => {
-  test('is the method of a single request or notification, else the kind of what was sent (property)', () => {
+  test('is the method of a single request or notification, else the kind of the body (property)', () => {
     fc.assert(
       fc.property(fc.oneof(message, initialize), (body) => {
         const method = 'method' in body ? body.method : 'response';

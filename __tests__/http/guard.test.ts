@@ -148,7 +148,7 @@ describe('Host on a loopback address (DNS rebinding: spec 2025-11-25, basic/tran
     expect(judge({}, { host: undefined })).toBe('hostNotAllowed');
   });
 
-  test('so it is on a real one', async () => {
+  test('a request without Host is refused by a real server', async () => {
     const guard = silentGuard();
     const server = http.createServer((req, res) => res.end(verdict(guard, req)));
     const port = await listen(server);
@@ -156,7 +156,7 @@ describe('Host on a loopback address (DNS rebinding: spec 2025-11-25, basic/tran
     expect(await textOf(port, { Host: `evil.example:${port}` })).toBe('hostNotAllowed');
   });
 
-  test('who hangs up at once does not get round the check: Node forgets the address of a destroyed socket', async () => {
+  test('a client that hangs up at once does not bypass the check, although Node forgets the address of a destroyed socket', async () => {
     const server = http.createServer();
     const client = net.connect(await listen(server), '127.0.0.1');
     client.write('GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n');
@@ -202,7 +202,7 @@ describe('allowedHosts', () => {
     expect(judge({ allowedHosts }, { host: 'localhost:3000', localAddress: PUBLIC_ADDRESS })).toBe('hostNotAllowed');
   });
 
-  test('one guard keeps the two apart, whichever it met first', () => {
+  test('one guard gives both verdicts in either order', () => {
     const guard = silentGuard({ allowedHosts });
     const ask = (localAddress: string) => verdict(guard, request({ host: 'localhost', localAddress }));
     expect([ask('127.0.0.1'), ask(PUBLIC_ADDRESS), ask('127.0.0.1'), ask(PUBLIC_ADDRESS)]).toEqual([
@@ -275,8 +275,8 @@ describe('behind a proxy (docs/identity.md, "Hosts and origins")', () => {
   );
 });
 
-describe('what is remembered of a Host', () => {
-  test('never changes a verdict, however many are made up', () => {
+describe('the cache of Host verdicts', () => {
+  test('never changes a verdict, however many hosts clients send', () => {
     const allowedHosts = ['mcp.example.com:1'];
     const guard = silentGuard({ allowedHosts });
     fc.assert(
@@ -372,7 +372,7 @@ describe('Origin (spec 2025-11-25, basic/transports: "Servers MUST validate the 
     expect(from(origin, undefined, { allowedOrigins: [entry] })).toBe(expected);
   });
 
-  test('of all pages and endpoints, those pass whose hosts WHATWG URL takes for the same under the scheme of the page', () => {
+  test('an Origin passes exactly if WHATWG URL gives it and the endpoint the same host under the scheme of the page', () => {
     const url = fc
       .tuple(
         fc.constantFrom('http', 'https'),

@@ -9,7 +9,7 @@ import { bearerPrincipal, createIdentify, trustedProxyPrincipal } from '../../sr
 import type { HttpRequest, PrincipalFunction } from '../../src/options/options.js';
 import { runs } from '../support/runs.js';
 
-/** What is thrown, to be told apart: a Refusal by its reason, an error by its message. */
+/** The thrown value in short: the reason of a Refusal, the message of another error. */
 function thrownBy(run: () => unknown): unknown {
   try {
     run();
@@ -90,7 +90,7 @@ describe('the default principal, from req.auth', () => {
     );
   });
 
-  test('is nobody without req.auth', () => {
+  test('is undefined without req.auth', () => {
     expect(silent()(authorized(undefined))).toBeUndefined();
     expect(silent()(authorized(null))).toBeUndefined();
   });
@@ -108,7 +108,7 @@ describe('the default principal, from req.auth', () => {
     expect(warnings).toEqual([expect.stringContaining('not told apart')]);
   });
 
-  test('each router warns for itself; who has a sub causes no warning', () => {
+  test('each router warns once, and a principal with a sub causes no warning', () => {
     const warnings: string[] = [];
     for (const router of ['a', 'b']) {
       const identify = createIdentify({ principal: undefined, requirePrincipal: false }, () => warnings.push(router));
@@ -122,7 +122,7 @@ describe('the default principal, from req.auth', () => {
   test.each([
     ['an empty clientId', auth({}, '')],
     ['the claims themselves, as express-jwt leaves them', { iss: 'https://idp.example', sub: 'alice' }],
-  ])('is nobody where there is %s, with a warning that there is no principal', (_, given) => {
+  ])('is undefined with %s, with a warning that there is no principal', (_, given) => {
     const warnings: string[] = [];
     const identify = createIdentify({ principal: undefined, requirePrincipal: false }, (text) => warnings.push(text));
     expect(identify(authorized(given))).toBeUndefined();
@@ -135,19 +135,19 @@ describe('the default principal, from req.auth', () => {
     ['extra.sub', auth({ sub: ['alice'] })],
     ['extra.iss', auth({ iss: 1, sub: 'alice' })],
     ['clientId', { ...auth(), clientId: 7 }],
-  ])('is an error, not somebody else, where %s is no string', (name, given) => {
+  ])('is an error, not another principal, when %s is no string', (name, given) => {
     expect(String(thrownBy(() => silent()(authorized(given))))).toContain(`req.auth.${name} must be a string`);
   });
 });
 
 describe('requirePrincipal', () => {
-  test('refuses who has none, with 401', () => {
+  test('refuses a request without a principal with 401', () => {
     expect(thrownBy(() => silent(undefined, true)(authorized(undefined)))).toBe('unauthorized');
     expect(thrownBy(() => silent(() => undefined, true)(authorized(undefined)))).toBe('unauthorized');
     expect(thrownBy(() => silent(() => '', true)(authorized(undefined)))).toBe('unauthorized');
   });
 
-  test('lets pass who has one', () => {
+  test('accepts a request with a principal', () => {
     expect(silent(undefined, true)(authorized(auth({ sub: 'alice' })))).toBe('{"sub":"alice"}');
     expect(silent(() => 'bob', true)(authorized(undefined))).toBe('bob');
   });
@@ -165,12 +165,12 @@ describe('a principal function of the user', () => {
     expect(seen).toEqual([req]);
   });
 
-  test('names nobody by undefined, and by an empty string', () => {
+  test('returns undefined or an empty string for no principal', () => {
     expect(silent(() => undefined)(authorized(auth({ sub: 'alice' })))).toBeUndefined();
     expect(silent(() => '')(authorized(auth({ sub: 'alice' })))).toBeUndefined();
   });
 
-  test('may throw: an error goes on as it is', () => {
+  test('may throw, and the error is passed on unchanged', () => {
     const broken = new Error('the directory is down');
     const principal = () => {
       throw broken;
@@ -212,7 +212,7 @@ describe('trustedProxyPrincipal', () => {
     expect(trustedProxyPrincipal({ trustedProxies: ['127.0.0.1'], header: 'X-Preferred-USERNAME' })(req)).toBe('alice');
   });
 
-  test('reads another header where it is told to', async () => {
+  test('reads the header of the option', async () => {
     const principal = trustedProxyPrincipal({ trustedProxies: ['loopback'], header: 'X-Auth-User' });
     expect(principal(await received('X-Preferred-Username: alice', 'x-auth-user: bob'))).toBe('bob');
   });
@@ -236,7 +236,7 @@ describe('trustedProxyPrincipal', () => {
     expect(thrownBy(() => trustedProxyPrincipal({ trustedProxies: ['10.0.0.1'] })(req))).toBe('unauthorized');
   });
 
-  test('refuses one whose proxy has gone: Node forgets the address of a destroyed socket', async () => {
+  test('refuses a request after its proxy has disconnected, as Node forgets the address of a destroyed socket', async () => {
     const req = await received('X-Preferred-Username: alice');
     req.socket.destroy();
     await once(req.socket, 'close');
@@ -334,7 +334,7 @@ describe('trustedProxyPrincipal', () => {
     expect(construct).toThrow(`got ${JSON.stringify(header)}`);
   });
 
-  test.each(['constructor', '__proto__'])('a header called %s is one as any other', async (header) => {
+  test.each(['constructor', '__proto__'])('a header named %s is read like any other', async (header) => {
     const principal = trustedProxyPrincipal({ trustedProxies: ['loopback'], header });
     expect(principal(await received(`${header}: alice`))).toBe('alice');
     const without = await received();
@@ -369,7 +369,7 @@ describe('bearerPrincipal', () => {
   );
 
   test.each([undefined, '', 'Bearer', 'Bearer ', 'Basic YTpi', 'Bearera', 'XBearer a', 'Bearer a b', 'a'])(
-    'is nobody for Authorization %j',
+    'is undefined for Authorization %j',
     (authorization) => {
       expect(named(authorization)).toBeUndefined();
     },
@@ -383,7 +383,7 @@ describe('bearerPrincipal', () => {
     );
   });
 
-  test('keeps the key it was given, whatever becomes of the buffer', () => {
+  test('keeps a copy of the key, whatever happens to the buffer', () => {
     const buffer = Buffer.from(key);
     const principal = bearerPrincipal({ key: buffer });
     buffer.fill(0);

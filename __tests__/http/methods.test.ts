@@ -57,7 +57,7 @@ describe('methods that the endpoint does not have (RFC 9110, 15.5.6: 405 with Al
 describe('CORS (Fetch, 3.3), which allowedOrigins turns on', () => {
   const exposed = (response: RawResponse) => response.headers.get('access-control-expose-headers')?.toLowerCase();
 
-  test('a preflight is answered before anybody is identified, as browsers send no credentials with it', async () => {
+  test('a preflight is answered before the principal is identified, as browsers send no credentials with it', async () => {
     await started({ allowedOrigins: [ORIGIN], requirePrincipal: true });
     const response = await socket.exchange('OPTIONS', '/mcp', PREFLIGHT);
     expect(response).toMatchObject({ status: 204, body: '' });

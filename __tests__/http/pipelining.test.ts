@@ -49,7 +49,7 @@ describe('requests that are sent before the answers to earlier ones have come (R
     return server;
   }
 
-  /** Sends calls of which no answer will come through, and waits until the last has been answered. */
+  /** Sends calls with answers that the socket never takes, and waits until the last has been answered. */
   async function sendCalls(session: string, count: number, name: string): Promise<void> {
     const last = once(calls, `${name} ${count}`);
     const bodies = Array.from({ length: count }, (_, id) => echoCall(`${name} ${id + 1}`, `${name} ${id + 1}`));
@@ -85,7 +85,7 @@ describe('requests that are sent before the answers to earlier ones have come (R
     }
   });
 
-  test('hold their session no longer than their socket lives, though Node never closes a reply that waits', async () => {
+  test('release their session when their socket closes, although Node never closes a waiting reply', async () => {
     const [streaming, calling] = [await openSession(harness.url), await openSession(harness.url)];
     await openStream(streaming);
     await sendCalls(calling, 20, 'call');
@@ -97,7 +97,7 @@ describe('requests that are sent before the answers to earlier ones have come (R
     expect(clock.pending).toBe(0);
   });
 
-  test('open no session whose ID cannot be told any more', async () => {
+  test('open no session if their socket has closed before the reply', async () => {
     await openStream(await openSession(harness.url));
     const opened = new Promise((resolve) => harness.router.sessions.once('opened', resolve));
     await socket.write(post(undefined, initializeBody()));

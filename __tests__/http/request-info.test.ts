@@ -38,7 +38,7 @@ function appOf(serverFactory: () => McpServerLike): { app: Express; router: McpR
   return { app, router };
 }
 
-/** A server whose tool returns its `requestInfo`, once through a copy and once through JSON. */
+/** A server with a tool that returns its `requestInfo`, once through a copy and once through JSON. */
 function serverV1(): McpServer {
   const server = new McpServer({ name: 'v1', version: '1.0.0' });
   server.registerTool('where', {}, ({ requestInfo }) => {

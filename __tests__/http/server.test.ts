@@ -214,7 +214,7 @@ function wired({ method, path, version, headers, body, chunked }: WireRequest, l
   const inChunks = chunked && (version === '1.1' || !last) && bytes !== '';
   const framing = inChunks ? 'Transfer-Encoding: chunked' : `Content-Length: ${bytes.length}`;
   return [
-    // Whatever follows an HTTP/1.0 request is an error to Node, which hangs up: with what it has sent by then, or nothing.
+    // Node treats bytes after an HTTP/1.0 request as an error and closes the socket, with or without the answer.
     `${method} ${path} HTTP/${last ? version : '1.1'}`,
     'Host: a.b.example.com',
     ...headers.filter((line) => !last || !line.startsWith('Connection')),
@@ -225,7 +225,7 @@ function wired({ method, path, version, headers, body, chunked }: WireRequest, l
   ].join('\r\n');
 }
 
-/** Node writes `100 Continue` when it has read a request's head, be it amid the answer to another: its place is a matter of time. */
+/** Node writes `100 Continue` after it has read a request's head, even within the answer to another. So its place varies. */
 function interimLast(answer: string): string {
   const [first, ...rest] = answer.split('HTTP/1.1 100 Continue\r\n\r\n');
   return `${[first, ...rest].join('')} and ${rest.length} times 100 Continue`;
@@ -289,7 +289,7 @@ describe.each(EXPRESSES)('%s', (_version, express) => {
   });
 });
 
-describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => {
+describe.each(EXPRESSES)('%s: behaviour that the bytes do not show', (_version, express) => {
   afterEach(closeServers);
 
   /** Does the same with a server of each kind; gives what came of it, which is the same. */
@@ -300,7 +300,7 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
   }
 
   test.each(PAIRS)(
-    'over %s, Express finds nothing to change: requests and responses are born with the prototypes of the app',
+    'over %s, requests and responses are created with the prototypes of the app, and Express changes nothing',
     async (_protocol, theirs, ours) => {
       const app = express();
       app.get('/', (_req, res) => void res.end());
@@ -317,7 +317,7 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     },
   );
 
-  test('should Node make classes of its constructors one day, its server is left as it is', async () => {
+  test('the server of Node stays unchanged if Node makes its constructors classes', async () => {
     const actual = jest.requireActual<typeof http>('node:http');
     class Modern extends IncomingMessage {
       static override [Symbol.hasInstance]() {
@@ -342,7 +342,7 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     expect(born).toEqual([true]);
   });
 
-  test('no field that Node sets is caught by an accessor of Express: its own hide them with http.createServer', () => {
+  test('no accessor of Express has the name of a field that Node sets, as it would catch the assignment', () => {
     const req = new IncomingMessage(new net.Socket());
     const caught = (born: object, prototype: object) =>
       Reflect.ownKeys(born).filter((key) => {
@@ -355,7 +355,7 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     expect(caught(new ServerResponse(req), express().response)).toEqual([]);
   });
 
-  test('methods that the user adds to the prototypes later, and prototypes that it replaces, are there', async () => {
+  test('methods added to the prototypes later, and replaced prototypes, have effect', async () => {
     const answer = await same(async (create) => {
       const app = express();
       app.get('/', (req, res) => {
@@ -419,7 +419,7 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     }
   });
 
-  test('options that Node hands on to the messages reach them', async () => {
+  test('options that Node passes to the messages reach them', async () => {
     const answer = await same(async (create) => {
       const app = express();
       app.get('/', (req, res) => {
@@ -434,7 +434,7 @@ describe.each(EXPRESSES)('%s: what is not in the bytes', (_version, express) => 
     expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*X-Reads: 5000\r\n/);
   });
 
-  test('options go to Node as they are, and its classes of the user win', async () => {
+  test('options go to Node unchanged, and the classes of the user replace those of the app', async () => {
     class Ours extends IncomingMessage {}
     class Answer<Req extends IncomingMessage> extends ServerResponse<Req> {}
     const result = await same(async (create) => {

@@ -36,7 +36,7 @@ const send = (method: string, headers: Headers, body = method === 'POST' ? ping 
 const withId = (id: string, ...headers: Headers): Headers => [['Mcp-Session-Id', id], ...headers];
 const initialize = (...headers: Headers) => send('POST', headers, JSON.stringify(initializeBody(1)));
 
-describe('a session ID that is none of ours gets 404 and nothing else', () => {
+describe('an unknown session ID gets 404', () => {
   test.each([
     '__proto__',
     'constructor',
@@ -82,7 +82,7 @@ describe('a session ID that is none of ours gets 404 and nothing else', () => {
 });
 
 describe('the header Mcp-Session-Id', () => {
-  test('twice is the ID of no session, were it the same both times', async () => {
+  test('is the ID of no session when it is sent twice, even with equal values', async () => {
     const id = await openSession(harness.url);
     expectRow(await send('POST', [...withId(id), ...withId(id)]), 'sessionNotFound');
     expectRow(await send('POST', [...withId('unknown'), ...withId(id)]), 'sessionNotFound');
@@ -90,7 +90,7 @@ describe('the header Mcp-Session-Id', () => {
     expect(await send('POST', withId(id))).toMatchObject({ status: 200 });
   });
 
-  test('empty is as none', async () => {
+  test('is treated as missing when it is empty', async () => {
     for (const method of METHODS) expectRow(await send(method, withId('')), 'sessionRequired');
     expect(await initialize(...withId(''))).toMatchObject({ status: 200 });
   });
@@ -104,7 +104,7 @@ describe('the header Mcp-Session-Id', () => {
   });
 });
 
-describe("a principal is told nothing of others' sessions (spec 2025-11-25, security best practices, session hijacking)", () => {
+describe('a principal learns nothing about sessions of others (spec 2025-11-25, security best practices, session hijacking)', () => {
   /** The whole response, as it was on the wire. */
   const wire = ({ head, body }: RawResponse) => `${head.replace(/^Date: .*\r\n/m, '')}\r\n\r\n${body}`;
 
@@ -122,7 +122,7 @@ describe("a principal is told nothing of others' sessions (spec 2025-11-25, secu
     );
     for (const id of [terminated, expired, foreign])
       expect(wire(await send(method, withId(id, ...mallory)))).toBe(unknown);
-    // Nor may somebody without a name, nor with what else is wrong with the request.
+    // The same without a principal, and with another fault in the request.
     expect(wire(await send(method, withId(foreign)))).toBe(unknown);
     const wrong: Headers = [...mallory, ['MCP-Protocol-Version', '1999-01-01'], ['Last-Event-ID', '1']];
     expect(wire(await send(method, withId(foreign, ...wrong)))).toBe(unknown);
@@ -186,7 +186,7 @@ describe('the header MCP-Protocol-Version (spec 2025-11-25, basic/transports, "P
     expect(harness.router.sessions.get(id)).toMatchObject({ state: 'active' });
   });
 
-  test('says nothing on initialize, which negotiates', async () => {
+  test('is ignored on initialize, which negotiates', async () => {
     const response = await initialize(['MCP-Protocol-Version', '1999-01-01']);
     expect(messagesOf(response.body)).toMatchObject([{ result: { protocolVersion: '2025-11-25' } }]);
   });
@@ -210,14 +210,14 @@ describe('a client of 2026-07-28 gets 400 -32000, at which it falls back (its ba
     },
   });
 
-  test('from a router with sessions: the session is what is missing', async () => {
+  test('from a router with sessions, as the session is missing', async () => {
     const response = await send('POST', HEADERS, discover);
     expectRow(response, 'sessionRequired');
     expect(JSON.parse(response.body)).toMatchObject({ error: { code: -32000 }, id: 'discover-1' });
     expect(harness.router.sessions.list()).toEqual([]);
   });
 
-  test('from a stateless router: the version is not supported', async () => {
+  test('from a stateless router, as the version is not supported', async () => {
     socket.destroy();
     await harness.close();
     harness = await start({ stateless: true });

@@ -97,7 +97,7 @@ describe.each(SERVERS)('stop(server, router): %s', (name, make, connect) => {
     await open(connect, port, bytes);
     await soon('all is stopped', stop(server, router, { timeoutMs: 400 }));
     await expectAllClosed();
-    await until('its client is told', () => sockets[0]!.closed);
+    await until('the socket of the client has closed', () => sockets[0]!.closed);
   });
 });
 
@@ -212,7 +212,7 @@ describe('stop(server, router)', () => {
     await soon('all is stopped', stopped);
   });
 
-  test('ends at once when the number of connections cannot be told', async () => {
+  test('ends at once when the number of connections is unknown', async () => {
     await listen((app) => http.createServer(app));
     await open((at) => net.connect(at, '127.0.0.1'), (server.address() as AddressInfo).port, '');
     const counted = jest.spyOn(server, 'getConnections').mockImplementation((callback) => {

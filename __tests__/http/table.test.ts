@@ -408,7 +408,7 @@ describe.each(MOUNTS)('every row of the error table, as a client gets it from a 
 
     const { status, code, message } = ERRORS[name];
     expect(response.status).toBe(status);
-    // A parser before the router throws before anybody could read an ID.
+    // A parser before the router throws before the router can read an ID.
     const error = { code, message, ...(scenario.data !== undefined && { data: scenario.data }) };
     expect(errorIn(response)).toEqual({ jsonrpc: '2.0', error, id: scenario.id });
     if (status !== 200) expect(response.headers.get('content-type')).toBe('application/json');

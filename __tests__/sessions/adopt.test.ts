@@ -39,7 +39,7 @@ async function begin(options: Partial<McpRouterOptions> = {}): Promise<void> {
 afterEach(async () => {
   gate.resolve();
   endpoint.store.trouble = undefined;
-  endpoint.store.letGo();
+  endpoint.store.resume();
   await endpoint.stop();
 });
 
@@ -269,7 +269,7 @@ describe('adoptAnonymous with a store', () => {
     await until('the record is being written', () => endpoint.store.held > 0);
     const others = [status(id, 'bob'), status(id, 'bob')];
     await arrived(id);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     expect(await adopting).toMatchObject({ principal: 'alice' });
     expect(await Promise.all(others)).toEqual([404, 404]);
     expect(endpoint.contexts.map(({ principal }) => principal)).toEqual([undefined, 'alice']);
@@ -283,7 +283,7 @@ describe('adoptAnonymous with a store', () => {
     await until('the record is being written', () => endpoint.store.held > 0);
     await arrived(id);
     expect(endpoint.store.held).toBe(1);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     expect(await Promise.all(adopting)).toEqual([200, 200]);
     expect(endpoint.contexts).toHaveLength(2);
   });
@@ -295,7 +295,7 @@ describe('adoptAnonymous with a store', () => {
     const adopting = status(id, 'alice');
     await until('the record is being written', () => endpoint.store.held > 0);
     const closing = endpoint.router.sessions.close(id);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     expect([await adopting, await closing]).toEqual([404, true]);
     await RawSession.open(endpoint.url, { headers: { 'x-user': 'alice' } });
   });
@@ -329,7 +329,7 @@ describe('adoptAnonymous with a store', () => {
     await until('the record is being written', () => endpoint.store.held > 0);
     const others = [remove(id), remove(id, 'bob'), status(id), status(id, 'bob')];
     await arrived(other.id);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     expect(await adopting).toMatchObject({ principal: 'alice' });
     expect(await Promise.all(others)).toEqual([404, 404, 404, 404]);
     expect(await status(id, 'alice')).toBe(200);
@@ -400,7 +400,7 @@ describe('adoptAnonymous with a store', () => {
     const writing = anonymous!.state.set('late', 1).catch((error: unknown) => error);
     const adopting = status(id, 'alice');
     await until('the write is under way', () => endpoint.store.held > 0);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     expect(await adopting).toBe(200);
     await writing;
     await expect(anonymous!.state.set('later', 1)).rejects.toThrow('Session not found');

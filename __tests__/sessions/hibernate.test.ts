@@ -30,7 +30,7 @@ async function begin({ stored = true, ...options }: Begin = {}, factory: ServerF
 
 afterEach(async () => {
   endpoint.store.trouble = undefined;
-  endpoint.store.letGo();
+  endpoint.store.resume();
   await endpoint.stop();
 });
 

@@ -16,7 +16,7 @@ const begin = async (
 
 afterEach(async () => {
   endpoint.store.trouble = undefined;
-  endpoint.store.letGo();
+  endpoint.store.resume();
   await endpoint.stop();
 });
 
@@ -90,7 +90,7 @@ describe('a restore', () => {
     endpoint.store.hold();
     const answers = [ping(id, { 'x-user': 'alice' }), ping(id)];
     await until('both read the record', () => endpoint.store.held === 2);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     const [named, anonymous] = await Promise.all(answers);
     expect(named).toBe(200);
     expect([200, 404]).toContain(anonymous);
@@ -145,7 +145,7 @@ describe('the record of an open session', () => {
     endpoint.clock.advance(TOUCHED_AFTER);
     const written = endpoint.contexts[0]!.state.set('a', 1);
     await until('both ask the store', () => endpoint.store.held === 2);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     await expect(written).rejects.toThrow('Session not found');
     await soon('the stream has ended', stream.blocks());
     expect(closed).toEqual(['deleted']);
@@ -202,7 +202,7 @@ test('a subscription that is cancelled while it is saved gets no answer, and its
   const reply = session.request(1, 'resources/subscribe', { uri: 'note:a' });
   await until('the subscription is being saved', () => endpoint.store.held === 1);
   await session.cancel(1);
-  endpoint.store.letGo();
+  endpoint.store.resume();
   expect(await (await reply).text()).not.toContain('"result"');
   expect(await session.call(1, 'ping')).toMatchObject({ id: 1, result: {} });
 });

@@ -21,7 +21,7 @@ const begin = async (
 
 afterEach(async () => {
   endpoint.store.trouble = undefined;
-  endpoint.store.letGo();
+  endpoint.store.resume();
   await Promise.all(clients.splice(0).map((client) => client.close()));
   await endpoint.stop();
 });
@@ -135,7 +135,7 @@ describe('a session after a restart (its record is in the store)', () => {
     endpoint.store.hold();
     const answers = ['bob', 'alice', '', 'bob', 'alice'].map((user) => ping(id, user === '' ? {} : { 'x-user': user }));
     await until('the store is asked', () => endpoint.store.held === 3);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([404, 200, 404, 404, 200]);
     expect(endpoint.contexts).toHaveLength(2);
     expect(endpoint.contexts.at(-1)).toMatchObject({ principal: 'alice', restored: true });
@@ -386,7 +386,7 @@ describe('the end of a session is final', () => {
     await until('the write is under way', () => endpoint.store.held === 1);
     const removing = remove(id);
     await until('the DELETE is under way', () => endpoint.store.held === 2);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     expect((await removing).status).toBe(200);
     await soon('the end of the call', writing);
     expect(await endpoint.store.get(id)).toBeUndefined();
@@ -445,11 +445,11 @@ describe('the end of a session is final', () => {
     endpoint.store.hold();
     const pinged = ping(id);
     await until('it is read', () => endpoint.store.held === 1);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     endpoint.store.hold();
     await until('it is claimed', () => endpoint.store.held === 1);
     const closing = endpoint.router.sessions.close(id);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     await closing;
     await pinged;
     endpoint.factory = notesServer;
@@ -465,7 +465,7 @@ describe('the end of a session is final', () => {
     await until('it is read', () => endpoint.store.held === 1);
     const removing = remove(id);
     await until('it is read again', () => endpoint.store.held === 2);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     expect((await removing).status).toBe(200);
     await (await pinged).text();
     expect(await refusal(ping(id))).toEqual(NOT_FOUND);
@@ -628,7 +628,7 @@ describe('opening with a store', () => {
     await opening;
     await until('it is given up', () => endpoint.router.sessions.stats().initializing === 0);
     const [id] = endpoint.store.asked.map((asked) => asked.split(' ')[1]!);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     await until(
       'nothing is left',
       async () => (await endpoint.store.get(id!)) === undefined && endpoint.clock.pending === 0,
@@ -677,7 +677,7 @@ describe('opening with a store', () => {
       const answer = session.call(method, method, params).then(() => (answered = true));
       await until('it is being saved', () => endpoint.store.held === 1);
       expect(answered).toBe(false);
-      endpoint.store.letGo();
+      endpoint.store.resume();
       await soon(`the answer to ${method}`, answer);
     }
   });
@@ -704,7 +704,7 @@ describe('opening with a store', () => {
     const before = endpoint.store.asked.length;
     const saved = Array.from({ length: 50 }, (_, n) => state.set('n', n));
     await until('the first is under way', () => endpoint.store.held === 1);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     await Promise.all(saved);
     expect(endpoint.store.asked.slice(before).length).toBeLessThanOrEqual(2);
     expect(JSON.parse((await endpoint.store.get(session.id))!.data)).toMatchObject({ state: { n: 49 } });
@@ -918,11 +918,11 @@ describe('a graceful end', () => {
       endpoint.store.hold();
       const answer = ping(id);
       await until('the record is asked for', () => endpoint.store.held === 1);
-      endpoint.store.letGo();
+      endpoint.store.resume();
       endpoint.store.hold();
       await until('the record is claimed', () => endpoint.store.held === 1);
       const stopping = how === 'drain' ? endpoint.router.drain(10_000) : endpoint.router.close();
-      endpoint.store.letGo();
+      endpoint.store.resume();
       expect((await answer).status).toBe(how === 'drain' ? 200 : 503);
       await stopping;
       expect(await endpoint.store.get(id)).toMatchObject({ owner: undefined });
@@ -938,7 +938,7 @@ describe('a graceful end', () => {
     const answer = ping(id);
     await until('the record is asked for', () => endpoint.store.held === 1);
     await endpoint.router.close();
-    endpoint.store.letGo();
+    endpoint.store.resume();
     expect(await refusal(answer)).toEqual(UNAVAILABLE);
     expect(endpoint.contexts).toHaveLength(1);
     expect(endpoint.router.sessions.list()).toEqual([]);
@@ -958,7 +958,7 @@ describe('a graceful end', () => {
     const drained = endpoint.router.drain(60_000);
     await until('the record is being written', () => endpoint.store.held === 1);
     expect(ended).toBe(false);
-    endpoint.store.letGo();
+    endpoint.store.resume();
     await soon('the end of the stream', ending);
     await drained;
     expect(JSON.parse((await endpoint.store.get(session.id))!.data)).toMatchObject({ state: { a: 1 } });

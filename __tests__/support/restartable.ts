@@ -41,7 +41,7 @@ export class StopStore implements Required<SessionStore> {
   release = this.#through('release');
   remaining = this.#through('remaining');
 
-  /** Keeps every call waiting until `handOff`, in order. */
+  /** Keeps every call waiting until `resume`, in order. */
   hold(): void {
     this.#held = [];
   }
@@ -50,10 +50,10 @@ export class StopStore implements Required<SessionStore> {
     return this.#held?.length ?? 0;
   }
 
-  letGo(): void {
+  resume(): void {
     const held = this.#held ?? [];
     this.#held = undefined;
-    for (const go of held) go();
+    for (const proceed of held) proceed();
   }
 
   #through<K extends keyof SessionStore>(method: K): Required<SessionStore>[K] {
