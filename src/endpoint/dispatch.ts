@@ -5,11 +5,11 @@ import type { Endpoint } from './endpoint.js';
 import type { ForwardingPort } from './session/forwarding-port.js';
 
 /**
- * Makes the function that takes each request that passed the guards to its endpoint. What a client posted is received here, as
- * only the body tells which endpoint that is.
+ * Makes the function that passes each request to its endpoint after the guards. It also reads POSTs, as only the body shows which
+ * endpoint serves a POST.
  *
- * @param forwarding - Undefined where there are no other nodes.
- * @returns A function that rejects with a Refusal for what the client is told, and otherwise with an internal error.
+ * @param forwarding - Undefined without a cluster.
+ * @returns A function that rejects with a Refusal when the request is refused, or with another error when the router failed.
  */
 export function createDispatch(
   endpoint: Endpoint,

@@ -1,20 +1,20 @@
 import type { Exchange } from '../http/exchange.js';
 import type { Post } from '../http/receive.js';
 
-/** The MCP endpoint: what becomes of a request that passed the guards. */
+/** The MCP endpoint: serves each request that passed the guards. */
 export interface Endpoint {
-  /** The HTTP methods that it answers; any other gets 405. */
+  /** The HTTP methods that it answers. Any other method gets 405. */
   readonly methods: readonly string[];
-  /** @throws Refusal for what the client is to be told; anything else is an internal error. So do `get` and `delete`. */
+  /** @throws Refusal when the request is refused. Another error counts as internal. The same holds for `get` and `delete`. */
   post(exchange: Exchange, post: Post): Promise<void>;
   get?(exchange: Exchange): Promise<void>;
   delete?(exchange: Exchange): Promise<void>;
-  /** Prepares the end of what is open. The router's phase is `draining`, so nothing new is opened. */
+  /** Called at the beginning of the phase `draining`. No new session is opened from then on. */
   drain(): void;
-  /** Resolves once no request is under way. */
+  /** Resolves once no request is in flight. */
   idle(): Promise<void>;
-  /** Ends the standalone streams and the subscriptions, each when all is saved that another process needs to go on with its session. */
+  /** Ends subscriptions and standalone streams. A stream ends after its record was saved, so that the session can be restored. */
   endStreams(): Promise<void>;
-  /** Ends everything. The router's phase is `closing`. */
+  /** Ends all sessions and requests, in the phase `closing`. */
   close(): Promise<void>;
 }

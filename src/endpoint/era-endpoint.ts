@@ -4,7 +4,7 @@ import { eraOf } from '../http/per-request/check.js';
 import type { Post } from '../http/receive.js';
 import type { Endpoint } from './endpoint.js';
 
-/** Serves clients of every revision of MCP: each POST goes to the endpoint of its era. GET and DELETE are of the session era alone. */
+/** Serves clients of all revisions of MCP. Each POST goes to the endpoint of its era. Only the session era has GET and DELETE. */
 export class EraEndpoint implements Endpoint {
   readonly methods: readonly string[];
   readonly #sessions: Endpoint;

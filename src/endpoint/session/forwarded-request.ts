@@ -5,14 +5,14 @@ import { hostOf } from '../../http/guard.js';
 import type { McpRequest } from '../../http/mcp-request.js';
 import type { Post } from '../../http/receive.js';
 
-/** HTML, 9.2.6: no event. */
+/** A comment of an event stream. It is no event (HTML, 9.2.6). */
 const COMMENT = ': open\n\n';
 
 /**
  * The exchange of a request that another node forwarded. That node has checked Host and Origin, answered CORS, and identified
  * the principal.
  *
- * @param message - The request of the connection between the two nodes.
+ * @param message - The HTTP request between the two nodes.
  */
 export function toExchange(
   { method, path, headers, protocol, principal, auth }: Omit<ForwardedRequest, 'post' | 'forwarded'>,
@@ -23,12 +23,12 @@ export function toExchange(
   // Only a client that speaks HTTP/2 sends `:authority`.
   const host = hostOf({ httpVersionMajor: 2, headers });
   const request: McpRequest = { method, originalUrl: path, headers, host, protocol, auth, message, body };
-  // The node that relays the reply passes its head on with the first of its body: a stream with nothing to say yet has a comment.
+  // The relaying node sends the head with the first bytes of the body. So a stream without an event begins with a comment.
   const flushHeaders = (): void => void res.write(COMMENT);
   return new Exchange(request, Object.assign(res, { flushHeaders }), principal, true);
 }
 
-/** The exchange as it is sent to another node. */
+/** The parts of an exchange that are sent to another node. */
 export function toForwardedRequest(
   { req, principal, forwarded }: Exchange,
   sessionId: string | undefined,

@@ -21,17 +21,20 @@ export interface ForwardedRequest {
   readonly forwarded: boolean;
 }
 
-/** Has other nodes of the cluster answer requests for their sessions. */
+/** Makes other nodes of the cluster answer requests for their sessions. */
 export interface ForwardingPort {
   /** Called for each request. Rejects with Refusal `storeUnavailable` while this node is no member. */
   checkMember(): Promise<void>;
-  /** How long until no request has come for so long that the load balancer must know that this node drains, in ms. */
+  /**
+   * Milliseconds until the load balancer counts as aware that this node drains. It does when this node got no request for a
+   * while. 0 or less when that time is over.
+   */
   untilQuiet(): number;
   /**
-   * Has the node that owns the session answer. Resolves to undefined when the answer is over (a standalone stream: when it has
-   * begun), and to the session when no other node owns it.
+   * Makes the node that owns the session answer. Resolves to undefined when the answer is over, or when a standalone stream has
+   * begun. Resolves to the session when no other node owns it.
    *
-   * @throws Refusal `ownerUnreachable`, `storeUnavailable`.
+   * @throws Refusal `ownerUnreachable` when the owner does not answer; `storeUnavailable` when Redis does not answer.
    * @throws NotOwner when the request was forwarded to this node, and another node owns the session.
    */
   forward(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined>;

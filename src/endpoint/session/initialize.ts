@@ -24,7 +24,7 @@ export async function initialize(
   const lease = session.acquire('request');
   const reply = new Reply(res, 'request', opened.transport, {
     replyClosed: (_, complete) => {
-      // A client that did not get its session ID can never come back for the session.
+      // A client that did not get its session ID can never use the session.
       if (!complete) void opener.registry.close(session, 'failed');
       lease.release();
     },

@@ -11,13 +11,13 @@ import type { Exchange } from '../../http/exchange.js';
 import type { Post } from '../../http/receive.js';
 import { toForwardedRequest } from './forwarded-request.js';
 
-/** Where the session of a request is. */
+/** The place of a request's session. */
 export type Location =
-  /** On this node, with a lease for the request. The caller releases it. `restored`: it was not here before. */
+  /** On this node, with a lease for the request. The caller releases it. `restored`: this node did not have it before. */
   | { readonly at: 'here' | 'restored'; readonly session: Session; readonly lease: Lease }
   /** On another node, which has answered the request. */
   | { readonly at: 'forwarded' }
-  /** Nowhere: there is no session of that ID that answers to the principal. */
+  /** There is no session of that ID that the principal may use. */
   | { readonly at: 'gone' };
 
 type Here = Extract<Location, { readonly lease: Lease }>;
@@ -27,14 +27,14 @@ export interface LocatorInit {
   readonly restorer: Restorer;
   readonly adopter: Adopter;
   readonly answersTo: AnswersTo;
-  /** Undefined where there are no other nodes. */
+  /** Undefined without a cluster. */
   readonly forwarding: ForwardingPort | undefined;
 }
 
 /**
  * Finds the session that a request names: on this node, on another node, or in the session store.
  *
- * While a session is looked for, its owner may change. Then it is located again, until its owner is known.
+ * The owner of a session may change during the search. The search is then repeated.
  */
 export class SessionLocator {
   readonly #init: LocatorInit;
@@ -43,7 +43,7 @@ export class SessionLocator {
     this.#init = init;
   }
 
-  /** The session, if it can serve the request at once: most requests need no more. */
+  /** The session, if it can serve the request at once. Most requests take only this path. */
   findReady({ principal }: Exchange, sessionId: string): Here | undefined {
     const session = this.#init.registry.get(sessionId);
     const lease = session?.acquireIfReady(principal);
@@ -51,13 +51,13 @@ export class SessionLocator {
   }
 
   /**
-   * Locates the session for a POST or a GET. A session that is being opened is awaited. One that hibernates, or is only stored, is
-   * built again. One without a principal is adopted.
+   * Locates the session for a POST or a GET. A session that is being opened is awaited. A session that hibernates, or is only
+   * stored, is built again. A session without a principal is adopted.
    *
-   * A drain waits meanwhile, as the request has no lease that it could wait for.
+   * The request counts as in flight during the search, as it has no lease yet. So a drain waits for it.
    *
    * @param post - Undefined for a GET.
-   * @throws Refusal for what prevents the request from being served.
+   * @throws Refusal when the session cannot serve the request.
    * @throws NotOwner when another node forwarded the request to this one, and a third node owns the session.
    */
   locate(exchange: Exchange, sessionId: string, post?: Post): Promise<Location> {
@@ -73,9 +73,9 @@ export class SessionLocator {
   }
 
   /**
-   * Ends the session for a DELETE, wherever it is. `forwarded`: another node has answered the request.
+   * Ends the session for a DELETE, on this node, on another node or in the store. `forwarded`: another node has answered.
    *
-   * @throws as {@link locate} does.
+   * @throws The errors of {@link locate}.
    */
   end(exchange: Exchange, sessionId: string): Promise<'ended' | 'forwarded' | 'gone'> {
     const { registry, restorer } = this.#init;
@@ -96,7 +96,7 @@ export class SessionLocator {
     return registry.inFlight.during(ended);
   }
 
-  /** Whether the session is open here, or on any node. */
+  /** Whether the session is open on this node, or on any node of the cluster. */
   async isOpen(exchange: Exchange, sessionId: string): Promise<boolean> {
     if (this.#findLocal(exchange, sessionId) !== undefined) return true;
     const { forwarding, restorer } = this.#init;
@@ -104,8 +104,8 @@ export class SessionLocator {
   }
 
   /**
-   * What the client is told after a session failed its request. Undefined when the session has left this node meanwhile, and can be
-   * located again. To be asked before the lease is released.
+   * The error for the client after a session failed its request. Undefined when this node has released the session, so that the
+   * session can be located again. Must be called before the lease is released.
    *
    * @param isUsed - Whether the request may have changed the session, or its reply may have begun.
    */
@@ -117,9 +117,9 @@ export class SessionLocator {
     }
     const isGone = error.reason === 'sessionNotFound';
     if (!isGone || !session.stored || !(registry.lifecycle.isDraining || session.handingOff)) return error;
-    // The session ended because this process stops, or another node asked for it. Its record is there for the next owner.
+    // The session ended because this process stops, or another node asked for it. Its record is kept for the next owner.
     if (forwarding === undefined) return new Refusal('draining');
-    // As long as the session is here, it would be located here again.
+    // While the registry still has the session, it would be located here again.
     return registry.get(session.id) === session ? error : undefined;
   }
 
@@ -139,8 +139,8 @@ export class SessionLocator {
   }
 
   /**
-   * Acquires a lease of the session, and waits while it is being opened, restored or woken. Releases the lease if that fails, or
-   * the act does.
+   * Acquires a lease of the session, waits while it is being opened, restored or woken, and then calls `act`. Releases the lease
+   * if any of these fails.
    */
   async #withLease(session: Session, { principal }: Exchange, act: () => Promise<void>): Promise<Lease> {
     const lease = session.acquire('request');
@@ -160,7 +160,7 @@ export class SessionLocator {
     }
   }
 
-  /** Has another node answer, if one owns the session; undefined where there are no other nodes. */
+  /** Makes the owner answer, if another node owns the session. Undefined without a cluster. */
   async #forward(exchange: Exchange, sessionId: string, post?: Post): Promise<'answered' | UnownedSession | undefined> {
     const { forwarding, restorer } = this.#init;
     if (forwarding === undefined) return undefined;
@@ -171,7 +171,7 @@ export class SessionLocator {
   #restore(exchange: Exchange, sessionId: string, unowned?: UnownedSession): Promise<Session | undefined> {
     const { registry, restorer } = this.#init;
     if (!restorer.mayRestore(sessionId)) return Promise.resolve(undefined);
-    // The record stays for the process that comes after this one.
+    // The record is kept for the next process.
     if (registry.lifecycle.isDraining) throw new Refusal('draining');
     return restorer.restore(sessionId, exchange.caller, unowned);
   }
@@ -183,7 +183,7 @@ export class SessionLocator {
     return restorer.wake(session, exchange.caller);
   }
 
-  /** Gives the session to the caller's principal, unless another principal comes first. */
+  /** Gives the session to the caller's principal, unless another principal adopts it first. */
   #adopt(session: Session, { caller }: Exchange): Promise<void> {
     if (this.#init.registry.lifecycle.isDraining) throw new Refusal('draining');
     const { principal } = caller;

@@ -35,8 +35,8 @@ export class SessionEndpoint implements Endpoint {
   readonly #checkAccept = createAcceptCheck(streamFormOf);
 
   /**
-   * @param reissuer - Undefined where stale sessions are only rejected.
-   * @param forwarding - Undefined where there are no other nodes.
+   * @param reissuer - Undefined when stale sessions are only rejected.
+   * @param forwarding - Undefined without a cluster.
    * @param arriving - The bodies of POSTs that are being read. A drain waits for them.
    */
   constructor(
@@ -64,7 +64,7 @@ export class SessionEndpoint implements Endpoint {
   }
 
   drain(): void {
-    // Other nodes go on with them at once; without any, each goes on here until the end.
+    // Other nodes can take the sessions over at once. Without a cluster, the sessions stay here until the close.
     if (this.#forwarding !== undefined) for (const session of this.#registry.all()) this.#registry.handOff(session);
   }
 
@@ -73,10 +73,10 @@ export class SessionEndpoint implements Endpoint {
     do {
       await this.#arriving.whenNone();
       await inFlight.whenNone();
-      // A POST whose body has just arrived gets its session's lease within this turn.
+      // A POST acquires its lease within the turn of the event loop in which its body is complete.
       await endOfTurn();
     } while (!this.#arriving.isNone || !inFlight.isNone);
-    // Until its balancer has noticed that this node drains, requests are forwarded.
+    // The load balancer sends requests until it notices the drain. This node still forwards them.
     const wait = this.#forwarding?.untilQuiet() ?? 0;
     if (wait <= 0) return;
     await new Promise<void>((resolve) => clock.setTimeout(resolve, wait));
@@ -114,7 +114,7 @@ export class SessionEndpoint implements Endpoint {
         lease.release();
         if (error !== undefined) throw error;
       }
-      // The session left for another node before a message was taken. Yield, so that its other leases can be released.
+      // This node released the session before a message was taken. Yield, so that its other leases can be released.
       await this.#yield();
     }
   }
@@ -125,7 +125,7 @@ export class SessionEndpoint implements Endpoint {
     while (!(await this.#tryGet(exchange, sessionId))) await this.#yield();
   }
 
-  /** False when the session left for another node before the stream was opened. */
+  /** False when this node released the session before the stream was opened. */
   async #tryGet(exchange: Exchange, sessionId: string): Promise<boolean> {
     const location = this.#locator.findReady(exchange, sessionId) ?? (await this.#locator.locate(exchange, sessionId));
     if (location.at === 'forwarded') return true;
@@ -135,7 +135,7 @@ export class SessionEndpoint implements Endpoint {
     try {
       const transport = session.transportFor(exchange.principal);
       exchange.checkedVersion();
-      // A stream may be resumed to its end while this process drains. A new one would delay that end.
+      // A stream may be resumed to its end while this process drains. A new stream would delay the end of the drain.
       if (this.#registry.lifecycle.isDraining && lastEventId === undefined && this.#forwarding === undefined)
         throw new Refusal('draining');
       await transport.get(exchange.res, lastEventId);
@@ -167,7 +167,7 @@ export class SessionEndpoint implements Endpoint {
     await initialize(this.#opener, this.#events, exchange, message, post.form);
   }
 
-  /** Refuses a POST for a session that is nowhere. If stale sessions are reissued, the refusal names the new session. */
+  /** Refuses a POST for an unknown session. If stale sessions are reissued, the refusal names the new session. */
   async #refuseUnknown(exchange: Exchange, sessionId: string): Promise<never> {
     if (this.#reissuer !== undefined && !this.#registry.lifecycle.isDraining) {
       const version = exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
@@ -183,7 +183,7 @@ export class SessionEndpoint implements Endpoint {
   }
 
   async #endStream({ record, transport }: Session): Promise<void> {
-    // What fails is tried again when the session is closed, and told of then.
+    // A failed write is repeated when the session is closed, and is reported then.
     await record?.flush().catch(() => undefined);
     transport?.stopStandalone('draining');
   }
