@@ -29,7 +29,7 @@ export function kindOf(value: unknown): MessageKind | undefined {
   return isResultResponse(value) || isErrorResponse(value) ? 'response' : undefined;
 }
 
-/** Whether {@link kindOf} says `response`. */
+/** Whether {@link kindOf} returns `response`. */
 export function isResponse(value: unknown): value is JSONRPCResultResponse | JSONRPCErrorResponse {
   return kindOf(value) === 'response';
 }

@@ -4,7 +4,7 @@ import { SSE_TYPE } from './reply-form.js';
 const LINE_BREAKS = /[\u0085\u2028\u2029]/g;
 
 /**
- * The headers of an SSE reply. Without `no-transform`, compressing middleware and proxies hold events back.
+ * The headers of an SSE reply. Without `no-transform`, compressing middleware and proxies buffer events.
  *
  * Each call makes an object from a literal, to which more headers can be added. V8 takes 30 times as long to add them to a
  * spread copy of a constant.

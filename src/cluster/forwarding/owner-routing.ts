@@ -276,7 +276,7 @@ export class OwnerRouting {
     }
     forwarding.doubt = undefined;
     if (method === 'DELETE' && asked && sent.outcome === 'answered' && sent.response.statusCode === 404) {
-      // An earlier try may have ended the session. Its record says so.
+      // An earlier try may have ended the session. The record is then gone.
       sent.response.resume();
       return 'again';
     }

@@ -126,7 +126,7 @@ export class NodeMembership {
   }
 
   /**
-   * `fresh`: the message is for this node, and its request was not begun before. Any other value says why it is refused.
+   * Returns `fresh` when the message is for this node and its request was not begun before. Else the reason to refuse it.
    *
    * @param isKnown - Whether this version knows the kind of the request.
    */
