@@ -8,14 +8,14 @@ type Entry = StoredRecord & { readonly dueAt: number };
 const TTL = 60_000;
 
 const ABSENT = 'has no record of an ID that was never created';
-const TEXT = 'gives back the very text that was created, in epoch 0';
+const TEXT = 'returns exactly the text that was created, in epoch 0';
 const APART = 'keeps sessions apart, whatever their IDs';
-const CLAIM = 'lets a session be claimed by who knows its owner and epoch';
-const RELEASE = 'releases for its owner only, in the epoch in which it holds the session';
-const EXPIRY = 'lets a record go when its time is over';
-const REMAINING = 'tells how long a record lives on, which changes nothing';
-const TOUCH = 'counts the time anew with a touch, which changes nothing else';
-const TIME = 'leaves the time alone when a record is read, claimed or released';
+const CLAIM = 'lets a session be claimed only with its current owner and epoch';
+const RELEASE = 'releases a session only for its owner, in the current epoch';
+const EXPIRY = 'drops a record after its ttl';
+const REMAINING = 'returns the remaining time of a record without changing it';
+const TOUCH = 'restarts the ttl with a touch, which changes nothing else';
+const TIME = 'does not restart the ttl when a record is read, claimed or released';
 
 /** Each flaw that a store can have, and the case of the contract that must find it. */
 export const FLAWS = [
@@ -33,42 +33,42 @@ export const FLAWS = [
   ['IDs are compared without case', APART],
   ['IDs lose * and %', APART],
   ['IDs are normalized as paths', APART],
-  ['IDs are keys of an object', 'takes an ID that is a name of every object for one like any other'],
+  ['IDs are keys of an object', 'accepts IDs that are names of properties of every object'],
   ['create overwrites a record', 'does not create over a record'],
   ['create overwrites a record, and returns false', 'does not create over a record'],
-  ['create is not atomic', 'lets one of many create a record'],
+  ['create is not atomic', 'lets only one of many creates succeed'],
   ['update drops the owner', 'updates the data and nothing else'],
   ['update begins an epoch', 'updates the data and nothing else'],
-  ['update ignores the epoch', 'updates in the epoch of the record only'],
-  ['update accepts a later epoch', 'updates in the epoch of the record only'],
+  ['update ignores the epoch', 'updates only in the epoch of the record'],
+  ['update accepts a later epoch', 'updates only in the epoch of the record'],
   ['update brings a destroyed record back', 'never brings a destroyed record back'],
   ['create refuses the ID of a destroyed record', 'never brings a destroyed record back'],
-  ['update is not atomic', 'destroys for good while updates are under way'],
-  ['destroy ignores the epoch', 'destroys in the epoch that is given only'],
-  ['destroy takes epoch 0 for none', 'destroys in the epoch that is given only'],
+  ['update is not atomic', 'destroys a record for good while updates are in progress'],
+  ['destroy ignores the epoch', 'destroys only in the given epoch'],
+  ['destroy takes epoch 0 for none', 'destroys only in the given epoch'],
   ['destroy takes no epoch for epoch 0', 'destroys in every epoch when none is given'],
-  ['destroy is not atomic', 'says to one of many that it destroyed the record'],
+  ['destroy is not atomic', 'lets only one of many destroys succeed'],
   ['claim ignores the epoch', CLAIM],
   ['claim ignores the owner', CLAIM],
   ['claim of a record without an owner ignores the expected owner', CLAIM],
   ['claim that expects no owner ignores the owner', CLAIM],
   ['claim by the owner begins no epoch', CLAIM],
-  ['claim is not atomic', 'lets one of many claim a session'],
+  ['claim is not atomic', 'lets only one of many claims succeed'],
   ['release ignores the epoch', RELEASE],
   ['release ignores the owner', RELEASE],
   ['release returns true, and does nothing', RELEASE],
   ['create ignores the ttl', EXPIRY],
   ['get returns expired records', EXPIRY],
   ['an expired record removes the others', EXPIRY],
-  ['update ignores the ttl', 'counts the time anew with an update'],
-  ['update never shortens the time', 'counts the time anew with an update'],
+  ['update ignores the ttl', 'restarts the ttl with an update'],
+  ['update never shortens the time', 'restarts the ttl with an update'],
   ['remaining returns the end of the time', REMAINING],
   ['remaining counts in seconds', REMAINING],
   ['touch ignores the ttl', TOUCH],
   ['touch never shortens the time', TOUCH],
   ['touch drops the owner', TOUCH],
-  ['touch ignores the epoch', 'touches in the epoch of the record only'],
-  ['touch in another epoch returns false, and has effect', 'touches in the epoch of the record only'],
+  ['touch ignores the epoch', 'touches only in the epoch of the record'],
+  ['touch in another epoch returns false, and has effect', 'touches only in the epoch of the record'],
   ['get counts the time anew', TIME],
   ['claim counts the time anew', TIME],
   ['claim ends the time', TIME],

@@ -47,7 +47,7 @@ describe('the contract of a session store (docs/restart.md, "The contract of a s
   test('fails when an instance does not see the records of another', async () => {
     const open = (clock: FakeClock) => memoryStore({ clock });
     const { failed } = await failedCases(open, open);
-    expect(failed).toContain('gives back the very text that was created, in epoch 0');
+    expect(failed).toContain('returns exactly the text that was created, in epoch 0');
   });
 
   test('has no case that every flawed store passes', async () => {

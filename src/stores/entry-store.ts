@@ -1,6 +1,6 @@
 import type { SessionStore, StoredRecord } from './session-store.js';
 
-/** A record, and when it expires by the clock of its store. */
+/** A record, and the time when it expires by the clock of its store. */
 export interface Entry extends StoredRecord {
   readonly dueAt: number;
 }
@@ -11,7 +11,7 @@ export type Step = (entry: Entry | undefined) => Entry | undefined;
 /** Replaces the entry of an ID by the step's result, as one atomic operation, and resolves with that result. */
 export type Change = (id: string, step: Step) => Promise<Entry | undefined>;
 
-/** The operations of a store in terms of one atomic change of an entry, the same for all places that keep entries. */
+/** Implements the operations of a store by one atomic change of an entry. The back end provides that change. */
 export class EntryStore implements Required<SessionStore> {
   readonly #change: Change;
   readonly #now: () => number;

@@ -25,7 +25,7 @@ const aKeyv = having('a Keyv: an object with get, set, delete and on', 'get', 's
 const PREFIX = 'mcp-session:';
 
 /**
- * Keeps session records in any back end that Keyv has an adapter for, each as one value under `mcp-session:<ID>`.
+ * Keeps session records in any back end that has an adapter for Keyv, each as one value under `mcp-session:<ID>`.
  *
  * Only one process at a time may use the records. Keyv has no compare-and-set, so this store makes operations atomic by running
  * those on the same ID one after the other. For several processes use `redisStore`.
@@ -99,7 +99,7 @@ function rejecting(keyv: KeyvLike): <T>(ask: () => Promise<T>) => Promise<T> {
   return async (ask) => {
     const before = failures;
     const answer = await ask();
-    // The error may belong to another operation. This one rejects as well, since nothing tells them apart.
+    // The error may belong to another operation. This one rejects as well, as Keyv does not report which operation failed.
     if (failures !== before) throw new Error('keyvStore: the back end failed', { cause: failure });
     return answer;
   };

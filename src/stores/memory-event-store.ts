@@ -89,7 +89,7 @@ const CHECKS = new Map<string, Check>([
 /**
  * Keeps the events of all streams in memory, bounded by number, bytes and age, so that clients can resume.
  *
- * A stream is replayed without a hole or not at all. An event ID is unknown if a later event of its stream was dropped.
+ * A stream is replayed without a gap or not at all. An event ID is unknown if a later event of its stream was dropped.
  * The events end with the process. For several nodes use a store that they share.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, what it got and what it wants.
@@ -157,8 +157,8 @@ export class MemoryEvents implements MemoryEventStore {
   }
 
   /**
-   * Sends the events after the given one, and those that are stored meanwhile. Rejects when `send` rejects, and when an event is
-   * dropped before it was sent, as the client would have a hole in its stream.
+   * Sends the events after the given one, and those that are stored during the replay. Rejects when `send` rejects. Rejects when
+   * an event is dropped before it was sent, as the client would have a gap in its stream.
    */
   async replayEventsAfter(
     lastEventId: string,
@@ -254,7 +254,7 @@ export class MemoryEvents implements MemoryEventStore {
     this.#arm();
   }
 
-  /** The event must be its stream's oldest, so that a stream never has a hole. */
+  /** @param event - Must be the oldest one of its stream, so that a stream never has a gap. */
   #drop(event: StoredEvent): void {
     const { sequence, stream, bytes, next, older, younger } = event;
     const { session } = stream;
@@ -265,7 +265,7 @@ export class MemoryEvents implements MemoryEventStore {
     else older.younger = younger;
     if (younger === undefined) session.newest = older;
     else younger.older = older;
-    // A replay may still hold the event. Without this, it would keep all earlier events in memory.
+    // A replay may still refer to the event. Without this, it would keep its neighbours in memory.
     event.older = event.younger = undefined;
     stream.size -= 1;
     stream.oldest = next;
@@ -306,7 +306,7 @@ export class MemoryEvents implements MemoryEventStore {
     throw new Error('memoryEventStore: an event was dropped before it could be replayed');
   }
 
-  /** One timer, for the oldest event. If that is dropped before, the timer finds nothing due and is set anew. */
+  /** Sets one timer, for the oldest event. If that event is dropped earlier, the timer fires without effect and is set again. */
   #arm(): void {
     const oldest = this.#oldest();
     if (oldest !== undefined) {

@@ -11,7 +11,7 @@ export interface MemoryStoreOptions {
 
 const CHECKS = new Map<string, Check>([['clock', clock]]);
 
-/** Records that are added before the next sweep for expired ones. So the cost of a sweep is shared by many records. */
+/** The number of added records after which expired ones are removed, so that many additions share the cost of a sweep. */
 const SWEEP_STEP = 1_000;
 
 /**
@@ -26,8 +26,8 @@ const SWEEP_STEP = 1_000;
  */
 export function memoryStore(options: MemoryStoreOptions = {}): Required<SessionStore> {
   checkOptions('memoryStore', options, CHECKS);
-  const hands = options.clock ?? systemClock;
-  const now = () => hands.now();
+  const storeClock = options.clock ?? systemClock;
+  const now = () => storeClock.now();
   const entries = new Map<string, Entry>();
   let sweepAt = SWEEP_STEP;
 

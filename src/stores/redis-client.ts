@@ -4,7 +4,7 @@ import { asPromise } from '../runtime/user-code.js';
 
 /**
  * Sends one command, and resolves with Redis' reply unchanged, as strings and numbers. Rejects when Redis answers with an error,
- * and when no answer comes.
+ * or does not answer.
  */
 export type SendCommand = (...args: string[]) => Promise<unknown>;
 
@@ -50,7 +50,7 @@ export type RedisOptions = RedisAccess & {
   prefix?: string | undefined;
 };
 
-/** The options as JavaScript may pass them: no type checks there that exactly one of the two is set. */
+/** The options without the type check that exactly one of `client` and `sendCommand` is set. JavaScript may pass any. */
 type Given = { [key in keyof RedisOptions]?: RedisOptions[key] };
 
 /** Refuses clients whose `sendCommand` takes other arguments. They would fail only at the first command. */
@@ -81,7 +81,7 @@ const CHECKS: readonly [string, Check][] = [
   ['prefix', prefix],
 ];
 
-/** Checks the options that all stores have, and those of one function. */
+/** Checks the options of a function that uses Redis: the common options, and those in `checks`. */
 export function openRedis(
   name: string,
   options: RedisOptions,

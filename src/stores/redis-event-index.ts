@@ -4,18 +4,21 @@ import { notAReply, type SendCommand } from './redis-client.js';
 /** Changes are written to the index after this time in ms, or this number of bytes of events, whichever comes first. */
 const UPDATE_AFTER = { ms: 1_000, bytes: 256 * 1024 };
 
-/** The number of sessions in a round, and the bytes that each of them loses in it at most. */
+/** The number of sessions in a round, and the bytes that are dropped of each session at most. */
 const ROUND = { sessions: 20, bytes: 1024 * 1024 };
 
 /** Rounds in a sweep. With the sizes above, they free more than any sensible bound needs. */
 const MAX_ROUNDS = 1_000;
 
-/** A sweep goes down to this share of `maxBytes`, so that the next event does not start another sweep. */
-const LEFT = 0.9;
+/** A sweep drops events down to this share of `maxBytes`, so that the next event does not start another sweep. */
+const SWEEP_TARGET = 0.9;
 
 /**
- * Writes the sizes of changed sessions. Returns the total, the sessions with the oldest events, and some at random. Each session
- * comes as its name, and its size and record's key as known here. The keys: a hash of sizes, a sorted set by age, and the sum.
+ * Writes the sizes of changed sessions.
+ *
+ * Keys: a hash of sizes, a sorted set by age, and the sum. Arguments: the number of sessions to return, then the name, size, age
+ * and record key of each changed session. Returns the total, the sessions with the oldest events, and some at random: of each
+ * its name, and its size and record key.
  */
 const UPDATE = `
 local total = tonumber(redis.call('GET', KEYS[3]) or 0)
@@ -31,21 +34,21 @@ for i = 2, #ARGV, 4 do
   end
 end
 if #ARGV > 1 then redis.call('SET', KEYS[3], string.format('%.0f', total)) end
-local told = { string.format('%.0f', total) }
-local function tell(sessions)
+local reply = { string.format('%.0f', total) }
+local function add(sessions)
   local list = {}
   for _, session in ipairs(sessions) do
     list[#list + 1] = session
     list[#list + 1] = redis.call('HGET', KEYS[1], session) or '0 '
   end
-  told[#told + 1] = list
+  reply[#reply + 1] = list
 end
-tell(redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1))
-tell(redis.call('ZRANDMEMBER', KEYS[2], ARGV[1]))
-return told`;
+add(redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1))
+add(redis.call('ZRANDMEMBER', KEYS[2], ARGV[1]))
+return reply`;
 
 /**
- * Drops a session's oldest events: the wanted number of bytes, all that are too old, and all if its record is gone.
+ * Drops a session's oldest events: the wanted number of bytes, all events that are too old, and all events if its record is gone.
  * Returns the bytes that remain, the time of the oldest event, and the bytes that were dropped.
  */
 const TRIM = `
@@ -97,8 +100,8 @@ interface IndexInit {
 const GONE: Held = { bytes: 0, since: 0, record: '' };
 
 /**
- * The sizes of all sessions' events, for all nodes that share a prefix. It keeps their sum within a bound: the oldest events go
- * first. Changes reach it late, so the bound is approximate. It also drops the events of ended sessions whose node could not.
+ * The sizes of all sessions' events, for all nodes that share a prefix. It keeps their sum within a bound by dropping the oldest
+ * events. Changes are written to it late, so the bound is approximate. It also drops events that remain of ended sessions.
  */
 export class RedisEventIndex {
   readonly #send: SendCommand;
@@ -169,7 +172,7 @@ export class RedisEventIndex {
     this.#timer = undefined;
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const { total, oldest, some } = await this.#update();
-      const excess = Math.max(wanted, total > this.#maxBytes ? total - LEFT * this.#maxBytes : 0);
+      const excess = Math.max(wanted, total > this.#maxBytes ? total - SWEEP_TARGET * this.#maxBytes : 0);
       if (excess <= 0 && round > 0) return;
       const progress = await this.#trim(excess > 0 ? oldest : some, excess);
       if (progress === 0) return;
@@ -218,7 +221,7 @@ export class RedisEventIndex {
   }
 }
 
-/** @param words - In turns a session's name, and its size and record's key, separated by a space. */
+/** @param words - Alternately a session's name, and its size and record key with a space between them. */
 function candidates(words: readonly string[]): Candidate[] {
   const found: Candidate[] = [];
   for (let at = 0; at + 1 < words.length; at += 2) {

@@ -46,7 +46,7 @@ interface Place {
   readonly entryId: string;
 }
 
-/** Bytes of an event beside its text: its entry, the name of its stream, and its place in the list of sizes. */
+/** Bytes of an event in addition to its text: its entry, the name of its stream, and its place in the list of sizes. */
 const EVENT_OVERHEAD = 200;
 
 /** The share of Redis' `maxmemory` down to which events are dropped when it is full. */
@@ -55,16 +55,16 @@ const RELIEVED_AT = 0.7;
 /** Bytes of events between two checks of Redis' used memory. A check takes about as long as storing an event. */
 const MEMORY_CHECK_AFTER = 256 * 1024;
 
-/** How long no event is stored after Redis was full, in ms. */
+/** How long storing events is paused after Redis was full, in ms. */
 const FULL_PAUSE = 1_000;
 
 /**
  * Returns the ID of the entry, the session's size with it, and the ID of the oldest entry. In a new Redis Stream the entry's ID
  * has a random count: entries of the same millisecond from before a purge must not be taken for this one.
  *
- * Drops the oldest entries past number, bytes and age. The trim is exact, so that the bounds hold as documented. A list beside
- * the Redis Stream holds each entry's ID and its begin and end among all bytes ever stored. Without it, the size of an entry
- * would be known only by reading the entry. The age counts from the new entry's ID: Redis 7.0 reads its clock anew for each
+ * Drops the oldest entries beyond number, bytes and age. The trim is exact, so that the bounds hold as documented. A list beside
+ * the Redis Stream has each entry's ID and its begin and end among all bytes ever stored. Without it, the size of an entry would
+ * be known only by reading the entry. The age counts from the new entry's ID, because Redis 7.0 reads its clock again for each
  * command of a script.
  *
  * With a third key, the record of the session, only the owner that the record names may append.
@@ -105,10 +105,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return { id, string.format('%.0f', stop - from), oldest }`;
 
-/** Greedy, as a stream ID may hold any character. Redis refuses an entry ID of 2^64 or more; no real one has 16 digits. */
+/** Greedy, as a stream ID may contain any character. 15 digits at most: Redis refuses 2^64 or more, and real IDs have fewer. */
 const EVENT_ID = /^(?<streamId>.*)_(?<entryId>(?:0|[1-9]\d{0,14})-(?:0|[1-9]\d{0,14}))$/s;
 
-/** Entries that are read at a time, so that neither Redis nor this process has all of a long stream in memory. */
+/** Entries that are read at a time, so that a reply of Redis never contains a whole long stream. */
 const PAGE = 500;
 
 const MIB = 1024 * 1024;
@@ -120,10 +120,10 @@ const isText = (value: unknown): value is string => typeof value === 'string';
  * each session, bounded by number, bytes and age, and by the bytes of all. The router makes stream IDs whose part before the
  * first `-` is the session.
  *
- * A stream is replayed without a hole or not at all. An event that was dropped is unknown.
+ * A stream is replayed without a gap or not at all. An event that was dropped is unknown.
  *
- * If Redis has a `maxmemory`, no event is stored past 80 % of it, and the oldest are dropped down to 70 %. Leases and records
- * share that memory and must have room. `storeEvent` rejects meanwhile.
+ * If Redis has a `maxmemory`, no event is stored above 80 % of it, and the oldest events are dropped down to 70 %. During that
+ * time `storeEvent` rejects. Leases and records share that memory and must have room.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, and for both or neither of `client` and
  * `sendCommand`.
@@ -184,8 +184,8 @@ class RedisEventStore implements Required<SessionEventStore> {
       ...[this.#mustCheckMemory(bytes) ? String(EVENTS_FULL_AT) : '0', String(bytes)],
       ...(fence === undefined ? [] : [fence.owner, String(fence.epoch)]),
     ];
-    // The script is sent in full, not by its hash. If Redis has forgotten the hash and another process loads the script again,
-    // Redis refuses the first of two appends and takes the second, so that they change places.
+    // The script is sent in full, not by its hash. Otherwise two appends may change their order: Redis may not know the hash at
+    // the first one, and know it at the second because another process has loaded the script between them.
     const reply = await this.#send('EVAL', APPEND, String(keys.length), ...keys, ...args).catch((error: unknown) =>
       this.#refused(error),
     );
@@ -202,8 +202,8 @@ class RedisEventStore implements Required<SessionEventStore> {
   }
 
   /**
-   * Sends the events after the given one, and those that are stored meanwhile. Rejects when `send` rejects, and when events are
-   * dropped before they were read, as the client might have a hole in its stream.
+   * Sends the events after the given one, and those that are stored during the replay. Rejects when `send` rejects. Rejects when
+   * events are dropped before they were read, as the client might have a gap in its stream.
    */
   async replayEventsAfter(
     lastEventId: string,

@@ -5,8 +5,8 @@ export const EVENTS_FULL_AT = 0.8;
 export const RECORDS_FULL_AT = 0.9;
 
 /**
- * The part of a Lua script that defines `whenFull(share, bytes)`: the error to return when Redis would use more than that share of its
- * `maxmemory` with so many bytes more, else nil. The user of Redis may lack the command `INFO`, and nothing is known then.
+ * The part of a Lua script that defines `whenFull(share, bytes)`. It returns an error when Redis would use more than that share
+ * of its `maxmemory` after `bytes` were added. Otherwise it returns nil, also when the user of Redis may not call `INFO`.
  */
 export const WHEN_FULL = `
 local function whenFull(share, bytes)

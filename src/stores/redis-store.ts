@@ -44,13 +44,13 @@ redis.call('HSET', KEYS[1], 'o', '')
 return 1`);
 
 /**
- * Keeps session records in Redis 6.2 or later, or Valkey, which expires them. Keys hold the hash of the session ID, as the ID is a
- * credential. The hash is also the hash tag, so that Redis Cluster keeps all keys of a session on one node.
+ * Keeps session records in Redis 6.2 or later, or Valkey, which expires them. Keys contain the hash of the session ID, as the ID
+ * is a credential. The hash is also the hash tag, so that Redis Cluster keeps all keys of a session on one node.
  *
  * Set `maxmemory-policy noeviction` in Redis. With another policy it drops sessions when it runs out of memory. A fail-over to a
  * replica loses the writes that the replica had not received, and no store can notice that.
  *
- * If Redis has a `maxmemory`, `create` rejects past 90 % of it, so that the records of open sessions have room.
+ * If Redis has a `maxmemory`, `create` rejects above 90 % of it, so that the records of open sessions have room.
  *
  * @throws TypeError for an unknown option or a wrong value, naming the option, and for both or neither of `client` and
  * `sendCommand`.
@@ -129,14 +129,14 @@ class RedisStore implements Required<SessionStore> {
 }
 
 /**
- * The key of a session's record. The hash is the one that begins the router's stream IDs, so that Redis Cluster keeps the
- * session's events beside the record.
+ * The key of a session's record. The router's stream IDs begin with the same hash, so that Redis Cluster keeps the session's
+ * events and its record on one node.
  */
 export function recordKey(prefix: string, id: string): string {
   return `${prefix}{${sessionHash(id)}}:session`;
 }
 
-/** Whether the script did something. Any reply but 0 or 1 is an error, as `false` would mean that there is no record. */
+/** Whether the script changed something. A reply other than 0 or 1 is an error: as `false` it would mean "no record". */
 function isDone(reply: unknown): boolean {
   // Some clients can be configured to return numbers as text.
   const text = String(reply);

@@ -27,7 +27,7 @@ export class Fenced extends Error {
   override readonly name = 'Fenced';
 }
 
-/** The name of a session in keys and stream IDs. The session ID is a credential, so it must not stand there. */
+/** The name of a session in keys and stream IDs. They must not contain the session ID itself, as it is a credential. */
 export function sessionHash(sessionId: string): string {
   return createHash('sha256').update(sessionId).digest('hex').slice(0, 32);
 }

@@ -1,4 +1,4 @@
-/** A session's record, as a store holds it. */
+/** A session's record in a store. */
 export interface StoredRecord {
   /** JSON text, usually a few KiB. Only the router reads it. */
   readonly data: string;
@@ -9,10 +9,10 @@ export interface StoredRecord {
 }
 
 /**
- * Keeps session records beyond the life of the process.
+ * Keeps session records beyond the lifetime of the process.
  *
  * Every method returns a promise. If one rejects, or does not settle in time, the client gets 503 with Retry-After. So a store
- * that does not know whether there is a record must reject. It must not say that there is none.
+ * that does not know whether there is a record must reject. It must not resolve as if there were none.
  *
  * IDs are visible ASCII, at most 128 characters. Times are whole milliseconds from now. An expired record counts as absent in
  * every method. Every method is atomic, also between processes that share the store.
@@ -44,13 +44,13 @@ export interface SessionStore {
   touch?(id: string, epoch: number, ttl: number, owner?: string): Promise<boolean>;
   /**
    * Optional. Resolves to the milliseconds until the record expires, if it is not touched. Undefined when there is no record.
-   * Must go by the store's clock, as those of two processes may differ by hours. If a store lacks it, the time between two writes
-   * of a record by different processes does not count towards `maxLifetime`.
+   * Must use the store's clock, as the clocks of two processes may differ by hours. Without this method, the time between two
+   * writes of a record by different processes does not count towards `maxLifetime`.
    */
   remaining?(id: string): Promise<number | undefined>;
   /**
    * Optional. Removes the owner, if the record names that owner in that epoch. Otherwise resolves to false. Without this method,
-   * the record goes on to name a node that has left.
+   * the record still names a node that has stopped.
    */
   release?(id: string, owner: string, epoch: number): Promise<boolean>;
 }

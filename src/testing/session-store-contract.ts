@@ -12,13 +12,13 @@ export interface ContractCase {
 
 /** The store under test, and how to test it. */
 export interface ContractInit {
-  /** Returns the store under test. It may be the same each time: each case uses IDs of its own, and IDs such as `constructor`. */
+  /** Returns the store under test. All cases may share one store, as each case uses new IDs, or IDs such as `constructor`. */
   readonly store: () => SessionStore | Promise<SessionStore>;
-  /** Returns another instance on the same data, as another process would use. Default: the same instance. */
+  /** Returns a second instance on the same data, which stands for another process. Default: the same instance. */
   readonly sameDataAgain?: ((store: SessionStore) => SessionStore | Promise<SessionStore>) | undefined;
   /** Lets that many milliseconds pass. Default: waits for that long. */
   readonly pass?: ((ms: number) => Promise<void>) | undefined;
-  /** A time in ms that the store tells from twice that time, even on a busy machine. Default: 100. */
+  /** A time in ms that the store can distinguish from twice that time, even on a busy machine. Default: 100. */
   readonly resolution?: number | undefined;
 }
 
@@ -28,7 +28,7 @@ const NEW = JSON.stringify({ text: 'new' });
 const TRIES = Array.from({ length: 20 }, (_, n) => n);
 
 /**
- * The contract of a {@link SessionStore}, as cases for any test runner. What is optional is asked for where a store has it.
+ * The contract of a {@link SessionStore}, as cases for any test runner. Optional methods are tested if the store has them.
  *
  * @example
  * ```ts
@@ -53,7 +53,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     await assertAbsent(store, id, { owner: undefined, epoch: 0 });
   });
 
-  it('gives back the very text that was created, in epoch 0', async (store, id, other) => {
+  it('returns exactly the text that was created, in epoch 0', async (store, id, other) => {
     const texts = [
       { text: 'äöü ✓ 😀 \u0000 \u2028 \ud800', list: [1.0, null], nested: {} },
       ':base64:aGk=',
@@ -92,7 +92,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     }
   });
 
-  it('takes an ID that is a name of every object for one like any other', async (store) => {
+  it('accepts IDs that are names of properties of every object', async (store) => {
     for (const id of ['constructor', '__proto__', 'hasOwnProperty']) {
       await store.destroy(id); // an earlier run may have been interrupted here
       assert.equal(await store.get(id), undefined, id);
@@ -109,7 +109,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.deepEqual(await read(store, id), { data: OLD, epoch: 0, owner: 'a' });
   });
 
-  it('lets one of many create a record', async (store, id, other) => {
+  it('lets only one of many creates succeed', async (store, id, other) => {
     const tries = TRIES.map((n) => (n % 2 === 0 ? store : other).create(id, `${n}`, undefined, TTL));
     const winner = onlyOne(await Promise.all(tries));
     assert.equal((await store.get(id))?.data, `${winner}`);
@@ -121,7 +121,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.deepEqual(await read(store, id), { data: NEW, epoch: 0, owner: 'a' });
   });
 
-  it('updates in the epoch of the record only', async (store, id, other) => {
+  it('updates only in the epoch of the record', async (store, id, other) => {
     await store.create(id, OLD, undefined, TTL);
     assert.equal(await store.update(id, 1, NEW, TTL), false, 'a later epoch');
     assert.equal(await other.claim(id, { owner: undefined, epoch: 0 }, 'a'), true);
@@ -137,7 +137,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.deepEqual(await read(store, id), { data: NEW, epoch: 0, owner: undefined });
   });
 
-  it('destroys for good while updates are under way', async (store, id, other) => {
+  it('destroys a record for good while updates are in progress', async (store, id, other) => {
     await store.create(id, OLD, undefined, TTL);
     const before = TRIES.map((n) => other.update(id, 0, `${n}`, TTL));
     const destroyed = store.destroy(id);
@@ -148,7 +148,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.equal(await other.get(id), undefined);
   });
 
-  it('destroys in the epoch that is given only', async (store, id, other) => {
+  it('destroys only in the given epoch', async (store, id, other) => {
     await store.create(id, OLD, 'a', TTL);
     assert.equal(await store.destroy(id, 1), false, 'a later epoch');
     assert.equal(await other.claim(id, { owner: 'a', epoch: 0 }, 'b'), true);
@@ -165,33 +165,33 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.equal(await store.get(id), undefined);
   });
 
-  it('says to one of many that it destroyed the record', async (store, id, other) => {
+  it('lets only one of many destroys succeed', async (store, id, other) => {
     await store.create(id, OLD, undefined, TTL);
     onlyOne(await Promise.all(TRIES.map((n) => (n % 2 === 0 ? store : other).destroy(id))));
   });
 
-  it('lets a session be claimed by who knows its owner and epoch', async (store, id, other) => {
+  it('lets a session be claimed only with its current owner and epoch', async (store, id, other) => {
     await store.create(id, OLD, undefined, TTL);
-    assert.equal(await store.claim(id, { owner: 'a', epoch: 0 }, 'b'), false, 'held by none');
+    assert.equal(await store.claim(id, { owner: 'a', epoch: 0 }, 'b'), false, 'it has no owner');
     assert.equal(await store.claim(id, { owner: undefined, epoch: 0 }, 'a'), true);
     assert.deepEqual(await read(other, id), { data: OLD, epoch: 1, owner: 'a' });
     assert.equal(await other.claim(id, { owner: 'a', epoch: 0 }, 'b'), false, 'an earlier epoch');
     assert.equal(await other.claim(id, { owner: 'a', epoch: 2 }, 'b'), false, 'a later epoch');
     assert.equal(await other.claim(id, { owner: 'b', epoch: 1 }, 'b'), false, 'another owner');
-    assert.equal(await other.claim(id, { owner: undefined, epoch: 1 }, 'b'), false, 'held by one');
+    assert.equal(await other.claim(id, { owner: undefined, epoch: 1 }, 'b'), false, 'it has an owner');
     assert.deepEqual(await read(store, id), { data: OLD, epoch: 1, owner: 'a' });
     assert.equal(await store.claim(id, { owner: 'a', epoch: 1 }, 'a'), true, 'by its owner');
     assert.deepEqual(await read(store, id), { data: OLD, epoch: 2, owner: 'a' });
   });
 
-  it('lets one of many claim a session', async (store, id, other) => {
+  it('lets only one of many claims succeed', async (store, id, other) => {
     await store.create(id, OLD, 'a', TTL);
     const tries = TRIES.map((n) => (n % 2 === 0 ? store : other).claim(id, { owner: 'a', epoch: 0 }, `node-${n}`));
     const winner = onlyOne(await Promise.all(tries));
     assert.deepEqual(await read(store, id), { data: OLD, epoch: 1, owner: `node-${winner}` });
   });
 
-  it('releases for its owner only, in the epoch in which it holds the session', async (store, id, other) => {
+  it('releases a session only for its owner, in the current epoch', async (store, id, other) => {
     if (store.release === undefined) return;
     await store.create(id, OLD, 'a', TTL);
     assert.equal(await store.release(id, 'b', 0), false, 'another owner');
@@ -201,12 +201,12 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.deepEqual(await read(store, id), { data: OLD, epoch: 1, owner: 'a' });
     assert.equal(await store.release(id, 'a', 1), true);
     assert.deepEqual(await read(other, id), { data: OLD, epoch: 1, owner: undefined });
-    assert.equal(await store.release(id, 'a', 1), false, 'held by none');
+    assert.equal(await store.release(id, 'a', 1), false, 'it has no owner');
     assert.equal(await other.claim(id, { owner: undefined, epoch: 1 }, 'b'), true);
     assert.deepEqual(await read(store, id), { data: OLD, epoch: 2, owner: 'b' });
   });
 
-  it('lets a record go when its time is over', async (store, id) => {
+  it('drops a record after its ttl', async (store, id) => {
     await store.create(id, OLD, 'a', resolution);
     await store.create(`${id}-long`, OLD, 'a', TTL);
     await pass(2 * resolution);
@@ -216,7 +216,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.deepEqual(await read(store, `${id}-long`), { data: OLD, epoch: 0, owner: 'a' });
   });
 
-  it('counts the time anew with an update', async (store, id) => {
+  it('restarts the ttl with an update', async (store, id) => {
     await store.create(`${id}-longer`, OLD, undefined, 2 * resolution);
     await store.create(`${id}-shorter`, OLD, undefined, TTL);
     assert.equal(await store.update(`${id}-longer`, 0, NEW, TTL), true);
@@ -226,7 +226,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.equal(await store.get(`${id}-shorter`), undefined);
   });
 
-  it('counts the time anew with a touch, which changes nothing else', async (store, id) => {
+  it('restarts the ttl with a touch, which changes nothing else', async (store, id) => {
     if (store.touch === undefined) return;
     await store.create(`${id}-longer`, OLD, 'a', 2 * resolution);
     await store.create(`${id}-shorter`, OLD, 'a', TTL);
@@ -237,7 +237,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.equal(await store.get(`${id}-shorter`), undefined);
   });
 
-  it('tells how long a record lives on, which changes nothing', async (store, id) => {
+  it('returns the remaining time of a record without changing it', async (store, id) => {
     if (store.remaining === undefined) return;
     const isWithin = async (most: number, least: number): Promise<void> => {
       const ms = await store.remaining?.(id);
@@ -254,7 +254,7 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.equal(await store.remaining(id), undefined);
   });
 
-  it('touches in the epoch of the record only', async (store, id) => {
+  it('touches only in the epoch of the record', async (store, id) => {
     if (store.touch === undefined) return;
     await store.create(id, OLD, 'a', 4 * resolution);
     assert.equal(await store.touch(id, 1, TTL), false, 'a later epoch');
@@ -264,14 +264,14 @@ export function sessionStoreContract(init: ContractInit): ContractCase[] {
     assert.equal(await store.get(id), undefined);
   });
 
-  it('leaves the time alone when a record is read, claimed or released', async (store, id) => {
+  it('does not restart the ttl when a record is read, claimed or released', async (store, id) => {
     const [seen, claimed, released] = [`${id}-seen`, `${id}-claimed`, `${id}-released`];
     for (const each of [seen, claimed, released]) await store.create(each, OLD, 'a', 4 * resolution);
     await pass(2 * resolution);
     assert.equal((await store.get(seen))?.data, OLD);
     assert.equal(await store.claim(claimed, { owner: 'a', epoch: 0 }, 'b'), true);
     if (store.release !== undefined) assert.equal(await store.release(released, 'a', 0), true);
-    assert.equal((await store.get(claimed))?.data, OLD, 'claimed, and its time is not over');
+    assert.equal((await store.get(claimed))?.data, OLD, 'claimed, and its ttl is not over');
     await pass(3 * resolution);
     for (const each of [seen, claimed, released]) assert.equal(await store.get(each), undefined, each);
   });
@@ -289,7 +289,7 @@ async function assertAbsent(store: SessionStore, id: string, was: Pick<StoredRec
   if (store.release !== undefined) assert.equal(await store.release(id, was.owner ?? 'z', was.epoch), false, 'release');
   assert.equal(await store.destroy(id, was.epoch), false, 'destroy');
   assert.equal(await store.destroy(id), false, 'destroy');
-  assert.equal(await store.get(id), undefined, 'nothing of this may bring a record into being');
+  assert.equal(await store.get(id), undefined, 'none of these operations may create a record');
 }
 
 /** Asserts that exactly one of them resolved to true, and returns its index. */
@@ -297,12 +297,12 @@ function onlyOne(answers: boolean[]): number {
   assert.deepEqual(
     answers.filter((answer) => answer),
     [true],
-    'one of many is told true',
+    'exactly one of many resolves to true',
   );
   return answers.indexOf(true);
 }
 
-/** The fields of a record that the contract speaks of, without other fields or a prototype of the store. */
+/** The fields of a record that the contract defines, without other fields or a prototype of the store. */
 async function read(store: SessionStore, id: string): Promise<StoredRecord | undefined> {
   const record = await store.get(id);
   return record && { data: record.data, epoch: record.epoch, owner: record.owner };
