@@ -1,18 +1,18 @@
 import type { RequestListener, ServerResponse } from 'node:http';
 
-/** Whether the router takes new sessions, and if not, why. */
+/** `ready` when the router accepts new sessions, else the reason why not. */
 export type Readiness = 'ready' | 'joining' | 'draining' | 'full';
 
-/** Liveness: 200 for as long as the process answers at all. Restarting on anything less would end every session. */
+/** Liveness: 200 as long as the process answers. A stricter check would restart the process, and so end every session. */
 export function createHealth(): RequestListener {
   return (_req, res) => answer(res, 200, 'ok');
 }
 
 /**
- * Readiness: 200 while new sessions are taken, else 503 with the reason.
+ * Readiness: 200 while the router accepts new sessions, else 503 with the reason.
  *
- * Not ready does not mean not serving: the sessions that are open go on. A balancer that sends an unready instance
- * nothing at all cuts them off, which is what is wanted of one that drains.
+ * Open sessions are served even while the router is not ready. A load balancer that sends an unready instance no requests cuts
+ * these sessions off. That is right only while the instance drains.
  */
 export function createReady(state: () => Readiness): RequestListener {
   return (_req, res) => {
@@ -21,7 +21,7 @@ export function createReady(state: () => Readiness): RequestListener {
   };
 }
 
-// Node's own calls: Express's `res.json` would add an ETag, and answer 304 to a probe that remembers it.
+// By Node's own methods: `res.json` of Express would add an ETag, and answer 304 to a probe that sends it back.
 function answer(res: ServerResponse, code: number, status: Readiness | 'ok'): void {
   res.statusCode = code;
   res.setHeader('Content-Type', 'application/json; charset=utf-8');

@@ -1,7 +1,7 @@
-/** The longest delay that a Node timer takes; a longer one fires at once. */
+/** The longest delay of a Node timer, in ms. A timer with a longer delay fires at once. */
 export const MAX_TIMER = 2 ** 31 - 1;
 
-/** Checks one value: undefined when it will do, else what is wanted. */
+/** Checks one value. Returns undefined when it is valid, else a description of valid values. */
 export type Check = (value: unknown) => string | undefined;
 
 export const timer: Check = (value) =>
@@ -9,7 +9,7 @@ export const timer: Check = (value) =>
     ? undefined
     : `a whole number of milliseconds from 1 to ${MAX_TIMER}`;
 
-/** Like {@link timer}, but 0 will do. */
+/** Like {@link timer}, but 0 is valid, too. */
 export const delay: Check = (value) =>
   value === 0 || timer(value) === undefined ? undefined : `a whole number of milliseconds from 0 to ${MAX_TIMER}`;
 
@@ -25,7 +25,7 @@ export const strings: Check = (value) =>
     ? undefined
     : 'an array of non-empty strings';
 
-/** An object with these methods. */
+/** Makes a check for an object with these methods. */
 export const having =
   (wanted: string, ...methods: string[]): Check =>
   (value) =>
@@ -44,7 +44,7 @@ export const orFalse =
     return wanted === undefined ? undefined : `${wanted}, or false`;
   };
 
-/** A value as a message may show it: enough to recognise it, and never its secrets. */
+/** A value for an error message. Contents of objects are not shown, as they may be secret. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value === 'function') return 'a function';
@@ -57,9 +57,9 @@ export function shown(value: unknown): string {
 /**
  * Checks the options of a public function.
  *
- * @param name - The function, for the message.
- * @param prefix - Put before each key: `metrics.` for options within an option.
- * @throws TypeError naming the option, what it got and what it wants; also for a key that is not known.
+ * @param name - The function's name, for the message.
+ * @param prefix - The prefix of each key in the message, such as `metrics.` for options within an option.
+ * @throws TypeError when an option is unknown or has a wrong value. The message has the option, its value and a valid one.
  */
 export function checkOptions(name: string, options: unknown, checks: ReadonlyMap<string, Check>, prefix = ''): void {
   if (typeof options !== 'object' || options === null) {
@@ -71,7 +71,7 @@ export function checkOptions(name: string, options: unknown, checks: ReadonlyMap
   if (unknown !== undefined) {
     throw new TypeError(`${name}: unknown option ${prefix}${unknown}; known are ${[...checks.keys()].join(', ')}`);
   }
-  // Not only the options' own: a class may have them as getters, and they are read like any other.
+  // Inherited properties are checked, too, as the router reads them: a class may have options as getters.
   for (const [key, check] of checks) {
     const value = (options as Record<string, unknown>)[key];
     const wanted = value === undefined ? undefined : check(value);

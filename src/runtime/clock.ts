@@ -1,17 +1,17 @@
 import { MAX_TIMER } from './checks.js';
 
-/** The only source of time and timers, injected so that tests turn the hands. */
+/** The only source of time and timers. It is injected, so that tests control the time. */
 export interface Clock {
-  /** Monotonic milliseconds: wall clocks jump, and a session must not expire because one did. */
+  /** Monotonic milliseconds. A wall clock may jump, and a session must not expire because of that. */
   now(): number;
-  /** Like the global one; the timer must not keep the process alive. */
+  /** Like the global function, but the timer must not keep the process alive. */
   setTimeout(callback: () => void, ms: number): unknown;
   clearTimeout(timer: unknown): void;
-  /** Milliseconds since 1970, for what outlives the process: no monotonic clock does. Default: `Date.now`. */
+  /** Milliseconds since 1970, for data that outlives the process. A monotonic clock does not. Default: `Date.now`. */
   wallTime?(): number;
 }
 
-/** Node's own clock, its timers unref'ed. */
+/** Node's own clock. Its timers are unref'ed. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   setTimeout: (callback, ms) => setTimeout(callback, ms).unref(),
@@ -19,8 +19,8 @@ export const systemClock: Clock = {
 };
 
 /**
- * The clock as the router uses it. Node ends the process when a timer's callback throws, so the error is reported instead.
- * When the user's clock throws, time stands still, or Node's own timers are used.
+ * Makes a clock that never throws. Node ends the process when a timer's callback throws, so the error is reported instead. When
+ * the app's clock throws, `now` returns the last time, and Node's own timers are used.
  *
  * @param onFailure - Called for each callback that threw, and once when the clock threw.
  */
@@ -36,7 +36,7 @@ export function guardClock(clock: Clock, onFailure: (what: string, error: unknow
   return { ...systemClock, setTimeout: (callback, ms) => systemClock.setTimeout(guarded(callback), ms) };
 }
 
-/** A timer of Node's. It takes over when the user's clock could not set one. */
+/** A timer of Node. It replaces a timer that the app's clock could not set. */
 class SystemTimer {
   constructor(readonly timer: unknown) {}
 }
@@ -59,7 +59,7 @@ class UserClock implements Clock {
   }
 
   now(): number {
-    const now = this.#or(
+    const now = this.#attempt(
       () => this.#clock.now(),
       () => this.#last,
     );
@@ -69,7 +69,7 @@ class UserClock implements Clock {
 
   setTimeout(callback: () => void, ms: number): unknown {
     const guarded = this.#guarded(callback);
-    return this.#or(
+    return this.#attempt(
       () => this.#clock.setTimeout(guarded, ms),
       () => new SystemTimer(systemClock.setTimeout(guarded, ms)),
     );
@@ -78,17 +78,17 @@ class UserClock implements Clock {
   clearTimeout(timer: unknown): void {
     if (timer instanceof SystemTimer) systemClock.clearTimeout(timer.timer);
     else
-      this.#or(
+      this.#attempt(
         () => this.#clock.clearTimeout(timer),
         () => undefined,
       );
   }
 
   wallTime(): number {
-    return this.#or(() => this.#clock.wallTime?.() ?? Date.now(), Date.now);
+    return this.#attempt(() => this.#clock.wallTime?.() ?? Date.now(), Date.now);
   }
 
-  #or<T>(ask: () => T, instead: () => T): T {
+  #attempt<T>(ask: () => T, instead: () => T): T {
     try {
       return ask();
     } catch (error) {
@@ -102,7 +102,7 @@ class UserClock implements Clock {
 export const wallTime = (clock: Clock): number => clock.wallTime?.() ?? Date.now();
 
 /**
- * Keeps the process alive until the promise is settled, and settles in the same way.
+ * Keeps the process alive until the promise is settled. The result settles in the same way.
  *
  * The timers that bound a wait are unref'ed. Without an open socket, Node would exit in the middle of the wait, with code 0
  * or 13, and the code after the caller's `await` would never run.
@@ -117,28 +117,28 @@ export async function keepingAlive<T>(promise: Promise<T>): Promise<T> {
 }
 
 /**
- * Settles as the promise does, or rejects with the error of `late` when the promise takes longer than `ms`.
+ * Settles as the promise does. Rejects with the error of `onTimeout` when the promise takes longer than `ms`.
  *
- * @param left - Milliseconds that remain when `ms` have passed, for a time that can be paused. Default: 0.
+ * @param remaining - The remaining time in ms when `ms` have passed, for a time-out that can be paused. Default: 0.
  */
 export async function inTime<T>(
   clock: Clock,
   ms: number,
   promise: Promise<T>,
-  late: () => Error,
-  left: () => number = () => 0,
+  onTimeout: () => Error,
+  remaining: () => number = () => 0,
 ): Promise<T> {
   let timer: unknown;
-  const over = new Promise<never>((_, reject) => {
-    const look = (): void => {
-      const more = left();
-      if (more <= 0) reject(late());
-      else timer = clock.setTimeout(look, more);
+  const timeout = new Promise<never>((_, reject) => {
+    const check = (): void => {
+      const more = remaining();
+      if (more <= 0) reject(onTimeout());
+      else timer = clock.setTimeout(check, more);
     };
-    timer = clock.setTimeout(look, ms);
+    timer = clock.setTimeout(check, ms);
   });
   try {
-    return await Promise.race([promise, over]);
+    return await Promise.race([promise, timeout]);
   } finally {
     clock.clearTimeout(timer);
   }

@@ -2,10 +2,10 @@ import type { Clock } from './clock.js';
 import { Heap, type Slotted } from './heap.js';
 import { LinkedList, type Linked } from './linked-list.js';
 
-/** The place of an item in a {@link DeadlineQueue}, in one at a time. Made once for each item, and used again. */
+/** The place of an item in a {@link DeadlineQueue}. It is in one queue at a time. An item creates it once and reuses it. */
 export class Deadline<T> implements Slotted, Linked<Deadline<T>> {
   readonly item: T;
-  /** By the clock of its queue. */
+  /** When the item is due, by the clock of its queue. */
   at = 0;
   /** Grows with each addition to its queue, so that items which are due at the same time keep their order. */
   order = 0;
@@ -19,18 +19,18 @@ export class Deadline<T> implements Slotted, Linked<Deadline<T>> {
     this.item = item;
   }
 
-  /** Leaves the queue that it is in, if any. */
+  /** Removes the item from its queue, if it is in one. */
   cancel(): void {
     this.queue?.delete(this);
   }
 }
 
 /**
- * Items that are each due a fixed time after they were added, behind a single timer.
+ * Items that are each due a fixed time after they were added. The queue has a single timer.
  *
- * The time is the same for all, so insertion order is due order. The exception is an item that began to wait before it was
- * added. Such items wait in a heap, where each costs little in any order. The timer looks at the oldest item only, so its cost
- * follows the number of due items. Adding an item again moves it to the end.
+ * The time is the same for all items, so they are due in the order of insertion. The exception is an item that began to wait
+ * before it was added. Such items are in a heap, which is cheap for any order. The timer checks only the oldest item, so its cost
+ * grows with the number of due items. Adding an item again moves it to the end.
  */
 export class DeadlineQueue<T> {
   readonly #clock: Clock;
@@ -51,7 +51,7 @@ export class DeadlineQueue<T> {
 
   /** @param since - When the item began to wait, if that was earlier than now. */
   add(due: Deadline<T>, since = this.#clock.now()): void {
-    // Within the queue its timer goes on.
+    // An item of this queue moves without `cancel`, so that the timer is not stopped.
     if (due.queue === this) this.#remove(due);
     else due.cancel();
     due.queue = this;
@@ -64,7 +64,7 @@ export class DeadlineQueue<T> {
     if (this.#timer === undefined || due.at < this.#timerAt) this.#arm(due);
   }
 
-  /** A queue without items has no timer; one with later items leaves it to run, find nothing due and set itself anew. */
+  /** Removes an item. The timer is stopped only when the queue is empty. Otherwise it fires with nothing due and is set again. */
   delete(due: Deadline<T>): void {
     if (due.queue !== this) return;
     this.#remove(due);
@@ -79,13 +79,13 @@ export class DeadlineQueue<T> {
   readonly #run = (): void => {
     const now = this.#clock.now();
     try {
-      // Added again by its own handler, an item waits behind `now` and ends the loop.
+      // An item that its own handler adds again is due after `now`, so the loop ends.
       for (let due = this.#next; due !== undefined && due.at <= now; due = this.#next) {
         this.#remove(due);
         this.#onDue(due.item);
       }
     } finally {
-      // Also when a handler threw, as the others still wait; and for the oldest, whatever a handler has added.
+      // Also after a handler threw, as the other items still wait. The oldest item counts, as a handler may have added some.
       this.#stop();
       if (this.#next !== undefined) this.#arm(this.#next);
     }
@@ -106,7 +106,7 @@ export class DeadlineQueue<T> {
     else due.list.delete(due);
   }
 
-  /** Sets the timer for an item, unless it will look sooner anyway. */
+  /** Sets the timer for an item, unless the timer fires earlier already. */
   #arm({ at }: Deadline<T>): void {
     const now = this.#clock.now();
     const delay = Math.max(1, Math.ceil(at - now));

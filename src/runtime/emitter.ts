@@ -8,8 +8,8 @@ interface Registration {
 }
 
 /**
- * Typed events whose listeners cannot harm the caller of `emit`: an error or a rejection of one is reported, and the others
- * still run. Without a listener, an event costs one look-up.
+ * Typed events whose listeners cannot disturb the caller of `emit`. An error or a rejection of one listener is reported, and the
+ * other listeners still run. Without a listener, an event costs one look-up.
  */
 export class Emitter<EventMap extends { [K in keyof EventMap]: unknown[] }> {
   readonly #listeners = new Map<keyof EventMap, readonly Registration[]>();
@@ -36,7 +36,7 @@ export class Emitter<EventMap extends { [K in keyof EventMap]: unknown[] }> {
     const registrations = this.#listeners.get(name);
     if (registrations === undefined) return;
     for (const registration of registrations) {
-      // An earlier listener may have emitted the same event, which has called and removed this one.
+      // An earlier listener may have emitted the same event. That has already called and removed this listener.
       if (registration.once && !this.#remove(name, registration)) continue;
       try {
         const result = (registration.listener as Listener<EventMap[K]>)(...args);
@@ -47,7 +47,7 @@ export class Emitter<EventMap extends { [K in keyof EventMap]: unknown[] }> {
     }
   }
 
-  /** Apart from {@link emit}, which allocates no closure for a listener that returns nothing. */
+  /** A method of its own, so that {@link emit} allocates no closure for a listener that returns nothing. */
   #reportRejection(name: keyof EventMap, result: object): void {
     onRejection(result, (error) => this.#onFailure(String(name), error));
   }

@@ -1,6 +1,6 @@
 /** An item that knows its index in a {@link Heap}, so that it can be removed from any place. */
 export interface Slotted {
-  /** The index; -1 while the item is in no heap. */
+  /** The index. -1 while the item is in no heap. */
   slot: number;
 }
 

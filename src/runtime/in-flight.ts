@@ -1,4 +1,4 @@
-/** Counts what is under way, and tells when nothing is. */
+/** Counts work in progress, and notifies when none remains. */
 export class InFlight {
   readonly #waiting: (() => void)[] = [];
   #count = 0;
@@ -12,7 +12,7 @@ export class InFlight {
     if (this.#count === 0 && this.#waiting.length > 0) for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  /** Whether nothing is under way. */
+  /** Whether no work is in progress. */
   get isNone(): boolean {
     return this.#count === 0;
   }
@@ -27,7 +27,7 @@ export class InFlight {
     }
   }
 
-  /** Resolves once nothing is. */
+  /** Resolves once no work is in progress. */
   whenNone(): Promise<void> {
     if (this.#count === 0) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));

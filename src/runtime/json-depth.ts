@@ -9,7 +9,7 @@ const CLOSE = 0x7d;
  * Whether arrays and objects in a JSON text are nested deeper than `max` levels.
  *
  * The text is checked before it is parsed: `JSON.parse` takes seconds for two million nested arrays, and code that reads the
- * value may overflow its stack. Most texts hold few brackets, which native searches find fast.
+ * value may overflow its stack. Most texts have few brackets, which native searches find fast.
  */
 export function isTextDeeperThan(max: number, text: string): boolean {
   if (text.length <= max) return false;

@@ -1,15 +1,15 @@
 import { transition, type Transitions } from './transitions.js';
 
 /**
- * How far a router has stopped:
- * - `running`: it takes new sessions.
- * - `draining`: it takes no new session. Requests that have begun may finish.
+ * The phase of a router:
+ * - `running`: it accepts new sessions.
+ * - `draining`: it accepts no new session. Requests that have begun may finish.
  * - `closing`: it ends every session and every request.
- * - `closed`: nothing is left of them. The node of a cluster leaves its cluster in this phase.
+ * - `closed`: all sessions and requests have ended. The node of a cluster leaves its cluster in this phase.
  */
 export type Phase = 'running' | 'draining' | 'closing' | 'closed';
 
-/** A close needs no drain before it. */
+/** The allowed transitions. A router may close without a drain. */
 export const PHASES: Transitions<Phase> = {
   running: ['draining', 'closing'],
   draining: ['closing'],
@@ -17,7 +17,7 @@ export const PHASES: Transitions<Phase> = {
   closed: [],
 };
 
-/** The phase of a router, as all its parts read it. Only the code that drains and closes the router moves it. */
+/** The phase of a router, for all its parts. Only the code that drains and closes the router changes it. */
 export interface Lifecycle {
   readonly phase: Phase;
   /** True in every phase but `running`. */

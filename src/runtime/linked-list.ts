@@ -1,4 +1,4 @@
-/** An item of a {@link LinkedList}. It is in one list at a time, and holds the links itself. */
+/** An item of a {@link LinkedList}. It is in one list at a time, and has the links itself. */
 export interface Linked<T extends Linked<T>> {
   list: LinkedList<T> | undefined;
   before: T | undefined;
@@ -8,9 +8,9 @@ export interface Linked<T extends Linked<T>> {
 /**
  * A list in which adding an item and removing any item take one step, and allocate nothing.
  *
- * The links are cut when an item leaves. A `Map` or `Set` would be rebuilt all the time, as each request is in it for a moment
- * only. Each discarded table of theirs keeps what it last held from an early garbage collection: the request, the response and
- * their buffers.
+ * Not a `Map` or `Set`: V8 would rebuild its table all the time, as each request is in it only for a moment. A discarded table
+ * delays the garbage collection of its items: the request, the response and their buffers. Here, the links of a removed item are
+ * cleared.
  */
 export class LinkedList<T extends Linked<T>> {
   #first: T | undefined;

@@ -1,17 +1,17 @@
 /**
- * Handles the rejection of the value that a user's function returned, when nothing awaits it. Node ends the process for an
+ * Handles a rejection of the value that a function of the app returned, when no code awaits it. Node ends the process for an
  * unhandled rejection.
  */
 export function onRejection(returned: unknown, handle: (error: unknown) => void): void {
   if (isThenable(returned)) Promise.resolve(returned).catch(handle);
 }
 
-/** Whether a user's function returned a promise, or an object that may be one. */
+/** Whether a function of the app returned a promise, or an object that may be one. */
 export function isThenable(returned: unknown): returned is object {
   return typeof returned === 'object' && returned !== null && 'then' in returned;
 }
 
-/** Calls a user's function. An error that it throws before it returns becomes a rejection. */
+/** Calls a function of the app. An error that it throws before it returns becomes a rejection. */
 export async function asPromise<T>(call: () => T | Promise<T>): Promise<T> {
   return call();
 }

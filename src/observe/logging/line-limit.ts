@@ -5,7 +5,7 @@ export const MAX_LINES = 100;
 /** Milliseconds. */
 export const LINE_INTERVAL = 60_000;
 
-/** Keeps a fault that every request meets, such as a full Redis, from filling the log with a line for each request. */
+/** Limits the lines of one kind. A fault such as a full Redis would otherwise fill the log with a line for each request. */
 export class LineLimit {
   readonly #clock: Clock;
   /** The current interval of each kind. The kinds are texts of the code, so their number is bounded. */
@@ -16,9 +16,9 @@ export class LineLimit {
   }
 
   /**
-   * Counts a line, and tells whether it may be written.
+   * Counts a line.
    *
-   * @returns Undefined if it may not; else how many lines of its kind were not written in the interval before.
+   * @returns Undefined if the line may not be written. Else the number of lines of its kind that the last interval dropped.
    */
   take(kind: string): number | undefined {
     const now = this.#clock.now();

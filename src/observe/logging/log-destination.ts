@@ -1,10 +1,10 @@
 import { pino, type DestinationStream } from 'pino';
 import type { Clock } from '../../runtime/clock.js';
 
-/** Bytes that wait for a file or a pipe that takes nothing now. A line beyond that is lost. */
+/** Bytes that may wait while the file or pipe accepts none. A line beyond that is lost. */
 const MAX_WAITING = 64 * 1024;
 
-/** How soon the waiting bytes are written again, in ms. */
+/** The interval at which writing the waiting bytes is repeated, in ms. */
 const RETRY = 200;
 
 /**
@@ -19,7 +19,7 @@ const RETRY = 200;
  */
 export function stdoutDestination(clock: Clock, onLost: () => void, fd?: number): DestinationStream | undefined {
   if (fd === undefined && Object.hasOwn(process.stdout, 'write')) return undefined;
-  // Without `retryEAGAIN`, a full pipe blocks the process until its reader goes on.
+  // Without `retryEAGAIN`, a full pipe blocks the process until its reader reads on.
   const stream = pino.destination({
     dest: fd ?? stdoutFd(),
     sync: true,

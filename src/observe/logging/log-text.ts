@@ -1,23 +1,23 @@
 import { shortId } from '../../sessions/session-ids.js';
 
-/** A value of `Authorization` (RFC 9110, 11.4), where somebody wrote one into a text. */
+/** A value of `Authorization` within a text (RFC 9110, 11.4). */
 const CREDENTIALS = /\b(Bearer|Basic) +[\w.~+/=-]{8,}/gi;
 
-/** No shorter ID is a secret; and the ID is what a client says, whose `e` must not take every e out of a log. */
+/** A shorter ID is no secret. The client sends the ID: with the ID `e`, every e would be removed from the log. */
 const MIN_SECRET = 16;
 
-/** Text that others wrote, without the session's full ID and without credentials. */
+/** The text without the session's full ID and without credentials. */
 export function redacted(text: string, sessionId = ''): string {
   const shortened = sessionId.length < MIN_SECRET ? text : text.replaceAll(sessionId, () => shortId(sessionId));
   return shortened.replace(CREDENTIALS, '$1 [redacted]');
 }
 
-/** Text that a client may have a hand in, and so may be as long as a request's body. */
+/** The text, cut to `max` characters. A client may have sent it, so it may be as long as a body. */
 export function bounded(text: string, max = 100): string {
   return text.length > max ? `${text.slice(0, max)}…` : text;
 }
 
-/** What logs show of an error. */
+/** The parts of an error that logs show. */
 export interface ErrorLine {
   readonly type: string;
   readonly message: string;
@@ -27,15 +27,15 @@ export interface ErrorLine {
   readonly errors?: readonly ErrorLine[];
 }
 
-/** Enough for any stack; messages sometimes quote what a client sent. */
+/** Enough for any stack. The bound is for messages that quote a client's data. */
 const MAX_TEXT = 10_000;
-/** Causes may form a circle, and each of `errors` has some of its own. */
+/** Causes may form a cycle, and each of `errors` may have causes and errors itself. */
 const MAX_DEPTH = 4;
 const MAX_ERRORS = 10;
 
 /**
- * An error for the log: its texts without the session's full ID and without credentials, and of its other properties
- * only `code`. pino's own serializer shows them all, and HTTP clients put their request's headers into their errors.
+ * An error for the log. Its texts lack the session's full ID and credentials. Of its other properties, only `code` is shown.
+ * pino's own serializer shows all, and HTTP clients put the headers of their requests into their errors.
  */
 export function errorLine(error: unknown, sessionId?: string, depth = 0): ErrorLine {
   const shown = (text: string) => bounded(redacted(text, sessionId), MAX_TEXT);
@@ -61,7 +61,7 @@ type ErrorLike = { readonly message: string } & Readonly<
   Partial<Record<'name' | 'stack' | 'code' | 'cause' | 'errors', unknown>>
 >;
 
-// Not `instanceof`: an error of another realm (`node:vm`) is none of this one's.
+// Not `instanceof`, which is false for an error of another realm (`node:vm`).
 function isErrorLike(value: unknown): value is ErrorLike {
   return typeof value === 'object' && value !== null && 'message' in value && typeof value.message === 'string';
 }

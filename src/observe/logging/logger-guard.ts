@@ -4,10 +4,10 @@ import { onRejection } from '../../runtime/user-code.js';
 /**
  * Makes a logger, and its children, safe to call from anywhere: an event listener, a timer, the middle of a reply.
  *
- * A user's logger may throw: a mixin that reads an `AsyncLocalStorage` outside of a context, a serializer, a destroyed
- * destination. An error out of a `finish` listener, such as pino-http's, would end the process.
+ * The app's logger may throw: a mixin that reads an `AsyncLocalStorage` outside of a context, a serializer, a destroyed
+ * destination. An error in a `finish` listener, such as pino-http's, would end the process.
  *
- * @param onLost - Called for each line that the logger did not take. It must not log.
+ * @param onLost - Called for each line that the logger did not accept. It must not log.
  */
 export function guardLogger(logger: Logger, onLost: (error: unknown) => void): Logger {
   // The target is an empty object: a proxy of a frozen logger would have to return its methods unchanged.

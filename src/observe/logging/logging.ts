@@ -14,9 +14,9 @@ import { type ErrorLine, errorLine, bounded } from './log-text.js';
 const DEFAULT_LEVEL = 'info';
 
 /**
- * The logger that the user gave; a silent one for `false`; else pino to stdout at the level that `LOG_LEVEL` names.
+ * The app's logger, or a silent one for `false`. Without the option: pino at the level of `LOG_LEVEL`.
  *
- * @param destination - Where pino writes. Default: stdout.
+ * @param destination - The destination of pino. Default: stdout.
  */
 export function createLogger(option: Logger | false | undefined, destination?: DestinationStream): Logger {
   if (option === false) return pino({ enabled: false });
@@ -32,12 +32,12 @@ export function createLogger(option: Logger | false | undefined, destination?: D
   return logger;
 }
 
-/** `errorLine` has made errors fit to be shown; pino's own serializer would take its result for another error. */
+/** Keeps the result of `errorLine` unchanged: pino's own serializer would treat it as another error. */
 const ERROR_LINES = { err: (line: unknown) => line };
 
 /**
- * Writes a line for each turn in a session's life, and for each failure that no client is told of. Of failures of one kind it
- * writes a hundred lines a minute; the first line after that tells how many more there were.
+ * Writes a line for each change of a session's state, and for each failure that no client gets an answer about. Of failures of
+ * one kind it writes a hundred lines a minute. The next line after that has the number of dropped lines.
  */
 export function logSessions(events: Emitter<CoreEvents>, logger: Logger, clock: Clock): void {
   const failureLines = new LineLimit(clock);
@@ -74,17 +74,17 @@ function described({ id, principal, clientInfo, protocolVersion }: SessionInfo):
   return { session: shortId(id), principal, client, protocolVersion };
 }
 
-/** A refusal with a 4xx, or a mere notice, is for the operator to know of; whatever else was thrown is broken. */
+/** `warn` for a notice without an error, and for a refusal with 4xx. Any other error is a fault. */
 function failureLevel(error: unknown): 'warn' | 'error' {
   if (error === undefined) return 'warn';
   return error instanceof Refusal && ERRORS[error.reason].status < 500 ? 'warn' : 'error';
 }
 
 /**
- * Logs each request in one line when its reply has ended, an SSE stream's with all the time that it was open. Leaves
- * requests alone that have a `req.log`: the app logs them itself.
+ * Logs each request in one line when its reply has ended. The time of an SSE stream includes all the time that it was open.
+ * Requests with a `req.log` are skipped, as the app logs them itself.
  *
- * Neither headers nor the query string are shown: both may carry credentials.
+ * The line has neither headers nor the query string, as both may contain credentials.
  */
 export function createRequestLog(logger: Logger): (req: HttpRequest, res: ServerResponse) => void {
   if (!logger.isLevelEnabled('error')) return () => undefined;
@@ -113,9 +113,9 @@ export function createRequestLog(logger: Logger): (req: HttpRequest, res: Server
 }
 
 /**
- * Only what the server did wrong is an error; a 503 is what it says when it is full or stops, as with every deploy. A 4xx
- * is the protocol at work: clients open with a GET that a stateless endpoint must answer 405, and learn of a lost session by
- * 404. A client that leaves early is how most GET streams end.
+ * `error` only for a fault of the server. A 503 is a warning, as the server sends it at a cap and during each deploy. A 4xx is
+ * normal: clients begin with a GET that a stateless endpoint answers with 405, and get 404 for a lost session. An aborted
+ * request is normal, too, as most GET streams end that way.
  */
 function requestLevel(res: ServerResponse, error: Error | undefined): LevelWithSilent {
   if (res.statusCode === 503) return 'warn';
@@ -123,7 +123,7 @@ function requestLevel(res: ServerResponse, error: Error | undefined): LevelWithS
   return res.writableFinished && res.statusCode >= 500 ? 'error' : 'info';
 }
 
-/** pino-http makes up an error for a 5xx that has none; its stack says nothing. */
+/** The error of a request. pino-http creates an error for a 5xx without one. That error is dropped, as its stack is of no use. */
 function causeOf(req: IncomingMessage, res: ServerResponse, error: Error): ErrorLine | undefined {
   if (res.err === undefined && res.statusCode >= 500) return undefined;
   const session = req.headers['mcp-session-id'];

@@ -5,9 +5,9 @@ import { atZero, each, type SharedMetrics } from './shared-metrics.js';
 import type { SessionLevels } from './session-levels.js';
 
 /**
- * Counts what happens between the nodes of a cluster, as far as this node takes part.
+ * The metrics of this node as a member of its cluster.
  *
- * @param leaseAge - Milliseconds since its lease was last renewed; Infinity while it has none.
+ * @param leaseAge - Milliseconds since the lease of this node was last renewed. Infinity while it has none.
  */
 export function countCluster(
   events: Emitter<CoreEvents>,

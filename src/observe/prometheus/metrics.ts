@@ -15,7 +15,7 @@ import { atZero, each, SharedMetrics } from './shared-metrics.js';
 import { countCluster } from './cluster-metrics.js';
 import type { SessionLevels } from './session-levels.js';
 
-/** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema), which has those of all earlier versions. */
+/** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema). They include those of all earlier versions. */
 const METHODS = [
   'completion/complete',
   'initialize',
@@ -37,8 +37,8 @@ const METHODS = [
 ] as const;
 const OTHER_METHOD = 'other';
 
-// Both as advised by OpenTelemetry's conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md); sessions live
-// longer than the 5 minutes at which that list ends.
+// The buckets of OpenTelemetry's conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md). They end at 5 minutes, so
+// there are more for sessions, which live longer.
 const OPERATION_BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
 const SESSION_BUCKETS = [...OPERATION_BUCKETS, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
 
@@ -51,13 +51,14 @@ export interface Metrics {
 }
 
 /**
- * Counts the events of the core, and shows how many sessions there are at each scrape, in a registry of its own or the app's.
+ * Counts the events of the core, and reads the number of sessions at each scrape. The metrics are in the app's registry, or in a
+ * new one.
  *
- * Every label value is from a closed set and stands at 0 from the start, so that a query, or the `rate()` of a first
- * event, finds it. Routers that share a registry share its metrics, which then are their sum.
+ * Every label value is from a closed set and exists with 0 from the start, so that the `rate()` of a first event is not lost.
+ * Routers that share a registry share its metrics, which then show the sum of all routers.
  *
- * @param leaseAge - Of this node's lease in its cluster, in ms; undefined where there is none.
- * @throws TypeError when the registry holds something else under one of the names.
+ * @param leaseAge - The age of this node's lease, in ms. Undefined without a cluster.
+ * @throws TypeError when the registry has another metric with one of the names.
  */
 export function createMetrics(
   events: Emitter<CoreEvents>,
@@ -137,7 +138,7 @@ function countSessions(events: Emitter<CoreEvents>, metrics: SharedMetrics): voi
     .on('opened', () => opened.inc())
     .on('restored', () => restored.inc())
     .on('closed', (session, reason) => {
-      // It never was `opened`, so it does not count as closed.
+      // The session was never `opened`, so it does not count as closed.
       if (session.state === 'initializing') return;
       closed[reason].inc();
       duration.observe(session.ageMs / 1000);
@@ -167,15 +168,15 @@ function timeOperations(events: Emitter<CoreEvents>, metrics: SharedMetrics): vo
       each([...METHODS, OTHER_METHOD], (method) =>
         each(OUTCOMES, (outcome) => {
           const labels = { mcp_method_name: method, outcome };
-          // Each label value stands at 0, but not each pair: of those 1,530 series most would stay empty for ever. And
-          // none in a shared metric: `zero` would forget what the other router has observed.
+          // Each label value exists with 0, but not each pair of values: most of the 1,530 series would always stay empty. In a
+          // shared metric, nothing is set to 0, as `zero` would reset the observations of the other router.
           if (isNew && (outcome === 'ok' || method === 'tools/call')) histogram.zero(labels);
           return histogram.labels(labels);
         }),
       ),
   );
 
-  // Children are made once, and found through a Map: this runs on every request, and the name is the client's.
+  // Children are made once, as this runs for every request. They are in a Map, as the client sends the name.
   const byMethod = new Map<string, (typeof durations)[typeof OTHER_METHOD]>(Object.entries(durations));
   events.on('requestSettled', ({ method }, outcome, durationMs) => {
     const children = byMethod.get(method) ?? durations[OTHER_METHOD];
@@ -201,7 +202,7 @@ function metricsHandler(registry: Registry, onError: (error: unknown) => void): 
     const text = await registry.metrics();
     send(res, 200, registry.contentType, text);
   };
-  // Never rejects, as no caller awaits it: a collector of the app's metrics may throw.
+  // Never rejects, as no caller awaits it. A collector of the app's own metrics may throw.
   return async (req, res) => {
     try {
       await answer(req, res);

@@ -1,6 +1,6 @@
 import type { SessionInfo, SessionStats } from '../../events.js';
 
-/** The sessions of one router, as a scrape reads them. */
+/** The part of a router's sessions that a scrape reads. */
 export interface SessionLevels {
   stats(): SessionStats;
   all(): readonly Pick<SessionInfo, 'state' | 'orphanCause'>[];

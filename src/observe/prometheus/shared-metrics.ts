@@ -5,11 +5,11 @@ interface Definition {
   readonly help: string;
   readonly labelNames?: readonly string[];
   readonly buckets?: readonly number[];
-  /** Sets a gauge anew each time that metrics are asked for. */
+  /** Sets a gauge at each scrape. */
   readonly collect?: () => void;
 }
 
-/** What prom-client's constructors all take. */
+/** The argument that all constructors of prom-client accept. */
 interface Configuration {
   name: string;
   help: string;
@@ -19,13 +19,13 @@ interface Configuration {
   collect?: () => void;
 }
 
-/** Adds what one router has now to a gauge. */
+/** Adds the current values of one router to a gauge. */
 type Reader = (gauge: Gauge) => void;
 
-/** Under which a gauge has its readers. Registered: the ESM and the CommonJS build may share a prom-client registry. */
+/** The key of a gauge's readers. `Symbol.for`, as the ESM and the CommonJS build may share a prom-client registry. */
 const READERS = Symbol.for('express-mcp-router.readers');
 
-/** The metrics of one registry under one prefix, which all who name the same ones share. */
+/** The metrics of one registry under one prefix. Routers with the same registry and prefix share them. */
 export class SharedMetrics {
   readonly #registry: Registry;
   readonly #prefix: string;
@@ -36,12 +36,12 @@ export class SharedMetrics {
   }
 
   /**
-   * Shows a level: each scrape reads it from the source of every router that shares the registry, and adds them up.
+   * Adds a gauge whose value is read at each scrape. It is the sum over the sources of all routers that share the registry.
    *
-   * A source is held weakly, so that a long-lived registry does not keep the routers that an app has dropped.
+   * A source is referred to weakly, so that a long-lived registry does not keep routers that the app has dropped.
    *
-   * @param read - Adds the source's values to the gauge, 0 included.
-   * @throws TypeError when the registry holds something else under this name.
+   * @param read - Adds the source's values to the gauge, also a value of 0.
+   * @throws TypeError when the registry has another metric with this name.
    */
   level<Source extends object>(
     definition: Definition,
@@ -50,15 +50,15 @@ export class SharedMetrics {
   ): void {
     const readers = new Set<Reader>();
     const collect = (): void => {
-      held.reset();
-      for (const readOne of readers) readOne(held);
+      shared.reset();
+      for (const readOne of readers) readOne(shared);
     };
-    const held: Gauge & { [READERS]?: Set<Reader> } = this.share(
+    const shared: Gauge & { [READERS]?: Set<Reader> } = this.share(
       Gauge,
       { ...definition, collect },
       (gauge: Gauge, isNew) => (isNew ? Object.assign(gauge, { [READERS]: readers }) : gauge),
     );
-    const all = held[READERS];
+    const all = shared[READERS];
     if (all === undefined) throw new TypeError(this.#clash(definition, Gauge));
     const weak = new WeakRef(source);
     const reader: Reader = (gauge) => {
@@ -70,10 +70,10 @@ export class SharedMetrics {
   }
 
   /**
-   * Gives what is counted with: the children of the metric that the registry holds under this name, or of a new one.
+   * The children of the metric with this name: that of the registry if it has one, else a new one.
    *
-   * @param children - Takes the children from the metric; throws when it does not know one of the labels.
-   * @throws TypeError when what is held is of another kind or has other labels.
+   * @param children - Returns the children of the metric. Throws when the metric lacks one of the labels.
+   * @throws TypeError when the metric in the registry is of another kind or has other labels.
    */
   share<Kind extends Metric, Children>(
     kind: new (configuration: Configuration) => Kind,
@@ -82,8 +82,8 @@ export class SharedMetrics {
   ): Children {
     const name = this.#prefix + definition.name;
     const labelNames = [...(definition.labelNames ?? [])];
-    const held = this.#registry.getSingleMetric(name);
-    if (held === undefined) {
+    const existing = this.#registry.getSingleMetric(name);
+    if (existing === undefined) {
       const configuration = { name, help: definition.help, labelNames, registers: [this.#registry] };
       const buckets = definition.buckets && { buckets: [...definition.buckets] };
       const collect = definition.collect && { collect: definition.collect };
@@ -91,11 +91,11 @@ export class SharedMetrics {
     }
 
     const clash = this.#clash(definition, kind);
-    if (!(held instanceof kind)) throw new TypeError(clash);
+    if (!(existing instanceof kind)) throw new TypeError(clash);
     try {
-      // prom-client does not tell a metric's labels, but it refuses any other number of values, and unknown names.
-      held.labels(...labelNames.map(() => ''));
-      return children(held, false);
+      // prom-client does not expose a metric's labels, but it refuses any other number of values, and unknown names.
+      existing.labels(...labelNames.map(() => ''));
+      return children(existing, false);
     } catch (cause) {
       throw new TypeError(clash, { cause });
     }
@@ -106,7 +106,7 @@ export class SharedMetrics {
   }
 }
 
-/** One value for each member of a closed set. */
+/** Makes one value for each member of a closed set. */
 export function each<Key extends string, Value>(
   keys: readonly Key[],
   make: (key: Key) => Value,
