@@ -1,6 +1,6 @@
 import { SUPPORTED_PROTOCOL_VERSIONS, type RequestId } from '@modelcontextprotocol/sdk/types.js';
 
-/** One row of the table: the HTTP status, the JSON-RPC error code, and the only words that a client is told. */
+/** One row of the table: the HTTP status, the JSON-RPC error code, and the message. A client gets no other text. */
 interface ErrorRow {
   readonly status: number;
   readonly code: number;
@@ -8,12 +8,16 @@ interface ErrorRow {
 }
 
 /**
- * Every error that a client of the router can get, and nothing else. `docs/http.md` and the tests are held against it.
+ * Every error that a client of the router can get. Tests compare `docs/http.md` with this table.
  *
- * Codes: -32700, -32600, -32602 and -32603 are JSON-RPC 2.0's own; -32000 is the range that it leaves to servers, and what
- * clients which negotiate the protocol's era take as "fall back to `initialize`"; -32001 with 404 is what the SDK answers
- * for an unknown session. -32020 to -32022 are MCP 2026-07-28's own. It reserves that range and asks new implementations to
- * leave -32000 to -32019, which clients of earlier versions know here; so rows for 2026-07-28 alone use neither. `status` 200 marks errors that are given inside a reply, as the answer to one request.
+ * Codes:
+ * - -32700, -32600, -32602 and -32603 are those of JSON-RPC 2.0.
+ * - -32000 is in its range for servers. A client that negotiates the era falls back to `initialize` when it gets this code.
+ * - -32001 with 404 is the SDK's answer for an unknown session.
+ * - -32020 to -32022 are those of MCP 2026-07-28, which reserves their range. It asks new implementations not to use -32000 to
+ *   -32019. The router uses those only for errors that clients of earlier versions can get.
+ *
+ * A `status` of 200 marks an error inside a reply, as the answer to one request.
  */
 export const ERRORS = {
   parseError: { status: 400, code: -32700, message: 'Parse error: the body is not JSON' },
@@ -134,23 +138,23 @@ export const ERRORS = {
   sessionClosed: { status: 200, code: -32000, message: 'Session closed' },
 } as const satisfies Record<string, ErrorRow>;
 
-/** The name of a row in {@link ERRORS}: a closed set, fit for a metrics label. */
+/** The name of a row in {@link ERRORS}. The set is closed, so a metric can use it as a label. */
 export type ErrorName = keyof typeof ERRORS;
 
 /** The Retry-After of every 429 and 503, in seconds. */
 export const RETRY_AFTER_SECONDS = 5;
 
-/** The JSON-RPC error response for a row; `id` is null where the request's own could not be read (JSON-RPC 2.0, 5). */
+/** The JSON-RPC error response for a row. `id` is null when the ID of the request could not be read (JSON-RPC 2.0, 5). */
 export function errorResponse(name: ErrorName, id: RequestId | null = null, data?: unknown) {
   const { code, message } = ERRORS[name];
   return { jsonrpc: '2.0' as const, error: { code, message, ...(data !== undefined && { data }) }, id };
 }
 
-/** Thrown anywhere on a request's way to refuse it; caught in one place, which sends the row's answer. */
+/** Thrown at any place to refuse a request. One place catches it and answers with the row of the table. */
 export class Refusal extends Error {
   readonly reason: ErrorName;
   readonly id: RequestId | null;
-  /** What the error's definition has the client be told beside the message. */
+  /** The `data` field that the definition of the error requires. */
   readonly data: unknown;
 
   constructor(reason: ErrorName, options: { id?: RequestId | null; cause?: unknown; data?: unknown } = {}) {
@@ -165,7 +169,7 @@ export class Refusal extends Error {
 /**
  * Waits for the answer of a store.
  *
- * @throws Refusal `storeUnavailable` when the promise rejects: nothing is known then of what the store did.
+ * @throws Refusal `storeUnavailable` when the promise rejects. The store may have made the change even then.
  */
 export async function orStoreUnavailable<T>(asked: T | Promise<T>): Promise<T> {
   try {

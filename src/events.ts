@@ -1,7 +1,7 @@
 import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal, type ErrorName } from './errors.js';
 
-// Each set is closed, and fit for the labels of a metric.
+// Each set is closed, so metrics can use it for labels.
 
 export const CLOSE_REASONS = ['deleted', 'expired', 'lifetime', 'evicted', 'shutdown', 'failed', 'moved'] as const;
 /** Why a session ended. */
@@ -22,35 +22,35 @@ export const REJECT_REASONS = [
   'unrestorable',
 ] as const satisfies readonly (ErrorName | 'unrestorable')[];
 /**
- * Why a session was refused, new or to be restored: the name of what the client was answered; `unrestorable` where its
- * record can never be restored, which was removed and answered with 404.
+ * Why opening or restoring a session was refused: the name of the error that the client got. `unrestorable`: the record can never
+ * be restored. It was removed, and the client got 404.
  */
 export type RejectReason = (typeof REJECT_REASONS)[number];
 
-/** As what a failed opening counts; undefined when it was not refused, but given up. */
+/** The reason for which a failed opening counts as refused. Undefined when it does not, for example for a closed session. */
 export function rejectReason(error: unknown): RejectReason | undefined {
   return error instanceof Refusal ? REJECT_REASONS.find((reason) => reason === error.reason) : 'internalError';
 }
 
 export const OUTCOMES = ['ok', 'error', 'cancelled', 'timeout', 'closed'] as const;
-/** How a request ended, as far as the session layer can tell. */
+/** How a request was settled. */
 export type Outcome = (typeof OUTCOMES)[number];
 
 export const FORWARD_OUTCOMES = ['answered', 'lost', 'unreachable'] as const;
-/** What came of a request that was handed to another node; `lost`: that node took it, and was not heard of again. */
+/** The outcome of a forwarded request. `lost`: the other node took the request, or may have taken it, and did not answer. */
 export type ForwardOutcome = (typeof FORWARD_OUTCOMES)[number];
 
 export const STREAM_KINDS = ['request', 'standalone', 'subscription'] as const;
-/** The kinds of SSE stream: the reply of a POST, the one that a GET opens, and the one of a `subscriptions/listen`. */
+/** The kinds of SSE stream: the reply to a POST, the stream that a GET opens, and the reply to a `subscriptions/listen`. */
 export type StreamKind = (typeof STREAM_KINDS)[number];
 
 export const LOG_LOSSES = ['threw', 'unwritten'] as const;
-/** Why a log line is lost: the logger threw, or its destination did not take the line. */
+/** Why a log line is lost: the logger threw, or its destination did not accept the line. */
 export type LogLoss = (typeof LOG_LOSSES)[number];
 
 export type SessionState = 'initializing' | 'active' | 'orphaned' | 'hibernated' | 'closing' | 'closed';
 
-/** What is known of one session, as it was when asked. Ages in milliseconds. */
+/** A snapshot of one session. Ages are in milliseconds. */
 export interface SessionInfo {
   readonly id: string;
   readonly principal: string | undefined;
@@ -59,15 +59,15 @@ export interface SessionInfo {
   readonly orphanCause: OrphanCause | undefined;
   readonly protocolVersion: string | undefined;
   readonly clientInfo: { readonly name: string; readonly version: string } | undefined;
-  /** Since it was opened. */
+  /** Time since it was opened. */
   readonly ageMs: number;
-  /** Since it last had an exchange or an unsettled request; 0 while it has one. */
+  /** Time since it last had an exchange or an unsettled request. 0 while it has one. */
   readonly idleMs: number;
   /** Requests that are not settled yet. */
   readonly requests: number;
 }
 
-/** How many sessions there are, by state; each is in exactly one. */
+/** The number of sessions in each state. */
 export interface SessionStats {
   readonly initializing: number;
   readonly active: number;
@@ -79,38 +79,38 @@ export interface SessionStats {
 export interface SessionEvents {
   /** A session answered its `initialize`. */
   opened: [session: SessionInfo];
-  /** A session was built again from its record; `before` is as it was while hibernated, undefined when it was not here. */
+  /** A session was built again from its record. `before`: the hibernated session. Undefined when this process did not have it. */
   restored: [session: SessionInfo, before?: SessionInfo | undefined];
   /** A principal adopted a session that was opened without one (`adoptAnonymous`). Its earlier requests have ended. */
   adopted: [session: SessionInfo];
   /** Nothing was attached to a session for `orphanAfter`. */
   orphaned: [session: SessionInfo, cause: OrphanCause];
-  /** A session ended; `session.state` is the one it was in before. */
+  /** A session ended. `session.state` is the state before the end. */
   closed: [session: SessionInfo, reason: CloseReason];
 }
 
 /** A request of a client, by the identity of the object. It does not keep the message in memory while a handler runs. */
 export interface ObservedRequest {
-  /** As the client gave it. */
+  /** The client's own ID. */
   readonly id: RequestId;
   readonly method: string;
 }
 
-/** What the core tells its observers beyond that. */
+/** All events of the core, for its observers. */
 export interface CoreEvents extends SessionEvents {
-  /** The client of an orphaned session is back; `session` is as it was while orphaned. */
+  /** An orphaned session is used again. `session`: the orphaned session. */
   revived: [session: SessionInfo];
-  /** Only the record of an orphaned session is kept from now on; `session` is as it was before. */
+  /** A session hibernates: only its record is kept. `session`: the session before that. */
   hibernated: [session: SessionInfo];
   /** A session was refused. */
   rejected: [reason: RejectReason];
-  /** This node is a member of its cluster from now on, under that node ID. */
+  /** This node has joined its cluster, under that node ID. */
   joined: [node: string];
-  /** This node has let go of all that it owned, as another may own it by now. */
+  /** This node was fenced. It ends its sessions, as other nodes may own them now. */
   fenced: [node: string, why: string];
-  /** A session is owned by this node from now on; `from` is the node that owned it before, undefined when it had let go of it. */
+  /** This node has claimed a session. `from`: the owner before. Undefined when that node had released the session. */
   claimed: [sessionId: string, from: string | undefined, epoch: number];
-  /** A request was handed to the node that owns its session. */
+  /** A request was forwarded to the node that owns its session. */
   forwarded: [outcome: ForwardOutcome];
   streamOpened: [kind: StreamKind];
   streamClosed: [kind: StreamKind];
@@ -118,7 +118,7 @@ export interface CoreEvents extends SessionEvents {
   requestStarted: [request: ObservedRequest, message: JSONRPCRequest, sessionId: string | undefined];
   /** `durationMs` since the request arrived. */
   requestSettled: [request: ObservedRequest, outcome: Outcome, durationMs: number];
-  /** Something failed that no client is told of. `sessionId` where one is concerned. */
+  /** A failure that no answer to a client reports. `sessionId`: the session in which it happened, if there is one. */
   failure: [what: string, error: unknown, sessionId?: string];
   /** A log line is lost. */
   logLost: [why: LogLoss];

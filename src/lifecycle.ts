@@ -8,7 +8,7 @@ import { keepingAlive } from './runtime/clock.js';
 import type { LifecyclePhase } from './runtime/lifecycle-phase.js';
 import { retryBlock } from './transport/sse.js';
 
-/** How a router drains and closes. Nothing else moves its phase. */
+/** Makes the functions that drain and close a router. Only they change its phase. */
 export function createLifecycle(
   phase: LifecyclePhase,
   bodies: Pick<BodyReader, 'close'>,
@@ -23,11 +23,11 @@ export function createLifecycle(
     phase.moveTo('closing');
     bodies.close();
     await endpoint.close();
-    // The last replies are on their way to other nodes.
+    // One turn of the event loop, so that the last replies to other nodes are written.
     if (member !== undefined) await endOfTurn();
     phase.moveTo('closed');
     await member?.leave();
-    // Replies are written at the end of the turn that ends them, and who awaits this may then close every socket.
+    // Replies are written at the end of a turn. The caller may close all sockets as soon as this resolves.
     await endOfTurn();
   };
   const close = (): Promise<void> => (closing ??= keepingAlive(closeAll()));
@@ -36,10 +36,10 @@ export function createLifecycle(
     member?.drain();
     endpoint.drain();
     let timer: unknown;
-    const late = new Promise<void>((resolve) => (timer = clock.setTimeout(resolve, timeoutMs)));
-    await Promise.race([endpoint.idle(), late]);
+    const timeout = new Promise<void>((resolve) => (timer = clock.setTimeout(resolve, timeoutMs)));
+    await Promise.race([endpoint.idle(), timeout]);
     clock.clearTimeout(timer);
-    // Last: a client that tries to open its stream again is refused until another process listens, and soon gives up.
+    // Last, as clients reconnect at once. They are refused until another process listens, and give up after a few attempts.
     member?.endStreams(retryBlock(retryInterval));
     await endpoint.endStreams();
     await close();

@@ -54,11 +54,11 @@ import { completeHttp2 } from './transport/response.js';
 /** Answers a request of `node:http`, `node:https`, or the compatibility API of `node:http2`. */
 export type HttpHandler = (req: HttpRequest | Http2ServerRequest, res: ServerResponse | Http2ServerResponse) => void;
 
-/** What {@link createMcpEndpoint} returns: the handler of the endpoint, and what an app needs to watch and to stop it. */
+/** The result of {@link createMcpEndpoint}: the handler of the endpoint, and functions to observe and to stop it. */
 export interface McpEndpoint {
   /**
-   * Answers a request of an MCP client, whatever its path is: the app routes requests. A body that other code has read is taken
-   * from `req.body`, and the caller from `req.auth`. Never throws. The reply may end long after this returns.
+   * Answers a request of an MCP client on any path, as the app routes requests. If other code has read the body, it is taken from
+   * `req.body`. The caller is taken from `req.auth`. Never throws. The reply may end long after this returns.
    */
   readonly handle: HttpHandler;
   /**
@@ -73,21 +73,21 @@ export interface McpEndpoint {
   readonly metrics: HttpHandler;
   /** 200 as long as the process answers. */
   readonly health: HttpHandler;
-  /** 200 while new sessions are taken, else 503. */
+  /** 200 while new sessions are accepted, else 503. */
   readonly ready: HttpHandler;
   readonly sessions: Sessions;
   /**
-   * Stops in peace: refuses new sessions, lets requests finish for at most `timeoutMs`, then ends standalone streams so that
-   * their clients reconnect elsewhere, and closes. Idempotent. Resolves when all is closed, at the latest a few seconds after
-   * `timeoutMs`, even if a server, a store or Redis hangs. The process lives until then.
+   * Refuses new sessions, lets requests finish for at most `timeoutMs`, ends standalone streams so that their clients reconnect
+   * to another process, and closes. Idempotent. Resolves when all sessions are closed. That is a few seconds after `timeoutMs` at
+   * the latest, even if a server, a store or Redis hangs. The process stays alive until then.
    *
-   * Rejects with a TypeError, and stops nothing, when `timeoutMs` is not from 0 to 2,147,483,647 (a longer timer of Node's
-   * fires at once).
+   * Rejects with a TypeError, and stops nothing, when `timeoutMs` is not from 0 to 2,147,483,647. A longer timer of Node fires at
+   * once.
    */
   drain(timeoutMs: number): Promise<void>;
   /**
-   * Ends everything now: every reply ends, every handler's `signal` aborts. Idempotent. Resolves when all is closed, within
-   * seconds even if a server, a store or Redis hangs. The process lives until then.
+   * Ends all sessions now: every reply ends, every handler's `signal` aborts. Idempotent. Resolves when all sessions are closed,
+   * within seconds even if a server, a store or Redis hangs. The process stays alive until then.
    */
   close(): Promise<void>;
 }
@@ -96,7 +96,7 @@ export interface McpEndpoint {
  * Makes an endpoint that serves the Model Context Protocol over Streamable HTTP on plain `node:http`, with a server of its own
  * for each client's session.
  *
- * @throws TypeError for options that are unknown, of a wrong type or at odds with each other.
+ * @throws TypeError when an option is unknown or of a wrong type, or when two options contradict each other.
  *
  * @example
  * ```ts
@@ -117,7 +117,7 @@ export function createMcpEndpoint(options: McpEndpointOptions): McpEndpoint {
   return assembleEndpoint(resolveOptions(options));
 }
 
-/** Puts the parts of an endpoint together. */
+/** Creates and connects the parts of an endpoint. */
 export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const events = createEvents();
   const reportFailure = (what: string, error: unknown): void => events.emit('failure', what, error);
@@ -172,7 +172,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     serve: async (request, body, req, res) => {
       const exchange = toExchange(request, body, req, res);
       await dispatch(exchange).catch((error: unknown) => {
-        // For the node that forwarded the request.
+        // The node that forwarded the request looks for the owner again.
         if (error instanceof NotOwner) throw error;
         refuse(exchange.res, error, exchange);
       });
@@ -206,7 +206,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
       if (cors(req, res)) return;
       const request = clientRequest(req);
       if (!endpoint.methods.includes(request.method)) {
-        // RFC 9110, 15.5.6: the methods of this very resource, which are fewer when stateless.
+        // RFC 9110, 15.5.6: the methods of this resource. A stateless one has fewer.
         res.setHeader('Allow', endpoint.methods.join(', '));
         throw new Refusal('methodNotAllowed');
       }
@@ -236,7 +236,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     if (member?.membership.isValid === false) return 'joining';
     return registry.caps.full ? 'full' : 'ready';
   });
-  // The messages of HTTP/2 get what they lack beside those of HTTP/1 in `completeHttp2`.
+  // The types are those of HTTP/1. `completeHttp2` adds the missing parts to messages of HTTP/2.
   const handlers = {
     handle: (req, res) => void serve(req, res),
     preflight,
@@ -261,7 +261,7 @@ function warnOfFakeTimers(): void {
 
 function createEvents(): Emitter<CoreEvents> {
   const events: Emitter<CoreEvents> = new Emitter((name, error) => {
-    // The listener of `failure` writes the log, and that of `logLost` counts. After both threw, there is nothing left to tell.
+    // The listener of `failure` writes the log, and that of `logLost` counts. After both threw, no way of reporting remains.
     if (name === 'failure') events.emit('logLost', 'threw');
     else if (name !== 'logLost') events.emit('failure', `a listener of ${name}`, error);
   });
@@ -286,7 +286,7 @@ function createRecords(options: ResolvedOptions): RecordStore | undefined {
   return store && new RecordStore(store, clock, () => owner, recordLifetime(options));
 }
 
-/** How often in a session's time to live its record is touched, if the session is in use. */
+/** The number of times that the record of a session in use is touched within `ttl`. */
 const TOUCHES = 4;
 
 const touchInterval = ({ ttl }: ResolvedOptions): number => Math.ceil(ttl / TOUCHES);
@@ -316,11 +316,11 @@ function createPersistence(
   });
 }
 
-/** Bounds of the answers that are kept while the event store refuses them, in bytes. Their age is that of a memory store. */
+/** Bounds of the answers that the event store refused, in bytes. The bound of their age is the default of a memory store. */
 const REFUSED_ANSWERS = { maxBytes: 32 * 1024 * 1024, maxBytesPerSession: 4 * 1024 * 1024 };
 /** Bytes that requests in flight may always take together: some thousands of small ones. */
 const LEAST_REQUEST_MEMORY = 16 * 1024 * 1024;
-/** How long an SSE reply may wait for something to say before its head is sent, in ms. */
+/** How long an SSE reply may wait for its first event before its head is sent, in ms. */
 const HEAD_AFTER = 1_000;
 
 function createTransportContext(options: ResolvedOptions, events: Emitter<CoreEvents>): TransportContext {
