@@ -3,7 +3,7 @@ import type { ErrorRequestHandler } from 'express';
 import { Refusal, type ErrorName } from '../errors.js';
 import { sendError, sendJson } from '../http/answer.js';
 
-/** What the body parsers of Express call their errors (body-parser, raw-body: `error.type`). */
+/** The `error.type` of the body parsers of Express (body-parser, raw-body). */
 const PARSER_ERRORS = new Map<unknown, ErrorName>([
   ['entity.parse.failed', 'parseError'],
   ['request.aborted', 'parseError'],
@@ -15,8 +15,8 @@ const PARSER_ERRORS = new Map<unknown, ErrorName>([
 ]);
 
 /**
- * Turns what middleware before the router throws (a body parser, above all) into JSON-RPC errors, where Express would answer
- * with a page of HTML. Mount it behind the router, on the same path.
+ * Turns errors of middleware before the router, such as a body parser, into JSON-RPC errors. Without it, Express answers with an
+ * HTML page. Mount it after the router, on the same path.
  *
  * @example
  * ```ts
@@ -25,7 +25,7 @@ const PARSER_ERRORS = new Map<unknown, ErrorName>([
  */
 export function mcpErrorHandler(): ErrorRequestHandler {
   return (error: unknown, _req, res, next) => {
-    // Express' own handler breaks the socket off: half an answer must not pass for a whole one.
+    // Express' own handler destroys the socket, so that the client does not take half an answer for a complete one.
     if (res.headersSent) {
       next(error);
       return;
@@ -41,25 +41,25 @@ export function mcpErrorHandler(): ErrorRequestHandler {
       return;
     }
     if (isClientStatus(status)) {
-      // What an authentication or a rate limit said on purpose; its own words stay here.
+      // A status that authentication or a rate limit has set. Its message is not sent, as it may contain internals.
       const message = STATUS_CODES[status] ?? 'Bad Request';
       sendJson(res, status, { jsonrpc: '2.0', error: { code: -32000, message }, id: null });
       return;
     }
-    // The client is not told what it was; here pino-http looks for what to log.
+    // The client does not get the error itself. pino-http reads it from `res.err` for the log.
     if (error instanceof Error) res.err = error;
     sendError(res, 'internalError');
   };
 }
 
-/** As http-errors makes them, and whoever follows it. */
+/** The shape of errors of http-errors, which other packages use, too. */
 interface HttpErrorLike {
   readonly type?: unknown;
   readonly code?: unknown;
   readonly status?: unknown;
 }
 
-/** A body that does not decompress: Node's zlib says so by a code such as Z_DATA_ERROR; Brotli, ERR__ERROR_FORMAT_PADDING_2. */
+/** Whether a body could not be decompressed. The codes of Node's zlib are like Z_DATA_ERROR or ERR__ERROR_FORMAT_PADDING_2. */
 function isZlibCode(code: unknown): boolean {
   return typeof code === 'string' && /^(Z_|ERR__ERROR_FORMAT_)/.test(code);
 }

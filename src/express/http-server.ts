@@ -3,22 +3,20 @@ import https from 'node:https';
 import { markPrototype } from './hidden-class.js';
 
 /**
- * A drop-in for `http.createServer(app)` that makes an Express app faster; whatever the app does, it does the same.
+ * A replacement for `http.createServer(app)` that makes an Express app faster. The app behaves in the same way.
  *
- * Express gives each request and response the app's prototypes (`app.request`, `app.response`) by
- * `Object.setPrototypeOf`, after which V8, up to Node 23, no longer finds them alike. Node lets a server choose the
- * classes of its messages; here they are born with the app's prototypes, and Express finds nothing to change. Methods
- * that you add to `app.request` and `app.response`, now or later, are there as ever; mounted apps still get theirs.
+ * Express replaces the prototypes of each request and response by `app.request` and `app.response`. After that, V8 up to Node 23
+ * gives each message a hidden class of its own. This server creates its messages with the app's prototypes, so Express changes
+ * nothing. You can still add methods to `app.request` and `app.response` at any time. Mounted apps still set their prototypes.
  *
- * Anything but an Express app (a plain function, a router) gets Node's server unchanged. So does every app on Bun.
+ * A request listener that is not an Express app (a function, a router) gets Node's server unchanged. So does every app on Bun.
  *
- * Listeners that see a message before the app does (`upgrade`, `checkContinue`, an earlier `request` one) see Express'
- * properties on it already, and so does Node itself. Hence an accessor on `app.request` or `app.response` must not bear
- * the name of a field that Node sets (`url`, `method`, `socket`, ...): with `http.createServer` it has no effect, as
- * Node's own field hides it; here it would catch Node's assignment.
+ * Node itself, and listeners that run before the app (`upgrade`, `checkContinue`, an earlier `request` one), see Express'
+ * properties, too. So an accessor on `app.request` or `app.response` must not have the name of a field that Node sets (`url`,
+ * `method`, `socket`, ...). With `http.createServer`, Node's own field hides the accessor. Here, Node would call its setter.
  *
  * @param app - The Express app (4 or 5), or any other request listener.
- * @param options - Node's. Its `IncomingMessage` and `ServerResponse` classes win over the app's prototypes.
+ * @param options - Node's options. Their `IncomingMessage` and `ServerResponse` classes replace the app's prototypes.
  * @returns Node's own server, not yet listening.
  *
  * @example
@@ -33,10 +31,10 @@ export function createHttpServer(app: RequestListener, options: http.ServerOptio
 }
 
 /**
- * {@link createHttpServer} for HTTPS: a drop-in for `https.createServer(options, app)`.
+ * {@link createHttpServer} for HTTPS: a replacement for `https.createServer(options, app)`.
  *
  * @param app - The Express app (4 or 5), or any other request listener.
- * @param options - Node's: `key`, `cert` and the rest.
+ * @param options - Node's options, such as `key` and `cert`.
  * @returns Node's own server, not yet listening.
  *
  * @example
@@ -50,7 +48,7 @@ export function createHttpsServer(app: RequestListener, options: https.ServerOpt
 
 type MessageClasses = Pick<http.ServerOptions, 'IncomingMessage' | 'ServerResponse'>;
 
-/** Those of the options stay, whose messages Express then changes. */
+/** The classes for the server. Classes in the options are kept, and Express then replaces the prototypes of their messages. */
 function messageClasses(app: RequestListener, options: MessageClasses): MessageClasses {
   // Bun's constructors do not initialize `this` when they are called as functions.
   if (process.versions.bun !== undefined) return {};
@@ -63,27 +61,27 @@ function messageClasses(app: RequestListener, options: MessageClasses): MessageC
   };
 }
 
-/** Node's message constructors are functions (up to 25); as classes they could not be called as below. */
+/** Node's message constructors are functions (up to Node 25). A class could not be called as {@link withPrototype} does. */
 function isClass(constructor: object): boolean {
   return Function.prototype.toString.call(constructor).startsWith('class');
 }
 
 /**
- * Node's class, but for the prototype of what it makes. It must be that very object, not one that inherits from it, for
- * Express' `setPrototypeOf` to be without effect (ECMA-262, OrdinarySetPrototypeOf: same value, nothing done). A `class`
- * cannot say so, as its `prototype` is read-only, and `Reflect.construct` with another `new.target` takes V8 a hundred times
- * as long. To inherit from Node's function lets V8 foresee how many fields the object gets.
+ * Node's class with another prototype for its objects. Express' `setPrototypeOf` has no effect only if the prototype is the same
+ * object, not one that inherits from it (ECMA-262, OrdinarySetPrototypeOf). A `class` cannot do this, as its `prototype` is
+ * read-only. `Reflect.construct` with another `new.target` takes V8 a hundred times as long. The function inherits from Node's
+ * function, so that V8 can predict the number of fields.
  */
 function withPrototype<Class extends typeof IncomingMessage | typeof ServerResponse>(
   nodeClass: Class,
   prototype: object,
 ): Class {
   const construct = nodeClass as unknown as (this: unknown, first: unknown, second: unknown) => void;
-  function Born(this: unknown, first: unknown, second: unknown): void {
+  function Message(this: unknown, first: unknown, second: unknown): void {
     construct.call(this, first, second);
   }
-  Object.setPrototypeOf(Born, nodeClass);
-  Born.prototype = prototype;
+  Object.setPrototypeOf(Message, nodeClass);
+  Message.prototype = prototype;
   markPrototype(prototype);
-  return Born as unknown as Class;
+  return Message as unknown as Class;
 }

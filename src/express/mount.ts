@@ -1,6 +1,6 @@
 import type { Request, RequestHandler } from 'express';
 
-/** `req.route`, as Express documents it. */
+/** The documented parts of `req.route` (Express). */
 interface Route {
   readonly path: unknown;
   readonly stack: readonly { readonly handle: unknown }[];
@@ -12,8 +12,8 @@ export function withoutTrailingSlash(path: string): string {
 }
 
 /**
- * Makes a check whether a request that reaches a handler of the router is for the MCP endpoint. The path below the mount tells.
- * If the handler itself is a route's (`app.all('/route', router)`), Express strips nothing from the path, and the route tells.
+ * Makes a check whether a request that reaches a handler of the router is for the MCP endpoint. The path below the mount decides.
+ * If the handler belongs to a route (`app.all('/route', router)`), Express strips nothing from the path, and the route decides.
  *
  * @param path - The endpoint's path below the mount, by the option `path`. If it is set, only this path is the endpoint.
  */
@@ -24,7 +24,7 @@ export function createEndpointCheck(path: string | undefined): (req: Request, ha
   };
 }
 
-/** `req.route` may be one that was matched earlier, so the handler must be its own. A wildcard route names no path. */
+/** `req.route` may be an earlier match, so it must contain the handler. A route with a wildcard does not name one path. */
 function isHandlerOfRoute(route: Route | undefined, handler: RequestHandler): boolean {
   if (route === undefined || !route.stack.some(({ handle }) => handle === handler)) return false;
   return [route.path].flat().every((path) => typeof path === 'string' && !path.includes('*'));

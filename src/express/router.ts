@@ -6,12 +6,12 @@ import { shareHiddenClasses } from './hidden-class.js';
 import { createEndpointCheck, withoutTrailingSlash } from './mount.js';
 import type { McpRouterOptions } from './router-options.js';
 
-/** What {@link mcpRouter} returns: an Express router, and what an app needs to watch and to stop it. */
+/** The result of {@link mcpRouter}: an Express router, with functions to observe and to stop it. */
 export interface McpRouter extends Router {
   /**
    * Answers CORS preflights of `allowedOrigins`. Mount it before the authentication, as browsers send no token with a preflight.
    * It also sets the CORS headers on every answer that follows, so that pages can read a refusal by the authentication. It
-   * refuses a Host or Origin as the router does. Requests for other paths than the endpoint's pass.
+   * refuses a Host or Origin as the router does. It ignores requests for other paths than that of the endpoint.
    *
    * @example
    * ```ts
@@ -23,21 +23,21 @@ export interface McpRouter extends Router {
   readonly metrics: RequestHandler;
   /** 200 as long as the process answers. */
   readonly health: RequestHandler;
-  /** 200 while new sessions are taken, else 503. */
+  /** 200 while new sessions are accepted, else 503. */
   readonly ready: RequestHandler;
   readonly sessions: Sessions;
   /**
-   * Stops in peace: refuses new sessions, lets requests finish for at most `timeoutMs`, then ends standalone streams so that
-   * their clients reconnect elsewhere, and closes. Idempotent. Resolves when all is closed, at the latest a few seconds after
-   * `timeoutMs`, even if a server, a store or Redis hangs. The process lives until then.
+   * Refuses new sessions, lets requests finish for at most `timeoutMs`, ends standalone streams so that their clients reconnect
+   * to another process, and closes. Idempotent. Resolves when all sessions are closed. That is a few seconds after `timeoutMs` at
+   * the latest, even if a server, a store or Redis hangs. The process stays alive until then.
    *
-   * Rejects with a TypeError, and stops nothing, when `timeoutMs` is not from 0 to 2,147,483,647 (a longer timer of Node's
-   * fires at once).
+   * Rejects with a TypeError, and stops nothing, when `timeoutMs` is not from 0 to 2,147,483,647. A longer timer of Node fires at
+   * once.
    */
   drain(timeoutMs: number): Promise<void>;
   /**
-   * Ends everything now: every reply ends, every handler's `signal` aborts. Idempotent. Resolves when all is closed, within
-   * seconds even if a server, a store or Redis hangs. The process lives until then.
+   * Ends all sessions now: every reply ends, every handler's `signal` aborts. Idempotent. Resolves when all sessions are closed,
+   * within seconds even if a server, a store or Redis hangs. The process stays alive until then.
    */
   close(): Promise<void>;
 }
@@ -46,7 +46,7 @@ export interface McpRouter extends Router {
  * Makes an Express router that serves the Model Context Protocol over Streamable HTTP, with a server of its own for each
  * client's session.
  *
- * @throws TypeError for options that are unknown, of a wrong type or at odds with each other.
+ * @throws TypeError when an option is unknown or of a wrong type, or when two options contradict each other.
  *
  * @example
  * ```ts
