@@ -24,7 +24,7 @@ export const object =
   (value) =>
     Array.isArray(value) ? wanted : having(wanted)(value);
 
-/** Its own options are checked where they are resolved. */
+/** `resolvePerRequest` checks the options inside the object. */
 export const perRequest: Check = (value) =>
   typeof value === 'boolean' ? undefined : object('true, false, or an object of its own options')(value);
 
@@ -39,7 +39,7 @@ const METRICS_CHECKS = new Map<string, Check>([
   ['route', flag],
 ]);
 
-/** @throws TypeError naming the option within `metrics` that is wrong. */
+/** @throws TypeError when an option within `metrics` is wrong. The message names it. */
 export const metricsOptions: Check = (value) => {
   const wanted = object('an object of registry, prefix, route')(value);
   if (wanted === undefined) checkOptions('mcpRouter', value, METRICS_CHECKS, 'metrics.');

@@ -7,18 +7,18 @@ import type { AnyOptions, ResolvedOptions } from './options.js';
 
 export type OptionName = keyof AnyOptions;
 
-/** What is true of one option. */
+/** The properties of one option. */
 export interface OptionRow {
   readonly check: Check;
-  /** The value where none is given. */
+  /** The value when the option is not set. */
   readonly default?: unknown;
-  /** Computes that value from `known`, the options above it in the table, and `given`, all that the user gave. */
+  /** Computes that value from `known`, the options above it in the table, and `given`, the app's options. */
   readonly defaultFrom?: (known: ResolvedOptions, given: AnyOptions) => unknown;
-  /** The default in the README, where it is not a plain value. */
+  /** The default in the README, if it is not a plain value. */
   readonly shownDefault?: string;
-  /** Whether it speaks of sessions, which a stateless router does not have. */
+  /** Whether the option is only for routers with sessions, so not for a stateless one. */
   readonly sessionsOnly?: true;
-  /** The README's words. Those for editors are the TSDoc in options.ts. */
+  /** The text in the README. Editors show the TSDoc of options.ts instead. */
   readonly meaning: string;
 }
 
@@ -127,7 +127,7 @@ const TABLE = {
   principal: {
     check: callable,
     shownDefault: 'from `req.auth`',
-    meaning: '`(req) => string | undefined`: who is asking; see [docs/identity.md](docs/identity.md)',
+    meaning: '`(req) => string | undefined`: the principal of a request; see [docs/identity.md](docs/identity.md)',
   },
   adoptAnonymous: {
     check: flag,

@@ -1,7 +1,7 @@
 import { checkOptions, count, having, timer, type Check } from '../runtime/checks.js';
 import type { ClusterOptions, ResolvedClusterOptions } from './options.js';
 
-/** The output of SHA-256: a shorter key weakens the HMAC (RFC 2104, 3). */
+/** The length of SHA-256 output. A shorter key weakens the HMAC (RFC 2104, 3). */
 const MIN_SECRET_BYTES = 32;
 
 const host: Check = (value) =>
@@ -14,7 +14,7 @@ const REDIS = 'an object of client or sendCommand, and prefix';
 
 const CHECKS = new Map<string, Check>([
   ['redis', having(REDIS)],
-  // Checked without being shown: even what is no secret may be half of one.
+  // Checked below without showing the value, as even an invalid one may be a part of a secret.
   ['secret', () => undefined],
   ['host', host],
   ['port', port],
@@ -33,11 +33,11 @@ function refuse(message: string): never {
 /**
  * Checks the options of a cluster and fills in the defaults.
  *
- * @throws TypeError naming the option, what it got and what it wants; also for times that are at odds with each other.
+ * @throws TypeError when an option is wrong, or when two times contradict each other. The message names the option.
  */
 export function resolveCluster(options: ClusterOptions): ResolvedClusterOptions {
   checkOptions('mcpRouter', options, CHECKS, 'cluster.');
-  // Both may be missing where no type says that they must not.
+  // Both may be missing in JavaScript.
   const { redis, secret } = options as Partial<ClusterOptions>;
   if (redis === undefined) refuse(`redis must be ${REDIS}; got undefined`);
   const bytes = typeof secret === 'string' ? Buffer.byteLength(secret) : undefined;

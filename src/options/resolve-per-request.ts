@@ -1,9 +1,9 @@
 import { checkOptions, count, timer, type Check } from '../runtime/checks.js';
 import { object } from './option-checks.js';
 
-/** How long a client may keep the results of a method, and for whom (MCP 2026-07-28, server/utilities/caching). */
+/** How a client may cache the results of a method (MCP 2026-07-28, server/utilities/caching). */
 export interface CacheHint {
-  /** In ms. Default: 0. */
+  /** How long a result may be cached, in ms. Default: 0. */
   ttlMs?: number | undefined;
   /** `public`: caches may give the result to every user. Default: `private`. */
   cacheScope?: 'public' | 'private' | undefined;
@@ -15,7 +15,7 @@ export interface PerRequestOptions {
   servers?: 'request' | undefined;
   /** How long a handler may wait for its client's answer, in ms. Default: 600,000 (10 min). */
   suspendTtl?: number | undefined;
-  /** Handlers that may wait at once; one more is cancelled, and its request gets 503. Default: 1,000. */
+  /** Handlers that may wait at the same time. One more is cancelled, and its request gets 503. Default: 1,000. */
   maxSuspended?: number | undefined;
   /** The same within one named principal. Default: 20. */
   maxSuspendedPerPrincipal?: number | undefined;
@@ -31,7 +31,7 @@ export interface PerRequestOptions {
   cacheHints?: Readonly<Record<string, CacheHint>> | undefined;
 }
 
-/** The same, complete. */
+/** {@link PerRequestOptions} with all defaults. */
 export interface ResolvedPerRequest {
   readonly suspendTtl: number;
   readonly maxSuspended: number;
@@ -63,9 +63,9 @@ const CHECKS = new Map<string, Check>([
 ]);
 
 /**
- * Checks the option `perRequest` and fills in its defaults; `false` is off.
+ * Checks the option `perRequest` and fills in its defaults. Returns `false` when it is off.
  *
- * @throws TypeError naming the option, what it got and what it wants.
+ * @throws TypeError when an option is wrong. The message has the option, its value and a valid one.
  */
 export function resolvePerRequest(given: boolean | PerRequestOptions): ResolvedPerRequest | false {
   if (given === false) return false;

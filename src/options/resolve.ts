@@ -14,10 +14,10 @@ function refuse(message: string): never {
 }
 
 /**
- * Checks what the user gave and fills in the defaults.
+ * Checks the app's options and fills in the defaults.
  *
- * @throws TypeError naming the option, what it got and what it wants: unknown keys, wrong types, numbers out of range
- * (timers past 2^31 - 1 would fire at once), and options that contradict each other.
+ * @throws TypeError when an option is unknown, of a wrong type or out of range, or when two options contradict each other. The
+ * message has the option, its value and a valid one. A timer above 2^31 - 1 ms is out of range, as it would fire at once.
  */
 export function resolveOptions(options: AnyOptions): ResolvedOptions {
   checkOptions('mcpRouter', options, CHECKS);
@@ -43,7 +43,7 @@ export function resolveOptions(options: AnyOptions): ResolvedOptions {
     );
   }
   for (const share of ['maxSessionsPerPrincipal', 'maxAnonymousSessions'] as const) {
-    // A small heap lowers the default, which must not make a share invalid: the same options must start in every container.
+    // The usual default, not that of a small heap: the same options must be valid in every container.
     const most = options.maxSessions ?? MOST_SESSIONS;
     const value = options[share] ?? 0;
     if (value > most) refuse(`option ${share} must be at most maxSessions (${most}); got ${value}`);
@@ -80,7 +80,7 @@ export function resolveOptions(options: AnyOptions): ResolvedOptions {
   });
 }
 
-/** `cluster` is as it was given. */
+/** Fills in the defaults. `cluster` and `perRequest` are not resolved yet. */
 function withDefaults(options: AnyOptions): ResolvedOptions {
   const known: Partial<Record<OptionName, unknown>> = {};
   for (const [name, row] of OPTIONS) {
