@@ -22,7 +22,7 @@ const ALLOWED = [
   /^bench\/plots\/[\w-]+\.svg$/,
   /^example-app\/src\/[\w-]+\.ts$/,
 ];
-const CONSUMER_TIMEOUT_MS = 120_000;
+const CONSUMER_TIMEOUT_MS = 600_000;
 /** Consumers are outside of this repository, so that no import resolves from its `node_modules`. */
 const root = mkdtempSync(join(tmpdir(), 'express-mcp-router-'));
 

@@ -28,7 +28,7 @@ const MODES = new Map([
 const NODE = ['node', ['--http']];
 const CLUSTER = ['cluster', ['--nodes', '3']];
 const CACHE = '.cache/conformance';
-const SUITE_TIMEOUT_MS = 3 * 60_000;
+const SUITE_TIMEOUT_MS = 10 * 60_000;
 
 const run = promisify(execFile);
 

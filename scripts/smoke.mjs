@@ -12,7 +12,7 @@ import { build } from 'esbuild';
 
 const CACHE = '.cache/smoke';
 const START_TIMEOUT_MS = 120_000;
-const STOP_TIMEOUT_MS = 15_000;
+const STOP_TIMEOUT_MS = 60_000;
 const base = `http://localhost:${process.env.PORT ?? 3000}`;
 
 /** If another app had the port, the checks would run against that app. */

@@ -5,8 +5,11 @@ import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 const LOGS = '.cache/test';
 const STEP_TIMEOUT_MS = 30 * 60_000;
 
-/** How many cores the running steps may keep busy together. */
-const CORES = 2;
+/**
+ * How many processes may run tests or compilers at once. Each waits for the network, timers and other processes for a third of its
+ * time, so that three keep two cores busy.
+ */
+const PROCESSES = 3;
 
 const npm = (name) => ['npm', 'run', '--silent', name];
 const jest = (workers, ...args) => [
@@ -64,7 +67,7 @@ const WITHOUT_EXPRESS = suites(
 
 /**
  * A step is a command, and a function that reads the totals from its output. A step without totals counts as one check.
- * `cores`: how many it keeps busy. `builds`: true if it writes `dist`; only one step at a time may do so.
+ * `processes`: how many it runs at once; default: 1. `builds`: true if it writes `dist`; only one step at a time may do so.
  */
 const STEPS = [
   { name: 'typecheck', command: npm('typecheck') },
@@ -72,7 +75,7 @@ const STEPS = [
   { name: 'format', command: npm('format:check') },
   { name: 'structure', command: npm('structure') },
   { name: 'build', command: npm('build'), builds: true },
-  { ...jestStep('jest', (args) => jest(2, '--coverage', ...args)), cores: 2 },
+  { ...jestStep('jest', (args) => jest(2, '--coverage', ...args)), processes: 2 },
   jestStep('express4', (args) => jest(1, ...BY_EXPRESS, ...args), { ...FEWER, EXPRESS: '4' }),
   jestStep('node22', (args) => onNode(22, jest(1, ...BY_NODE_22.map(quoted), ...args)), FEWER),
   jestStep('node24', (args) => onNode(24, jest(1, ...BY_NODE.map(quoted), ...args)), FEWER),
@@ -150,11 +153,11 @@ async function runStep({ name, command, env, count }) {
   return { totals, lines };
 }
 
-const mayBegin = ({ cores = 1, builds = false }, running) =>
-  running.reduce((sum, step) => sum + (step.cores ?? 1), cores) <= CORES &&
+const mayBegin = ({ processes = 1, builds = false }, running) =>
+  running.reduce((sum, step) => sum + (step.processes ?? 1), processes) <= PROCESSES &&
   !(builds && running.some((step) => step.builds));
 
-/** Starts the steps in order, each as soon as enough cores are free. Returns the results in the same order. */
+/** Starts the steps in order, each as soon as there is room for it. Returns the results in the same order. */
 function runAll(steps) {
   const running = new Map();
   const begin = async (step, previous) => {
