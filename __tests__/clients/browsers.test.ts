@@ -46,7 +46,8 @@ let endpoint: Harness;
 let requests: Request[];
 
 beforeAll(async () => {
-  const executablePath = await ensureDebianTool('chromium', 'chromium');
+  // Chromium without a user interface. It starts in a third of the time, and opens a page in a fifth.
+  const executablePath = await ensureDebianTool('chromium-headless-shell', 'chromium-headless-shell');
   // Playwright gives the browser an empty user data directory of its own, and removes it at the end.
   browser = await chromium.launch({ executablePath, args: FLAGS });
   const { outputFiles } = await build({

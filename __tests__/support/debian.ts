@@ -15,7 +15,7 @@ const TOOLS = {
   'redis-server': { path: 'usr/bin/redis-server', version: '--version' },
   haproxy: { path: 'usr/sbin/haproxy', version: '-v' },
   // Not the script in /usr/bin: it expects the program at the path of an installed package.
-  chromium: { path: 'usr/lib/chromium/chromium', version: '--version' },
+  'chromium-headless-shell': { path: 'usr/lib/chromium/chromium-headless-shell', version: '--version' },
 } as const;
 
 export type DebianTool = keyof typeof TOOLS;
