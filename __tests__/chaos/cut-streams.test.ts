@@ -10,12 +10,12 @@ import { NodeProcess, type NodeInit } from './node-process.js';
 import { Random, SEED } from './random.js';
 
 /** `npm run chaos` sets more. */
-const EVENTS = Number(process.env.CHAOS_EVENTS ?? 3_000);
+const EVENTS = Number(process.env.CHAOS_EVENTS ?? 1_500);
 const SESSIONS = 4;
 /** Events that one call sends on each of its two streams. */
 const EACH = 25;
 /** How often the server's process is killed, in events. */
-const KILLS = [1_500, 2_500] as const;
+const KILLS = [Math.min(Math.round(EVENTS / 3), 1_500), Math.min(Math.round(EVENTS / 1.5), 2_500)] as const;
 /** A connection is cut after so many bytes. */
 const CUTS = [1, 20_000] as const;
 

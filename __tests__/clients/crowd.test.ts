@@ -5,7 +5,7 @@ import { memoryEventStore, type McpRouterOptions, type ServerContext } from '../
 import { initializeBody, JSON_HEADERS, messagesOf, start } from '../support/harness.js';
 
 /** `npm run check:long` sets more. */
-const CLIENTS = Number(process.env.CROWD_CLIENTS ?? 40);
+const CLIENTS = Number(process.env.CROWD_CLIENTS ?? 20);
 const CALLS = 20;
 
 /** A server that knows one secret, told to it by its client, and mixes it into every answer. */

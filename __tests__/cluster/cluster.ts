@@ -22,6 +22,14 @@ export interface ClusterInit {
 /** How long the first start may take: it downloads Debian's packages where they are not there yet. */
 export const START_TIMEOUT = 300_000;
 
+/** For a test in which no lease expires: a busy machine must not cost a node its lease. */
+export const LONG_LEASE: NodeOptions = {
+  lease: 30_000,
+  renewInterval: 1_500,
+  fenceAfter: 20_000,
+  claimTimeout: 40_000,
+};
+
 /** Nodes on a Redis of their own, behind a balancer that knows nothing of sessions. */
 export class Cluster {
   redis: RedisServer;

@@ -3,7 +3,7 @@ import { until } from '../support/waiting.js';
 import { Random, SEED } from '../chaos/random.js';
 import { AnyNodeSession, toldBy } from './any-node.js';
 import { tally, type ClusterClient } from './clients.js';
-import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
+import { LONG_LEASE, START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 
 /** `npm run chaos` sets more. */
 const CLIENTS = Number(process.env.CLUSTER_CLIENTS ?? 20);
@@ -19,7 +19,7 @@ const oneOf = <T>(choices: readonly T[]): T => choices[random.integer(0, choices
 let cluster: Cluster;
 let urls: readonly URL[];
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ options: LONG_LEASE });
   urls = cluster.nodes.map(({ url }) => url);
   process.stdout.write(`many-nodes, CHAOS_SEED=${SEED}\n`);
 }, START_TIMEOUT);

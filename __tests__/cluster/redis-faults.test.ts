@@ -10,7 +10,7 @@ import { tally } from './clients.js';
 import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 
 /** `npm run chaos` sets more. */
-const FAULTS = Number(process.env.CLUSTER_FAULTS ?? 5);
+const FAULTS = Number(process.env.CLUSTER_FAULTS ?? 4);
 const SESSIONS = 8;
 /** How long after a fault every session must work again, in ms. It is 2 s in the long run, on a machine that does nothing else. */
 const RECOVERY = Number(process.env.CLUSTER_REDIS_RECOVERY_MS ?? 30_000);

@@ -1,6 +1,6 @@
 import { Random, SEED } from '../chaos/random.js';
 import { tally, type ClusterClient } from './clients.js';
-import { START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
+import { LONG_LEASE, START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 
 /** `npm run chaos` sets more. */
 const ROUNDS = Number(process.env.CLUSTER_ROLLING ?? 1);
@@ -12,7 +12,7 @@ const random = new Random(SEED);
 
 let cluster: Cluster;
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ options: LONG_LEASE });
 }, START_TIMEOUT);
 afterAll(() => cluster.close());
 

@@ -47,9 +47,12 @@ describe('the example app as a process', () => {
       );
     });
     await until('a log line is lost', async () => {
-      const opened = await post(new URL('/mcp', url), initializeBody());
-      await opened.text();
-      expect(opened.status).toBe(200);
+      // The app keeps 64 KiB of lines before it loses one.
+      for (let n = 0; n < 50; n += 1) {
+        const opened = await post(new URL('/mcp', url), initializeBody());
+        await opened.text();
+        expect(opened.status).toBe(200);
+      }
       const metrics = await (await fetch(`${url}/metrics`)).text();
       return valueOf(metrics, 'app_log_lines_lost_total')! > 0;
     });
@@ -90,8 +93,6 @@ describe('the example app as a process', () => {
 
   it.each([
     [[], { MCP_SESSION_TTL_MS: '30m' }, 'MCP_SESSION_TTL_MS must be a whole number of milliseconds; got "30m"'],
-    [[], { MCP_SESSION_TTL_MS: '0' }, 'MCP_SESSION_TTL_MS must be a whole number of milliseconds from 1'],
-    [[], { MCP_STATELESS: 'true', MCP_SESSION_TTL_MS: '1' }, 'MCP_SESSION_TTL_MS has no meaning with MCP_STATELESS'],
     [[], { PORT: 'http' }, 'PORT must be a port from 0 to 65535; got "http"'],
     [[], { HOST: '192.0.2.1' }, 'HOST must be an address of this machine; got "192.0.2.1"'],
     [['--port', 'x'], {}, '--port must be a port from 0 to 65535; got "x"'],
@@ -219,30 +220,27 @@ describe('SIGTERM and SIGINT', () => {
     expect(await call).toBeInstanceOf(Error);
   });
 
-  it.each([
-    ['idle', 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n'],
-    ['that has sent nothing', ''],
-    ['with half a request head', 'GET /healthz HTTP/1.1\r\nHost:'],
-    [
-      'with a POST to the endpoint whose body never comes',
+  it('do not wait for sockets that send nothing more, with or without a part of a request', async () => {
+    const parts = [
+      'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n',
+      '',
+      'GET /healthz HTTP/1.1\r\nHost:',
       'POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n' +
         'Accept: application/json, text/event-stream\r\nContent-Length: 9\r\n\r\n',
-    ],
-    [
-      'with a body of another route that never comes',
       'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n',
-    ],
-  ])('do not wait for a socket %s', async (_, bytes) => {
+    ];
     const { child, exited, url } = await running({ MCP_DRAIN_TIMEOUT_MS: '1000' });
-    const socket = connectSocket(Number(new URL(url).port), '127.0.0.1');
-    socket.on('error', () => undefined).resume();
-    await once(socket, 'connect');
-    await new Promise((resolve) => socket.write(bytes, resolve));
+    const sockets = parts.map(() => connectSocket(Number(new URL(url).port), '127.0.0.1'));
+    for (const [n, socket] of sockets.entries()) {
+      socket.on('error', () => undefined).resume();
+      await once(socket, 'connect');
+      await new Promise((resolve) => socket.write(parts[n]!, resolve));
+    }
     // Answered after those bytes were read, as both came in on the same event loop.
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
     child.kill('SIGTERM');
-    // The client keeps its socket open. The app must destroy it, or it never exits.
+    // The client keeps its sockets open. The app must destroy them, or it never exits.
     expect(await soon('the app has ended', exited)).toMatchObject({ code: 0 });
-    socket.destroy();
+    for (const socket of sockets) socket.destroy();
   });
 });

@@ -7,7 +7,7 @@ import { AppProcesses, type AppProcess } from './app-process.js';
 import { LastingClient } from './lasting-clients.js';
 
 /** `npm run check:long` sets more. */
-const V1_CLIENTS = Number(process.env.RESTART_CLIENTS ?? 20);
+const V1_CLIENTS = Number(process.env.RESTART_CLIENTS ?? 8);
 const V2_CLIENTS = Math.ceil(V1_CLIENTS / 10);
 const ALL = V1_CLIENTS + V2_CLIENTS;
 
@@ -160,7 +160,7 @@ it('without a store, MCP_STALE_SESSIONS=reissue costs each client one error, and
   const env = { MCP_STALE_SESSIONS: 'reissue' };
   const app = processes.start(['--port', '0'], env);
   const url = await app.url();
-  clients = await Promise.all(Array.from({ length: 20 }, () => LastingClient.v1(url)));
+  clients = await Promise.all(Array.from({ length: V1_CLIENTS }, () => LastingClient.v1(url)));
   await inAll((client) => client.call('add_note', { text: 'of the old session' }));
   app.child.kill('SIGKILL');
   await app.exited;

@@ -5,7 +5,7 @@ import { fuzzRequest, type FuzzRequest } from './fuzz-requests.js';
 import { verdictOn } from './fuzz-verdict.js';
 import { REQUEST_TIMEOUT, TTL, World } from './fuzz-world.js';
 
-const COUNT = Number(process.env.FUZZ_COUNT ?? 8_000);
+const COUNT = Number(process.env.FUZZ_COUNT ?? 4_000);
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
 const BATCH = 2_000;
 const PIPELINES = 8;

@@ -1,6 +1,6 @@
 import { buildProgram } from '../support/program.js';
 
-const SESSIONS = Number(process.env.LEAK_SESSIONS ?? 3_000);
+const SESSIONS = Number(process.env.LEAK_SESSIONS ?? 1_500);
 
 test(`${SESSIONS} sessions that are opened over HTTP and abandoned leave nothing: heap and open handles are as before`, async () => {
   const program = buildProgram('__tests__/sessions/leak-check.ts');
