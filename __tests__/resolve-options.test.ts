@@ -302,9 +302,8 @@ describe('perRequest', () => {
     expect(() => resolve({ perRequest })).toThrow(message);
   });
 
-  test('is refused in a cluster, whose other nodes would not know of a handler that waits', () => {
+  test('is for a cluster, too', () => {
     const cluster = { redis: { sendCommand: () => Promise.resolve() }, secret: 'a secret of no less than 32 bytes' };
-    expect(() => resolve({ cluster, perRequest: true })).toThrow('option perRequest is not for a cluster yet');
-    expect(() => resolve({ cluster, perRequest: false })).not.toThrow();
+    expect(() => resolve({ cluster, perRequest: true })).not.toThrow();
   });
 });

@@ -28,7 +28,7 @@ const LARGE_CLASSES = new Map([
   ['SessionLife', [18, 'the part of Session that begins anew with each server']],
   ['Registry', [27, 'what sessions, the reaper and the persistence each call back']],
   ['HttpTransport', [23, "the nine members of the SDK's Transport, and what replies and streams see of it"]],
-  ['ClusterNode', [16, 'two ports (ForwardingPort, OtherNodes) and what its router reads']],
+  ['ClusterNode', [17, 'three ports (ForwardingPort, OtherNodes of both eras) and what its router reads']],
   ['SessionPersistence', [14, 'each step in the life of a record']],
   ['Reply', [15, 'JSON, events and back-pressure of one reply']],
   ['Replay', [14, 'an event sink, and the events that are published meanwhile']],

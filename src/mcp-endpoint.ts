@@ -154,10 +154,11 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const sessionEndpoint = resolved.stateless
     ? new StatelessEndpoint(builder, opener.transports, phase)
     : new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies.arriving);
-  const endpoint =
+  const perRequest =
     resolved.perRequest === false
-      ? sessionEndpoint
-      : new EraEndpoint(sessionEndpoint, new PerRequestEndpoint(builder, transports, phase, resolved.perRequest));
+      ? undefined
+      : new PerRequestEndpoint(builder, transports, phase, resolved.perRequest, member?.perRequest);
+  const endpoint = perRequest === undefined ? sessionEndpoint : new EraEndpoint(sessionEndpoint, perRequest);
   const dispatch = createDispatch(endpoint, createReceive(bodies), member);
   const lifecycle = createLifecycle(phase, bodies, endpoint, member, resolved);
   const warn = (message: string): void => logger.warn(message);
@@ -168,6 +169,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   member?.start({
     registry,
     sessions,
+    announced: (principal, notification) => perRequest?.announced(principal, notification),
     destroy,
     serve: async (request, body, req, res) => {
       const exchange = toExchange(request, body, req, res);

@@ -67,6 +67,14 @@ export function registerAskingFixtures(server: McpServer): void {
     await server.sendLoggingMessage({ level: 'info', data: 'Called.' });
     return answer('Logged once.');
   });
+  server.registerTool('test_trigger_tool_change', { description: 'Announces a change of its tools' }, () => {
+    server.sendToolListChanged();
+    return answer('Announced.');
+  });
+  server.registerTool('test_trigger_prompt_change', { description: 'Announces a change of its prompts' }, () => {
+    server.sendPromptListChanged();
+    return answer('Announced.');
+  });
   const region = z.string().meta({ 'x-mcp-header': 'Region' });
   server.registerTool(
     'test_mirrored_parameter',

@@ -72,6 +72,13 @@ export function askingServer({ seen, released }: Watched = { seen: [] }): McpSer
     await released?.promise;
     return text('released');
   });
+  server.registerTool('hold-after-asking', {}, async ({ signal }) => {
+    signal.addEventListener('abort', () => seen.push('aborted'));
+    await elicit('go on?');
+    seen.push('holding');
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    return text('never seen');
+  });
   server.registerTool('wait', {}, async ({ signal }) => {
     signal.addEventListener('abort', () => seen.push('aborted'));
     return text(await elicit('still there?'));

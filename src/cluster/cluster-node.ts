@@ -6,6 +6,7 @@ import type { Lifecycle } from '../runtime/lifecycle-phase.js';
 import type { CoreEvents, SessionInfo } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { ResolvedClusterOptions, ResolvedOptions } from '../options/options.js';
+import type { TakeAnnouncement } from '../endpoint/per-request/other-nodes.js';
 import type { ForwardedRequest, ForwardingPort } from '../endpoint/session/forwarding-port.js';
 import type { Membership, OtherNodes, UnownedSession } from '../sessions/ownership.js';
 import { createAnswersTo, mayAnswer, type AnswersTo } from '../sessions/answers-to.js';
@@ -30,6 +31,7 @@ import { createMessageReader } from './migration/read-message.js';
 import { authOf } from './port/envelope.js';
 import type { RequestHeaders } from './port/node-port.js';
 import { SignedHttpPort } from './port/signed-http-port.js';
+import { PerRequestNodes } from './per-request/per-request-nodes.js';
 import { ClusterPrincipalCounts } from './principal-counts.js';
 
 /** A client has stalled when it reads nothing of a relayed answer for this many keep-alive intervals. */
@@ -48,6 +50,8 @@ const REDIS_TIMEOUT = 2_000;
 export interface Host {
   readonly registry: Registry;
   readonly sessions: Sessions;
+  /** Takes what a server of another node announced. */
+  readonly announced: TakeAnnouncement;
   /** Ends a session that is only stored. */
   readonly destroy: (sessionId: string, unowned: UnownedSession) => Promise<boolean>;
   /** Answers a client's request that another node forwarded. Rejects only with NotOwner. */
@@ -59,6 +63,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly records: RecordStore;
   readonly principals: PrincipalCounts;
   readonly recordKey: (id: string) => string;
+  readonly perRequest: PerRequestNodes;
   readonly #membership: NodeMembership;
   readonly #peers: Peers;
   readonly #port: SignedHttpPort;
@@ -170,6 +175,15 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       this.#migration = new Migration({ ...parts, mailbox: this.#mailbox, claimTimeout });
     }
     this.#relay = new ResponseRelay(STALLED * keepAlive);
+    this.perRequest = new PerRequestNodes({
+      ...parts,
+      nodeId: () => this.membership.id,
+      reaches: options.routing !== 'migrate',
+      port: this.#port,
+      relay: this.#relay,
+      events,
+      claimTimeout,
+    });
     this.#routing = new OwnerRouting({
       ...parts,
       owners: new OwnerCache(),
@@ -193,11 +207,17 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   }
 
   /** Joins the cluster, and handles requests of other nodes for the sessions of this node. */
-  start({ registry, sessions, destroy, serve }: Host): void {
+  start({ registry, sessions, announced, destroy, serve }: Host): void {
     this.#local = localSessionsOf(registry);
     this.#port.handle('request', async ({ headers, body, req, reply }) => {
       await serve({ ...headers, auth: authOf(headers.auth) }, body, req, reply);
       return undefined;
+    });
+    this.#port.handle('announce', ({ headers: { announcements } }) => {
+      for (const { principal, method, uri } of announcements) {
+        announced(principal, { jsonrpc: '2.0', method, ...(uri !== undefined && { params: { uri } }) });
+      }
+      return true;
     });
     this.#port.handle('list', () => sessions.list());
     // One hop at most: if another node owns the session, `unowned` rejects instead of asking that node.

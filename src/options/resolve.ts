@@ -59,10 +59,6 @@ export function resolveOptions(options: AnyOptions): ResolvedOptions {
     refuse('option store has no meaning with cluster, which keeps the records in its Redis; leave out one of them');
   }
 
-  if (options.cluster !== undefined && (options.perRequest ?? false) !== false) {
-    refuse('option perRequest is not for a cluster yet: a handler that waits for its client is known to one node only');
-  }
-
   if (options.maxBodyMemory !== undefined && options.maxBodyMemory < maxBodySize) {
     refuse(`option maxBodyMemory must be at least maxBodySize (${maxBodySize}); got ${options.maxBodyMemory}`);
   }

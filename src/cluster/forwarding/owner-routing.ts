@@ -28,7 +28,8 @@ const WAITS = [10, 250] as const;
 const LAST_TRY = 500;
 
 /** The cause in the log, for the operator. */
-const UNSIGNED = 'the node that owns the session does not know this one: is option cluster.secret the same on both?';
+export const UNSIGNED =
+  'the node that owns the session does not know this one: is option cluster.secret the same on both?';
 
 /** One request that is forwarded, across all tries. */
 interface Forwarding {
@@ -316,7 +317,7 @@ export class OwnerRouting {
 }
 
 /** Aborts a forwarded request when its client disconnects. */
-function abortOnDisconnect({ abort, closed }: Sending, res: ServerResponse): void {
+export function abortOnDisconnect({ abort, closed }: Sending, res: ServerResponse): void {
   const disconnected = (): void => abort();
   res.once('close', disconnected);
   // If the client disconnected during the lookup, `close` has already fired: abort now.

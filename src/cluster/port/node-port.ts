@@ -8,6 +8,13 @@ import type { Lease } from '../membership/lease.js';
 /** A client's request without its body, as it is forwarded to the owner of its session. */
 export type RequestHeaders = Omit<ForwardedRequest, 'post' | 'forwarded'>;
 
+/** A server of a principal announced a change. `uri` is that of a resource. */
+export interface Announcement {
+  readonly principal?: string;
+  readonly method: string;
+  readonly uri?: string;
+}
+
 /**
  * Every kind of request between nodes: its headers, and the JSON answer of its handler. The answer is `undefined` when the
  * handler writes the reply itself.
@@ -26,6 +33,11 @@ export interface NodeKinds {
   readonly orphaned: { readonly headers: { readonly principal: string }; readonly answer: number };
   /** Ends the principal's longest orphaned session. The answer is false when there was none. */
   readonly evict: { readonly headers: { readonly principal: string }; readonly answer: boolean };
+  /** Tells the streams of subscriptions what servers of another node announced. */
+  readonly announce: {
+    readonly headers: { readonly announcements: readonly Announcement[] };
+    readonly answer: boolean;
+  };
   /** Does nothing. A node that joins sends it to itself, at the address that it advertises. */
   readonly probe: { readonly headers: object; readonly answer: boolean };
 }

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
-import type { JSONRPCMessage, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
 import { Refusal } from '../../errors.js';
 import type { Exchange } from '../../http/exchange.js';
 import { checkRequest } from '../../http/per-request/check.js';
@@ -14,10 +14,12 @@ import { FactoryContext } from '../../sessions/server/server-context.js';
 import { replyEmpty } from '../../transport/response.js';
 import type { TransportContext } from '../../transport/transport-types.js';
 import type { Endpoint } from '../endpoint.js';
+import { toForwardedRequest } from '../session/forwarded-request.js';
 import { BridgedServer } from './bridge/bridged-server.js';
 import { BridgedCall, inputResponsesOf } from './bridge/call.js';
 import { RequestServer } from './bridge/request-server.js';
-import { SuspendedCalls } from './bridge/suspended-calls.js';
+import { nodeOfState, SuspendedCalls } from './bridge/suspended-calls.js';
+import type { OtherNodes } from './other-nodes.js';
 import { Replies, type RoundTaker } from './replies.js';
 import { Results } from './results.js';
 import { OpenSubscriptions } from './subscriptions/open-subscriptions.js';
@@ -33,6 +35,9 @@ export class PerRequestEndpoint implements Endpoint {
   readonly #events: TransportContext['events'];
   readonly #results: Results;
   readonly #inFlight = new InFlight();
+  /** Retries that other nodes answer. */
+  readonly #forwarded = new InFlight();
+  readonly #others: OtherNodes | undefined;
   readonly #replies: Replies;
   readonly #suspended: SuspendedCalls<BridgedCall>;
   readonly #subscriptions: OpenSubscriptions;
@@ -41,13 +46,26 @@ export class PerRequestEndpoint implements Endpoint {
   /** Servers keep maps by session ID, so no client may have that of another principal. */
   readonly #sessionKey = randomBytes(32);
 
-  constructor(builder: ServerBuilder, transports: TransportContext, lifecycle: Lifecycle, options: ResolvedPerRequest) {
+  /** @param others - Undefined without a cluster. */
+  constructor(
+    builder: ServerBuilder,
+    transports: TransportContext,
+    lifecycle: Lifecycle,
+    options: ResolvedPerRequest,
+    others: OtherNodes | undefined,
+  ) {
+    this.#others = others;
     this.#builder = builder;
     this.#lifecycle = lifecycle;
     this.#events = transports.events;
     this.#results = new Results(options.cacheHints);
     this.#replies = new Replies(transports, this.#inFlight);
-    this.#suspended = new SuspendedCalls(options, transports.clock, (call) => call.cancel('No answer came in time'));
+    this.#suspended = new SuspendedCalls(
+      options,
+      transports.clock,
+      (call) => call.cancel('No answer came in time'),
+      others && (() => others.nodeId),
+    );
     this.#subscriptions = new OpenSubscriptions(
       transports,
       this.#results,
@@ -78,8 +96,13 @@ export class PerRequestEndpoint implements Endpoint {
     // The phase alone refuses new requests. Suspended calls go on.
   }
 
-  idle(): Promise<void> {
-    return this.#inFlight.whenNone();
+  async idle(): Promise<void> {
+    await Promise.all([this.#inFlight.whenNone(), this.#forwarded.whenNone()]);
+  }
+
+  /** Tells the subscriptions of a principal on this node what a server of another node announced. */
+  announced(principal: string | undefined, notification: JSONRPCNotification): void {
+    this.#subscriptions.announce(principal, notification);
   }
 
   endStreams(): Promise<void> {
@@ -88,7 +111,8 @@ export class PerRequestEndpoint implements Endpoint {
   }
 
   async close(): Promise<void> {
-    const idle = this.idle();
+    // What other nodes answer ends when this node leaves the cluster.
+    const idle = this.#inFlight.whenNone();
     this.#subscriptions.endAll();
     this.#replies.close();
     for (const call of this.#calls) call.cancel('The router closes');
@@ -120,7 +144,10 @@ export class PerRequestEndpoint implements Endpoint {
           facts,
           results: this.#results,
           suspended: this.#suspended,
-          announce: (notification) => this.#subscriptions.announce(principal, notification),
+          announce: (notification) => {
+            this.#subscriptions.announce(principal, notification);
+            this.#others?.announce(principal, notification);
+          },
           onServed: () => server.close(),
           onEnd: () => this.#calls.delete(call),
         },
@@ -133,7 +160,9 @@ export class PerRequestEndpoint implements Endpoint {
   }
 
   async #resume(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
-    const found = this.#suspended.find(request.params?.requestState, exchange.principal);
+    const state = request.params?.requestState;
+    const found = this.#suspended.find(state, exchange.principal);
+    if (found === undefined && (await this.#forwarded.during(this.#forward(exchange, post, state)))) return;
     if (found?.call.isFor(request) !== true) throw new Refusal('invalidRequestState');
     const { call, round: number } = found;
     await this.#replies.post(exchange, post, request, envelope, (round) => {
@@ -141,6 +170,14 @@ export class PerRequestEndpoint implements Endpoint {
       if (!resumed) round.end(new Refusal('invalidRequestState'));
       return call;
     });
+  }
+
+  /** Has the node that a state names answer. Resolves to false where none is to be asked: nothing was answered then. */
+  async #forward(exchange: Exchange, post: Post, state: unknown): Promise<boolean> {
+    const nodeId = nodeOfState(state);
+    // One hop at most.
+    if (this.#others === undefined || nodeId === undefined || exchange.forwarded) return false;
+    return this.#others.forwardTo(nodeId, toForwardedRequest(exchange, undefined, post), exchange.res);
   }
 
   /** @param servers - Counts the server until it is closed. */

@@ -14,7 +14,7 @@ export interface SuspensionLimits {
 }
 
 const ID_BYTES = 16;
-const STATE = /^([\w-]{22})\.(\d{1,9})$/;
+const STATE = /^(?:([\da-f-]{36})\.)?([\w-]{22})\.(\d{1,9})$/;
 
 /**
  * The place of a call in the table, from its first suspension to its end.
@@ -34,7 +34,7 @@ export class Suspension<Call> {
 
   /** The `requestState` of a round. */
   state(round: number): string {
-    return `${this.id}.${round}`;
+    return `${this.table.prefix}${this.id}.${round}`;
   }
 
   /** The call waits from now on. */
@@ -60,12 +60,23 @@ export class SuspendedCalls<Call> {
   readonly #waiting: DeadlineQueue<Suspension<Call>>;
   readonly #byId = new Map<string, Suspension<Call>>();
 
-  /** @param expire - Ends a call that waited for `suspendTtl`. */
-  constructor(limits: SuspensionLimits, clock: Clock, expire: (call: Call) => void) {
+  readonly #nodeId: (() => string) | undefined;
+
+  /**
+   * @param expire - Ends a call that waited for `suspendTtl`.
+   * @param nodeId - The ID of this node in its cluster, which each state names. Undefined without a cluster.
+   */
+  constructor(limits: SuspensionLimits, clock: Clock, expire: (call: Call) => void, nodeId?: () => string) {
+    this.#nodeId = nodeId;
     const { suspendTtl, maxSuspended, maxSuspendedPerPrincipal, maxSuspendedAnonymous } = limits;
     const shares = { total: maxSuspended, perPrincipal: maxSuspendedPerPrincipal, anonymous: maxSuspendedAnonymous };
     this.#shares = new Shares(shares);
     this.#waiting = new DeadlineQueue(clock, suspendTtl, ({ call }) => expire(call));
+  }
+
+  /** The part of a state that names this node. */
+  get prefix(): string {
+    return this.#nodeId === undefined ? '' : `${this.#nodeId()}.`;
   }
 
   /** A place for a call; undefined when the table, or the share of the principal, is full. */
@@ -78,7 +89,7 @@ export class SuspendedCalls<Call> {
 
   /** The call that a `requestState` names, and the round; undefined when it is not one of this principal's. */
   find(state: unknown, principal: string | undefined): { call: Call; round: number } | undefined {
-    const [, id, round] = (typeof state === 'string' ? STATE.exec(state) : undefined) ?? [];
+    const [, , id, round] = (typeof state === 'string' ? STATE.exec(state) : undefined) ?? [];
     const suspension = id === undefined ? undefined : this.#byId.get(id);
     if (suspension === undefined || suspension.principal !== principal) return undefined;
     return { call: suspension.call, round: Number(round) };
@@ -91,4 +102,9 @@ export class SuspendedCalls<Call> {
   remove({ id, principal }: Suspension<Call>): void {
     if (this.#byId.delete(id)) this.#shares.give(principal);
   }
+}
+
+/** The node that a `requestState` names. Undefined where it names none, or is malformed. */
+export function nodeOfState(state: unknown): string | undefined {
+  return typeof state === 'string' ? STATE.exec(state)?.[1] : undefined;
 }

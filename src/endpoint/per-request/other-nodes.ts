@@ -1,0 +1,22 @@
+import type { ServerResponse } from 'node:http';
+import type { JSONRPCNotification } from '@modelcontextprotocol/sdk/types.js';
+import type { ForwardedRequest } from '../session/forwarding-port.js';
+
+/** Takes what a server of a principal announced. */
+export type TakeAnnouncement = (principal: string | undefined, notification: JSONRPCNotification) => void;
+
+/** The other nodes of a cluster, as the endpoint of MCP 2026-07-28 sees them. */
+export interface OtherNodes {
+  /** The ID of this node's membership. */
+  readonly nodeId: string;
+  /**
+   * Has another node answer the retry of a call that is suspended there. Resolves to false when no node has that ID: then nothing
+   * was answered.
+   *
+   * @param nodeId - Of the client's choice. Only a node that is a member of the cluster is reached by it.
+   * @throws Refusal `ownerUnreachable`, `storeUnavailable`, `bodyTooLarge`.
+   */
+  forwardTo(nodeId: string, request: ForwardedRequest, res: ServerResponse): Promise<boolean>;
+  /** Tells every other node what a server of the principal announced. */
+  readonly announce: TakeAnnouncement;
+}
