@@ -79,39 +79,6 @@ describe.each(REPLIES)('the end of a session during a call (%s)', (_, options) =
   });
 });
 
-describe.each(REPLIES)('ttl (%s)', (_, options) => {
-  test('does not end a session under a running call, and does once it has been quiet for so long', async () => {
-    const release = new Deferred<object>();
-    harness = await startScripted({ work: () => release.promise }, { ttl: 10_000, orphanAfter: 1_000, ...options() });
-    const session = await harness.session();
-    const call = session.call(1, 'work');
-    await until('it runs', () => harness.router.sessions.get(session.id)?.requests === 1);
-    harness.clock.advance(1_000_000);
-    release.resolve({ done: true });
-    expect(await call).toMatchObject({ result: { done: true } });
-
-    await harness.unattached(session);
-    harness.clock.advance(9_998);
-    expect(harness.router.sessions.stats().orphaned).toBe(1);
-    harness.clock.advance(1);
-    expect(harness.router.sessions.list()).toEqual([]);
-    expect((await session.request(2, 'ping')).status).toBe(404);
-  });
-
-  test('does not end a session under an open standalone stream', async () => {
-    harness = await startScripted({}, { ttl: 10_000, orphanAfter: 1_000, keepAlive: 100_000_000, ...options() });
-    const session = await harness.session();
-    const abort = new AbortController();
-    await session.get(undefined, abort.signal);
-    harness.clock.advance(1_000_000);
-    expect(harness.router.sessions.stats()).toEqual({ initializing: 0, active: 1, orphaned: 0, hibernated: 0 });
-    abort.abort();
-    await harness.unattached(session);
-    harness.clock.advance(10_000);
-    expect(harness.router.sessions.list()).toEqual([]);
-  });
-});
-
 describe.each(REPLIES)('maxLifetime (%s)', (_, options) => {
   const ask: Method = async (_params, extra, server) => {
     const { action } = await server.elicitInput(
@@ -141,18 +108,6 @@ describe.each(REPLIES)('maxLifetime (%s)', (_, options) => {
     await until('the session has ended', () => reasons.length > 0);
     expect(reasons).toEqual(['lifetime']);
     expect(harness.serversOpen()).toBe(0);
-  });
-
-  test('ends a standalone stream, and with it a session that has nothing else', async () => {
-    harness = await startScripted({}, { maxLifetime: 60_000, keepAlive: 100_000, ...options() });
-    const session = await harness.session();
-    const stream = await session.stream();
-    harness.clock.advance(59_999);
-    expect(harness.router.sessions.get(session.id)).toBeDefined();
-    harness.clock.advance(1);
-    await soon('the stream has ended', stream.blocks());
-    await until('the session has ended', () => harness.router.sessions.list().length === 0);
-    expect(harness.clock.pending).toBe(0);
   });
 });
 

@@ -1,5 +1,4 @@
 import type { SessionEvents } from '../../src/index.js';
-import { initializeBody, post } from '../support/harness.js';
 import { scriptedServer, startScripted, type Scripted } from '../support/scripted.js';
 import { never, soon, until } from '../support/waiting.js';
 
@@ -103,19 +102,6 @@ describe('listeners of sessions events', () => {
     await until('all of them are logged', () =>
       EVENTS.every((event) => harness.log.text.includes(`a listener of ${event}`)),
     );
-  });
-
-  test('one that ends its session as soon as it is opened: the session has ended for good, and counts once', async () => {
-    harness = await startScripted({}, { ttl: 10_000, orphanAfter: 1_000 });
-    const heard: string[] = [];
-    for (const event of EVENTS) harness.router.sessions.on(event, () => heard.push(event));
-    harness.router.sessions.once('opened', ({ id }) => harness.router.sessions.close(id));
-    const response = await post(harness.url, initializeBody(7));
-    await response.text();
-    harness.clock.advance(100_000);
-    expect(heard).toEqual(['opened', 'closed']);
-    await expectNothingLeft();
-    expect(harness.serversOpen()).toBe(0);
   });
 });
 

@@ -43,6 +43,11 @@ describe.each(MODES)('a serverFactory that fails (%s)', (_, options) => {
     ['returns null', () => null as unknown as McpServerLike, 'serverFactory must return an McpServer or a Server'],
     ['returns a number', () => 5 as unknown as McpServerLike, 'serverFactory must return an McpServer or a Server'],
     ['returns {}', () => ({}) as McpServerLike, 'serverFactory must return an McpServer or a Server'],
+    [
+      'resolves to no server',
+      () => Promise.resolve('server' as never),
+      'serverFactory must return an McpServer or a Server',
+    ],
     ['returns itself', () => scriptedServer as unknown as McpServerLike, 'serverFactory must return'],
     ['has a connect that throws', () => withConnect(() => fail(new Error('no luck'))), 'no luck'],
     ['has a connect that rejects', () => withConnect(() => Promise.reject(new Error('no luck'))), 'no luck'],

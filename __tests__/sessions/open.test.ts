@@ -210,36 +210,6 @@ describe('an open that fails leaves nothing: no server, no session, no timer, no
     await world.open('next');
   };
 
-  test.each<[string, () => unknown]>([
-    [
-      'throws',
-      () => {
-        throw new Error('thrown');
-      },
-    ],
-    ['rejects', () => Promise.reject(new Error('rejected'))],
-    ['returns nothing', () => undefined],
-    ['returns null', () => null],
-    ['returns no server', () => ({ connect: 1 })],
-    ['resolves to no server', () => Promise.resolve('server')],
-  ])('when the factory %s: 500', async (_, factory) => {
-    await started();
-    world.factory = factory as never;
-    await expectFailure();
-  });
-
-  test('when the factory returns a server that it returned before: 500, and the first session keeps it', async () => {
-    await started();
-    const shared = world.make();
-    world.factory = () => shared;
-    await world.open('first');
-    expect(await world.initialize('second').reply()).toMatchObject({ status: 500 });
-    expect(await world.ping('first').reply()).toMatchObject({ status: 200 });
-    expect(ids()).toEqual(['first']);
-    await world.router.close();
-    await expectNothingLeft(world);
-  });
-
   /** Servers that do something else where the SDK's would connect. */
   const withConnect = (
     connect: (server: McpServer, transport: Transport, goOn: () => Promise<void>) => Promise<void>,
