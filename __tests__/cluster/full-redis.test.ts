@@ -7,9 +7,9 @@ import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster, type Tool } from './in-process.js';
 
 const MIB = 1024 * 1024;
-const MAX_MEMORY = 32 * MIB;
+const MAX_MEMORY = 16 * MIB;
 /** Each session may hold 8 MiB of events. All of them together exceed the memory of Redis. */
-const SESSIONS = 12;
+const SESSIONS = 6;
 const KIB = 1024;
 /** Bytes of the results, largest first: smaller ones fill the rest that is too small for a large one. */
 const SIZES = [
