@@ -8,6 +8,7 @@ const MANY = {
   FUZZ_COUNT: '200000',
   MODEL_RUNS: '3000',
   LEAK_SESSIONS: '20000',
+  LEAK_CALLS: '100000',
   CROWD_CLIENTS: '200',
   RESTART_CLIENTS: '100',
   PROPERTY_FACTOR: '20',
@@ -18,7 +19,7 @@ const CHECKS = [
   {
     name: 'many',
     command: jest(
-      '__tests__/(faults/fuzz|sessions/(model|session-verbs|leak|principal-name)|clients/crowd|example-app/restart)[.]test',
+      '__tests__/(faults/fuzz|endpoint/leak|sessions/(model|session-verbs|leak|principal-name)|clients/crowd|example-app/restart)[.]test',
       '__tests__/(stores/(memory|redis)-event-store|transport/(jsonrpc|pending|replay)|http/identity)[.]test',
     ),
     env: MANY,

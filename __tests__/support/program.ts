@@ -3,7 +3,7 @@ import { renameSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { buildSync, type BuildOptions } from 'esbuild';
 
-const TIMEOUT_MS = 600_000;
+const TIMEOUT_MS = 1_800_000;
 const run = promisify(execFile);
 
 const express4 = process.env.EXPRESS === '4';
