@@ -2,7 +2,8 @@
 // given its level.
 
 /** Below every level: all may import them. `options` names types of the stores. */
-const LEAVES = '^src/(errors|events)[.]ts$|^src/(runtime|options)/|^src/stores/(session-store|redis-client)[.]ts$';
+const LEAVES =
+  '^src/(errors|events)[.]ts$|^src/(protocol|runtime|options)/|^src/stores/(session-store|redis-client)[.]ts$';
 
 /** From the top down. Parts on the same level do not import one another. */
 const LEVELS = [
@@ -24,8 +25,12 @@ const path = (names) => `^src/(${names.join('|')})([.]ts$|/)`;
 /** Its code or its types, under any name of a package manager. */
 const EXPRESS = 'node_modules/(@types/)?express(4|-serve-static-core)?/';
 
+/** Both versions of the SDK. An app may have either, so the package works without. */
+const SDK = 'node_modules/@modelcontextprotocol/';
+
 export default {
   forbidden: [
+    { name: 'no-sdk', severity: 'error', from: { pathNot: '^src/v2[.]ts$' }, to: { path: SDK } },
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     {
       name: 'express-in-its-folder-alone',
@@ -54,7 +59,7 @@ export default {
   ],
   allowed: [
     { from: {}, to: { path: LEAVES } },
-    { from: {}, to: { path: EXPRESS } }, // but for what is forbidden above
+    { from: {}, to: { path: `${EXPRESS}|${SDK}` } }, // but for what is forbidden above
     { from: { path: '^src/([^/]+)/' }, to: { path: '^src/$1/' } },
     { from: { path: path(['testing']) }, to: { path: path(['stores']) } }, // an entry of its own, which nothing imports
     ...LEVELS.slice(0, -1).map((level, i) => ({
@@ -66,7 +71,7 @@ export default {
   options: {
     tsPreCompilationDeps: true, // type-only imports count: they bind two parts as much as the others do
     tsConfig: { fileName: 'tsconfig.json' },
-    includeOnly: `^src/|${EXPRESS}`,
+    includeOnly: `^src/|${EXPRESS}|${SDK}`,
     doNotFollow: { path: 'node_modules' },
   },
 };

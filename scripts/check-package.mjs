@@ -1,7 +1,7 @@
 // Checks the tarball that npm would publish: its files, its links, how it resolves, and that new projects can use it.
 // With `--all`: new projects also compile with the TypeScript of this repository.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { checkQuickStart } from './quick-start.mjs';
@@ -89,20 +89,37 @@ function runConsumer(dir, name) {
   exec(dir, process.execPath, `${name}.js`);
 }
 
-/** Installs the tarball into a new project of one module type, and runs one consumer with Express and one without. */
+const SDK_V1 = ['@modelcontextprotocol/sdk'];
+const SDK_V2 = ['@modelcontextprotocol/server', '@modelcontextprotocol/client'];
+
+/** Runs a check while packages are not installed. */
+function without(dir, names, check) {
+  const places = names.map((name) => [join(dir, 'node_modules', name), join(dir, `hidden-${name.replace('/', '-')}`)]);
+  for (const [place, hidden] of places) renameSync(place, hidden);
+  check();
+  for (const [place, hidden] of places) renameSync(hidden, place);
+}
+
+/**
+ * Installs the tarball into a new project of one module type. Runs consumers with version 1 of the SDK alone, with Express and
+ * without it, then with version 2 alone, and with both.
+ */
 function checkConsumer(type, tarball, peers) {
   const dir = join(root, type);
   mkdirSync(dir);
   writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: `${type}-consumer`, private: true, type }));
-  const tools = [installed('zod'), installed('@types/node'), ...COMPILERS.values()];
+  const tools = [...SDK_V2.map(installed), installed('zod'), installed('@types/node'), ...COMPILERS.values()];
   exec(dir, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', '--silent', tarball, ...peers, ...tools);
-  runConsumer(dir, 'consumer');
+  without(dir, SDK_V2, () => runConsumer(dir, 'consumer'));
   console.log(`${type} consumer with ${peers.join(', ')}: compiled, ran, ended by itself`);
   // The SDK depends on Express itself, and npm hoists that copy to the top, where the package would find it.
   for (const name of ['express', '@types/express', '@types/express-serve-static-core'])
     rmSync(join(dir, 'node_modules', name), { recursive: true, force: true });
-  runConsumer(dir, 'node-consumer');
+  without(dir, SDK_V2, () => runConsumer(dir, 'node-consumer'));
   console.log(`${type} consumer without Express: compiled, ran, ended by itself`);
+  without(dir, SDK_V1, () => runConsumer(dir, 'v2-consumer'));
+  runConsumer(dir, 'v2-consumer');
+  console.log(`${type} consumer with SDK v2, alone and beside v1: compiled, ran, ended by itself`);
 }
 
 try {
@@ -112,7 +129,10 @@ try {
   bin('publint', 'run', tarball, '--strict');
   bin('attw', tarball, '--no-definitely-typed', '--no-emoji');
   const { peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
-  const lowest = Object.entries(peerDependencies).map(([name, range]) => `${name}@${/\d+\.\d+\.\d+/.exec(range)[0]}`);
+  // Version 2 of the SDK is installed beside its client, as one release.
+  const lowest = Object.entries(peerDependencies)
+    .filter(([name]) => !SDK_V2.includes(name))
+    .map(([name, range]) => `${name}@${/\d+\.\d+\.\d+/.exec(range)[0]}`);
   checkConsumer('module', tarball, ['express', '@modelcontextprotocol/sdk', '@types/express'].map(installed));
   checkConsumer('commonjs', tarball, [...lowest, '@types/express@4']);
   await checkQuickStart(exec, root, tarball);

@@ -41,3 +41,16 @@ export type {
 } from './stores/redis-client.js';
 export type { SessionEventStore } from './stores/session-event-store.js';
 export type { SessionStore, StoredRecord } from './stores/session-store.js';
+export type {
+  ClientCapabilities,
+  Implementation,
+  JSONRPCErrorResponse,
+  JSONRPCMessage,
+  JSONRPCNotification,
+  JSONRPCRequest,
+  JSONRPCResultResponse,
+  Params,
+  RequestId,
+  Result,
+} from './protocol/messages.js';
+export type { AuthInfo, EventStore, MessageExtraInfo, WireTransport } from './protocol/wire-transport.js';

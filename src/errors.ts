@@ -1,4 +1,5 @@
-import { SUPPORTED_PROTOCOL_VERSIONS, type RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { RequestId } from './protocol/messages.js';
+import { SUPPORTED_PROTOCOL_VERSIONS } from './protocol/session-era.js';
 
 /** One row of the table: the HTTP status, the JSON-RPC error code, and the message. A client gets no other text. */
 interface ErrorRow {

@@ -1,4 +1,4 @@
-import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCRequest, RequestId } from './protocol/messages.js';
 import { Refusal, type ErrorName } from './errors.js';
 
 // Each set is closed, so metrics can use it for labels.

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { RequestId } from '../protocol/messages.js';
 import { errorResponse } from '../errors.js';
 import type { ForwardedRequest } from '../endpoint/session/forwarding-port.js';
 import { frame, sseHeaders } from '../transport/sse.js';

@@ -1,4 +1,4 @@
-import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
+import type { AuthInfo } from '../protocol/wire-transport.js';
 import type { Request } from 'express';
 import type { McpEndpointOptions, MountOptions } from '../options/options.js';
 

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { RequestId } from '../protocol/messages.js';
 import { streamOf } from '../transport/response.js';
 import { frame, sseHeaders } from '../transport/sse.js';
 import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName, Refusal } from '../errors.js';

@@ -1,10 +1,5 @@
-import {
-  isInitializeRequest,
-  type InitializeRequest,
-  type JSONRPCMessage,
-  type JSONRPCRequest,
-  type RequestId,
-} from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, JSONRPCRequest, RequestId } from '../protocol/messages.js';
+import { isInitializeParams, type InitializeRequestParams } from '../protocol/session-era.js';
 import { Refusal } from '../errors.js';
 import { kindOf } from '../transport/jsonrpc.js';
 
@@ -23,7 +18,7 @@ export interface Classified {
   readonly initialize: JSONRPCRequest | undefined;
 }
 
-export type Initialize = JSONRPCRequest & Pick<InitializeRequest, 'params'>;
+export type Initialize = JSONRPCRequest & { params: InitializeRequestParams };
 
 /**
  * The messages of a parsed body.
@@ -47,8 +42,9 @@ export function checkBatch({ batch }: Pick<Classified, 'batch'>, version: string
 
 /** @throws Refusal `invalidInitialize` when the params are not those of an `initialize`. */
 export function checkInitialize(message: JSONRPCRequest): Initialize {
-  if (!isInitializeRequest(message)) throw new Refusal('invalidInitialize', { id: message.id });
-  return message;
+  const { params } = message;
+  if (!isInitializeParams(params)) throw new Refusal('invalidInitialize', { id: message.id });
+  return message as Initialize;
 }
 
 /**

@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http';
-import { SUPPORTED_PROTOCOL_VERSIONS, type MessageExtraInfo, type RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { RequestId } from '../protocol/messages.js';
+import { SUPPORTED_PROTOCOL_VERSIONS } from '../protocol/session-era.js';
+import type { MessageExtraInfo } from '../protocol/wire-transport.js';
 import { Refusal } from '../errors.js';
 import type { Caller } from '../sessions/life/open.js';
 import { shortId } from '../sessions/session-ids.js';

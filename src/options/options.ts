@@ -1,8 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
-import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
-import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
-import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/sdk/types.js';
+import type { ClientCapabilities, Implementation } from '../protocol/messages.js';
+import type { AuthInfo, EventStore, WireTransport } from '../protocol/wire-transport.js';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../runtime/clock.js';
@@ -12,7 +10,7 @@ import type { PerRequestOptions, ResolvedPerRequest } from './resolve-per-reques
 
 /** The part of a server that the router uses. The SDK's `McpServer` and `Server` both have it. */
 export interface McpServerLike {
-  connect(transport: Transport): Promise<void>;
+  connect(transport: WireTransport): Promise<void>;
   close(): Promise<void>;
 }
 

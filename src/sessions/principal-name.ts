@@ -1,4 +1,4 @@
-import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
+import type { AuthInfo } from '../protocol/wire-transport.js';
 
 /** The part of an `AuthInfo` that names a party. */
 export type AuthSubject = Partial<Pick<AuthInfo, 'clientId' | 'extra'>>;

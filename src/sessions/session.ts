@@ -1,4 +1,4 @@
-import type { Implementation, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { Implementation, JSONRPCRequest } from '../protocol/messages.js';
 import type { Clock } from '../runtime/clock.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import type { InFlight } from '../runtime/in-flight.js';

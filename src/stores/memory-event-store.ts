@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage } from '../protocol/messages.js';
 import { checkOptions, clock, count, timer, type Check } from '../runtime/checks.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { type SessionEventStore, sessionOf } from './session-event-store.js';

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage } from '../protocol/messages.js';
 import { clock, count, timer } from '../runtime/checks.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { RedisEventIndex, type KeysOfSession } from './redis-event-index.js';

@@ -1,5 +1,5 @@
-import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
-import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage } from '../protocol/messages.js';
+import type { EventStore } from '../protocol/wire-transport.js';
 import { createHash } from 'node:crypto';
 
 /** An event store of the SDK's interface that can also remove a session's events when the session ends. */

@@ -1,4 +1,4 @@
-import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, RequestId } from '../protocol/messages.js';
 
 /** How many requests a server may send in one epoch. The SDK counts them from 0. */
 const SPAN = 2 ** 32;

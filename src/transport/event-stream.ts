@@ -1,4 +1,4 @@
-import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage } from '../protocol/messages.js';
 import { Refusal } from '../errors.js';
 import type { SessionEventLog } from './session-events.js';
 import type { Replay } from './replay.js';

@@ -1,8 +1,5 @@
-import {
-  RELATED_TASK_META_KEY,
-  type JSONRPCErrorResponse,
-  type JSONRPCResultResponse,
-} from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCErrorResponse, JSONRPCResultResponse } from '../protocol/messages.js';
+import { RELATED_TASK } from '../protocol/session-era.js';
 
 /** A response carries a result or an error. */
 export type MessageKind = 'request' | 'notification' | 'response';
@@ -60,7 +57,7 @@ function isObjectWithMeta(value: unknown): boolean {
   if (meta === undefined) return true;
   if (!isObject(meta)) return false;
   if (meta.progressToken !== undefined && !isStringOrInteger(meta.progressToken)) return false;
-  const task = meta[RELATED_TASK_META_KEY];
+  const task = meta[RELATED_TASK];
   return task === undefined || (isObject(task) && typeof task.taskId === 'string');
 }
 

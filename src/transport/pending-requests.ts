@@ -1,9 +1,4 @@
-import type {
-  JSONRPCErrorResponse,
-  JSONRPCRequest,
-  JSONRPCResultResponse,
-  RequestId,
-} from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCErrorResponse, JSONRPCRequest, JSONRPCResultResponse, RequestId } from '../protocol/messages.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
 import type { Outcome } from '../events.js';

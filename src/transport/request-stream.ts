@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { JSONRPCMessage, JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, JSONRPCRequest, RequestId } from '../protocol/messages.js';
 import { errorResponse } from '../errors.js';
 import { EventStream } from './event-stream.js';
 import type { Lease, PostInit, TransportSide } from './transport-types.js';

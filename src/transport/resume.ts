@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { RequestId } from '../protocol/messages.js';
 import { errorResponse, Refusal } from '../errors.js';
 import type { TransportSide } from './transport-types.js';
 import type { SessionEventLog } from './session-events.js';

@@ -1,4 +1,4 @@
-import type { JSONRPCRequest, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCRequest, RequestId } from '../protocol/messages.js';
 import { onRejection } from '../runtime/user-code.js';
 import { keyOf, type Answer } from './pending-requests.js';
 

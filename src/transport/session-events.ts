@@ -1,4 +1,4 @@
-import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, RequestId } from '../protocol/messages.js';
 import { inTime, type Clock } from '../runtime/clock.js';
 import type { ErrorName } from '../errors.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';

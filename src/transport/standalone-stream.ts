@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import type { JSONRPCMessage, RequestId } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, RequestId } from '../protocol/messages.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import { Refusal, type ErrorName } from '../errors.js';
 import { EventStream } from './event-stream.js';

@@ -1,4 +1,5 @@
-import type { JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCRequest } from '../protocol/messages.js';
+import type { MessageExtraInfo } from '../protocol/wire-transport.js';
 import type { Clock } from '../runtime/clock.js';
 import type { DeadlineQueue } from '../runtime/deadline-queue.js';
 import type { CoreEvents, StreamKind } from '../events.js';

@@ -1,12 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { Transport, TransportSendOptions } from '@modelcontextprotocol/sdk/shared/transport.js';
-import type {
-  JSONRPCMessage,
-  JSONRPCNotification,
-  JSONRPCRequest,
-  MessageExtraInfo,
-  RequestId,
-} from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '../protocol/messages.js';
+import type { MessageExtraInfo, WireTransport } from '../protocol/wire-transport.js';
 import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
 import { onRejection } from '../runtime/user-code.js';
 import type { PostInit, TransportContext, TransportInit, TransportOwner, TransportSide } from './transport-types.js';
@@ -31,10 +25,10 @@ const PRIMING_SINCE = '2025-11-25';
  * It gets parsed, checked messages and the response to reply on. The HTTP layer reads and refuses requests. However a request
  * ends, the transport ends its reply and frees its ID.
  */
-export class HttpTransport implements Transport, TransportSide {
-  onclose?: Transport['onclose'];
-  onerror?: Transport['onerror'];
-  onmessage?: Transport['onmessage'];
+export class HttpTransport implements WireTransport, TransportSide {
+  onclose?: WireTransport['onclose'];
+  onerror?: WireTransport['onerror'];
+  onmessage?: WireTransport['onmessage'];
   readonly sessionId: string | undefined;
   readonly context: TransportContext;
   readonly owner: TransportOwner | undefined;
@@ -168,7 +162,7 @@ export class HttpTransport implements Transport, TransportSide {
   }
 
   /** Called by the server for its answers, requests and notifications. */
-  async send(message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
+  async send(message: JSONRPCMessage, options?: Parameters<WireTransport['send']>[1]): Promise<void> {
     if (!('method' in message)) return this.#answer(message);
     if (this.#closed) throw new Error('Session closed');
     const marked = this.#epochIds.outgoing(message);

@@ -1,4 +1,4 @@
-import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage } from '../../protocol/messages.js';
 import type { AnswersTo } from '../../sessions/answers-to.js';
 import type { Registry } from '../../sessions/registry.js';
 import type { Sessions } from '../../sessions/session-api.js';

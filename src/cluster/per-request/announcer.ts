@@ -1,4 +1,4 @@
-import type { JSONRPCNotification } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCNotification } from '../../protocol/messages.js';
 import type { Clock } from '../../runtime/clock.js';
 import type { Announcement, NodePort } from '../port/node-port.js';
 

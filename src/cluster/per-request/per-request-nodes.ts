@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { JSONRPCNotification } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCNotification } from '../../protocol/messages.js';
 import { orStoreUnavailable, Refusal } from '../../errors.js';
 import type { CoreEvents } from '../../events.js';
 import type { OtherNodes } from '../../endpoint/per-request/other-nodes.js';

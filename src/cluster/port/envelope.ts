@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto';
-import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
+import type { AuthInfo } from '../../protocol/wire-transport.js';
 import type { MessageId } from '../membership/challenges.js';
 
 /** The header with the signature of a message between nodes. */

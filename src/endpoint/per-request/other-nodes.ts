@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { JSONRPCNotification } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCNotification } from '../../protocol/messages.js';
 import type { ForwardedRequest } from '../session/forwarding-port.js';
 
 /** Takes what a server of a principal announced. */

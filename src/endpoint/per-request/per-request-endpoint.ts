@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
-import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest } from '../../protocol/messages.js';
 import { Refusal } from '../../errors.js';
 import type { Exchange } from '../../http/exchange.js';
 import { checkRequest } from '../../http/per-request/check.js';

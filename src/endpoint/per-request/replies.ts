@@ -1,4 +1,5 @@
-import type { JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCRequest } from '../../protocol/messages.js';
+import type { MessageExtraInfo } from '../../protocol/wire-transport.js';
 import type { Exchange } from '../../http/exchange.js';
 import type { Envelope } from '../../http/per-request/envelope.js';
 import type { Post } from '../../http/receive.js';

@@ -1,4 +1,4 @@
-import type { Result } from '@modelcontextprotocol/sdk/types.js';
+import type { Result } from '../../protocol/messages.js';
 import { CACHEABLE_METHODS, PER_REQUEST_VERSIONS, SERVER_INFO } from '../../http/per-request/protocol.js';
 import type { CacheHint } from '../../options/resolve-per-request.js';
 import { isObject, without, type Fields } from '../../transport/jsonrpc.js';

@@ -1,4 +1,4 @@
-import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '@modelcontextprotocol/sdk/types.js';
+import { DEFAULT_NEGOTIATED_PROTOCOL_VERSION } from '../../protocol/session-era.js';
 import { Refusal } from '../../errors.js';
 import type { McpServerLike } from '../../options/options.js';
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';

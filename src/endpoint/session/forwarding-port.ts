@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
-import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
+import type { AuthInfo } from '../../protocol/wire-transport.js';
 import type { Post } from '../../http/receive.js';
 import type { UnownedSession } from '../../sessions/ownership.js';
 

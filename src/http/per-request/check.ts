@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { JSONRPCMessage, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, JSONRPCRequest } from '../../protocol/messages.js';
 import { Refusal } from '../../errors.js';
 import type { Era } from '../../options/options.js';
 import { declaredVersion, envelopeOf, type Envelope } from './envelope.js';

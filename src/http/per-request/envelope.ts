@@ -1,13 +1,7 @@
-import type { Implementation } from '@modelcontextprotocol/sdk/types.js';
+import type { Implementation } from '../../protocol/messages.js';
 import { isObject, type Fields } from '../../transport/jsonrpc.js';
-import {
-  CLIENT_CAPABILITIES,
-  CLIENT_INFO,
-  LOG_LEVEL,
-  LOG_LEVELS,
-  PROTOCOL_VERSION,
-  type LogLevel,
-} from './protocol.js';
+import { CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION } from './protocol.js';
+import { isLogLevel, type LogLevel } from '../../protocol/session-era.js';
 
 /** What a request says of its client, in `params._meta` (MCP 2026-07-28, basic/index, "Per-request protocol fields"). */
 export interface Envelope {
@@ -44,8 +38,4 @@ function metaOf(message: unknown): Fields | undefined {
 
 function isImplementation(value: unknown): value is Implementation {
   return isObject(value) && typeof value.name === 'string' && typeof value.version === 'string';
-}
-
-function isLogLevel(value: unknown): value is LogLevel {
-  return (LOG_LEVELS as readonly unknown[]).includes(value);
 }

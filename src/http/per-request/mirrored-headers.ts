@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCRequest } from '../../protocol/messages.js';
 import { decodeHeader } from './encoded-header.js';
 import { NAMING_PARAMETERS } from './protocol.js';
 

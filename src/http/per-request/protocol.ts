@@ -13,10 +13,6 @@ export const LOG_LEVEL = `${RESERVED_PREFIX}logLevel`;
 export const SERVER_INFO = `${RESERVED_PREFIX}serverInfo`;
 export const SUBSCRIPTION_ID = `${RESERVED_PREFIX}subscriptionId`;
 
-/** The levels of `notifications/message`, the least severe first (server/utilities/logging, "Log Levels"). */
-export const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-
 /** The parameter that `Mcp-Name` mirrors (basic/transports/streamable-http, "Standard Request Headers"; SEP-2663 for tasks). */
 export const NAMING_PARAMETERS: ReadonlyMap<string, string> = new Map([
   ['tools/call', 'name'],

@@ -1,4 +1,6 @@
-import type { InitializeRequestParams, JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import type { InitializeRequestParams } from '../../protocol/session-era.js';
+import type { JSONRPCRequest } from '../../protocol/messages.js';
+import type { MessageExtraInfo } from '../../protocol/wire-transport.js';
 import { wallTime } from '../../runtime/clock.js';
 import { Refusal } from '../../errors.js';
 import type { ObservedRequest } from '../../events.js';

@@ -1,4 +1,4 @@
-import type { MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import type { MessageExtraInfo } from '../../protocol/wire-transport.js';
 import type { CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import type { HttpTransport } from '../../transport/transport.js';

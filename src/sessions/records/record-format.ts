@@ -1,11 +1,11 @@
 import {
-  InitializeRequestParamsSchema,
   LATEST_PROTOCOL_VERSION,
-  LoggingLevelSchema,
   SUPPORTED_PROTOCOL_VERSIONS,
+  isInitializeParams,
+  isLogLevel,
+  type LogLevel,
   type InitializeRequestParams,
-  type LoggingLevel,
-} from '@modelcontextprotocol/sdk/types.js';
+} from '../../protocol/session-era.js';
 import { isTextDeeperThan } from '../../runtime/json-depth.js';
 import { MAX_RECORD_DEPTH } from './kept-json.js';
 import type { StoredRecord } from '../../stores/session-store.js';
@@ -17,7 +17,7 @@ export interface SessionRecord {
   /** The params of the client's `initialize`, without `_meta`. */
   readonly initialize: InitializeRequestParams;
   readonly protocolVersion: string;
-  readonly logLevel: LoggingLevel | undefined;
+  readonly logLevel: LogLevel | undefined;
   /** URIs of resources. */
   readonly subscriptions: readonly string[];
   /** The values of `context.state`. */
@@ -66,11 +66,11 @@ export function decodeRecord(text: string, id: string): SessionRecord {
   if (typeof read.v === 'number' && read.v > FORMAT) throw new NewerRecord(`the record is of format ${read.v}`);
   if (read.v !== FORMAT) throw new UnreadableRecord(`the record is of no known format: ${String(read.v)}`);
   const { principal, protocolVersion, openedAt, age, subscriptions = [], state = {} } = read;
-  const logLevel = LoggingLevelSchema.optional().safeParse(read.logLevel);
+  const { logLevel, initialize } = read;
   if (
     read.id !== id ||
-    !InitializeRequestParamsSchema.safeParse(read.initialize).success ||
-    !logLevel.success ||
+    !isInitializeParams(initialize) ||
+    (logLevel !== undefined && !isLogLevel(logLevel)) ||
     (principal !== undefined && typeof principal !== 'string') ||
     typeof protocolVersion !== 'string' ||
     typeof openedAt !== 'number' ||
@@ -87,9 +87,9 @@ export function decodeRecord(text: string, id: string): SessionRecord {
   return {
     id,
     principal,
-    initialize: read.initialize as InitializeRequestParams,
+    initialize,
     protocolVersion,
-    logLevel: logLevel.data,
+    logLevel,
     subscriptions,
     state,
     openedAt,

@@ -1,10 +1,6 @@
 import { keepingAlive } from '../../runtime/clock.js';
-import {
-  LoggingLevelSchema,
-  type InitializeRequestParams,
-  type JSONRPCRequest,
-  type LoggingLevel,
-} from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCRequest } from '../../protocol/messages.js';
+import { isLogLevel, type LogLevel, type InitializeRequestParams } from '../../protocol/session-era.js';
 import { Refusal } from '../../errors.js';
 import { encodeRecord, type SessionRecord } from './record-format.js';
 import type { RecordStore } from './record-store.js';
@@ -45,7 +41,7 @@ export class RecordWriter {
   readonly #epoch: number;
   readonly #records: RecordStore | undefined;
   readonly #onLost: () => void;
-  #logLevel: LoggingLevel | undefined;
+  #logLevel: LogLevel | undefined;
   /** The record was changed after the last successful write, or was never written. */
   #dirty = false;
   #ended = false;
@@ -119,9 +115,9 @@ export class RecordWriter {
     const { method, params } = request;
     this.free(request);
     if (method === 'logging/setLevel') {
-      const level = LoggingLevelSchema.safeParse(params?.level);
-      if (!level.success) return undefined;
-      this.#logLevel = level.data;
+      const level = params?.level;
+      if (!isLogLevel(level)) return undefined;
+      this.#logLevel = level;
       return this.save();
     }
     // The server may have accepted a request without a valid URI.

@@ -1,4 +1,4 @@
-import type { JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCRequest } from '../../protocol/messages.js';
 
 /** Bytes that a URI may take on average. Times the greatest number of subscriptions, this bounds all URIs together. */
 const BYTES_EACH = 128;

@@ -1,4 +1,4 @@
-import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type { WireTransport } from '../../protocol/wire-transport.js';
 import type { Clock } from '../../runtime/clock.js';
 import { Refusal } from '../../errors.js';
 import type { McpServerLike, ServerFactory } from '../../options/options.js';
@@ -43,7 +43,7 @@ export class ServerBuilder {
    */
   async build<T>(
     context: FactoryContext,
-    transport: Transport & { readonly started: boolean },
+    transport: WireTransport & { readonly started: boolean },
     gone: Promise<never>,
     first: () => Promise<T>,
     onSettled: () => void = ignore,

@@ -1,4 +1,4 @@
-import type { JSONRPCErrorResponse, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCErrorResponse, JSONRPCRequest } from '../../../protocol/messages.js';
 import { Refusal } from '../../../errors.js';
 import { ASKING_METHODS } from '../../../http/per-request/protocol.js';
 import { isObject, type Fields } from '../../../transport/jsonrpc.js';

@@ -1,11 +1,5 @@
-import type { Transport, TransportSendOptions } from '@modelcontextprotocol/sdk/shared/transport.js';
-import type {
-  JSONRPCMessage,
-  JSONRPCNotification,
-  JSONRPCRequest,
-  MessageExtraInfo,
-  RequestId,
-} from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '../../../protocol/messages.js';
+import type { MessageExtraInfo, WireTransport } from '../../../protocol/wire-transport.js';
 import { errorResponse } from '../../../errors.js';
 import { onRejection } from '../../../runtime/user-code.js';
 import { isResponse, type Fields } from '../../../transport/jsonrpc.js';
@@ -33,10 +27,10 @@ export interface Asked {
  * The transport of a server of the session era that answers requests of MCP 2026-07-28. It speaks the server's own era: requests
  * go in under IDs of its own, and whatever the server says goes to the listener.
  */
-export class BridgedServer implements Transport {
-  onclose?: Transport['onclose'];
-  onerror?: Transport['onerror'];
-  onmessage?: Transport['onmessage'];
+export class BridgedServer implements WireTransport {
+  onclose?: WireTransport['onclose'];
+  onerror?: WireTransport['onerror'];
+  onmessage?: WireTransport['onmessage'];
   readonly sessionId: string;
   readonly #report: (what: string, error: unknown) => void;
   readonly #waiting = new Map<RequestId, (answer: Answer) => void>();
@@ -86,7 +80,7 @@ export class BridgedServer implements Transport {
   }
 
   /** Called by the server. */
-  async send(message: JSONRPCMessage, _options?: TransportSendOptions): Promise<void> {
+  async send(message: JSONRPCMessage, _options?: Parameters<WireTransport['send']>[1]): Promise<void> {
     if (!('method' in message)) return this.#answer(message, message.id);
     if (!('id' in message)) return this.#listener?.notified(message);
     if (this.#listener === undefined) throw new Error('The server asks its client before it is asked anything');

@@ -1,4 +1,5 @@
-import type { JSONRPCNotification, JSONRPCRequest, MessageExtraInfo } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
+import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { Refusal } from '../../../errors.js';
 import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
 import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';

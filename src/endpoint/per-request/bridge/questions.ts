@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { JSONRPCRequest, RequestId, Result } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCRequest, RequestId, Result } from '../../../protocol/messages.js';
 import { RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
 import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
 

@@ -1,9 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import {
-  LATEST_PROTOCOL_VERSION,
-  type JSONRPCRequest,
-  type MessageExtraInfo,
-} from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCRequest } from '../../../protocol/messages.js';
+import { LATEST_PROTOCOL_VERSION } from '../../../protocol/session-era.js';
+import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { Refusal } from '../../../errors.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
 import { mirrorArguments, paramHeadersOf } from '../../../http/per-request/param-headers.js';

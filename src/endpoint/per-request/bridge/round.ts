@@ -3,9 +3,9 @@ import type {
   JSONRPCNotification,
   JSONRPCResultResponse,
   RequestId,
-} from '@modelcontextprotocol/sdk/types.js';
+} from '../../../protocol/messages.js';
 import { Refusal } from '../../../errors.js';
-import { LOG_LEVELS, type LogLevel } from '../../../http/per-request/protocol.js';
+import { LOG_LEVELS, type LogLevel } from '../../../protocol/session-era.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
 import type { Fields } from '../../../transport/jsonrpc.js';
 import type { HttpTransport } from '../../../transport/transport.js';

@@ -1,4 +1,4 @@
-import type { JSONRPCNotification } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCNotification } from '../../../protocol/messages.js';
 import type { Clock } from '../../../runtime/clock.js';
 import { Deadline, DeadlineQueue } from '../../../runtime/deadline-queue.js';
 import { RESOURCE_UPDATED } from './filter.js';

@@ -1,4 +1,4 @@
-import type { JSONRPCNotification, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
 import { Subscriptions } from '../../../sessions/records/subscriptions.js';
 import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
 

@@ -1,4 +1,4 @@
-import type { JSONRPCNotification, JSONRPCRequest } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
 import { Refusal } from '../../../errors.js';
 import type { Exchange } from '../../../http/exchange.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';

@@ -1,10 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type {
-  JSONRPCNotification,
-  JSONRPCRequest,
-  MessageExtraInfo,
-  RequestId,
-} from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCNotification, JSONRPCRequest, RequestId } from '../../../protocol/messages.js';
+import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { SUBSCRIPTION_ID } from '../../../http/per-request/protocol.js';
 import { isObject, type Fields } from '../../../transport/jsonrpc.js';
 import { Reply, type ReplyListener } from '../../../transport/reply.js';

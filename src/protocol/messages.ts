@@ -1,0 +1,100 @@
+// The messages of MCP, as both versions of the SDK have them: a value of either SDK's types is one of these, and these are ones of
+// theirs. The package has its own, so that an app may install one SDK, the other, or both.
+
+/** A JSON-RPC request ID (spec 2025-11-25, basic, "Requests"). */
+export type RequestId = string | number;
+
+/** The params of a request or notification. */
+export interface Params {
+  [name: string]: unknown;
+  /** Two fields that the protocol itself reads, and what the application puts there. */
+  _meta?:
+    | {
+        [name: string]: unknown;
+        progressToken?: RequestId | undefined;
+        'io.modelcontextprotocol/related-task'?: { taskId: string } | undefined;
+      }
+    | undefined;
+}
+
+export interface JSONRPCRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: string;
+  params?: Params | undefined;
+}
+
+export interface JSONRPCNotification {
+  jsonrpc: '2.0';
+  method: string;
+  params?: Params | undefined;
+}
+
+/** The result of a request. */
+export interface Result {
+  [name: string]: unknown;
+  _meta?: Params['_meta'];
+}
+
+export interface JSONRPCResultResponse {
+  jsonrpc: '2.0';
+  id: RequestId;
+  result: Result;
+}
+
+export interface JSONRPCErrorResponse {
+  jsonrpc: '2.0';
+  /** Missing where the ID of the request could not be read. */
+  id?: RequestId | undefined;
+  error: { code: number; message: string; data?: unknown };
+}
+
+/** Any message of MCP. */
+export type JSONRPCMessage = JSONRPCRequest | JSONRPCNotification | JSONRPCResultResponse | JSONRPCErrorResponse;
+
+/** The name of a client or a server. */
+export interface Implementation {
+  name: string;
+  version: string;
+  title?: string | undefined;
+  icons?:
+    | {
+        src: string;
+        mimeType?: string | undefined;
+        sizes?: string[] | undefined;
+        theme?: 'light' | 'dark' | undefined;
+      }[]
+    | undefined;
+  websiteUrl?: string | undefined;
+  description?: string | undefined;
+}
+
+/** What a client can do. Clients may declare more. */
+export interface ClientCapabilities {
+  experimental?: Record<string, object> | undefined;
+  sampling?: { context?: object | undefined; tools?: object | undefined } | undefined;
+  elicitation?:
+    | {
+        [name: string]: unknown;
+        form?: { [name: string]: unknown; applyDefaults?: boolean | undefined } | undefined;
+        url?: object | undefined;
+      }
+    | undefined;
+  roots?: { listChanged?: boolean | undefined } | undefined;
+  /** Kinds of tasks that a client of 2025-11-25 runs. */
+  tasks?:
+    | {
+        [name: string]: unknown;
+        list?: object | undefined;
+        cancel?: object | undefined;
+        requests?:
+          | {
+              [name: string]: unknown;
+              sampling?: { [name: string]: unknown; createMessage?: object | undefined } | undefined;
+              elicitation?: { [name: string]: unknown; create?: object | undefined } | undefined;
+            }
+          | undefined;
+      }
+    | undefined;
+  extensions?: Record<string, object> | undefined;
+}
