@@ -1,3 +1,4 @@
+import { RENEW } from '../../src/cluster/membership/lease.js';
 import { redisEventStore, type SendCommand } from '../../src/stores/redis.js';
 import { EventStream } from '../support/event-stream.js';
 import { initializeBody, post } from '../support/harness.js';
@@ -41,7 +42,7 @@ const tap =
   (send: SendCommand): SendCommand =>
   async (...command) => {
     const reply = await send(...command);
-    if (command[0] === 'SET' && command.at(-1) === 'XX' && reply === 'OK') renewals += 1;
+    if (command[1] === RENEW.hash && reply === 1) renewals += 1;
     return reply;
   };
 

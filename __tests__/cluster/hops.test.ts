@@ -2,13 +2,13 @@ import { createSecretKey } from 'node:crypto';
 import fc from 'fast-check';
 import { systemClock } from '../../src/runtime/clock.js';
 import { NodeClient } from '../../src/cluster/port/node-client.js';
-import { decodeLease, encodeLease, leaseKey } from '../../src/cluster/membership/lease.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { valueOf } from '../support/exposition.js';
 import { HopProxy, type HopFault } from '../support/hop-proxy.js';
 import { expectRow } from '../support/rows.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
+import { changeLeases, leasesIn } from './leases.js';
 import { InProcessCluster, type InProcessNode, type Tool } from './in-process.js';
 
 let cluster: InProcessCluster;
@@ -32,20 +32,17 @@ const tools: Readonly<Record<string, Tool>> = {
 };
 
 /** `claimTimeout` is longer than any call of these tests, and short enough for a call that is held until then. */
-const TIMES = { lease: 1_000, renewInterval: 250, fenceAfter: 800, claimTimeout: 1_500 };
+const TIMES = { lease: 1_100, renewInterval: 250, fenceAfter: 800, claimTimeout: 1_900 };
 
 /** Node `a`, which owns the session, and `b`, which reaches `a` by a proxy. */
 async function start(told: object = {}, json = false): Promise<void> {
   a = await cluster.node({ name: 'a', tools, enableJsonResponse: json });
-  const [key] = (await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))) as string[];
-  proxy = await HopProxy.start(decodeLease((await cluster.ask('GET', key!)) as string).port);
+  const [lease] = await leasesIn(cluster.ask, cluster.prefix);
+  proxy = await HopProxy.start(lease!.port);
   const tap =
     (send: SendCommand): SendCommand =>
-    async (...command) => {
-      const reply = await send(...command);
-      const isLease = command[0] === 'GET' && typeof reply === 'string';
-      return isLease ? encodeLease({ ...decodeLease(reply), port: proxy.port, ...told }) : reply;
-    };
+    async (...command) =>
+      changeLeases(command, await send(...command), (lease) => ({ ...lease, port: proxy.port, ...told }));
   b = await cluster.node({ name: 'b', tap, times: TIMES });
   session = await AnyNodeSession.open(a.url);
 }
@@ -174,10 +171,9 @@ test('a node refuses a kind of request that its version does not know, as in a r
   await start();
   const key = createSecretKey(Buffer.from('of the nodes in this process only'));
   const nodeClient = new NodeClient(key, systemClock, 60_000, 1_000_000);
-  const [lease] = (await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))) as string[];
-  const to = decodeLease((await cluster.ask('GET', lease!)) as string);
+  const [to] = await leasesIn(cluster.ask, cluster.prefix);
   for (const kind of ['later', 'constructor']) {
-    const { sent } = nodeClient.request(to, kind as never, {} as never, undefined, { time: 60_000 });
+    const { sent } = nodeClient.request(to!, kind as never, {} as never, undefined, { time: 60_000 });
     expect(await soon('it is answered', sent)).toEqual({ outcome: 'untaken', why: 'unknownKind' });
   }
   nodeClient.close();

@@ -1,4 +1,4 @@
-import { decodeLease, leaseKey } from '../../src/cluster/membership/lease.js';
+import { decodeLease, RENEW } from '../../src/cluster/membership/lease.js';
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
 import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { systemClock, type Clock } from '../../src/runtime/clock.js';
@@ -7,9 +7,7 @@ import { Emitter } from '../../src/runtime/emitter.js';
 import type { Membership } from '../../src/sessions/ownership.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { FakeRedis, settled, type Mode } from './in-process-fake-redis.js';
-
-export const PREFIX = 'p:';
+import { FakeRedis, PREFIX, settled, type Mode } from './in-process-fake-redis.js';
 
 /** The defaults (docs/scaling.md). */
 export const TIMES = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
@@ -73,13 +71,21 @@ export class FakeNode extends ObservedNode {
     this.redis = redis;
   }
 
+  /** Whether Redis has a lease of that membership. */
   has(id: string): boolean {
-    return this.redis.has(leaseKey(PREFIX, id));
+    return /^\d/.test(this.redis.field(id) ?? '');
+  }
+
+  /** The fields that were sent, in order. */
+  get leases(): string[] {
+    return this.redis.commands.flatMap(([name, ...args]) =>
+      name === 'HSETNX' ? [args[2]!] : args[0] === RENEW.hash ? [args[4]!] : [],
+    );
   }
 
   /** The challenges of the leases that were sent, in order. */
   get challenges(): string[] {
-    return this.redis.commands.filter(([name]) => name === 'SET').map(([, , text]) => decodeLease(text!).challenge);
+    return this.leases.map((text) => decodeLease(text).challenge);
   }
 
   /** Lets time pass in steps in which promises settle: to the millisecond at both ends, more coarsely between. */
@@ -104,7 +110,7 @@ export class FakeNode extends ObservedNode {
     this.#checks = true;
   }
 
-  /** @throws Error when a membership is valid after its lease may have expired, or after it ended. */
+  /** @throws Error when a membership is valid while another node may claim its sessions, or after it ended. */
   check(): void {
     this.#known.add(this.membership);
     for (const membership of this.#known) {
@@ -114,8 +120,8 @@ export class FakeNode extends ObservedNode {
       }
       if (this.#over.has(membership)) throw new Error('a membership that was over holds again');
       if (membership !== this.membership) throw new Error('two tenures hold at once');
-      const until = this.redis.granted.get(leaseKey(PREFIX, membership.id)) ?? -Infinity;
-      if (this.clock.now() >= until) throw new Error('a membership is valid after its lease has expired');
+      const until = this.redis.granted.get(membership.id) ?? -Infinity;
+      if (this.clock.now() >= until) throw new Error('a membership is valid while another node may claim its sessions');
     }
   }
 }

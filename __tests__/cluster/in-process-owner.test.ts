@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { decodeLease, encodeLease, leaseKey } from '../../src/cluster/membership/lease.js';
 import { ERRORS } from '../../src/errors.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { valueOf } from '../support/exposition.js';
@@ -10,6 +9,7 @@ import type { RawSessionInit } from '../support/raw-session.js';
 import { expectRow } from '../support/rows.js';
 import { Deferred, soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
+import { changeLeases, GhostLease, leasesIn } from './leases.js';
 import { InProcessCluster, isDestroy, type InProcessNode, type InProcessNodeInit, type Tool } from './in-process.js';
 
 let cluster: InProcessCluster;
@@ -20,7 +20,7 @@ afterEach(() => cluster.clear());
 afterAll(() => cluster.stop());
 
 /** Well below those of the nodes' own, as some tests wait for them. */
-const SHORT = { lease: 1_000, renewInterval: 250, fenceAfter: 800, claimTimeout: 1_200 };
+const SHORT = { lease: 1_100, renewInterval: 250, fenceAfter: 800, claimTimeout: 1_900 };
 
 const answered = async (response: Promise<Response>) => {
   const from = performance.now();
@@ -35,35 +35,25 @@ const ENDS = {
   'sessions.close()': ({ router }: InProcessNode, { id }: AnyNodeSession) => router.sessions.close(id),
 };
 
-/** A lease of a node that is not there: its port is closed. */
-async function ghost(ms: number): Promise<string> {
-  const id = '00000000-0000-4000-8000-000000000000';
-  const lease = {
-    id,
-    host: '127.0.0.1',
-    port: await freePort(),
-    proof: undefined,
-    challenge: 'challenge',
-    leaving: false,
-  };
-  await cluster.ask('SET', leaseKey(cluster.prefix, id), encodeLease(lease), 'PX', String(ms));
-  return id;
-}
+let ghost: GhostLease | undefined;
+afterEach(() => ghost?.stop());
 
-/** A session that only the ghost owns. */
-async function haunted(node: InProcessNode, ms: number): Promise<AnyNodeSession> {
+/** A session that only a node owns that is not there. @param lives - Whether the lease of that node is renewed. */
+async function haunted(node: InProcessNode, lives: boolean): Promise<AnyNodeSession> {
   const session = await AnyNodeSession.open(node.url);
   await session.call(node.url, 'add');
   await node.close();
   const { key } = await cluster.record();
-  await cluster.ask('HSET', key, 'o', await ghost(ms));
+  ghost = new GhostLease(cluster.ask, cluster.prefix, await freePort());
+  await (lives ? ghost.live() : ghost.write());
+  await cluster.ask('HSET', key, 'o', ghost.lease.id);
   return session;
 }
 
 describe('an owner that cannot be reached (docs/scaling.md: held, not refused; never "serve locally for now")', () => {
   test('is 503 with Retry-After after claimTimeout while its lease lives, and the record is untouched', async () => {
     const [a, b] = await cluster.nodes(2, { times: SHORT });
-    const session = await haunted(a!, 60_000);
+    const session = await haunted(a!, true);
     const before = await cluster.record();
     const { took, ...answer } = await answered(session.request(b!.url, 'add'));
     expectRow(answer, 'ownerUnreachable');
@@ -81,15 +71,12 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
   /** Nodes `a`, and `b`, which reaches `a` through a proxy, and Redis through a tap. */
   async function proxied(init: InProcessNodeInit = {}, tapOfB: Tap = (send) => send, opening: RawSessionInit = {}) {
     const a = await cluster.node({ ...init, name: 'a' });
-    const [key] = (await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))) as string[];
-    const proxy = await FaultProxy.start(decodeLease((await cluster.ask('GET', key!)) as string).port);
+    const [lease] = await leasesIn(cluster.ask, cluster.prefix);
+    const proxy = await FaultProxy.start(lease!.port);
     const tap =
       (send: SendCommand): SendCommand =>
-      async (...command) => {
-        const reply = await send(...command);
-        const isLease = command[0] === 'GET' && typeof reply === 'string';
-        return isLease ? encodeLease({ ...decodeLease(reply), port: proxy.port }) : reply;
-      };
+      async (...command) =>
+        changeLeases(command, await send(...command), (each) => ({ ...each, port: proxy.port }));
     const b = await cluster.node({ name: 'b', tap: (send) => tap(tapOfB(send)), times: SHORT });
     const session = await AnyNodeSession.open(a.url, opening);
     expect(await session.call(b.url, 'add')).toMatchObject({ node: 'a', count: 1 });
@@ -224,7 +211,7 @@ describe('an owner that cannot be reached (docs/scaling.md: held, not refused; n
 
   test('is waited for until its lease is gone, and the request is then served, with no error to its client', async () => {
     const [a, b] = await cluster.nodes(2, { times: SHORT });
-    const session = await haunted(a!, 700);
+    const session = await haunted(a!, false);
     expect(await session.call(b!.url, 'add')).toMatchObject({ node: 'b', epoch: 1, count: 2 });
     expect(b!.lines('session claimed')).toMatchObject([
       { from: '00000000-0000-4000-8000-000000000000', epoch: 1, session: session.id.slice(0, 8) },
@@ -409,7 +396,7 @@ describe('drain (docs/scaling.md: release ownership so that others take over at 
     expect(await running).toMatchObject({ node: 'a', epoch: 0 });
     expect(await busy.call(b!.url, 'add')).toMatchObject({ node: 'b', epoch: 1, count: 2 });
     await soon('it is drained', drained);
-    expect(await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))).toHaveLength(1);
+    expect(await leasesIn(cluster.ask, cluster.prefix)).toHaveLength(1);
     expect(a!.lines('failure')).toEqual([]);
     expect(b!.lines('failure')).toEqual([]);
   });

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
-import { decodeLease, leaseKey, nodesKey } from '../../src/cluster/membership/lease.js';
+import { decodeLease, fieldsOf, LEFT, nodesKey, RENEW as RENEWAL } from '../../src/cluster/membership/lease.js';
 import { connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
-import { settled } from './in-process-fake-redis.js';
-import { FakeNode, PREFIX, realNode, TIMES } from './in-process-lease.js';
+import { PREFIX, settled } from './in-process-fake-redis.js';
+import { FakeNode, realNode, TIMES } from './in-process-lease.js';
 import { runs } from '../support/runs.js';
 
 const { lease: LEASE, renewInterval: RENEW, fenceAfter: FENCE } = TIMES;
@@ -12,19 +12,19 @@ const { lease: LEASE, renewInterval: RENEW, fenceAfter: FENCE } = TIMES;
 const RETRY = 250;
 const ANSWER = (FENCE - RENEW) / 3;
 
-describe('the lease of a node (docs/scaling.md: one per node, only Redis’s expiry and local monotonic time are trusted)', () => {
-  test('is taken with SET NX PX, told with where its listener is, and renewed with SET XX PX under another challenge', async () => {
+describe('the lease of a node (docs/scaling.md, "The times")', () => {
+  test('is a field of one hash: the address, a challenge that changes with each renewal, and a counter that grows with each try', async () => {
     const node = new FakeNode();
     await node.pass(0);
     const { id } = node.membership;
     expect(node.membership.isValid).toBe(true);
     expect(node.joined).toEqual([id]);
     await node.pass(RENEW);
-    const [join, add, renewal] = node.redis.commands;
-    expect(join).toEqual(['SET', leaseKey(PREFIX, id), expect.any(String), 'PX', String(LEASE), 'NX']);
-    expect(add).toEqual(['SADD', nodesKey(PREFIX), id]);
-    expect(renewal).toEqual(['SET', leaseKey(PREFIX, id), expect.any(String), 'PX', String(LEASE), 'XX']);
-    const [first, second] = [decodeLease(join![2]!), decodeLease(renewal![2]!)];
+    const [join, renewal] = node.redis.commands;
+    expect(join).toEqual(['HSETNX', nodesKey(PREFIX), id, expect.stringMatching(/^1 \{/)]);
+    const lease = expect.stringMatching(/^2 \{/) as string;
+    expect(renewal).toEqual(['EVALSHA', RENEWAL.hash, '1', nodesKey(PREFIX), id, lease, '1', '2']);
+    const [first, second] = [decodeLease(join![3]!), decodeLease(renewal![5]!)];
     expect(first).toMatchObject({ id, host: '127.0.0.1', port: 7_000 });
     expect(second).toEqual({ ...first, challenge: expect.any(String) });
     expect(second.challenge).not.toBe(first.challenge);
@@ -54,8 +54,6 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     const node = new FakeNode({ mode: 'hang' });
     await node.pass(0);
     const { membership } = node;
-    node.redis.answer();
-    await node.pass(0);
     // The process stands still, and Redis has answered by the time that it goes on.
     node.block(FENCE);
     node.redis.answer();
@@ -120,8 +118,7 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     expect(node.membership.isValid).toBe(true);
     expect(node.membership.id).not.toBe(membership.id);
     expect(node.joined).toEqual([membership.id, node.membership.id]);
-    expect([node.has(membership.id), node.has(node.membership.id)]).toEqual([false, true]);
-    expect(node.redis.members(nodesKey(PREFIX))).toEqual([node.membership.id]);
+    expect([node.redis.field(membership.id), node.has(node.membership.id)]).toEqual([LEFT, true]);
   });
 
   test('a fenced node takes a new ID at once, joins when Redis is back, and gives up the old lease first', async () => {
@@ -154,6 +151,47 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
     expect([old.isValid, node.membership.isValid, node.has(old.id)]).toEqual([false, true, false]);
   });
 
+  test('a late answer does not revive a membership that has lapsed, also where no timer has fired yet (SIGSTOP)', async () => {
+    const node = new FakeNode();
+    await node.pass(0);
+    const { membership } = node;
+    node.redis.mode = 'late';
+    await node.pass(RENEW);
+    node.clock.block(FENCE - RENEW);
+    expect(membership.isValid).toBe(false);
+    node.redis.answer();
+    node.redis.mode = 'up';
+    await settled();
+    expect([membership.isValid, node.fenced]).toEqual([false, [membership.id]]);
+  });
+
+  test('a renewal counts over each counter that this node wrote since its last success, and over no other', async () => {
+    const node = new FakeNode();
+    await node.pass(0);
+    const { membership } = node;
+    const rolledBack = node.redis.field(membership.id)!;
+    // Redis did the first try, and its answer was lost.
+    node.redis.mode = 'late';
+    await node.pass(RENEW + ANSWER);
+    node.redis.mode = 'up';
+    await node.pass(RETRY);
+    expect([membership.isValid, node.fenced]).toEqual([true, []]);
+    // A fail-over to a replica that had not received the last renewals.
+    node.redis.setField(membership.id, rolledBack);
+    await node.pass(RENEW);
+    expect([membership.isValid, node.fenced]).toEqual([false, [membership.id]]);
+    await node.pass(RETRY);
+    expect(node.redis.field(membership.id)).toBe(LEFT);
+  });
+
+  test('a renewal that Redis gets twice counts once', async () => {
+    const node = new FakeNode();
+    await node.pass(0);
+    node.redis.mode = 'twice';
+    await node.pass(10 * RENEW);
+    expect([node.membership.isValid, node.fenced]).toEqual([true, []]);
+  });
+
   test('a node whose join reply was lost joins as soon as Redis answers, without waiting for a lease to end', async () => {
     const node = new FakeNode({ mode: 'late' });
     await node.pass(ANSWER + 1);
@@ -164,20 +202,16 @@ describe('the lease of a node (docs/scaling.md: one per node, only Redis’s exp
 });
 
 describe('leaving (docs/scaling.md: released on SIGTERM, so that others take over at once)', () => {
-  test('gives up the lease, and the place among the nodes; nothing is renewed after that', async () => {
+  test('says so in its field, so that others claim at once; nothing is renewed after that', async () => {
     const node = new FakeNode();
     await node.pass(0);
     const { membership } = node;
     await node.node.leave();
-    expect([membership.isValid, node.has(membership.id), node.redis.members(nodesKey(PREFIX))]).toEqual([
-      false,
-      false,
-      [],
-    ]);
+    expect([membership.isValid, node.redis.field(membership.id)]).toEqual([false, LEFT]);
     expect([node.clock.pending, node.fenced, node.failures]).toEqual([0, [], []]);
   });
 
-  test.each(['down', 'hang', 'late'] as const)('never rejects, and is over soon, while Redis is %s', async (mode) => {
+  test.each(['down', 'hang'] as const)('never rejects, and is over soon, while Redis is %s', async (mode) => {
     const node = new FakeNode();
     await node.pass(0);
     const { membership } = node;
@@ -188,7 +222,6 @@ describe('leaving (docs/scaling.md: released on SIGTERM, so that others take ove
     expect([left, membership.isValid]).toEqual([true, false]);
     await leaving;
     await node.pass(LEASE);
-    expect(node.has(membership.id)).toBe(false);
     expect(node.clock.pending).toBe(0);
   });
 
@@ -214,7 +247,7 @@ describe('against a model of time', () => {
     { arbitrary: fc.record({ deed: fc.constant('lose' as const) }), weight: 1 },
   );
 
-  test('a membership holds only while its lease in Redis cannot have expired, whatever happens; one that is over stays over', async () => {
+  test('a membership holds only while no other node can claim what it owns, whatever happens; one that is over stays over', async () => {
     const seen = { held: 0, fenced: 0, lost: 0 };
     await fc.assert(
       fc.asyncProperty(fc.array(deed, { minLength: 5, maxLength: 40, size: 'max' }), async (deeds) => {
@@ -255,32 +288,34 @@ describe('with a real Redis', () => {
     await server.stop();
   });
 
-  const held = async (id: string): Promise<number> => Number(await redis.ask('PTTL', leaseKey(PREFIX, id)));
+  const field = async (id: string): Promise<string> => (await redis.ask('HGET', nodesKey(PREFIX), id)) as string;
 
   test('joins, renews, fences itself when Redis lost the lease, joins again, and leaves', async () => {
     const { node, fenced } = realNode(redis.ask);
     await node.checkMember();
     const { id } = node.membership;
-    expect(await held(id)).toBeGreaterThan(0);
-    expect(await redis.ask('SMEMBERS', nodesKey(PREFIX))).toEqual([id]);
-    const challenge = async (): Promise<string> =>
-      decodeLease((await redis.ask('GET', leaseKey(PREFIX, id))) as string).challenge;
-    const first = await challenge();
-    await until('it is renewed', async () => (await challenge()) !== first);
+    const first = decodeLease(await field(id)).challenge;
+    await until('it is renewed', async () => decodeLease(await field(id)).challenge !== first);
     expect(node.membership).toMatchObject({ id, isValid: true });
-    await redis.ask('DEL', leaseKey(PREFIX, id));
+    await redis.ask('HDEL', nodesKey(PREFIX), id);
     await until('it fences itself', () => fenced.length === 1);
     await until('it is a member again', () => node.membership.isValid);
-    expect(node.membership.id).not.toBe(id);
+    const again = node.membership.id;
+    expect(again).not.toBe(id);
     await node.leave();
-    expect(await redis.ask('KEYS', leaseKey(PREFIX, '*'))).toEqual([]);
+    expect(fieldsOf(await redis.ask('HGETALL', nodesKey(PREFIX)))).toEqual(
+      new Map([
+        [id, LEFT],
+        [again, LEFT],
+      ]),
+    );
   });
 
   test('two of the same ID are impossible: a lease that is there is not joined under', async () => {
-    const { node, failures } = realNode((...args) =>
-      args[0] === 'SET' ? redis.ask('SET', 'taken', ...args.slice(2)) : redis.ask(...args),
-    );
-    await redis.ask('SET', 'taken', 'by another', 'PX', '60000');
+    const { node, failures } = realNode(async (...args) => {
+      if (args[0] === 'HSETNX') await redis.ask('HSET', args[1]!, args[2]!, 'by another');
+      return redis.ask(...args);
+    });
     await until('it has failed', () => failures.length > 0);
     expect(node.membership.isValid).toBe(false);
     await node.leave();

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
-import { encodeLease, leaseKey, type Lease } from '../../src/cluster/membership/lease.js';
+import { encodeLease, nodesKey, type Lease } from '../../src/cluster/membership/lease.js';
 import { Peers } from '../../src/cluster/membership/peers.js';
 import { Mailbox, type Message } from '../../src/cluster/migration/mailbox.js';
 import { Migration } from '../../src/cluster/migration/migration.js';
@@ -29,13 +29,14 @@ class World {
   constructor() {
     const send: SendCommand = (...command) =>
       Promise.resolve().then(() => this.redis.do(...(command as [string, ...string[]])));
+    const timing = { lease: 5_000, renewInterval: 1_500 };
     this.records = new RecordStore(redisStore({ sendCommand: send }), this.clock, () => OWN, 60_000);
     this.migration = new Migration({
       mailbox: {
         put: (node: string, message: Message) => Promise.resolve(this.put.push({ node, message }) > 0),
       } as unknown as Mailbox,
       node: { membership: { id: OWN } } as never,
-      peers: new Peers(send, PREFIX, this.clock, 1_500, undefined),
+      peers: new Peers({ send, prefix: PREFIX, clock: this.clock, timing, proof: undefined }),
       records: this.records,
       isMoving: (sessionId) => this.leaving.has(sessionId),
       clock: this.clock,
@@ -46,7 +47,7 @@ class World {
 
   addNode(id: string): Lease {
     const lease = { id, host: id, port: 1, proof: undefined, challenge: 'challenge', leaving: false };
-    this.redis.do('SET', leaseKey(PREFIX, id), encodeLease(lease));
+    this.redis.do('HSET', nodesKey(PREFIX), id, encodeLease(1, lease));
     return lease;
   }
 

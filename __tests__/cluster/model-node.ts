@@ -25,7 +25,8 @@ import { Fenced, type FencedEventStore, sessionHash } from '../../src/stores/ses
 
 export const TIMING = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
 const CLAIM_TIMEOUT = 10_000;
-const TTL = 1_800_000;
+/** The time to live of a record, as a router sets it for a session of half an hour. */
+const TTL = 1.25 * 1_800_000 + 86_400_000;
 const PREFIX = 'mcp:';
 
 export type Answer = 'served' | 'gone' | 'refused';
@@ -103,7 +104,8 @@ export class ModelNode {
       TTL,
     );
     this.#events = redisEventStore({ sendCommand: send, clock: surroundings });
-    const peers = new Peers(send, PREFIX, surroundings, TIMING.renewInterval, undefined);
+    const peers = new Peers({ send, prefix: PREFIX, clock: surroundings, timing: TIMING, proof: undefined });
+    peers.start();
     this.#cluster = new OwnerRouting({
       node: this.node,
       peers,

@@ -1,3 +1,5 @@
+import type { Script } from '../../src/stores/redis-client.js';
+
 /** A hash of a session's record, as `redisStore` has it. */
 interface Hash {
   d: string;
@@ -5,8 +7,11 @@ interface Hash {
   o: string;
 }
 
+/** Any hash that is no record, as that of the nodes is. */
+type Fields = Map<string, string>;
+
 interface Held {
-  readonly value: string | Hash | Set<string> | StreamEntry[];
+  readonly value: Hash | Fields | StreamEntry[];
   /** By the clock of the model; Infinity for what stays. */
   readonly dueAt: number;
 }
@@ -15,10 +20,12 @@ type StreamEntry = [id: string, fields: string[]];
 
 type Run = (redis: ModelRedis, keys: string[], args: string[]) => unknown;
 
-/** The scripts of `src/stores`, each found by a text that only it has, and their effects. */
+/** The scripts of `src/stores` and of the memberships, each found by a text that only it has, and their effects. */
 const SCRIPTS: readonly [RegExp, Run][] = [
   [/XADD/, (redis, keys, args) => redis.append(keys, args)],
   [/ZRANDMEMBER/, () => ['0', [], []]],
+  [/string.match\(held/, (redis, [key], [id, text, from, to]) => redis.renew(key!, id!, text!, from!, to!)],
+  [/'HDEL'/, (redis, [key], [id, text, by]) => redis.replace(key!, id!, text!, by!)],
   [/'HINCRBY'/, (redis, [key], [epoch, owner, next]) => redis.claim(key!, epoch!, owner!, next!)],
   [/'o', ''\)/, (redis, [key], [epoch, owner]) => redis.release(key!, epoch!, owner!)],
   [/'d', ARGV\[1\], 'e', '0'/, (redis, [key], [data, owner, ttl]) => redis.create(key!, data!, owner!, ttl!)],
@@ -36,28 +43,34 @@ const SCRIPTS: readonly [RegExp, Run][] = [
 export class ModelRedis {
   readonly #now: () => number;
   readonly #held = new Map<string, Held>();
+  /** Sources of scripts, by their hashes. */
+  readonly #sources = new Map<string, string>();
 
   constructor(now: () => number) {
     this.#now = now;
+  }
+
+  load(...scripts: readonly Script[]): void {
+    for (const { hash, source } of scripts) this.#sources.set(hash, source);
   }
 
   /** One command, done at once. Throws where Redis answers with an error. */
   do(command: string, ...args: string[]): unknown {
     const [key = '', ...rest] = args;
     switch (command) {
-      case 'GET':
-        return this.#get<string>(key) ?? null;
-      case 'SET':
-        return this.#set(key, rest);
+      case 'HGETALL':
+        return [...(this.#get<Fields>(key) ?? [])].flat();
+      case 'HGET':
+        return this.#get<Fields>(key)?.get(rest[0]!) ?? null;
+      case 'HSET':
+        return this.#hset(key, rest[0]!, rest[1]!);
+      case 'HSETNX':
+        return this.#get<Fields>(key)?.has(rest[0]!) === true ? 0 : this.#hset(key, rest[0]!, rest[1]!);
+      case 'HDEL':
+        return Number(this.#get<Fields>(key)?.delete(rest[0]!) ?? false);
       case 'DEL':
       case 'UNLINK':
         return Number(this.#get(key) !== undefined && this.#held.delete(key));
-      case 'SADD':
-        return this.#add(key, rest[0]!);
-      case 'SREM':
-        return Number(this.#get<Set<string>>(key)?.delete(rest[0]!) ?? false);
-      case 'SMEMBERS':
-        return [...(this.#get<Set<string>>(key) ?? [])];
       case 'HMGET':
         return rest.map((field) => this.#get<Record<string, string>>(key)?.[field] ?? null);
       case 'XRANGE':
@@ -65,10 +78,34 @@ export class ModelRedis {
       case 'EVAL':
         return this.#run(key, Number(rest[0]), rest.slice(1));
       case 'EVALSHA':
-        throw new Error('NOSCRIPT No matching script.');
+        return this.#run(this.#loaded(key), Number(rest[0]), rest.slice(1));
       default:
         throw new Error(`ERR unknown command '${command}'`);
     }
+  }
+
+  renew(key: string, id: string, text: string, from: string, to: string): number {
+    const counter = Number(/^(\d+) /.exec(this.#get<Fields>(key)?.get(id) ?? '')?.[1] ?? NaN);
+    if (!(counter >= Number(from) && counter <= Number(to))) return 0;
+    this.#hset(key, id, text);
+    return 1;
+  }
+
+  replace(key: string, id: string, text: string, by: string): number {
+    if (this.#get<Fields>(key)?.get(id) !== text) return 0;
+    if (by === '') this.#get<Fields>(key)?.delete(id);
+    else this.#hset(key, id, by);
+    return 1;
+  }
+
+  /** All that it has, to be put back by `restore`. */
+  snapshot(): ReadonlyMap<string, Held> {
+    return structuredClone(this.#held);
+  }
+
+  restore(snapshot: ReadonlyMap<string, Held>): void {
+    this.#held.clear();
+    for (const [key, held] of structuredClone(snapshot)) this.#held.set(key, held);
   }
 
   create(key: string, d: string, o: string, ttl: string): number {
@@ -126,19 +163,17 @@ export class ModelRedis {
     return 1;
   }
 
-  #set(key: string, [value, ...options]: string[]): 'OK' | null {
-    const there = this.#get(key) !== undefined;
-    if ((options.includes('NX') && there) || (options.includes('XX') && !there)) return null;
-    const ttl = options.indexOf('PX');
-    this.#held.set(key, { value: value!, dueAt: ttl < 0 ? Infinity : this.#now() + Number(options[ttl + 1]) });
-    return 'OK';
+  #hset(key: string, field: string, text: string): number {
+    const fields = this.#get<Fields>(key) ?? new Map<string, string>();
+    const isNew = !fields.has(field);
+    this.#held.set(key, { value: fields.set(field, text), dueAt: Infinity });
+    return Number(isNew);
   }
 
-  #add(key: string, member: string): number {
-    const set = this.#get<Set<string>>(key) ?? new Set();
-    const there = set.has(member);
-    this.#held.set(key, { value: set.add(member), dueAt: Infinity });
-    return Number(!there);
+  #loaded(hash: string): string {
+    const source = this.#sources.get(hash);
+    if (source === undefined) throw new Error('NOSCRIPT No matching script.');
+    return source;
   }
 
   #run(source: string, keys: number, args: string[]): unknown {

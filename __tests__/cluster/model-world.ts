@@ -2,7 +2,7 @@ import type fc from 'fast-check';
 import { sessionHash } from '../../src/stores/session-event-store.js';
 import { FakeClock } from '../support/fake-clock.js';
 import type { Sent } from '../../src/cluster/port/node-port.js';
-import type { Lease } from '../../src/cluster/membership/lease.js';
+import { nodesKey, type Lease } from '../../src/cluster/membership/lease.js';
 import {
   ModelNode,
   type Message,
@@ -15,6 +15,9 @@ import { ModelRedis } from './model-redis.js';
 
 /** How a connection between two nodes breaks, or that a proxy answers on it. The message may arrive all the same. */
 export type Break = 'at once' | 'after it was done' | 'answered by another';
+
+const NODES = nodesKey('mcp:');
+const NAMES = ['a', 'b', 'c'];
 
 /** How far time goes at a time, in ms. */
 const STEP = 50;
@@ -67,7 +70,9 @@ class Connection {
 /** Three nodes, one Redis, and clients; the order of all that happens is the scheduler's. */
 export class ClusterWorld implements Watcher {
   readonly clock = new FakeClock();
-  readonly redis = new ModelRedis(() => this.clock.now());
+  readonly redis = new ModelRedis(() => this.clock.now() + this.redisOffset);
+  /** How far the wall clock of Redis' machine was stepped, in ms. */
+  redisOffset = 0;
   readonly ids: string[] = [];
   readonly faults: string[] = [];
   readonly answers: Answer[] = [];
@@ -84,10 +89,13 @@ export class ClusterWorld implements Watcher {
   #redisAway = false;
   #wishes = 0;
   #opened = 0;
+  readonly #speeds: readonly number[];
 
-  constructor(scheduler: fc.Scheduler) {
+  /** @param speeds - How fast the monotonic clock of each node runs. */
+  constructor(scheduler: fc.Scheduler, speeds: readonly number[]) {
     this.#scheduler = scheduler;
-    for (const name of ['a', 'b', 'c']) this.#nodes.push(this.#start(name));
+    this.#speeds = speeds;
+    for (const name of NAMES) this.#nodes.push(this.#start(name));
   }
 
   node(n: number): ModelNode {
@@ -133,6 +141,12 @@ export class ClusterWorld implements Watcher {
 
   set redisAway(away: boolean) {
     this.#redisAway = away;
+  }
+
+  /** Redis loses the lease of a node, or of all nodes. */
+  loseLease(n: number | 'all'): void {
+    if (n === 'all') this.redis.do('DEL', NODES);
+    else this.redis.do('HDEL', NODES, this.node(n).node.membership.id);
   }
 
   /** Breaks the connection of the next message between nodes. */
@@ -204,9 +218,10 @@ export class ClusterWorld implements Watcher {
       await new Promise<void>((resolve) => process.enter(resolve));
       return promise;
     };
+    const speed = this.#speeds[NAMES.indexOf(name)]!;
     const surroundings: Surroundings = {
-      now: () => this.clock.now(),
-      setTimeout: (callback, ms) => this.clock.setTimeout(() => process.enter(callback), ms),
+      now: () => speed * this.clock.now(),
+      setTimeout: (callback, ms) => this.clock.setTimeout(() => process.enter(callback), ms / speed),
       clearTimeout: (timer) => this.clock.clearTimeout(timer),
       send: (...command) => within(connection.send(command)),
       deliver: (lease, message, onTaken, onBroken) =>

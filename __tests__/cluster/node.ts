@@ -14,8 +14,8 @@ import express from 'express';
 import { createClient } from 'redis';
 import { z } from 'zod';
 import { createHttpServer, mcpRouter, type ServerContext } from '../../src/index.js';
-import { decodeLease, encodeLease } from '../../src/cluster/membership/lease.js';
 import { redisEventStore, type SendCommand } from '../../src/stores/redis.js';
+import { changeLeases } from './leases.js';
 import type { NodeInit } from './node-process.js';
 
 type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
@@ -95,12 +95,9 @@ function nodeServer({ state, sessionId, epoch }: ServerContext): McpServer {
   return server;
 }
 
-/** Hides the process of another node of this machine. GET reads only leases. */
-const hideProofs: SendCommand = async (...command) => {
-  const reply = await client.sendCommand(command);
-  if (command[0] !== 'GET' || typeof reply !== 'string') return reply;
-  return encodeLease({ ...decodeLease(reply), proof: undefined });
-};
+/** Hides the process of another node of this machine. */
+const hideProofs: SendCommand = async (...command) =>
+  changeLeases(command, await client.sendCommand(command), (lease) => ({ ...lease, proof: undefined }));
 
 const router = mcpRouter({
   serverFactory: nodeServer,

@@ -5,9 +5,11 @@ import type { SendCommand } from '../../src/stores/redis.js';
 import { FakeClock } from '../support/fake-clock.js';
 
 /** As a client within a transaction answers, or a function `sendCommand` that loses the reply. */
-const REPLIES = ['QUEUED', undefined];
+const REPLIES = ['QUEUED', undefined, 1, null, [1], ['a'], ['a', 7], { a: 7 }];
 
-const peers = (send: SendCommand): Peers => new Peers(send, 'mcp:', new FakeClock(), 1_000, undefined);
+const timing = { lease: 5_000, renewInterval: 1_500 };
+const peers = (send: SendCommand): Peers =>
+  new Peers({ send, prefix: 'mcp:', clock: new FakeClock(), timing, proof: undefined });
 const counts = (send: SendCommand): ClusterPrincipalCounts =>
   new ClusterPrincipalCounts({
     send,
@@ -21,7 +23,7 @@ const counts = (send: SendCommand): ClusterPrincipalCounts =>
 describe('a reply that Redis cannot have given (docs/scaling.md: nothing is concluded from it)', () => {
   test.each<[string, (send: SendCommand) => Promise<unknown>]>([
     ['the list of nodes', (send) => peers(send).all()],
-    ['the lease of a node', (send) => peers((...command) => send(...command).then((reply) => reply ?? 1)).find('a')],
+    ['the lease of a node', (send) => peers(send).find('a')],
   ])('rejects for %s', async (_what, ask) => {
     for (const reply of REPLIES) {
       await expect(ask(() => Promise.resolve(reply))).rejects.toThrow();
@@ -34,7 +36,7 @@ describe('a reply that Redis cannot have given (docs/scaling.md: nothing is conc
     ['the sessions of a principal', (send) => counts(send).sessionsOf('alice')],
     ['the sessions that are not in use', (send) => counts(send).longUnused('alice')],
   ])('is storeUnavailable for %s', async (_what, ask) => {
-    for (const reply of REPLIES) {
+    for (const reply of REPLIES.slice(0, 2)) {
       await expect(ask(() => Promise.resolve(reply))).rejects.toMatchObject({ reason: 'storeUnavailable' });
     }
   });
@@ -43,8 +45,8 @@ describe('a reply that Redis cannot have given (docs/scaling.md: nothing is conc
 test('a lease with an invalid process proof is refused', () => {
   const lease = { id: 'a', host: 'a', port: 1, challenge: 'c', leaving: false };
   for (const proof of [null, {}, { pid: '7' }, { pid: 1.5 }, 7]) {
-    expect(() => decodeLease(JSON.stringify({ ...lease, proof }))).toThrow('no proof of a process');
+    expect(() => decodeLease(`1 ${JSON.stringify({ ...lease, proof })}`)).toThrow('no proof of a process');
   }
-  expect(decodeLease(JSON.stringify({ ...lease, proof: { pid: 7 } }))).toMatchObject({ proof: { pid: 7 } });
-  expect(decodeLease(JSON.stringify(lease))).toEqual(lease);
+  expect(decodeLease(`1 ${JSON.stringify({ ...lease, proof: { pid: 7 } })}`)).toMatchObject({ proof: { pid: 7 } });
+  expect(decodeLease(`1 ${JSON.stringify(lease)}`)).toEqual(lease);
 });

@@ -103,12 +103,24 @@ describe('each option of cluster (docs/scaling.md: times are options, checked ag
 
 describe('contradictions', () => {
   test.each([
-    [{ lease: 3_300 }, 'fenceAfter must be less than lease (3300), or two nodes might own a session; got 3300'],
-    [{ fenceAfter: 5_000 }, 'fenceAfter must be less than lease (5000), or two nodes might own a session; got 5000'],
+    [
+      { lease: 3_664 },
+      'lease must be at least 3665, 1.05 times fenceAfter (3300) and 200 ms, or two nodes might own a session; got 3664',
+    ],
+    [
+      { fenceAfter: 4_572 },
+      'lease must be at least 5001, 1.05 times fenceAfter (4572) and 200 ms, or two nodes might own a session; got 5000',
+    ],
     [{ renewInterval: 1_651 }, 'renewInterval must be at most half of fenceAfter (3300), for a second try; got 1651'],
     [{ fenceAfter: 2_999 }, 'renewInterval must be at most half of fenceAfter (2999), for a second try; got 1500'],
-    [{ claimTimeout: 5_000 }, 'claimTimeout must be more than lease (5000), after which a session is free; got 5000'],
-    [{ lease: 10_000 }, 'claimTimeout must be more than lease (10000), after which a session is free; got 10000'],
+    [
+      { claimTimeout: 7_000 },
+      'claimTimeout must be more than lease (5000), renewInterval (1500) and 500 ms for a restore together; got 7000',
+    ],
+    [
+      { lease: 8_000 },
+      'claimTimeout must be more than lease (8000), renewInterval (1500) and 500 ms for a restore together; got 10000',
+    ],
     [{ host: '0.0.0.0' }, 'advertise must be given with host 0.0.0.0, by which no other node can reach this one'],
     [{ host: '::' }, 'advertise must be given with host ::, by which no other node can reach this one'],
     [
@@ -122,10 +134,10 @@ describe('contradictions', () => {
   });
 
   test.each([
-    { lease: 3_301 },
-    { fenceAfter: 4_999 },
+    { lease: 3_665 },
+    { fenceAfter: 4_571 },
     { renewInterval: 1_650 },
-    { claimTimeout: 5_001 },
+    { claimTimeout: 7_001 },
     { host: '0.0.0.0', advertise: 'node-1.internal' },
     { host: '::', advertise: 'fd00::1' },
     { host: '::1', port: 65_535 },
@@ -134,12 +146,13 @@ describe('contradictions', () => {
   });
 
   test('accepted times leave no time in which two nodes own a session, and enough for a second try (property)', () => {
-    const ms = fc.integer({ min: 1, max: 20 });
+    const ms = (max: number) => fc.integer({ min: 1, max }).map((n) => 100 * n);
     let taken = 0;
     fc.assert(
-      fc.property(ms, ms, ms, ms, (lease, renewInterval, fenceAfter, claimTimeout) => {
+      fc.property(ms(20), ms(5), ms(10), ms(40), (lease, renewInterval, fenceAfter, claimTimeout) => {
         const error = errorOf(() => resolve({ ...cluster, lease, renewInterval, fenceAfter, claimTimeout }));
-        const safe = fenceAfter < lease && renewInterval <= fenceAfter / 2 && claimTimeout > lease;
+        const times = lease >= 1.05 * fenceAfter + 200 && claimTimeout > lease + renewInterval + 500;
+        const safe = times && renewInterval <= fenceAfter / 2;
         taken += Number(safe);
         expect(error === undefined).toBe(safe);
       }),

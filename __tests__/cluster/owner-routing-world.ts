@@ -7,7 +7,7 @@ import { askNode, watchNode } from '../../src/cluster/port/ask-node.js';
 import type { NodeKind, NodePort, Sent } from '../../src/cluster/port/node-port.js';
 import { OwnerCache } from '../../src/cluster/forwarding/session-memory.js';
 import { OwnerRouting } from '../../src/cluster/forwarding/owner-routing.js';
-import { encodeLease, leaseKey, nodesKey } from '../../src/cluster/membership/lease.js';
+import { DEAD, encodeLease, nodesKey } from '../../src/cluster/membership/lease.js';
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
 import { Peers } from '../../src/cluster/membership/peers.js';
 import type { CoreEvents } from '../../src/events.js';
@@ -23,6 +23,7 @@ import { ModelRedis } from './model-redis.js';
 
 const PREFIX = 'mcp:';
 const TTL = 1_800_000;
+const TIMING = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
 export const CLAIM_TIMEOUT = 2_000;
 export const NOT_REACHED: Sent = { outcome: 'untaken', why: 'unreachable' };
 
@@ -64,14 +65,14 @@ export class OwnerRoutingWorld {
       clock: this.clock,
       lifecycle: this.phase,
       events: this.events,
-      timing: { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 },
+      timing: TIMING,
       proof: undefined,
       address: () => Promise.resolve({ host: 'this', port: 1 }),
       probe: () => Promise.resolve(true),
       onFenced: () => undefined,
     });
     this.records = new RecordStore(redisStore({ sendCommand: send }), this.clock, () => this.node.membership.id, TTL);
-    const peers = new Peers(send, PREFIX, this.clock, 1_500, undefined);
+    const peers = new Peers({ send, prefix: PREFIX, clock: this.clock, timing: TIMING, proof: undefined });
     const others = () => peers.all().then((leases) => leases.filter(({ id }) => id !== this.node.membership.id));
     const port: NodePort = {
       handle: () => undefined,
@@ -129,8 +130,18 @@ export class OwnerRoutingWorld {
   /** Another node with a lease that lasts through the test. */
   addNode(id: string): void {
     const lease = { id, host: id, port: 1, proof: undefined, challenge: 'challenge', leaving: false, informs: true };
-    this.redis.do('SET', leaseKey(PREFIX, id), encodeLease(lease));
-    this.redis.do('SADD', nodesKey(PREFIX), id);
+    let counter = 0;
+    const renew = (): void => {
+      counter += 1;
+      this.redis.do('HSET', nodesKey(PREFIX), id, encodeLease(counter, lease));
+      this.clock.setTimeout(renew, TIMING.renewInterval);
+    };
+    renew();
+  }
+
+  /** The field of a node whose process is proved to be gone. */
+  addDeadNode(id: string): void {
+    this.redis.do('HSET', nodesKey(PREFIX), id, DEAD);
   }
 
   /** A session whose record names that owner. */

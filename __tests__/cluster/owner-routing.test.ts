@@ -26,6 +26,7 @@ describe('which session of a principal ends for a new one (docs/scaling.md, maxS
     world.answer = () => answered(-1);
     await world.addSession('own', world.node.membership.id);
     await world.addSession('of b', 'b');
+    world.addDeadNode('dead');
     await world.addSession('of a dead node', 'dead');
     world.unused.set('alice', ['own', 'of b', 'of a dead node']);
     expect(await world.settle(world.eviction.evict('alice'))).toBe(true);
@@ -36,6 +37,7 @@ describe('which session of a principal ends for a new one (docs/scaling.md, maxS
   });
 
   test('is none that another node claimed meanwhile, and then no session ends', async () => {
+    world.addDeadNode('dead');
     await world.addSession('claimed', 'dead');
     world.unused.set('alice', ['claimed']);
     jest.spyOn(world.records, 'destroy').mockResolvedValue(false);

@@ -1,14 +1,14 @@
-import { encodeLease, leaseKey, nodesKey, type Lease } from '../../src/cluster/membership/lease.js';
+import { DEAD, encodeLease, LEFT, type Lease } from '../../src/cluster/membership/lease.js';
 import { Peers } from '../../src/cluster/membership/peers.js';
 import { ownProof, type ProcessProof } from '../../src/cluster/membership/process-proof.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { Children, startOf } from './in-process-children.js';
-import { FakeRedis, settled } from './in-process-fake-redis.js';
+import { FakeRedis, PREFIX, settled } from './in-process-fake-redis.js';
+import { TIMES } from './in-process-lease.js';
 
-const PREFIX = 'p:';
-const MAX_AGE = 1_500;
-/** How often the process is looked for, and after how many of those looks Redis is asked. */
-const [LOOK, LOOKS_PER_ASK] = [100, 4];
+const { lease: LEASE, renewInterval: MAX_AGE } = TIMES;
+/** How often the process is looked for. */
+const LOOK = 100;
 
 let children: Children;
 let clock: FakeClock;
@@ -21,20 +21,37 @@ beforeEach(() => {
   clock = new FakeClock();
   redis = new FakeRedis(clock);
   own = ownProof()!;
-  peers = new Peers(redis.send, PREFIX, clock, MAX_AGE, own);
+  peers = observer();
 });
-afterEach(() => children.clear());
+afterEach(() => {
+  peers.stop();
+  children.clear();
+});
 
-async function lives(id: string, proof?: ProcessProof): Promise<Lease> {
-  const lease: Lease = { id, host: '127.0.0.1', port: 7_000, proof, challenge: 'challenge', leaving: false };
-  await redis.send('SET', leaseKey(PREFIX, id), encodeLease(lease), 'PX', '5000');
-  await redis.send('SADD', nodesKey(PREFIX), id);
-  redis.commands.length = 0;
+function observer(proof: ProcessProof | undefined = own, hands = clock): Peers {
+  return new Peers({ send: redis.send, prefix: PREFIX, clock: hands, timing: TIMES, proof });
+}
+
+const leaseOf = (id: string, proof?: ProcessProof): Lease => ({
+  id,
+  host: '127.0.0.1',
+  port: 7_000,
+  proof,
+  challenge: 'challenge',
+  leaving: false,
+});
+
+let counter = 0;
+
+/** Writes a lease with another counter. */
+function lives(id: string, proof?: ProcessProof): Lease {
+  const lease = leaseOf(id, proof);
+  redis.setField(id, encodeLease((counter += 1), lease));
   return lease;
 }
 
 const proofOf = (pid: number): ProcessProof => ({ ...own, pid, startedAt: startOf(pid) });
-const hasLease = (id: string): boolean => redis.has(leaseKey(PREFIX, id));
+const readings = (): number => redis.commands.filter(([name]) => name === 'HGETALL').length;
 
 async function tick(ms: number): Promise<void> {
   for (let left = ms; left > 0; left -= 10) {
@@ -43,92 +60,271 @@ async function tick(ms: number): Promise<void> {
   }
 }
 
-describe('a node is found by its lease (docs/scaling.md: only Redis’s own expiry is trusted)', () => {
-  test('as long as that lasts, and read anew once what was read is too old, or was found to be wrong', async () => {
-    const lease = await lives('a');
+describe('a node is found by its lease', () => {
+  test('in the last reading, unless that is too old, or was found to be wrong', async () => {
+    const lease = lives('a');
     expect(await peers.find('a')).toEqual(lease);
-    clock.advance(MAX_AGE - 1);
+    clock.advance(MAX_AGE);
     expect(await peers.find('a')).toEqual(lease);
-    expect(redis.commands).toHaveLength(1);
+    expect(readings()).toBe(1);
     clock.advance(1);
     await peers.find('a');
-    expect(redis.commands).toHaveLength(2);
+    expect(readings()).toBe(2);
+    clock.advance(LOOK + 1);
     peers.forget('a');
     await peers.find('a');
-    expect(redis.commands).toHaveLength(3);
-    clock.advance(5_000);
-    expect(await peers.find('a')).toBeUndefined();
-    expect(await peers.find('never there')).toBeUndefined();
+    await peers.find('a');
+    expect(readings()).toBe(3);
   });
 
   test('what was read counts from before it was asked for', async () => {
-    await lives('a');
+    lives('a');
     redis.mode = 'late';
     const found = peers.find('a');
     clock.advance(300);
+    await settled();
     redis.answer();
     await found;
-    clock.advance(MAX_AGE - 300);
+    clock.advance(MAX_AGE - 299);
     redis.mode = 'up';
     await peers.find('a');
-    expect(redis.commands).toHaveLength(2);
+    expect(readings()).toBe(2);
   });
 
-  test('is unknown while Redis does not answer, or holds an invalid lease', async () => {
-    await lives('a');
+  test('nothing is known of it while Redis does not answer', async () => {
+    lives('a');
     redis.mode = 'down';
     await expect(peers.find('a')).rejects.toThrow();
     await expect(peers.all()).rejects.toThrow();
-    redis.mode = 'up';
-    for (const text of ['', '{', '{}', '{"host":"a","port":"7","challenge":"c"}']) {
-      await redis.send('SET', leaseKey(PREFIX, 'a'), text, 'PX', '5000');
-      await expect(peers.find('a')).rejects.toThrow();
-    }
   });
 
-  test('all that live are known; one without a lease is taken off the list', async () => {
-    const [a, b] = [await lives('a'), await lives('b')];
-    await redis.send('SADD', nodesKey(PREFIX), 'c');
-    expect((await peers.all()).sort((one, two) => one.id.localeCompare(two.id))).toEqual([a, b]);
-    expect(redis.commands.at(-1)).toEqual(['SREM', nodesKey(PREFIX), 'c']);
-    expect(await redis.send('SMEMBERS', nodesKey(PREFIX))).toEqual(['a', 'b']);
+  test.each(['', '{', '1 {}', '1 {"host":"a","port":"7","challenge":"c"}'])(
+    'a field that is no lease (%j) may be that of a live node, and is of no other node',
+    async (text) => {
+      redis.setField('a', text);
+      const lease = lives('b');
+      expect(await peers.find('a')).toBe('missing');
+      expect(await peers.all()).toEqual([lease]);
+    },
+  );
+
+  test('all that may live are known, as Redis has them now', async () => {
+    const a = lives('a');
+    expect(await peers.all()).toEqual([a]);
+    clock.advance(1);
+    const b = lives('b');
+    redis.setField('c', LEFT);
+    redis.setField('d', DEAD);
+    expect(await peers.all()).toEqual([a, b]);
   });
 });
 
-describe('a node whose process was on this machine (docs/scaling.md: at once where death is proved)', () => {
-  test('is gone at the next look when it was killed -9, also where its lease was read before, and its lease is given up for it', async () => {
+describe('a membership is over, so that its sessions may be claimed (docs/scaling.md, "Why two nodes never own a session")', () => {
+  const isOver = async (id: string): Promise<boolean> => (await peers.find(id)) === undefined;
+
+  test.each([LEFT, DEAD])('at once when its field says %s, and for ever', async (text) => {
+    lives('a');
+    expect(await isOver('a')).toBe(false);
+    clock.advance(1);
+    redis.setField('a', text);
+    peers.forget('a');
+    // Readings for the same node are at least that far apart.
+    expect(await isOver('a')).toBe(false);
+    clock.advance(LOOK);
+    expect(await isOver('a')).toBe(true);
+    // A fail-over of Redis to an older state does not bring a membership back.
+    lives('a');
+    clock.advance(MAX_AGE + 1);
+    expect(await isOver('a')).toBe(true);
+    expect(await peers.all()).toEqual([]);
+  });
+
+  test('when its counter was the same for the whole lease, from when the first reading with it was received', async () => {
+    lives('a');
+    redis.mode = 'late';
+    const first = peers.find('a');
+    clock.advance(400);
+    await settled();
+    redis.answer();
+    await first;
+    redis.mode = 'up';
+    clock.advance(LEASE - 1);
+    expect(await isOver('a')).toBe(false);
+    clock.advance(1);
+    expect(await isOver('a')).toBe(true);
+  });
+
+  test('only by a reading that was sent after that time', async () => {
+    lives('a');
+    expect(await isOver('a')).toBe(false);
+    clock.advance(LEASE - 1);
+    redis.mode = 'late';
+    const early = peers.find('a');
+    clock.advance(500);
+    await settled();
+    // Sent before, and received after.
+    redis.answer();
+    redis.mode = 'up';
+    expect(await early).toBeDefined();
+    expect(await isOver('a')).toBe(true);
+  });
+
+  test('not while its counter changes, however seldom it is read', async () => {
+    for (let n = 0; n < 5; n += 1) {
+      lives('a');
+      expect(await isOver('a')).toBe(false);
+      clock.advance(3 * LEASE);
+    }
+  });
+
+  test('not because its field is missing: the time starts anew then', async () => {
+    lives('a');
+    expect(await isOver('a')).toBe(false);
+    clock.advance(LEASE - 1);
+    // It may have been renewed since the last reading, and been lost after that.
+    redis.removeField('a');
+    clock.advance(1);
+    expect(await peers.find('a')).toBe('missing');
+    clock.advance(LEASE - 1);
+    expect(await peers.find('a')).toBe('missing');
+    clock.advance(1);
+    expect(await isOver('a')).toBe(true);
+  });
+
+  test('not because no reading ever had it: the time starts with the first reading after it was asked for', async () => {
+    expect(await peers.all()).toEqual([]);
+    clock.advance(10 * LEASE);
+    expect(await peers.find('a')).toBe('missing');
+    clock.advance(LEASE - 1);
+    expect(await peers.find('a')).toBe('missing');
+    clock.advance(1);
+    expect(await isOver('a')).toBe(true);
+  });
+
+  test('later for an observer that starts later', async () => {
+    lives('a');
+    await peers.find('a');
+    clock.advance(LEASE);
+    const late = observer();
+    expect(await isOver('a')).toBe(true);
+    expect(await late.find('a')).toBeDefined();
+    clock.advance(LEASE);
+    expect(await late.find('a')).toBeUndefined();
+  });
+
+  test('later for an observer whose readings fail meanwhile', async () => {
+    lives('a');
+    await peers.find('a');
+    redis.mode = 'down';
+    clock.advance(10 * LEASE);
+    await expect(peers.find('a')).rejects.toThrow();
+    redis.mode = 'up';
+    lives('a');
+    expect(await isOver('a')).toBe(false);
+  });
+
+  test('within lease and renewInterval after its last renewal, at an observer that reads each renewInterval', async () => {
+    peers.start();
+    await tick(MAX_AGE - 10);
+    lives('a');
+    const renewed = clock.now();
+    while (!(await isOver('a'))) await tick(10);
+    expect(clock.now() - renewed).toBeGreaterThanOrEqual(LEASE);
+    expect(clock.now() - renewed).toBeLessThanOrEqual(LEASE + MAX_AGE);
+  });
+
+  test('the field of one that did not change for ten leases is removed, unless it changes meanwhile', async () => {
+    redis.setField('left', LEFT);
+    redis.setField('no lease', '?');
+    lives('dead');
+    lives('alive');
+    peers.start();
+    await tick(10 * LEASE - MAX_AGE);
+    expect(redis.field('left')).toBe(LEFT);
+    lives('alive');
+    await tick(2 * MAX_AGE);
+    const kept = ['left', 'no lease', 'dead', 'alive'].map((id) => redis.field(id) !== undefined);
+    expect(kept).toEqual([false, false, false, true]);
+    expect(await isOver('dead')).toBe(true);
+  });
+
+  test('one reading each renewInterval serves all of that, however many nodes there are', async () => {
+    for (let n = 0; n < 50; n += 1) lives(`node-${n}`);
+    peers.start();
+    for (let spent = 0; spent < 10 * MAX_AGE; spent += 100) {
+      await tick(100);
+      for (let n = 0; n < 50; n += 1) await peers.find(`node-${n}`);
+      if (spent % 1_000 === 0) for (let n = 0; n < 50; n += 1) lives(`node-${n}`);
+    }
+    expect(redis.commands.length).toBeLessThanOrEqual(11);
+  });
+});
+
+describe('a node whose ID a client named', () => {
+  test('is found as soon as it has joined, and is none without a lease', async () => {
+    await peers.all();
+    const lease = lives('a');
+    const found = peers.member('a');
+    await settled();
+    clock.advance(LOOK);
+    expect(await found).toEqual(lease);
+    clock.advance(1);
+    redis.setField('a', LEFT);
+    peers.forget('a');
+    clock.advance(LOOK);
+    expect(await peers.member('a')).toBeUndefined();
+  });
+
+  test('costs no reading of its own while many IDs are forged', async () => {
+    const asked: Promise<unknown>[] = [];
+    for (let n = 0; n < 1_000; n += 1) {
+      asked.push(peers.member(`forged ${n}`));
+      await tick(1);
+    }
+    await tick(LOOK);
+    expect(await Promise.all(asked)).toEqual(asked.map(() => undefined));
+    expect(readings()).toBeLessThanOrEqual(12);
+  });
+});
+
+describe('a node whose process was on this machine (docs/scaling.md, "When the owner dies")', () => {
+  test('is gone at the next look when it was killed -9, also where its lease was read before, and its field says so', async () => {
     const pid = await children.sleeper();
-    const lease = await lives('a', proofOf(pid));
+    const lease = lives('a', proofOf(pid));
     expect(await peers.find('a')).toEqual(lease);
     await children.kill(pid);
-    expect(hasLease('a')).toBe(true);
+    expect(redis.field('a')).not.toBe(DEAD);
     await tick(LOOK);
     expect(await peers.find('a')).toBeUndefined();
-    expect(hasLease('a')).toBe(false);
+    await settled();
+    expect(redis.field('a')).toBe(DEAD);
     expect(await peers.all()).toEqual([]);
   });
 
   test('is gone when its process ID is another’s', async () => {
     const proof = proofOf(await children.sleeper());
-    await lives('a', { ...proof, startedAt: '1' });
+    lives('a', { ...proof, startedAt: '1' });
     expect(await peers.find('a')).toBeUndefined();
-    expect(hasLease('a')).toBe(false);
+    await settled();
+    expect(redis.field('a')).toBe(DEAD);
   });
 
   test('is not judged when it is of another machine, or gives no proof, or this process has none', async () => {
     const gone = { ...own, startedAt: '1' };
-    await lives('a', { ...gone, machine: 'f'.repeat(32) });
+    lives('a', { ...gone, machine: 'f'.repeat(32) });
     expect(await peers.find('a')).toBeDefined();
-    await lives('b');
+    lives('b');
     expect(await peers.find('b')).toBeDefined();
-    await lives('c', gone);
-    expect(await new Peers(redis.send, PREFIX, clock, MAX_AGE, undefined).find('c')).toBeDefined();
-    expect(['a', 'b', 'c'].map(hasLease)).toEqual([true, true, true]);
+    lives('c', gone);
+    expect(
+      await new Peers({ send: redis.send, prefix: PREFIX, clock, timing: TIMES, proof: undefined }).find('c'),
+    ).toBeDefined();
+    for (const id of ['a', 'b', 'c']) expect(redis.field(id)).not.toBe(DEAD);
   });
 
-  test('is gone although Redis is away and its lease cannot be removed, and no failure is logged', async () => {
+  test('is gone although Redis is away and its field cannot be written, and no failure is logged', async () => {
     const pid = await children.sleeper();
-    await lives('a', proofOf(pid));
+    lives('a', proofOf(pid));
     await peers.find('a');
     await children.kill(pid);
     redis.mode = 'down';
@@ -138,50 +334,49 @@ describe('a node whose process was on this machine (docs/scaling.md: at once whe
   });
 });
 
-describe('a listener for the death of a node', () => {
-  test('is called once, when its lease is', async () => {
+describe('a listener that waits for the end of a node', () => {
+  test('is called once, when its membership is over', async () => {
     const calls: string[] = [];
-    const lease = await lives('a');
+    const lease = lives('a');
+    peers.start();
+    await settled();
     peers.watch(lease, () => calls.push('one'));
     peers.watch(lease, () => calls.push('two'));
     await tick(4_900);
     expect(calls).toEqual([]);
-    // A recent read of a lease does not show when the lease ends.
-    peers.forget('a');
-    await peers.find('a');
-    await tick(LOOK * LOOKS_PER_ASK);
+    await tick(MAX_AGE + LOOK);
     expect(calls).toEqual(['one', 'two']);
     await tick(10_000);
     expect(calls).toEqual(['one', 'two']);
-    expect(clock.pending).toBe(0);
   });
 
   test('is called once, soon after its process on this machine was killed', async () => {
     const pid = await children.sleeper();
-    const lease = await lives('a', proofOf(pid));
+    const lease = lives('a', proofOf(pid));
     let calls = 0;
     peers.watch(lease, () => (calls += 1));
     await tick(LOOK);
     expect(calls).toBe(0);
     await children.kill(pid);
-    await tick(LOOK);
+    await tick(2 * LOOK);
     expect(calls).toBe(1);
     await tick(10_000);
     expect(calls).toBe(1);
   });
 
-  test('is called also if the node was already gone', async () => {
-    const lease = await lives('a');
+  test('is called also when it began to wait for a node that was gone before', async () => {
+    const lease = lives('a');
+    peers.start();
     let calls = 0;
     for (const wanted of [1, 2]) {
       peers.watch(lease, () => (calls += 1));
-      await tick(6_000);
+      await tick(7_000);
       expect(calls).toBe(wanted);
     }
   });
 
   test('is not called when it waits no more; no timer runs then, and Redis is not asked', async () => {
-    const lease = await lives('a');
+    const lease = lives('a');
     expect(clock.pending).toBe(0);
     let calls = 0;
     const unwatch = peers.watch(lease, () => (calls += 1));
@@ -194,35 +389,37 @@ describe('a listener for the death of a node', () => {
   });
 
   test('is called also when others ceased to wait just before', async () => {
-    const lease = await lives('a');
+    const lease = lives('a');
+    peers.start();
     let calls = 0;
     peers.watch(lease, () => (calls += 100))();
     await tick(LOOK / 2);
     peers.watch(lease, () => (calls += 1));
-    await tick(6_000);
+    await tick(7_000);
     expect(calls).toBe(1);
-    expect(clock.pending).toBe(0);
   });
 
   test('is not called because Redis is away: of the node nothing is known then', async () => {
-    const lease = await lives('a');
+    const lease = lives('a');
+    peers.start();
+    await settled();
     let calls = 0;
     peers.watch(lease, () => (calls += 1));
     redis.mode = 'down';
     await tick(10_000);
     expect(calls).toBe(0);
     redis.mode = 'up';
-    await tick(LOOK * (LOOKS_PER_ASK + 1));
+    await tick(MAX_AGE + LOOK);
     expect(calls).toBe(1);
   });
 
   test('is called for a process that was killed also while Redis does not answer', async () => {
     const pid = await children.sleeper();
-    const lease = await lives('a', proofOf(pid));
+    const lease = lives('a', proofOf(pid));
     let calls = 0;
     peers.watch(lease, () => (calls += 1));
     redis.mode = 'hang';
-    await tick(LOOK * LOOKS_PER_ASK);
+    await tick(4 * LOOK);
     await children.kill(pid);
     await tick(1_000);
     expect(calls).toBe(1);

@@ -2,6 +2,7 @@ import { initializeBody, post } from '../support/harness.js';
 import { freePort } from '../support/free-port.js';
 import { until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
+import { GhostLease } from './leases.js';
 import { InProcessCluster, type InProcessNode } from './in-process.js';
 
 const ALICE = { headers: { 'x-principal': 'alice' } };
@@ -94,9 +95,7 @@ describe('maxSessionsPerPrincipal (docs/scaling.md: it holds for the whole clust
     await start({ maxSessionsPerPrincipal: 1 });
     const session = await AnyNodeSession.open(a.url, ALICE);
     const stream = await session.get(a.url);
-    const lease = { host: '127.0.0.1', port: await freePort(), challenge: 'challenge', leaving: false };
-    await cluster.ask('SET', `${cluster.prefix}node:ghost`, JSON.stringify(lease), 'PX', '60000');
-    await cluster.ask('SADD', `${cluster.prefix}nodes`, 'ghost');
+    await new GhostLease(cluster.ask, cluster.prefix, await freePort()).write();
     expect((await post(b.url, initializeBody(), ALICE.headers)).status).toBe(503);
     await stream.body?.cancel();
   });

@@ -1,6 +1,8 @@
-import { leaseKey, nodesKey } from '../../src/cluster/membership/lease.js';
+import { fieldsOf, LEFT, nodesKey } from '../../src/cluster/membership/lease.js';
 import { until } from '../support/waiting.js';
 import { InProcessCluster } from './in-process.js';
+import { freePort } from '../support/free-port.js';
+import { GhostLease } from './leases.js';
 
 let cluster: InProcessCluster;
 beforeAll(async () => {
@@ -9,30 +11,18 @@ beforeAll(async () => {
 afterEach(() => cluster.clear());
 afterAll(() => cluster.stop());
 
-const SHORT = { lease: 600, renewInterval: 100, fenceAfter: 500, claimTimeout: 2_000 };
-const members = async (): Promise<string[]> => (await cluster.ask('SMEMBERS', nodesKey(cluster.prefix))) as string[];
+const SHORT = { lease: 500, renewInterval: 100, fenceAfter: 280, claimTimeout: 2_000 };
+const fields = async () => fieldsOf(await cluster.ask('HGETALL', nodesKey(cluster.prefix)));
 
-/** The nodes that have a lease. On a busy machine one may be fenced, and joins again under another ID. */
-async function live(): Promise<string[]> {
-  const keys = (await cluster.ask('KEYS', leaseKey(cluster.prefix, '*'))) as string[];
-  return keys.map((key) => key.slice(leaseKey(cluster.prefix, '').length));
-}
-
-const areLive = async (count: number): Promise<boolean> => {
-  const [ids, leases] = [await members(), await live()];
-  return leases.length === count && ids.sort().join() === leases.sort().join();
-};
-
-test('the ID of a node that was killed goes from the set of nodes, and the IDs of live nodes stay (docs/scaling.md, "What it costs")', async () => {
-  await cluster.nodes(2, { times: SHORT });
-  await cluster.ask('SADD', nodesKey(cluster.prefix), 'a node that was killed');
-  await until('the set has the live nodes only', () => areLive(2));
-});
-
-test('a live node that is missing from the set of nodes adds itself again', async () => {
-  const [node] = await cluster.nodes(1, { times: SHORT });
-  await cluster.ask('DEL', nodesKey(cluster.prefix));
-  await until('it is there again', () => areLive(1));
-  await node!.close();
-  expect(await members()).toEqual([]);
+test('Redis keeps nothing of nodes that left or were killed: fields that do not change are removed (docs/scaling.md, "What it costs")', async () => {
+  const ghost = new GhostLease(cluster.ask, cluster.prefix, await freePort());
+  await ghost.write();
+  const [a, b] = await cluster.nodes(2, { times: SHORT });
+  await b!.close();
+  expect([...(await fields()).values()]).toContain(LEFT);
+  await until('the hash has the live node only', async () => {
+    const found = await fields();
+    return found.size === 1 && !found.has(ghost.lease.id);
+  });
+  expect(await a!.ready()).toBe(200);
 });

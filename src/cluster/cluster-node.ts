@@ -37,9 +37,6 @@ import { ClusterPrincipalCounts } from './principal-counts.js';
 /** A client has stalled when it reads nothing of a relayed answer for this many keep-alive intervals. */
 const STALLED = 3;
 
-/** The interval at which the IDs of killed nodes are removed, in durations of a lease. */
-const SWEEP_LEASES = 4;
-
 /** When a draining node got no request for this long, in ms, the load balancer no longer sends it any. */
 const QUIET_BEFORE_STOP = 1_000;
 
@@ -74,9 +71,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly #options: ResolvedClusterOptions;
   readonly #answersTo: AnswersTo;
   readonly #clock: Clock;
-  readonly #lifecycle: Lifecycle;
   #local: LocalSessions = NO_SESSIONS;
-  #sweeping: unknown;
   /** The time of the last request, or of the beginning of the drain, by the router's clock. */
   #lastRequest = -Infinity;
 
@@ -101,7 +96,6 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     lifecycle: Lifecycle,
     events: Emitter<CoreEvents>,
   ) {
-    this.#lifecycle = lifecycle;
     const { send: ask, prefix } = openRedis('mcpRouter: option cluster.redis', options.redis);
     const onTimeout = (): Error => new Error('Redis did not answer in time');
     const send: SendCommand = (...command) => inTime(clock, REDIS_TIMEOUT, ask(...command), onTimeout);
@@ -112,7 +106,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     this.#clock = clock;
     this.recordKey = (id) => recordKey(prefix, id);
     const proof = ownProof();
-    this.#peers = new Peers(send, prefix, clock, options.renewInterval, proof);
+    this.#peers = new Peers({ send, prefix, clock, timing: options, proof });
     this.#membership = new NodeMembership({
       send,
       prefix,
@@ -227,7 +221,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
         : destroy(sessionId, await this.#routing.unowned(sessionId)),
     );
     this.#membership.start();
-    this.#sweepLater();
+    this.#peers.start();
     if (this.#mailbox === undefined || this.#migration === undefined) return;
     void this.#mailbox.open(
       () => this.membership.id,
@@ -276,19 +270,10 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   /** Leaves the cluster. Called when this node owns no session any more. */
   async leave(): Promise<void> {
     this.#mailbox?.close();
-    this.#clock.clearTimeout(this.#sweeping);
+    this.#peers.stop();
     this.#port.abortProbe();
     await this.#membership.leave();
     await this.#port.close();
-  }
-
-  /** Starts the timer of the next sweep. It starts after the last sweep has settled, so that no two run at the same time. */
-  #sweepLater(): void {
-    this.#sweeping = this.#clock.setTimeout(() => {
-      const swept = this.#peers.sweep(() => this.membership);
-      // A failed sweep is harmless: another node, or the next sweep, removes the IDs.
-      void swept.catch(() => undefined).then(() => this.#lifecycle.phase === 'closed' || this.#sweepLater());
-    }, SWEEP_LEASES * this.#options.lease);
   }
 
   /** The other nodes. None with `routing: 'migrate'`, as this node cannot reach them. */

@@ -65,6 +65,7 @@ export class Eviction {
     if (record === undefined) return true;
     const { owner, epoch } = record;
     if (owner === membership().id) return false;
+    // A node without a known address may be alive.
     if (owner !== undefined && (await orStoreUnavailable(peers.find(owner))) !== undefined) return false;
     return records.destroy(sessionId, epoch);
   }

@@ -119,18 +119,21 @@ export interface ClusterOptions {
    */
   advertise?: string | undefined;
   /**
-   * How long Redis keeps a node's lease without a renewal, in ms. Other nodes may claim its sessions after that. A forward step
-   * of Redis' clock ends a lease too early, and must be prevented. Default: 5,000.
+   * How long the lease of a node must have been unchanged before another node may claim its sessions, in ms. Each node measures
+   * this by its own monotonic clock. At least 1.05 times `fenceAfter` and 200 ms. Default: 5,000.
    */
   lease?: number | undefined;
   /** How often a node renews its lease. Default: 1,500. */
   renewInterval?: number | undefined;
   /**
-   * The time after its last renewal was sent at which a node ends its sessions, in ms. It must be well before the lease expires,
-   * and late enough for a second attempt to renew. Default: 3,300.
+   * The time after its last acknowledged renewal was sent at which a node ends its sessions, in ms. At least twice `renewInterval`,
+   * for a second attempt to renew. Default: 3,300.
    */
   fenceAfter?: number | undefined;
-  /** How long a request waits for an owner that cannot be reached before it gets 503. More than `lease`. Default: 10,000. */
+  /**
+   * How long a request waits for an owner that cannot be reached before it gets 503. More than `lease`, `renewInterval` and 500 ms
+   * together. Default: 10,000.
+   */
   claimTimeout?: number | undefined;
   /**
    * How a node handles a request for a session of another node: `forward` forwards the request. `migrate` moves the session, for

@@ -4,6 +4,15 @@ import type { ClusterOptions, ResolvedClusterOptions } from './options.js';
 /** The length of SHA-256 output. A shorter key weakens the HMAC (RFC 2104, 3). */
 const MIN_SECRET_BYTES = 32;
 
+/** The greatest ratio between the speeds of two nodes' monotonic clocks. NTP slews a clock by 0.05 % at most. */
+const CLOCK_DRIFT = 1.05;
+
+/** How long an operation that began before the fence may take to end, in ms. */
+const MARGIN = 200;
+
+/** How long a claim and a restore may take at the end of `claimTimeout`, in ms. */
+const RESTORE = 500;
+
 const host: Check = (value) =>
   typeof value === 'string' && /^[\w.:-]+$/.test(value) ? undefined : 'a host name or an IP address';
 
@@ -55,14 +64,18 @@ export function resolveCluster(options: ClusterOptions): ResolvedClusterOptions 
   const renewInterval = options.renewInterval ?? 1_500;
   const fenceAfter = options.fenceAfter ?? 3_300;
   const claimTimeout = options.claimTimeout ?? 10_000;
-  if (fenceAfter >= lease) {
-    refuse(`fenceAfter must be less than lease (${lease}), or two nodes might own a session; got ${fenceAfter}`);
+  const minLease = Math.ceil(CLOCK_DRIFT * fenceAfter + MARGIN);
+  if (lease < minLease) {
+    const why = `${CLOCK_DRIFT} times fenceAfter (${fenceAfter}) and ${MARGIN} ms, or two nodes might own a session`;
+    refuse(`lease must be at least ${minLease}, ${why}; got ${lease}`);
   }
   if (renewInterval * 2 > fenceAfter) {
     refuse(`renewInterval must be at most half of fenceAfter (${fenceAfter}), for a second try; got ${renewInterval}`);
   }
-  if (claimTimeout <= lease) {
-    refuse(`claimTimeout must be more than lease (${lease}), after which a session is free; got ${claimTimeout}`);
+  const longestClaim = lease + renewInterval + RESTORE;
+  if (claimTimeout <= longestClaim) {
+    const sum = `lease (${lease}), renewInterval (${renewInterval}) and ${RESTORE} ms for a restore together`;
+    refuse(`claimTimeout must be more than ${sum}; got ${claimTimeout}`);
   }
   return Object.freeze({
     redis,

@@ -102,20 +102,20 @@ export function openRedis(
 
 /** A Lua script, which Redis runs as one atomic step. It is sent by its hash, and in full when Redis does not know the hash. */
 export class Script {
-  readonly #source: string;
-  readonly #hash: string;
+  readonly source: string;
+  readonly hash: string;
 
   constructor(source: string) {
-    this.#source = source;
-    this.#hash = createHash('sha1').update(source).digest('hex');
+    this.source = source;
+    this.hash = createHash('sha1').update(source).digest('hex');
   }
 
   async run(send: SendCommand, key: string, ...args: string[]): Promise<unknown> {
     try {
-      return await send('EVALSHA', this.#hash, '1', key, ...args);
+      return await send('EVALSHA', this.hash, '1', key, ...args);
     } catch (error) {
       if (!String(error).includes('NOSCRIPT')) throw error;
-      return send('EVAL', this.#source, '1', key, ...args);
+      return send('EVAL', this.source, '1', key, ...args);
     }
   }
 }

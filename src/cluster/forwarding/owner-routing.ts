@@ -74,12 +74,14 @@ type Concerns = (record: StoredRecord) => boolean;
 
 const ANY_NODE: Concerns = () => true;
 
-/** `moving`: this node still has to release the session. */
-type Owner = Lease | UnownedSession | 'moving';
+/**
+ * `moving`: this node still has to release the session. `missing`: the owner may be alive, but its address is not known.
+ */
+type Owner = Lease | UnownedSession | 'moving' | 'missing';
 
 /**
  * Finds the node that owns a request's session, and forwards the request. When that node cannot be reached, the request waits
- * until it answers again, or until its lease has expired. This node never serves a session that another node may own.
+ * until it answers again, or until its membership is over. This node never serves a session that another node may own.
  */
 export class OwnerRouting {
   readonly #init: OwnerRoutingInit;
@@ -177,14 +179,15 @@ export class OwnerRouting {
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
       const owner = await this.#ownerOf(sessionId, concerns);
       if (this.#init.lifecycle.phase === 'closed') throw new Refusal('draining');
-      if (owner !== 'moving' && 'record' in owner) return { unowned: owner, asked };
-      const tried = owner === 'moving' ? 'again' : await act(owner, Math.max(LAST_TRY, deadline - clock.now()), asked);
-      if (tried !== 'again' && tried !== 'unreachable') return tried;
-      if (owner !== 'moving') asked = true;
+      const node = typeof owner === 'string' ? undefined : owner;
+      if (node !== undefined && 'record' in node) return { unowned: node, asked };
+      const tried = node && (await act(node, Math.max(LAST_TRY, deadline - clock.now()), asked));
+      if (tried !== undefined && tried !== 'again' && tried !== 'unreachable') return tried;
+      if (node !== undefined) asked = true;
       const remaining = deadline - clock.now();
       if (remaining <= 0) throw new Refusal('ownerUnreachable');
       const time = Math.min(remaining, wait);
-      if (owner !== 'moving' && tried === 'unreachable') await peers.untilGone(owner, time);
+      if (node !== undefined && tried === 'unreachable') await peers.untilGone(node, time);
       else await new Promise<void>((resolve) => clock.setTimeout(resolve, time));
     }
   }
@@ -193,7 +196,7 @@ export class OwnerRouting {
     const { node, owners, records, isMoving } = this.#init;
     if (sessionId === undefined) return this.#claimantOf({ record: undefined });
     const known = concerns === undefined ? await this.#live(owners.get(sessionId)) : undefined;
-    if (known !== undefined) return known;
+    if (known !== undefined && known !== 'missing') return known;
     const record = await records.find(sessionId);
     if (record === undefined || concerns?.(record) === false) return { record: undefined };
     if (record.owner === node.membership.id) {
@@ -201,7 +204,7 @@ export class OwnerRouting {
     }
     const owner = await this.#live(record.owner);
     if (owner === undefined) return this.#claimantOf({ record });
-    owners.set(sessionId, owner.id);
+    if (owner !== 'missing') owners.set(sessionId, owner.id);
     return owner;
   }
 
@@ -244,7 +247,7 @@ export class OwnerRouting {
     return (await this.#init.others()).filter(({ leaving }) => !leaving);
   }
 
-  #live(id: string | undefined): Promise<Lease | undefined> {
+  #live(id: string | undefined): Promise<Lease | 'missing' | undefined> {
     const { node, peers } = this.#init;
     if (id === undefined || id === node.membership.id) return Promise.resolve(undefined);
     return orStoreUnavailable(peers.find(id));

@@ -1,6 +1,7 @@
+import { notAReply, Script } from '../../stores/redis-client.js';
 import type { ProcessProof } from './process-proof.js';
 
-/** The data that a node publishes about itself in Redis while its lease lasts. */
+/** The data that a node publishes about itself in Redis. */
 export interface Lease {
   readonly id: string;
   /** The address of its private listener. */
@@ -18,18 +19,41 @@ export interface Lease {
   readonly informs?: boolean | undefined;
 }
 
-export const leaseKey = (prefix: string, id: string): string => `${prefix}node:${id}`;
-
-/** The set of the IDs of all nodes that are members, or were members recently. */
+/**
+ * The hash of all nodes: one field for each membership, under its node ID. The field is a lease, or one of {@link LEFT} and
+ * {@link DEAD}.
+ */
 export const nodesKey = (prefix: string): string => `${prefix}nodes`;
 
-export function encodeLease(lease: Lease): string {
-  return JSON.stringify(lease);
+/** The field of a membership that its own node has ended. */
+export const LEFT = 'left';
+
+/** The field of a membership whose process is proved to be gone. */
+export const DEAD = 'dead';
+
+/** Renews a lease, if the counter in the field is within the range that the node expects. */
+export const RENEW = new Script(`
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+local counter = held and tonumber(string.match(held, '^(%d+) '))
+if not counter or counter < tonumber(ARGV[3]) or counter > tonumber(ARGV[4]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1`);
+
+/** Replaces a field by another text, or removes it for an empty text, if the field is as it was read. */
+export const REPLACE_FIELD = new Script(`
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1`);
+
+/** @param counter - Grows by one with each try to write the lease. */
+export function encodeLease(counter: number, lease: Lease): string {
+  return `${counter} ${JSON.stringify(lease)}`;
 }
 
 /** @throws Error when the text is not a lease. The node may be alive even then. */
 export function decodeLease(text: string): Lease {
-  const lease = JSON.parse(text) as Lease;
+  const lease = JSON.parse(text.slice(text.indexOf(' ') + 1)) as Lease;
   if (typeof lease.host !== 'string' || typeof lease.port !== 'number' || typeof lease.challenge !== 'string') {
     throw new Error('what Redis holds is no lease of a node');
   }
@@ -37,4 +61,24 @@ export function decodeLease(text: string): Lease {
   const { proof } = lease as { proof?: { pid?: unknown } | null };
   if (proof === undefined || Number.isSafeInteger(proof?.pid)) return lease;
   throw new Error('what Redis holds is no proof of a process');
+}
+
+/** The fields of the hash of nodes. Clients give the reply of `HGETALL` as a list, as an object or as a Map. */
+export function fieldsOf(reply: unknown): Map<string, string> {
+  const fields = new Map<string, string>();
+  for (const [id, text] of pairsOf(reply)) {
+    if (typeof id !== 'string' || typeof text !== 'string') throw notAReply(reply);
+    fields.set(id, text);
+  }
+  return fields;
+}
+
+function pairsOf(reply: unknown): Iterable<[unknown, unknown]> {
+  if (reply instanceof Map) return reply;
+  if (Array.isArray(reply)) {
+    const words: readonly unknown[] = reply;
+    return words.flatMap((word, n): [unknown, unknown][] => (n % 2 === 0 ? [[word, words[n + 1]]] : []));
+  }
+  if (typeof reply !== 'object' || reply === null) throw notAReply(reply);
+  return Object.entries(reply);
 }

@@ -8,7 +8,8 @@ import type { ResolvedClusterOptions } from '../../options/options.js';
 import type { Membership } from '../../sessions/ownership.js';
 import { notAReply, type SendCommand } from '../../stores/redis-client.js';
 import { Challenges, type MessageId } from './challenges.js';
-import { encodeLease, leaseKey, nodesKey, type Lease } from './lease.js';
+import { EarlierVersion, isOfEarlierVersion, removeEarlierVersion } from './earlier-version.js';
+import { encodeLease, LEFT, nodesKey, RENEW, type Lease } from './lease.js';
 import type { ProcessProof } from './process-proof.js';
 import { Unreachable } from './unreachable.js';
 
@@ -68,8 +69,11 @@ class OwnMembership implements Membership {
     return this.#clock.now() < this.#until + this.#gracePeriod;
   }
 
-  extend(until: number): void {
+  /** False when it has lapsed: an acknowledgement that this node handles later does not revive it. */
+  extend(until: number): boolean {
+    if (this.#ended || (this.#until > -Infinity && !this.isValid)) return false;
     this.#until = until;
+    return true;
   }
 
   end(): void {
@@ -78,14 +82,14 @@ class OwnMembership implements Membership {
 }
 
 /**
- * This node's membership: a lease in Redis under an ID that is never used again. The node renews it well before it expires.
+ * This node's membership: a lease in Redis under an ID that is never used again. The node renews it in time.
  *
- * Safety needs two things. Redis keeps a lease for at least `fenceAfter` after its renewal was sent. This process's monotonic
- * clock runs as fast as Redis' clock.
+ * It is valid until `fenceAfter` after the last acknowledged renewal was *sent*, by this process's monotonic clock. Other nodes
+ * measure `lease` by their own monotonic clocks, from a later instant (`NodeObserver`). So safety needs that no two
+ * monotonic clocks differ by more than 5 % in speed. No other clock plays a part.
  *
- * Time counts from before a renewal is sent. So this node drops its sessions before another node can claim them, even if Redis
- * answers late. A forward step of Redis' clock expires the lease of a live node. Two nodes may then own its sessions until its
- * next renewal fails.
+ * Each try to renew writes a counter that grows. A renewal succeeds only over a counter that this node wrote since its last
+ * success. Any other one shows that Redis lost a write, and the node fences.
  */
 export class NodeMembership {
   readonly #init: MembershipInit;
@@ -99,6 +103,9 @@ export class NodeMembership {
   /** See {@link Lease.informs}. */
   #informs = false;
   #isLeaving = false;
+  /** The counters of the last try to write the lease, and of the last try that Redis acknowledged. */
+  #counter = 0;
+  #acknowledged = 0;
   #renewedAt = -Infinity;
   #fenceTimer: unknown;
   #wake: () => void = () => undefined;
@@ -160,14 +167,14 @@ export class NodeMembership {
     this.#wake();
   }
 
-  /** Ends the membership, when this node owns no session. Never rejects: if Redis does not answer, the lease expires later. */
+  /** Ends the membership, when this node owns no session. Never rejects: without `left` in Redis, other nodes wait for `lease`. */
   async leave(): Promise<void> {
     this.#isLeaving = true;
     this.#wake();
     await this.#running;
     this.#endMembership();
     try {
-      await this.#deleteFormerLeases();
+      await this.#endFormer();
     } catch (error) {
       this.#init.events.emit('failure', 'cluster: the lease could not be given up', error);
     }
@@ -183,7 +190,7 @@ export class NodeMembership {
         else await this.#join();
         failing = undefined;
       } catch (error) {
-        const what = error instanceof Unreachable ? 'cluster: this node is not reached' : 'cluster: no lease';
+        const what = failureOf(error);
         if (failing !== what) events.emit('failure', what, error);
         failing = what;
         wait = RETRY;
@@ -195,59 +202,80 @@ export class NodeMembership {
   }
 
   async #join(): Promise<void> {
-    const { clock, prefix, timing } = this.#init;
-    await this.#deleteFormerLeases();
+    const { clock, timing } = this.#init;
+    await this.#endFormer();
     const membership = this.#membership;
     const probed = await this.#lease();
     this.#informs = await this.#init.probe(probed);
-    const lease = { ...probed, informs: this.#informs };
+    const text = this.#encode({ ...probed, informs: this.#informs });
     const since = clock.now();
     try {
-      const result = await this.#ask('SET', ...this.#setArguments(lease), 'NX');
-      if (result !== 'OK') throw notAReply(result);
+      await this.#enter(text);
     } catch (error) {
-      // Redis may have stored the lease. It would then refuse the same ID until that lease expires, so the ID changes.
-      this.#endMembership();
+      // Redis may have stored the lease. It would then refuse the same ID, so the ID changes.
+      if (!(error instanceof EarlierVersion)) this.#endMembership();
       throw error;
     }
-    await this.#ask('SADD', nodesKey(prefix), membership.id);
-    if (clock.now() - since >= timing.fenceAfter) throw new Error('Redis took longer than a lease may go unrenewed');
+    if (clock.now() - since >= timing.fenceAfter) {
+      this.#endMembership();
+      throw new Error('Redis took longer than a lease may go unrenewed');
+    }
+    this.#acknowledged = this.#counter;
     this.#member = true;
     this.#extendUntilFence(since);
     this.#init.events.emit('joined', membership.id);
   }
 
+  /** Writes the first lease of this membership. */
+  async #enter(text: string): Promise<void> {
+    const { prefix, send } = this.#init;
+    const enter = (): Promise<unknown> => this.#inTime(send('HSETNX', nodesKey(prefix), this.#membership.id, text));
+    const reply = await enter().catch(async (error: unknown) => {
+      if (!isOfEarlierVersion(error)) throw error;
+      await this.#inTime(removeEarlierVersion(send, prefix));
+      return enter();
+    });
+    if (String(reply) !== '1') throw notAReply(reply);
+  }
+
   /**
-   * Deletes the leases of earlier memberships. Otherwise other nodes would wait until these leases expire. Redis may have one
-   * even after it expired, from a renewal that arrived late.
+   * Marks the leases of earlier memberships as ended. Otherwise other nodes would wait for `lease`. A renewal that arrives late does not
+   * replace the mark.
    */
-  async #deleteFormerLeases(): Promise<void> {
-    const { prefix } = this.#init;
+  async #endFormer(): Promise<void> {
+    const { prefix, send } = this.#init;
     while (this.#former[0] !== undefined) {
-      await this.#ask('DEL', leaseKey(prefix, this.#former[0]));
-      await this.#ask('SREM', nodesKey(prefix), this.#former[0]);
+      await this.#inTime(send('HSET', nodesKey(prefix), this.#former[0], LEFT)).catch((error: unknown) => {
+        // Without the hash, Redis has none of this node's leases.
+        if (!isOfEarlierVersion(error)) throw error;
+      });
       this.#former.shift();
     }
   }
 
   async #renew(): Promise<void> {
-    const { clock } = this.#init;
-    const lease = await this.#lease();
+    const { clock, prefix, send } = this.#init;
+    const text = this.#encode(await this.#lease());
+    // Its own counter counts, too: a client of Redis may send the command twice.
+    const expected = [this.#acknowledged, this.#counter].map(String);
     const since = clock.now();
-    const result = await this.#ask('SET', ...this.#setArguments(lease), 'XX');
+    const args = [this.#membership.id, text, ...expected];
+    const reply = await this.#inTime(RENEW.run(send, nodesKey(prefix), ...args));
     // This node may have been fenced while Redis worked.
     if (!this.#member) return;
-    if (result === 'OK') this.#extendUntilFence(since);
-    else this.#fence('Redis does not have the lease any more');
+    if (String(reply) === '0') return this.#fence('Redis does not have the lease as this node wrote it');
+    if (String(reply) !== '1') throw notAReply(reply);
+    this.#acknowledged = this.#counter;
+    this.#extendUntilFence(since);
   }
 
   /** @param since - When the renewal was sent. */
   #extendUntilFence(since: number): void {
     const { clock, timing } = this.#init;
     const until = since + timing.fenceAfter;
+    if (!this.#membership.extend(until)) return this.#fence('the lease was renewed too late');
     this.#renewedAt = since;
     this.#challenge = undefined;
-    this.#membership.extend(until);
     clock.clearTimeout(this.#fenceTimer);
     const fence = (): void => this.#fence('the lease could not be renewed in time');
     this.#fenceTimer = clock.setTimeout(fence, Math.max(0, until - clock.now()));
@@ -263,7 +291,7 @@ export class NodeMembership {
 
   #newMembership(): OwnMembership {
     const { clock, timing } = this.#init;
-    // Half of the time between the fence and the end of the lease. In that time, no other node can own the sessions.
+    // Half of the time between the fence and the first claim by another node.
     return new OwnMembership(clock, (timing.lease - timing.fenceAfter) / 2);
   }
 
@@ -283,16 +311,16 @@ export class NodeMembership {
     return { id, host, port, proof: this.#init.proof, challenge, leaving, informs };
   }
 
-  #setArguments(lease: Lease): [key: string, value: string, px: string, ms: string] {
-    const { prefix, timing } = this.#init;
-    return [leaseKey(prefix, lease.id), encodeLease(lease), 'PX', String(timing.lease)];
+  #encode(lease: Lease): string {
+    this.#counter += 1;
+    return encodeLease(this.#counter, lease);
   }
 
-  #ask(...command: string[]): Promise<unknown> {
-    const { clock, send, timing } = this.#init;
+  #inTime<T>(answer: Promise<T>): Promise<T> {
+    const { clock, timing } = this.#init;
     // A third, so that a second try fits before the fence.
     const time = Math.ceil((timing.fenceAfter - timing.renewInterval) / 3);
-    return inTime(clock, time, send(...command), () => new Error('Redis did not answer in time'));
+    return inTime(clock, time, answer, () => new Error('Redis did not answer in time'));
   }
 
   #sleep(ms: number): Promise<void> {
@@ -306,4 +334,9 @@ export class NodeMembership {
       };
     });
   }
+}
+
+function failureOf(error: unknown): string {
+  if (error instanceof Unreachable) return 'cluster: this node is not reached';
+  return error instanceof EarlierVersion ? 'cluster: nodes of an earlier version are running' : 'cluster: no lease';
 }

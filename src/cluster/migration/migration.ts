@@ -73,7 +73,7 @@ export class Migration {
     if (record.owner === node.membership.id) return records.release(sessionId, record.epoch);
     if (message.action !== 'take' || message.passedOn === true || record.owner === undefined) return;
     const owner = await peers.find(record.owner);
-    if (owner === undefined) return;
+    if (owner === undefined || owner === 'missing') return;
     await this.#pass(owner, { ...message, passedOn: true });
   }
 

@@ -19,12 +19,12 @@ import { Announcer } from './announcer.js';
 
 /** The longest wait before a node that does not take a retry is tried again, in ms. */
 const WAIT = 250;
-/** The form of a node's ID. Clients name one, and it becomes a part of a key in Redis. */
+/** The form of a node's ID. Clients name one, and Redis is asked for no other. */
 const NODE_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 export interface PerRequestNodesInit {
   readonly nodeId: () => string;
-  readonly peers: Pick<Peers, 'find' | 'untilGone'>;
+  readonly peers: Pick<Peers, 'member' | 'untilGone'>;
   readonly port: NodePort;
   readonly relay: Pick<ResponseRelay, 'relay'>;
   readonly clock: Clock;
@@ -80,7 +80,7 @@ export class PerRequestNodes implements OtherNodes {
   /** The node, if it is another one, and lives. */
   async #find(nodeId: string): Promise<Lease | undefined> {
     if (!this.#init.reaches || !NODE_ID.test(nodeId) || nodeId === this.nodeId) return undefined;
-    return orStoreUnavailable(this.#init.peers.find(nodeId));
+    return orStoreUnavailable(this.#init.peers.member(nodeId));
   }
 
   /** @returns The identity of a message that the node may have begun; undefined when it did nothing. */

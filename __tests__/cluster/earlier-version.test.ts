@@ -1,0 +1,58 @@
+import { nodesKey } from '../../src/cluster/membership/lease.js';
+import { until } from '../support/waiting.js';
+import { AnyNodeSession } from './any-node.js';
+import { InProcessCluster } from './in-process.js';
+import { leasesIn } from './leases.js';
+
+let cluster: InProcessCluster;
+beforeAll(async () => {
+  cluster = await InProcessCluster.start();
+}, 300_000);
+afterEach(() => cluster.clear());
+afterAll(() => cluster.stop());
+
+/** What a node of an earlier version writes when it joins: a set of IDs, and a key for each lease. */
+async function joinAsEarlier(id: string, ms: number): Promise<void> {
+  await cluster.ask('SET', `${cluster.prefix}node:${id}`, '{}', 'PX', String(ms), 'NX');
+  await cluster.ask('SADD', nodesKey(cluster.prefix), id);
+}
+
+describe('an upgrade from a version whose leases had a time to live (docs/scaling.md, "The private listener")', () => {
+  test('a node does not join while a node of the earlier version has a lease, and its log says why; then it joins by itself', async () => {
+    await joinAsEarlier('killed before', 1);
+    await joinAsEarlier('old', 60_000);
+    const node = await cluster.node({ joins: false });
+    await until('the log says why', () => node.lines('failure').length > 0);
+    expect(node.lines('failure')).toMatchObject([
+      {
+        what: 'cluster: nodes of an earlier version are running',
+        err: { message: expect.stringContaining('stop all nodes of the earlier version') as string },
+      },
+    ]);
+    expect(await node.ready()).toBe(503);
+    await expect(AnyNodeSession.open(node.url)).rejects.toThrow('503');
+    expect(await cluster.ask('SMEMBERS', nodesKey(cluster.prefix))).toEqual(['old']);
+    await cluster.ask('DEL', `${cluster.prefix}node:old`);
+    await until('it joins', async () => (await node.ready()) === 200);
+    expect(await leasesIn(cluster.ask, cluster.prefix)).toHaveLength(1);
+  });
+
+  test('the sessions of the earlier version are restored', async () => {
+    const a = await cluster.node({ name: 'a' });
+    const session = await AnyNodeSession.open(a.url);
+    await session.call(a.url, 'add');
+    await a.close();
+    const { key } = await cluster.record();
+    await cluster.ask('DEL', nodesKey(cluster.prefix));
+    await cluster.ask('HSET', key, 'o', 'old');
+    await joinAsEarlier('old', 1);
+    const b = await cluster.node({ name: 'b' });
+    expect(await session.call(b.url, 'add')).toMatchObject({ node: 'b', epoch: 1, count: 2 });
+    expect(b.lines('session claimed')).toMatchObject([{ from: 'old' }]);
+  });
+
+  test('a node of the earlier version cannot join this version’s cluster', async () => {
+    await cluster.node();
+    await expect(joinAsEarlier('old', 1_000)).rejects.toThrow('WRONGTYPE');
+  });
+});
