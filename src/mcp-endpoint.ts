@@ -285,7 +285,7 @@ function createGuardedLogger({ logger, clock }: ResolvedOptions, events: Emitter
 function createRecords(options: ResolvedOptions): RecordStore | undefined {
   const { store, clock } = options;
   const owner = randomUUID();
-  return store && new RecordStore(store, clock, () => owner, recordLifetime(options));
+  return store && new RecordStore({ store, clock, node: () => owner, lifetime: recordLifetime(options) });
 }
 
 /** The number of times that the record of a session in use is touched within `ttl`. */

@@ -6,11 +6,12 @@ import express from 'express';
 import { pino } from 'pino';
 import { mcpRouter, type McpRouterOptions, type ServerContext } from '../../src/index.js';
 import type { ClusterOptions } from '../../src/options/options.js';
+import { nodeOf } from '../../src/sessions/records/record-store.js';
 import type { SendCommand } from '../../src/stores/redis.js';
 import { KEEP_ALIVE } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
 import { connectRedis, type Connect, type ConnectedRedis } from '../support/redis-clients.js';
-import { RedisServer } from '../support/redis-server.js';
+import { RedisServer, type RedisServerInit } from '../support/redis-server.js';
 import { scriptedServer, type Extra, type LowServer } from '../support/scripted.js';
 import { until } from '../support/waiting.js';
 
@@ -37,9 +38,9 @@ const TOOLS: Readonly<Record<string, Tool>> = {
   echo: ({ args }) => args,
 };
 
-/** Whether a command removes a record: of all scripts on one, only that takes nothing but the epoch. */
+/** Whether a command removes a record: of all scripts on one, only that takes an owner and then an epoch. */
 export function isDestroy(command: readonly string[]): boolean {
-  return command.length === 5 && command[3]?.endsWith(':session') === true;
+  return command.length === 6 && command[3]?.endsWith(':session') === true && /^\d+$/.test(command[5]!);
 }
 
 export interface InProcessNodeInit extends Partial<McpRouterOptions> {
@@ -162,8 +163,8 @@ export class InProcessCluster {
     this.ask = own.ask;
   }
 
-  static async start(): Promise<InProcessCluster> {
-    const redis = await RedisServer.start();
+  static async start(init: RedisServerInit = {}): Promise<InProcessCluster> {
+    const redis = await RedisServer.start(init);
     return new InProcessCluster(redis, await connectRedis(redis.url));
   }
 
@@ -194,7 +195,7 @@ export class InProcessCluster {
   async record(): Promise<{ key: string; owner: string; epoch: number }> {
     const [key] = (await this.ask('KEYS', `${this.prefix}{*}:session`)) as string[];
     const [owner, epoch] = (await this.ask('HMGET', key!, 'o', 'e')) as [string, string];
-    return { key: key!, owner, epoch: Number(epoch) };
+    return { key: key!, owner: nodeOf(owner)!, epoch: Number(epoch) };
   }
 
   async stop(): Promise<void> {

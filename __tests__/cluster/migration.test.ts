@@ -30,7 +30,8 @@ class World {
     const send: SendCommand = (...command) =>
       Promise.resolve().then(() => this.redis.do(...(command as [string, ...string[]])));
     const timing = { lease: 5_000, renewInterval: 1_500 };
-    this.records = new RecordStore(redisStore({ sendCommand: send }), this.clock, () => OWN, 60_000);
+    const store = redisStore({ sendCommand: send });
+    this.records = new RecordStore({ store, clock: this.clock, node: () => OWN, lifetime: 60_000 });
     this.migration = new Migration({
       mailbox: {
         put: (node: string, message: Message) => Promise.resolve(this.put.push({ node, message }) > 0),
@@ -52,7 +53,7 @@ class World {
   }
 
   async addSession(id: string, owner: string): Promise<void> {
-    await this.records.create(id, '{}');
+    await this.records.create(id, '{}', this.records.newOwner());
     const record = await this.records.find(id);
     const send: SendCommand = (...command) =>
       Promise.resolve().then(() => this.redis.do(...(command as [string, ...string[]])));

@@ -25,8 +25,9 @@ import { Fenced, type FencedEventStore, sessionHash } from '../../src/stores/ses
 
 export const TIMING = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
 const CLAIM_TIMEOUT = 10_000;
-/** The time to live of a record, as a router sets it for a session of half an hour. */
-const TTL = 1.25 * 1_800_000 + 86_400_000;
+/** For sessions that end half an hour after they were last used. */
+const LIFETIME = 1.25 * 1_800_000;
+const SPARE_LIFETIME = 24 * 3_600_000;
 const PREFIX = 'mcp:';
 
 export type Answer = 'served' | 'gone' | 'refused';
@@ -45,6 +46,8 @@ export interface Wish {
 
 export interface OwnedSession {
   readonly epoch: number;
+  /** As the record names it. */
+  readonly owner: string;
   readonly membership: Membership;
   said: number;
 }
@@ -97,12 +100,13 @@ export class ModelNode {
       probe: () => Promise.resolve(true),
       onFenced: () => this.sessions.clear(),
     });
-    this.#records = new RecordStore(
-      redisStore({ sendCommand: send }),
-      surroundings,
-      () => this.node.membership.id,
-      TTL,
-    );
+    this.#records = new RecordStore({
+      store: redisStore({ sendCommand: send }),
+      clock: surroundings,
+      node: () => this.node.membership.id,
+      lifetime: LIFETIME,
+      spare: SPARE_LIFETIME,
+    });
     this.#events = redisEventStore({ sendCommand: send, clock: surroundings });
     const peers = new Peers({ send, prefix: PREFIX, clock: surroundings, timing: TIMING, proof: undefined });
     peers.start();
@@ -142,8 +146,9 @@ export class ModelNode {
     try {
       await this.node.checkMember();
       const { membership } = this.node;
-      if (!(await this.#records.create(id, '{}')) || !membership.isValid) return false;
-      this.sessions.set(id, { epoch: 0, membership, said: 0 });
+      const owner = this.#records.newOwner();
+      if (!(await this.#records.create(id, '{}', owner)) || !membership.isValid) return false;
+      this.sessions.set(id, { epoch: 0, owner, membership, said: 0 });
       return true;
     } catch {
       return false;
@@ -170,7 +175,7 @@ export class ModelNode {
       if (found.record === undefined) return 'gone';
       if (method === 'DELETE') {
         // As `Restorer.discard` does: another node may have claimed it since, and this one may be building it.
-        if (!(await this.#records.destroy(id, found.record.epoch))) return 'refused';
+        if (!(await this.#records.destroy(id, found.record))) return 'refused';
         this.#ended.add(id);
         this.sessions.delete(id);
         return 'served';
@@ -203,18 +208,18 @@ export class ModelNode {
     if (!session.membership.isValid) return 'refused';
     if (method === 'DELETE') {
       // As `SessionPersistence` does: another node may own it by the time that this is carried out.
-      const removed = await this.#records.destroy(id, session.epoch);
+      const removed = await this.#records.destroy(id, session);
       this.sessions.delete(id);
       return removed ? 'served' : 'refused';
     }
     this.#watcher.served(this, name, id, session);
-    const { epoch, membership } = session;
+    const { epoch, owner } = session;
     const message = {
       jsonrpc: '2.0' as const,
       method: 'said',
-      params: { epoch, owner: membership.id, n: (session.said += 1) },
+      params: { epoch, owner, n: (session.said += 1) },
     };
-    const fence = { key: recordKey(PREFIX, id), owner: membership.id, epoch };
+    const fence = { key: recordKey(PREFIX, id), owner, epoch };
     try {
       await this.#events.storeEvent(`${sessionHash(id)}-get`, message, fence);
     } catch (error) {
@@ -231,11 +236,12 @@ export class ModelNode {
 
   async #claim(id: string, record: StoredRecord): Promise<OwnedSession> {
     const { membership } = this.node;
-    const claimed = await this.#records.claim(id, record);
+    const owner = this.#records.newOwner();
+    const claimed = await this.#records.claim(id, record, owner);
     if (!claimed || !membership.isValid || membership !== this.node.membership || this.#ended.has(id)) {
       throw new Refusal('restoreFailed');
     }
-    const session = { epoch: record.epoch + 1, membership, said: 0 };
+    const session = { epoch: record.epoch + 1, owner, membership, said: 0 };
     this.sessions.set(id, session);
     return session;
   }

@@ -60,7 +60,7 @@ const STEPS: fc.Arbitrary<Step> = fc
         case 5:
           return store.release(id, owner, epoch);
         case 6:
-          return store.destroy(id, epoch);
+          return store.destroy(id, epoch, other === 'x' ? owner : undefined);
         case 7:
           return store.destroy(id);
         case 8:

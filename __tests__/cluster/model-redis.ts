@@ -30,7 +30,7 @@ const SCRIPTS: readonly [RegExp, Run][] = [
   [/'o', ''\)/, (redis, [key], [epoch, owner]) => redis.release(key!, epoch!, owner!)],
   [/'d', ARGV\[1\], 'e', '0'/, (redis, [key], [data, owner, ttl]) => redis.create(key!, data!, owner!, ttl!)],
   [/'d', ARGV\[2\]/, (redis, [key], [epoch, data, ttl, owner]) => redis.update(key!, epoch!, data, ttl!, owner!)],
-  [/return redis.call\('DEL'/, (redis, [key], [epoch]) => redis.destroy(key!, epoch!)],
+  [/return redis.call\('DEL'/, (redis, [key], [owner, epoch]) => redis.destroy(key!, owner!, epoch!)],
   [
     /return redis.call\('PEXPIRE', KEYS\[1\], ARGV\[2\]\)/,
     (redis, [key], [epoch, ttl, owner]) => redis.update(key!, epoch!, undefined, ttl!, owner!),
@@ -119,8 +119,9 @@ export class ModelRedis {
     return this.#put(key, { ...hash, d: data ?? hash.d }, ttl);
   }
 
-  destroy(key: string, epoch: string): number {
-    return Number(this.#get<Hash>(key)?.e === epoch && this.#held.delete(key));
+  destroy(key: string, owner: string, epoch: string): number {
+    const hash = this.#get<Hash>(key);
+    return Number(hash?.e === epoch && (owner === '' || hash.o === owner) && this.#held.delete(key));
   }
 
   claim(key: string, epoch: string, owner: string, next: string): number {

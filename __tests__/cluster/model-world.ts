@@ -87,6 +87,7 @@ export class ClusterWorld implements Watcher {
   readonly #done = new Set<string>();
   readonly #breaks: Break[] = [];
   #redisAway = false;
+  #replica: ReturnType<ModelRedis['snapshot']> | undefined;
   #wishes = 0;
   #opened = 0;
   readonly #speeds: readonly number[];
@@ -143,6 +144,21 @@ export class ClusterWorld implements Watcher {
     this.#redisAway = away;
   }
 
+  /** What a replica of Redis has received. */
+  replicate(): void {
+    this.#replica = this.redis.snapshot();
+  }
+
+  /** A fail-over to the replica: all that was written since is lost, though it was acknowledged. */
+  rollBack(): void {
+    if (this.#replica !== undefined) this.redis.restore(this.#replica);
+  }
+
+  /** How many nodes own a session, as they know it. */
+  ownersOf(id: string): number {
+    return this.#nodes.filter(({ sessions }) => sessions.get(id)?.membership.isValid === true).length;
+  }
+
   /** Redis loses the lease of a node, or of all nodes. */
   loseLease(n: number | 'all'): void {
     if (n === 'all') this.redis.do('DEL', NODES);
@@ -175,14 +191,14 @@ export class ClusterWorld implements Watcher {
     await this.happen(1_000);
   }
 
-  served(node: ModelNode, request: string, id: string, { epoch, membership }: OwnedSession): void {
+  served(node: ModelNode, request: string, id: string, { epoch, owner: claimant }: OwnedSession): void {
     const fault = (what: string): void =>
       void this.faults.push(`${request} of ${id} at ${node.name}, epoch ${epoch}: ${what}`);
     const others = this.#nodes.filter((other) => other !== node && other.sessions.get(id)?.membership.isValid === true);
     if (others.length > 0) fault(`owned by ${others.map(({ name }) => name).join()} as well`);
-    const owner = this.#owners.get(`${id} ${epoch}`) ?? membership.id;
-    if (owner !== membership.id) fault('another owner was in this epoch');
-    this.#owners.set(`${id} ${epoch}`, membership.id);
+    const owner = this.#owners.get(`${id} ${epoch}`) ?? claimant;
+    if (owner !== claimant) fault('another owner was in this epoch');
+    this.#owners.set(`${id} ${epoch}`, claimant);
     if (epoch < (this.#epochs.get(id) ?? 0)) fault('a later epoch had begun');
     this.#epochs.set(id, epoch);
     if (this.#deleted.has(id)) fault('it was deleted');

@@ -71,7 +71,12 @@ export class OwnerRoutingWorld {
       probe: () => Promise.resolve(true),
       onFenced: () => undefined,
     });
-    this.records = new RecordStore(redisStore({ sendCommand: send }), this.clock, () => this.node.membership.id, TTL);
+    this.records = new RecordStore({
+      store: redisStore({ sendCommand: send }),
+      clock: this.clock,
+      node: () => this.node.membership.id,
+      lifetime: TTL,
+    });
     const peers = new Peers({ send, prefix: PREFIX, clock: this.clock, timing: TIMING, proof: undefined });
     const others = () => peers.all().then((leases) => leases.filter(({ id }) => id !== this.node.membership.id));
     const port: NodePort = {

@@ -57,7 +57,8 @@ describe('a session that this node is giving up', () => {
     await world.addSession('moving', world.node.membership.id);
     world.leaving.add('moving');
     world.clock.setTimeout(() => {
-      void world.records.release('moving', 0).then(() => world.leaving.delete('moving'));
+      const claim = { owner: world.node.membership.id, epoch: 0 };
+      void world.records.release('moving', claim).then(() => world.leaving.delete('moving'));
     }, 100);
     const found = await world.forward({ sessionId: 'moving' });
     expect(found?.record?.owner).toBeUndefined();

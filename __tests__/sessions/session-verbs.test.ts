@@ -93,7 +93,7 @@ class SessionWorld {
         },
     });
     const persistence = new SessionPersistence({
-      records: new RecordStore(store, clock, () => this.#membership?.id ?? 'router', 10_000),
+      records: new RecordStore({ store, clock, node: () => this.#membership?.id ?? 'router', lifetime: 10_000 }),
       principals: isClustered ? COUNTED_ELSEWHERE : undefined,
       eventStore: undefined,
       refusedAnswers: undefined,

@@ -14,6 +14,8 @@ export interface RedisServerInit {
   readonly appendOnly?: boolean;
   /** A cluster of this one node, which holds all slots. Default: no cluster. */
   readonly cluster?: boolean;
+  /** Variables of its environment. Default: those of this process. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** A `redis-server` of a test's own: that of the PATH, else of Debian's package. It ends with the test's process at the latest. */
@@ -22,6 +24,7 @@ export class RedisServer {
   readonly url: string;
   readonly #folder: string;
   readonly #args: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
   #process!: ChildProcess;
   #exited!: Promise<unknown>;
 
@@ -43,13 +46,14 @@ export class RedisServer {
 
   private constructor(
     folder: string,
-    { appendOnly = false, cluster = false }: RedisServerInit,
+    { appendOnly = false, cluster = false, env = process.env }: RedisServerInit,
     port: number,
     bus: number,
   ) {
     this.port = port;
     this.url = `redis://127.0.0.1:${port}`;
     this.#folder = folder;
+    this.#env = env;
     this.#args = [
       ...['--bind', '127.0.0.1', '--port', String(port), '--dir', folder, '--save', ''],
       ...['--appendonly', appendOnly ? 'yes' : 'no', '--appendfsync', 'always'],
@@ -86,7 +90,7 @@ export class RedisServer {
 
   async #start(): Promise<void> {
     const path = await ensureDebianTool('redis-server', 'redis-server');
-    const server = spawn(path, this.#args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const server = spawn(path, this.#args, { stdio: ['ignore', 'pipe', 'pipe'], env: this.#env });
     let said = '';
     server.stdout.on('data', (text: Buffer) => (said += text.toString()));
     server.stderr.on('data', (text: Buffer) => (said += text.toString()));

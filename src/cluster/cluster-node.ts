@@ -40,6 +40,12 @@ const STALLED = 3;
 /** When a draining node got no request for this long, in ms, the load balancer no longer sends it any. */
 const QUIET_BEFORE_STOP = 1_000;
 
+/**
+ * How much longer Redis keeps a record than its session lives, in ms. A step of Redis' clock that is no longer removes no record of
+ * a session that a node owns.
+ */
+const SPARE_LIFETIME = 24 * 3_600_000;
+
 /** How long Redis may take for one answer, in ms. After that, the waiting request is refused. */
 const REDIS_TIMEOUT = 2_000;
 
@@ -76,7 +82,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   #lastRequest = -Infinity;
 
   /**
-   * @param lifetime - How long Redis keeps a record that is not touched, in ms.
+   * @param lifetime - How long a session that no node owns lives on, in ms.
    * @throws TypeError when the options of Redis are invalid.
    */
   constructor(
@@ -121,7 +127,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       onFenced: () => this.#local.fence(),
     });
     const store = redisStore({ sendCommand: send, prefix });
-    this.records = new RecordStore(store, clock, () => this.membership.id, lifetime);
+    this.records = new RecordStore({ store, clock, node: () => this.membership.id, lifetime, spare: SPARE_LIFETIME });
     const others = (): Promise<Lease[]> => this.#others();
     this.#port = new SignedHttpPort({
       key: createSecretKey(Buffer.from(options.secret)),

@@ -1,7 +1,7 @@
 import { orStoreUnavailable } from '../errors.js';
 import type { PrincipalCounts } from '../sessions/limits/principal-counts.js';
 import type { Membership } from '../sessions/ownership.js';
-import type { RecordStore } from '../sessions/records/record-store.js';
+import { nodeOf, type RecordStore } from '../sessions/records/record-store.js';
 import type { LocalSessions } from './local-sessions.js';
 import type { Lease } from './membership/lease.js';
 import type { Peers } from './membership/peers.js';
@@ -63,10 +63,10 @@ export class Eviction {
     const { membership, peers, records } = this.#init;
     const record = await records.find(sessionId);
     if (record === undefined) return true;
-    const { owner, epoch } = record;
+    const owner = nodeOf(record.owner);
     if (owner === membership().id) return false;
     // A node without a known address may be alive.
     if (owner !== undefined && (await orStoreUnavailable(peers.find(owner))) !== undefined) return false;
-    return records.destroy(sessionId, epoch);
+    return records.destroy(sessionId, record);
   }
 }

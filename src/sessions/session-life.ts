@@ -1,6 +1,7 @@
 import type { McpServerLike } from '../options/options.js';
 import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext, Life } from './server/server-context.js';
+import type { Claim } from './records/record-store.js';
 import type { RecordWriter } from './records/record-writer.js';
 import type { RecordState, SessionStates } from './session-states.js';
 
@@ -8,6 +9,7 @@ import type { RecordState, SessionStates } from './session-states.js';
 export abstract class SessionLife {
   #life: Life;
   #epoch: number;
+  #owner: string | undefined;
   #transport: HttpTransport | undefined;
   #server: McpServerLike | undefined;
   #record: RecordWriter | undefined;
@@ -30,6 +32,11 @@ export abstract class SessionLife {
   /** Grows with each build of the server. */
   get epoch(): number {
     return this.#epoch;
+  }
+
+  /** The owner that its record names, by the last claim of this node. Undefined without a store. */
+  get owner(): string | undefined {
+    return this.#owner;
   }
 
   /** The lock: concurrent requests await it while the session is opened, restored or woken. Rejects with their refusal. */
@@ -114,9 +121,10 @@ export abstract class SessionLife {
     this.#transport = this.#server = this.#record = undefined;
   }
 
-  /** Called when the store has begun the next epoch. */
-  advanceEpoch(): void {
-    this.#epoch += 1;
+  /** Called for each claim of this node: a new owner in the record, in the next epoch. */
+  ownBy({ owner, epoch }: Claim): void {
+    this.#owner = owner;
+    this.#epoch = epoch;
   }
 
   protected unlock(): void {

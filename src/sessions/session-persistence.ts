@@ -8,7 +8,7 @@ import { type FencedEventStore, sessionHash } from '../stores/session-event-stor
 import { OwnershipChanged } from './ownership.js';
 import { RecordWriter, type RecordWriterInit } from './records/record-writer.js';
 import type { PrincipalCounts } from './limits/principal-counts.js';
-import type { RecordStore } from './records/record-store.js';
+import type { Claim, RecordStore } from './records/record-store.js';
 import type { Session } from './session.js';
 
 /** The time after which a failed touch is repeated, in ms. */
@@ -94,7 +94,8 @@ export class SessionPersistence {
   /** Gives the session a record writer. Undefined when the record would never be read. */
   begin(session: Session, init: RecordWriterInit, epoch: number): RecordWriter | undefined {
     if (!this.#keepsRecords && !(this.#adopts && session.principal === undefined)) return undefined;
-    return session.keepRecord(new RecordWriter(init, session, epoch, this, () => void this.#lost(session)));
+    const claim = { owner: session.owner, epoch };
+    return session.keepRecord(new RecordWriter(init, session, claim, this, () => void this.#lost(session)));
   }
 
   /**
@@ -144,7 +145,8 @@ export class SessionPersistence {
    * @throws Refusal `sessionNotFound` when the record was removed, or another node claimed it.
    */
   async rewrite(session: Session, text: string, epoch = session.epoch): Promise<void> {
-    if (this.records === undefined || (await this.records.update(session.id, epoch, text))) return;
+    const claim = { owner: session.owner, epoch };
+    if (this.records === undefined || (await this.records.update(session.id, claim, text))) return;
     await this.#lost(session);
     throw new Refusal('sessionNotFound');
   }
@@ -152,8 +154,9 @@ export class SessionPersistence {
   /** Begins the next epoch of a hibernated session. False when its record was removed, or another node claimed it. */
   async claimAgain(session: Session): Promise<boolean> {
     if (this.records === undefined) return true;
-    const claimed = await this.records.claimOwn(session.id, session.epoch);
-    if (claimed) session.advanceEpoch();
+    const owner = this.records.newOwner();
+    const claimed = await this.records.claim(session.id, session, owner);
+    if (claimed) session.ownBy({ owner, epoch: session.epoch + 1 });
     else await this.#lost(session);
     return claimed;
   }
@@ -182,11 +185,11 @@ export class SessionPersistence {
    * Removes the record and the events of a session that this process does not have. False when there is no record of it.
    *
    * @param principal - The principal of the session, if it is known.
-   * @param epoch - If set, the record is removed only when it is still in that epoch.
+   * @param claim - If set, the record is removed only when it still has that owner and epoch.
    * @throws Refusal `storeUnavailable` when the store does not answer.
    */
-  async discard(id: string, principal?: string, epoch?: number): Promise<boolean> {
-    const removed = (await this.records?.destroy(id, epoch)) ?? false;
+  async discard(id: string, principal?: string, claim?: Claim): Promise<boolean> {
+    const removed = (await this.records?.destroy(id, claim)) ?? false;
     if (removed && principal !== undefined) await this.#principals?.leave(principal, id);
     if (removed) await this.#purge(id).catch((error: unknown) => this.#leftBehind(id, error));
     return removed;
@@ -200,12 +203,12 @@ export class SessionPersistence {
       if (reason === 'moved' || reason === 'shutdown') {
         if (reason === 'moved' && !session.stored) return;
         await session.record?.flush();
-        if (session.stored) await records?.release(session.id, session.epoch);
+        if (session.stored) await records?.release(session.id, session);
         return;
       }
       if (session.principal !== undefined) await this.#principals?.leave(session.principal, session.id);
       const removed =
-        session.recordState === 'removed' || (session.stored && (await records?.destroy(session.id, session.epoch)));
+        session.recordState === 'removed' || (session.stored && (await records?.destroy(session.id, session)));
       // If another node claimed the record, the session goes on there, and its streams are still needed.
       if (records === undefined || removed === true) await this.#purge(session.id);
     } catch (error) {
@@ -216,10 +219,10 @@ export class SessionPersistence {
   }
 
   async #destroy(session: Session): Promise<void> {
-    // In a cluster, another node may claim the session before the store removes the record. The epoch prevents that removal.
-    const epoch = session.membership === undefined ? undefined : session.epoch;
-    const removed = await this.records?.destroy(session.id, epoch);
-    if (epoch !== undefined && removed !== true) return this.#lost(session).then(rejectWithOwnershipChanged);
+    // In a cluster, another node may claim the session before the store removes the record. The claim prevents that removal.
+    const claim = session.membership === undefined ? undefined : session;
+    const removed = await this.records?.destroy(session.id, claim);
+    if (claim !== undefined && removed !== true) return this.#lost(session).then(rejectWithOwnershipChanged);
     session.moveRecordToFinal('removed');
   }
 

@@ -27,7 +27,8 @@ if held[1] ~= ARGV[1] or (ARGV[3] ~= '' and held[2] ~= ARGV[3]) then return 0 en
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
 
 const DESTROY = new Script(`
-if redis.call('HGET', KEYS[1], 'e') ~= ARGV[1] then return 0 end
+local held = redis.call('HMGET', KEYS[1], 'e', 'o')
+if held[1] ~= ARGV[2] or (ARGV[1] ~= '' and held[2] ~= ARGV[1]) then return 0 end
 return redis.call('DEL', KEYS[1])`);
 
 const CLAIM = new Script(`
@@ -94,8 +95,8 @@ class RedisStore implements Required<SessionStore> {
     return this.#run(UPDATE, id, epoch, data, ttl, owner);
   }
 
-  async destroy(id: string, epoch?: number): Promise<boolean> {
-    if (epoch !== undefined) return this.#run(DESTROY, id, epoch);
+  async destroy(id: string, epoch?: number, owner = ''): Promise<boolean> {
+    if (epoch !== undefined) return this.#run(DESTROY, id, owner, epoch);
     return isDone(await this.#send('DEL', this.#key(id)));
   }
 

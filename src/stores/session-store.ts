@@ -4,7 +4,7 @@ export interface StoredRecord {
   readonly data: string;
   /** Grows by one with each claim, and never changes otherwise. Writes of an earlier epoch are refused. */
   readonly epoch: number;
-  /** The node that owns the session. Undefined when no node does. */
+  /** The node that owns the session, and the ID of its claim. Undefined when no node does. */
   readonly owner: string | undefined;
 }
 
@@ -30,8 +30,11 @@ export interface SessionStore {
    * when the record names another owner, as an epoch may then have begun twice. Other stores may ignore it.
    */
   update(id: string, epoch: number, data: string, ttl: number, owner?: string): Promise<boolean>;
-  /** Required. Removes the record, with `epoch` only if it is in that epoch. Resolves to whether it removed one. */
-  destroy(id: string, epoch?: number): Promise<boolean>;
+  /**
+   * Required. Removes the record, with `epoch` only if it is in that epoch. Resolves to whether it removed one. `owner` as in
+   * `update`.
+   */
+  destroy(id: string, epoch?: number, owner?: string): Promise<boolean>;
   /**
    * Required. If owner and epoch are as expected, makes `owner` the owner, in the next epoch. Otherwise, and when there is no
    * record, resolves to false and changes nothing.

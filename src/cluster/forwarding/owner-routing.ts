@@ -4,7 +4,7 @@ import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import { orStoreUnavailable, Refusal } from '../../errors.js';
 import type { CoreEvents, SessionInfo } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
-import type { RecordStore } from '../../sessions/records/record-store.js';
+import { nodeOf, type RecordStore } from '../../sessions/records/record-store.js';
 import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
 import { NotOwner, type UnownedSession } from '../../sessions/ownership.js';
 import { replyEmpty } from '../../transport/response.js';
@@ -199,10 +199,10 @@ export class OwnerRouting {
     if (known !== undefined && known !== 'missing') return known;
     const record = await records.find(sessionId);
     if (record === undefined || concerns?.(record) === false) return { record: undefined };
-    if (record.owner === node.membership.id) {
+    if (nodeOf(record.owner) === node.membership.id) {
       return this.#init.lifecycle.isDraining || isMoving(sessionId) ? 'moving' : { record };
     }
-    const owner = await this.#live(record.owner);
+    const owner = await this.#live(nodeOf(record.owner));
     if (owner === undefined) return this.#claimantOf({ record });
     if (owner !== 'missing') owners.set(sessionId, owner.id);
     return owner;
@@ -221,15 +221,11 @@ export class OwnerRouting {
    * @throws Refusal `restoreFailed` when no other node can claim it.
    * @throws NotOwner when another node forwarded the request to this one.
    */
-  async #forwardToClaimant(
-    sessionId: string,
-    { owner, epoch }: StoredRecord,
-    forwarding: Forwarding,
-  ): Promise<undefined> {
+  async #forwardToClaimant(sessionId: string, record: StoredRecord, forwarding: Forwarding): Promise<undefined> {
     const { node, records, events, claimTimeout } = this.#init;
     const { request, res } = forwarding;
     // If an earlier release failed, the record still names this node.
-    if (owner === node.membership.id) await records.release(sessionId, epoch);
+    if (nodeOf(record.owner) === node.membership.id) await records.release(sessionId, record);
     if (request.forwarded) throw new NotOwner();
     const others = await this.#claimants();
     const from = Math.floor(Math.random() * others.length);

@@ -3,7 +3,7 @@ import type { Clock } from '../../runtime/clock.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import { orStoreUnavailable, Refusal } from '../../errors.js';
 import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
-import type { RecordStore } from '../../sessions/records/record-store.js';
+import { nodeOf, type RecordStore } from '../../sessions/records/record-store.js';
 import type { Mailbox, Message } from './mailbox.js';
 import type { Lease } from '../membership/lease.js';
 import type { NodeMembership } from '../membership/membership.js';
@@ -70,9 +70,10 @@ export class Migration {
     const { sessionId } = message;
     const record = await records.find(sessionId);
     if (record === undefined || isMoving(sessionId)) return;
-    if (record.owner === node.membership.id) return records.release(sessionId, record.epoch);
-    if (message.action !== 'take' || message.passedOn === true || record.owner === undefined) return;
-    const owner = await peers.find(record.owner);
+    const ownerId = nodeOf(record.owner);
+    if (ownerId === node.membership.id) return records.release(sessionId, record);
+    if (message.action !== 'take' || message.passedOn === true || ownerId === undefined) return;
+    const owner = await peers.find(ownerId);
     if (owner === undefined || owner === 'missing') return;
     await this.#pass(owner, { ...message, passedOn: true });
   }

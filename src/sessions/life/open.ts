@@ -78,6 +78,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     state: new AppState(),
   });
   const session = registry.admit(context);
+  session.ownBy({ owner: persistence.records?.newOwner(), epoch: context.epoch });
   const since = registry.clock.now();
   const request: ObservedRequest = { id: call.message.id, method: 'initialize' };
   const settled = (outcome: 'ok' | 'error'): void =>
@@ -136,9 +137,9 @@ export async function start<T>(
   context: FactoryContext,
   first: (transport: HttpTransport) => Promise<T>,
 ): Promise<T> {
-  const { id, membership, firstEpoch } = session;
+  const { id, owner, firstEpoch } = session;
   const { epoch } = context;
-  const fence = recordKey && membership && { key: recordKey(id), owner: membership.id, epoch };
+  const fence = recordKey && owner !== undefined ? { key: recordKey(id), owner, epoch } : undefined;
   const transport = new HttpTransport({
     context: transports,
     onDisconnect: 'continue',

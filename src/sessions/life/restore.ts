@@ -15,7 +15,7 @@ import {
   withPrincipal,
   type SessionRecord,
 } from '../records/record-format.js';
-import type { RecordStore } from '../records/record-store.js';
+import { nodeOf, type RecordStore } from '../records/record-store.js';
 import { replayToServer } from './replay-record.js';
 import type { Session } from '../session.js';
 import { AppState } from '../records/app-state.js';
@@ -123,7 +123,7 @@ export class Restorer {
   }
 
   async #destroy(id: string, principal: string | undefined, unowned?: UnownedSession): Promise<boolean> {
-    const removed = await this.#opener.persistence.discard(id, principal, unowned?.record?.epoch);
+    const removed = await this.#opener.persistence.discard(id, principal, unowned?.record);
     if (!removed && unowned?.record !== undefined) throw new OwnershipChanged();
     // A request may have restored the session while its record was removed.
     const here = this.#opener.registry.get(id);
@@ -162,17 +162,21 @@ export class Restorer {
     const context = contextOf(record, stored.epoch + 1, caller);
     const session = registry.admit(context);
     session.restartAge(record.age);
+    const owner = records.newOwner();
+    const claim = { owner, epoch: context.epoch };
+    session.ownBy(claim);
     const build = async (): Promise<boolean> => {
       let claimed = false;
       try {
-        claimed = await records.claim(session.id, stored);
+        claimed = await records.claim(session.id, stored, owner);
         if (claimed) {
           // This node may have been fenced during the claim. The record then names a membership that has ended.
           if (session.ownershipLost) throw new Refusal('storeUnavailable');
           session.moveRecordTo('stored');
           if (record.principal === caller.principal) this.#opener.persistence.enlist(session);
           else await this.#adopt(session, stored, context.epoch, caller.principal);
-          if (session.membership !== undefined) this.#events.emit('claimed', session.id, stored.owner, context.epoch);
+          if (session.membership !== undefined)
+            this.#events.emit('claimed', session.id, nodeOf(stored.owner), context.epoch);
           await this.#start(session, record, context, caller);
           registry.revive(session);
         } else registry.discard(session);
@@ -180,10 +184,10 @@ export class Restorer {
       } catch (error) {
         if (session.stored) session.moveRecordTo('none');
         registry.discard(session);
-        if (error instanceof UnreadableRecord) await records.destroy(session.id, context.epoch);
+        if (error instanceof UnreadableRecord) await records.destroy(session.id, claim);
         if (claimed && this.#mayOthersRestore(session, error)) {
           session.end();
-          await records.release(session.id, context.epoch).catch((failure: unknown) => {
+          await records.release(session.id, claim).catch((failure: unknown) => {
             this.#events.emit('failure', 'a session could not be given up', failure, session.id);
           });
           throw new OwnershipChanged();
@@ -254,24 +258,26 @@ export class Restorer {
     try {
       const record = decodeRecord(stored.data, id);
       const age = await this.#ageOf(records, record);
-      if (age < this.#maxLifetime) return { ...record, age };
-      await records.destroy(id, stored.epoch);
+      if (age !== undefined && age < this.#maxLifetime) return { ...record, age };
+      await records.destroy(id, stored);
     } catch (error) {
       if (error instanceof NewerRecord) throw new Refusal('restoreFailed', { cause: error });
       if (!(error instanceof UnreadableRecord)) throw error;
       this.#unrestorable(error, id);
-      await records.destroy(id, stored.epoch);
+      await records.destroy(id, stored);
     }
     return undefined;
   }
 
   /**
-   * The age of a session. The wall clocks of two nodes may differ, so they are never compared. The age is a sum of durations:
+   * The age of a stored session, or undefined when it has expired. The wall clocks of two nodes may differ, so they are never compared. The age is a sum of durations:
    * each owner measures its own, and the store measures the time since the last write. A duration that was not measured counts
    * as 0 (a record of an earlier version, a store without `remaining`).
    */
-  async #ageOf(records: RecordStore, { id, openedAt, age = 0 }: SessionRecord): Promise<number> {
-    if (this.#maxLifetime < Infinity) return age + (await records.idleTime(id));
+  async #ageOf(records: RecordStore, { id, openedAt, age = 0 }: SessionRecord): Promise<number | undefined> {
+    const idle = this.#maxLifetime < Infinity || records.keepsExpired ? await records.idleTime(id) : 0;
+    if (idle === undefined) return undefined;
+    if (this.#maxLifetime < Infinity) return age + idle;
     // Without a `maxLifetime`, the age is for display only.
     return Math.max(0, wallTime(this.#opener.registry.clock) - openedAt);
   }

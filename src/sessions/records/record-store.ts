@@ -6,73 +6,105 @@ import type { SessionStore, StoredRecord } from '../../stores/session-store.js';
 /** How long a store may take for one answer, in ms. After that, the waiting request is refused. */
 const STORE_TIMEOUT = 5_000;
 
+/** The owner and the epoch that a record must have, so that a write changes it. A {@link StoredRecord} is one. */
+export type Claim = Pick<StoredRecord, 'owner' | 'epoch'>;
+
+export interface RecordStoreInit {
+  readonly store: SessionStore;
+  readonly clock: Clock;
+  /** The ID of this router, or of its current membership in a cluster. */
+  readonly node: () => string;
+  /** How long the record of a session may go untouched until the session has expired, in ms. */
+  readonly lifetime: number;
+  /**
+   * How much longer the store keeps a record, in ms. In a cluster, a step of the store's clock must not remove the record of a
+   * session that a node owns. Default: 0.
+   */
+  readonly spare?: number;
+}
+
+/** The node that owns a session, by the owner in its record. */
+export const nodeOf = (owner: string | undefined): string | undefined => owner?.split('.', 1)[0];
+
 /**
- * The session store with a time-out, used under the owner ID of this router. Every method throws Refusal `storeUnavailable` when
- * the store rejects or does not answer in time. The store may have made the change even then.
+ * The session store with a time-out. Every method throws Refusal `storeUnavailable` when the store rejects or does not answer in
+ * time. The store may have made the change even then.
  */
 export class RecordStore {
   readonly #store: SessionStore;
   readonly #clock: Clock;
-  readonly #owner: () => string;
+  readonly #node: () => string;
   readonly #lifetime: number;
+  readonly #ttl: number;
+  #claims = 0;
 
-  /**
-   * @param owner - The ID of this router, or of its current membership in a cluster.
-   * @param lifetime - How long the store keeps a record that is not touched, in ms.
-   */
-  constructor(store: SessionStore, clock: Clock, owner: () => string, lifetime: number) {
+  constructor({ store, clock, node, lifetime, spare = 0 }: RecordStoreInit) {
     this.#store = store;
     this.#clock = clock;
-    this.#owner = owner;
+    this.#node = node;
     this.#lifetime = lifetime;
+    this.#ttl = lifetime + spare;
   }
 
-  create(id: string, data: string): Promise<boolean> {
-    return this.#ask('create', (store) => store.create(id, data, this.#owner(), this.#lifetime));
+  /**
+   * The owner for the next claim: this node, and an ID of the claim. No two claims have the same: when the store loses a claim,
+   * an epoch begins again, and perhaps at the same node. Writes of the lost claim are refused then.
+   */
+  newOwner(): string {
+    this.#claims += 1;
+    return `${this.#node()}.${this.#claims}`;
+  }
+
+  create(id: string, data: string, owner: string | undefined): Promise<boolean> {
+    return this.#ask('create', (store) => store.create(id, data, owner, this.#ttl));
   }
 
   find(id: string): Promise<StoredRecord | undefined> {
     return this.#ask('get', (store) => store.get(id));
   }
 
-  /** Resolves to true when this router now owns the session. */
-  claim(id: string, record: StoredRecord): Promise<boolean> {
-    return this.#ask('claim', (store) => store.claim(id, record, this.#owner()));
+  /** Resolves to true when the session is the owner's now, in the next epoch. */
+  claim(id: string, { owner, epoch }: Claim, by: string): Promise<boolean> {
+    return this.#ask('claim', (store) => store.claim(id, { owner, epoch }, by));
   }
 
-  /** Begins the next epoch of a session that this router owns. */
-  claimOwn(id: string, epoch: number): Promise<boolean> {
-    const owner = this.#owner();
-    return this.#ask('claim', (store) => store.claim(id, { owner, epoch }, owner));
-  }
-
-  update(id: string, epoch: number, data: string): Promise<boolean> {
-    return this.#ask('update', (store) => store.update(id, epoch, data, this.#lifetime, this.#owner()));
+  update(id: string, { owner, epoch }: Claim, data: string): Promise<boolean> {
+    return this.#ask('update', (store) => store.update(id, epoch, data, this.#ttl, owner));
   }
 
   /** @param data - The text that was written last, for a store without `touch`. */
-  touch(id: string, epoch: number, data: () => string): Promise<boolean> {
+  touch(id: string, { owner, epoch }: Claim, data: () => string): Promise<boolean> {
     return this.#ask('touch', (store) =>
       store.touch === undefined
-        ? store.update(id, epoch, data(), this.#lifetime, this.#owner())
-        : store.touch(id, epoch, this.#lifetime, this.#owner()),
+        ? store.update(id, epoch, data(), this.#ttl, owner)
+        : store.touch(id, epoch, this.#ttl, owner),
     );
   }
 
-  /** Milliseconds since the record was last touched or written, by the store's clock. 0 for a store without `remaining`. */
-  async idleTime(id: string): Promise<number> {
+  /**
+   * Milliseconds since the record was last touched or written, by the store's clock. Undefined when the session has expired. 0
+   * for a store without `remaining`.
+   */
+  async idleTime(id: string): Promise<number | undefined> {
     const remaining = await this.#ask('remaining', async (store) => store.remaining?.(id));
-    return remaining === undefined ? 0 : Math.max(0, this.#lifetime - remaining);
+    const idle = remaining === undefined ? 0 : Math.max(0, this.#ttl - remaining);
+    return idle >= this.#lifetime && this.#ttl > this.#lifetime ? undefined : idle;
+  }
+
+  /** Whether the store may have records of sessions that have expired. */
+  get keepsExpired(): boolean {
+    return this.#ttl > this.#lifetime;
   }
 
   /** Gives up the ownership, so that the next node that gets a request can claim the session. */
-  async release(id: string, epoch: number): Promise<void> {
-    await this.#ask('release', async (store) => store.release?.(id, this.#owner(), epoch));
+  async release(id: string, { owner, epoch }: Claim): Promise<void> {
+    if (owner === undefined) return;
+    await this.#ask('release', async (store) => store.release?.(id, owner, epoch));
   }
 
-  /** @param epoch - If set, the record is removed only when it is still in that epoch: no other node has claimed the session. */
-  destroy(id: string, epoch?: number): Promise<boolean> {
-    return this.#ask('destroy', (store) => store.destroy(id, epoch));
+  /** @param claim - If set, the record is removed only when it still has that owner and epoch. */
+  destroy(id: string, claim?: Claim): Promise<boolean> {
+    return this.#ask('destroy', (store) => store.destroy(id, claim?.epoch, claim?.owner));
   }
 
   async #ask<T>(what: string, ask: (store: SessionStore) => Promise<T>): Promise<T> {

@@ -3,7 +3,7 @@ import type { JSONRPCRequest } from '../../protocol/messages.js';
 import { isLogLevel, type LogLevel, type InitializeRequestParams } from '../../protocol/session-era.js';
 import { Refusal } from '../../errors.js';
 import { encodeRecord, type SessionRecord } from './record-format.js';
-import type { RecordStore } from './record-store.js';
+import type { Claim, RecordStore } from './record-store.js';
 import type { AppState } from './app-state.js';
 import { Subscriptions } from './subscriptions.js';
 
@@ -38,7 +38,7 @@ export class RecordWriter {
   readonly #subscriptions: Subscriptions;
   readonly #state: AppState;
   readonly #session: Aging;
-  readonly #epoch: number;
+  readonly #claim: Claim;
   readonly #records: RecordStore | undefined;
   readonly #onLost: () => void;
   #logLevel: LogLevel | undefined;
@@ -52,7 +52,7 @@ export class RecordWriter {
   constructor(
     init: RecordWriterInit,
     session: Aging,
-    epoch: number,
+    claim: Claim,
     { records, maxSubscriptions }: RecordWriterContext,
     onLost: () => void,
   ) {
@@ -65,7 +65,7 @@ export class RecordWriter {
     this.#subscriptions = new Subscriptions(init.subscriptions, maxSubscriptions);
     this.#state = init.state;
     this.#session = session;
-    this.#epoch = epoch;
+    this.#claim = claim;
     this.#records = records;
     this.#onLost = onLost;
     // A handler may await the save after the last socket has closed. The process must not exit before it is done.
@@ -95,7 +95,7 @@ export class RecordWriter {
 
   /** Writes the record for the first time. Later changes are written after it. False when the store has a record of that ID. */
   async create(records: RecordStore): Promise<boolean> {
-    const creating = records.create(this.#id, this.encode());
+    const creating = records.create(this.#id, this.encode(), this.#claim.owner);
     this.#writing = handled(creating.then(ignore).finally(() => (this.#writing = undefined)));
     return creating;
   }
@@ -148,7 +148,7 @@ export class RecordWriter {
     const records = this.#records;
     if (records === undefined) return;
     if (this.#dirty) return this.save();
-    if (!(await records.touch(this.#id, this.#epoch, () => this.encode()))) this.#lose();
+    if (!(await records.touch(this.#id, this.#claim, () => this.encode()))) this.#lose();
   }
 
   /**
@@ -188,7 +188,7 @@ export class RecordWriter {
   async #write(records: RecordStore): Promise<void> {
     this.#dirty = false;
     try {
-      if (!(await records.update(this.#id, this.#epoch, this.encode()))) this.#lose();
+      if (!(await records.update(this.#id, this.#claim, this.encode()))) this.#lose();
     } catch (error) {
       this.#dirty = true;
       throw error;

@@ -1,0 +1,76 @@
+import { RecordStore } from '../../src/sessions/records/record-store.js';
+import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
+import { recordKey } from '../../src/stores/redis-store.js';
+import { Fenced, sessionHash, type FencedEventStore } from '../../src/stores/session-event-store.js';
+import { notification } from '../support/event-stores.js';
+import { FakeClock } from '../support/fake-clock.js';
+import { AnyNodeSession } from './any-node.js';
+import { InProcessCluster } from './in-process.js';
+import { ModelRedis } from './model-redis.js';
+
+const HOUR = 3_600_000;
+
+describe('a claim that Redis has lost (docs/scaling.md, "What Redis must be")', () => {
+  test('changes nothing any more, although the same node claims the session again in the same epoch', async () => {
+    const clock = new FakeClock();
+    const redis = new ModelRedis(() => clock.now());
+    const sendCommand: SendCommand = (command, ...args) => Promise.resolve().then(() => redis.do(command, ...args));
+    const records = new RecordStore({ store: redisStore({ sendCommand }), clock, node: () => 'node', lifetime: HOUR });
+    await records.create('id', '{}', undefined);
+    const before = redis.snapshot();
+    const unowned = (await records.find('id'))!;
+    const [lost, kept] = [records.newOwner(), records.newOwner()].map((owner) => ({ owner, epoch: 1 }));
+    expect(await records.claim('id', unowned, lost!.owner)).toBe(true);
+    // A fail-over to a replica that had not received the claim.
+    redis.restore(before);
+    expect(await records.claim('id', unowned, kept!.owner)).toBe(true);
+
+    expect(await records.update('id', lost!, '{"lost":true}')).toBe(false);
+    expect(await records.touch('id', lost!, () => '{}')).toBe(false);
+    expect(await records.destroy('id', lost)).toBe(false);
+    expect(await records.claim('id', lost!, records.newOwner())).toBe(false);
+    await records.release('id', lost!);
+    const events = redisEventStore({ sendCommand, clock }) as FencedEventStore;
+    const event = (claim: { owner: string; epoch: number }) =>
+      events.storeEvent(`${sessionHash('id')}-get`, notification('said'), { key: recordKey('mcp:', 'id'), ...claim });
+    await expect(event(lost!)).rejects.toThrow(Fenced);
+    expect(await records.find('id')).toEqual({ data: '{}', ...kept });
+
+    await event(kept!);
+    expect(await records.update('id', kept!, '{"kept":true}')).toBe(true);
+    expect(await records.destroy('id', kept)).toBe(true);
+  });
+});
+
+describe('the time to live of a record in a cluster (docs/scaling.md, "The times")', () => {
+  let cluster: InProcessCluster;
+  beforeAll(async () => {
+    cluster = await InProcessCluster.start();
+  }, 300_000);
+  afterEach(() => cluster.clear());
+  afterAll(() => cluster.stop());
+
+  test('is a day longer than its session lives, so that a step of Redis’ clock removes no record of an owned session', async () => {
+    const a = await cluster.node({ ttl: HOUR });
+    await AnyNodeSession.open(a.url);
+    const { key } = await cluster.record();
+    const left = Number(await cluster.ask('PTTL', key));
+    expect(left).toBeGreaterThan(25.25 * HOUR - 60_000);
+    expect(left).toBeLessThanOrEqual(25.25 * HOUR);
+  });
+
+  test.each([
+    ['not used for 1.25 × ttl', 24 * HOUR, 404],
+    ['used since', 24 * HOUR + 60_000, 200],
+  ])('a session that no node owns is %s: it has expired, or not', async (_what, left, status) => {
+    const [a, b] = await cluster.nodes(2, { ttl: HOUR });
+    const session = await AnyNodeSession.open(a!.url);
+    await a!.close();
+    const { key } = await cluster.record();
+    await cluster.ask('PEXPIRE', key, String(left));
+    const response = await session.request(b!.url, 'add');
+    await response.text();
+    expect(response.status).toBe(status);
+    expect(await cluster.ask('EXISTS', key)).toBe(status === 404 ? 0 : 1);
+  });
+});
