@@ -13,7 +13,7 @@ import { FakeRedis, PREFIX, settled, type Mode } from './in-process-fake-redis.j
 export const TIMES = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
 
 /** A node, and what it tells of itself. */
-class ObservedNode {
+export class ObservedNode {
   readonly node: NodeMembership;
   readonly joined: string[] = [];
   readonly fenced: string[] = [];
