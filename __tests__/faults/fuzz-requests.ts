@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { initializeBody, JSON_HEADERS } from '../support/harness.js';
 import { chunked } from '../support/raw-http.js';
+import { perRequest } from './fuzz-per-request.js';
 
 type Header = readonly [string, string];
 
@@ -20,6 +21,8 @@ export interface FuzzRequest {
   /** Which of the event IDs seen so far it asks to resume after. */
   readonly lastEvent: number | undefined;
   readonly body: Buffer | undefined;
+  /** Whether it is a `subscriptions/listen`, whose reply may stay open. */
+  readonly listens: boolean;
   /** After this one the socket may not serve another. */
   readonly lastOnSocket: boolean;
   /** Bytes to break the request with, so that it need not even be HTTP. */
@@ -36,7 +39,18 @@ export interface Damage {
 export const ENDPOINTS = ['/mcp', '/json', '/stateless', '/parsed'] as const;
 
 /** Names of tools of the server under test, and of one that it does not have. */
-export const TOOLS = ['echo', 'hang', 'fail', 'report', 'ask', 'unwritable', 'leave', 'large', 'none'] as const;
+export const TOOLS = [
+  'echo',
+  'hang',
+  'fail',
+  'report',
+  'ask',
+  'unwritable',
+  'leave',
+  'large',
+  'elicit',
+  'none',
+] as const;
 
 const oneIn = <T>(many: number, rare: fc.Arbitrary<T>, usual: fc.Arbitrary<T>) =>
   fc.oneof({ weight: many - 1, arbitrary: usual }, { weight: 1, arbitrary: rare });
@@ -158,8 +172,9 @@ const textMutation = fc.oneof(
     return text.slice(0, cut) + insert + text.slice(cut + 1);
   }),
 );
+const mutation = oneIn(6, textMutation, fc.constant(undefined));
 const text = fc
-  .tuple(json, oneIn(6, textMutation, fc.constant(undefined)))
+  .tuple(json, mutation)
   .map(([value, mutate]) => (mutate === undefined ? JSON.stringify(value) : mutate(JSON.stringify(value))));
 const body = oneIn<Buffer>(
   30,
@@ -310,6 +325,7 @@ export const fuzzRequest: fc.Arbitrary<FuzzRequest> = fc
     session,
     lastEvent,
     body,
+    modern: oneIn(3, fc.tuple(perRequest(id, TOOLS, headerValue), mutation), fc.constant(undefined)),
     acceptHeader,
     contentType,
     versionHeader,
@@ -320,11 +336,15 @@ export const fuzzRequest: fc.Arbitrary<FuzzRequest> = fc
   })
   .map((parts) => {
     const hasBody = !['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE'].includes(parts.method);
+    const [modern, mutate = (text: string) => text] = (hasBody ? parts.modern : undefined) ?? [];
+    const body = modern === undefined ? parts.body : Buffer.from(mutate(JSON.stringify(modern.body)));
     const chunkSize = hasBody ? parts.chunkSize : undefined;
     const headers: [string, string | undefined][] = [
       ['Accept', parts.acceptHeader],
       ['Content-Type', hasBody ? parts.contentType : undefined],
-      ['MCP-Protocol-Version', parts.versionHeader],
+      ...(modern?.headers ?? [['MCP-Protocol-Version', parts.versionHeader] as const]).map(
+        ([name, value]): [string, string | undefined] => [name, value],
+      ),
       ['X-Fault', parts.fault],
       ['Transfer-Encoding', chunkSize === undefined ? undefined : 'chunked'],
       parts.extraHeader === undefined ? ['', undefined] : [...parts.extraHeader],
@@ -335,7 +355,8 @@ export const fuzzRequest: fc.Arbitrary<FuzzRequest> = fc
       headers: headers.filter((header): header is [string, string] => header[1] !== undefined),
       session: parts.session,
       lastEvent: parts.method === 'GET' ? parts.lastEvent : undefined,
-      body: hasBody ? inChunks(parts.body, chunkSize) : undefined,
+      body: hasBody ? inChunks(body, chunkSize) : undefined,
+      listens: modern?.listens === true,
       lastOnSocket:
         parts.damage !== undefined || ['Connection', 'Expect', 'Upgrade'].includes(parts.extraHeader?.[0] ?? ''),
       damage: parts.damage,

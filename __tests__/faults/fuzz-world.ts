@@ -95,6 +95,10 @@ function toolServer(): McpServer {
     await server.close();
     return text('left');
   });
+  server.registerTool('elicit', {}, async () => {
+    const requestedSchema = { type: 'object' as const, properties: {} };
+    return text((await server.server.elicitInput({ message: 'Go on?', requestedSchema })).action);
+  });
   server.registerTool('large', {}, () => text('x'.repeat(100_000)));
   return server;
 }
@@ -167,8 +171,10 @@ export class World {
       principal: ({ headers }) =>
         headers['x-fault'] === 'principal throws' ? broken() : headers['x-user']?.toString(),
     };
+    const perRequest = { suspendTtl: REQUEST_TIMEOUT, maxSubscriptions: 50, maxSuspended: 50 };
+    options.perRequest = perRequest;
     const { clock, logger, principal, maxBodySize, requestTimeout, openTimeout, keepAlive } = options;
-    const stateless = { clock, logger, principal, maxBodySize, requestTimeout, openTimeout, keepAlive };
+    const stateless = { perRequest, clock, logger, principal, maxBodySize, requestTimeout, openTimeout, keepAlive };
     this.#harness = await start(options, (app, router) => {
       this.#add('/mcp', router);
       this.#add('/json', mcpRouter({ ...options, enableJsonResponse: true }));

@@ -73,8 +73,8 @@ class Fuzzer {
   }
 
   /** A stream that stays open would hold up the answers behind it. */
-  #needsOwnSocket({ lastOnSocket, method, session }: FuzzRequest): boolean {
-    return lastOnSocket || (method === 'GET' && session?.kind === 'live');
+  #needsOwnSocket({ lastOnSocket, method, session, listens }: FuzzRequest): boolean {
+    return lastOnSocket || listens || (method === 'GET' && session?.kind === 'live');
   }
 
   async #pipeline(lane: readonly Sent[]): Promise<void> {
@@ -98,9 +98,9 @@ class Fuzzer {
     const socket = await this.#open(request.damage === undefined ? this.#world.port : this.#world.impatientPort);
     await socket.write(bytes);
     const { status, headers } = await socket.head();
-    const stream = request.method === 'GET' && status === 200 && headers.get('content-type') === 'text/event-stream';
-    if (stream) {
-      this.#count(sent, () => '200 GET stream');
+    const mayStay = request.method === 'GET' || (request.listens && !headers.has('content-length'));
+    if (mayStay && status === 200 && headers.get('content-type') === 'text/event-stream') {
+      this.#count(sent, () => `200 ${request.method} stream`);
       this.#streams.push(socket);
       if (this.#streams.length > MAX_STREAMS) this.#destroy(this.#streams.shift());
       return;
