@@ -262,6 +262,9 @@ describe('mcpRouter', () => {
 describe('perRequest', () => {
   test('has a default for each of its own options', () => {
     const defaults = {
+      servers: 'request',
+      maxServers: 1_000,
+      serverIdle: 60_000,
       suspendTtl: 600_000,
       maxSuspended: 1_000,
       maxSuspendedPerPrincipal: 20,
@@ -290,7 +293,9 @@ describe('perRequest', () => {
   });
 
   test.each<[object, string]>([
-    [{ servers: 'principal' }, "option perRequest.servers must be 'request'"],
+    [{ servers: 'session' }, "option perRequest.servers must be 'request' or 'principal'"],
+    [{ maxServers: 0 }, 'option perRequest.maxServers must be'],
+    [{ serverIdle: 0.5 }, 'option perRequest.serverIdle must be'],
     [{ suspendTtl: 0 }, 'option perRequest.suspendTtl must be'],
     [{ maxSuspended: 0.5 }, 'option perRequest.maxSuspended must be'],
     [{ maxSubscriptions: 0 }, 'option perRequest.maxSubscriptions must be'],

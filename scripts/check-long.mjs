@@ -12,6 +12,7 @@ const MANY = {
   CROWD_CLIENTS: '200',
   RESTART_CLIENTS: '100',
   PROPERTY_FACTOR: '20',
+  CROSSING_PRINCIPALS: '1000',
 };
 
 const CHECKS = [
@@ -19,7 +20,7 @@ const CHECKS = [
   {
     name: 'many',
     command: jest(
-      '__tests__/(faults/fuzz|endpoint/leak|sessions/(model|session-verbs|leak|principal-name)|clients/crowd|example-app/restart)[.]test',
+      '__tests__/(faults/fuzz|endpoint/(leak|crossing)|sessions/(model|session-verbs|leak|principal-name)|clients/crowd|example-app/restart)[.]test',
       '__tests__/(stores/(memory|redis)-event-store|transport/(jsonrpc|pending|replay)|http/identity)[.]test',
     ),
     env: MANY,

@@ -1,8 +1,9 @@
 import { start, type Harness } from '../support/harness.js';
-import { call, send, type PerRequest, type PerRequestReply } from '../support/per-request.js';
+import { call, send, type PerRequest } from '../support/per-request.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { until } from '../support/waiting.js';
 import type { McpRouterOptions } from '../../src/index.js';
+import { accept, answersTo, askedBy, textOf, type Asked } from './asked.js';
 import { askingServer } from './asking-server.js';
 
 // The rules are those of MCP 2026-07-28, docs/specification/2026-07-28/basic/patterns/mrtr.
@@ -11,28 +12,6 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const capabilities = { elicitation: {}, sampling: {}, roots: {} };
 const UNKNOWN = { code: -32602, message: expect.stringContaining('requestState') as string };
-const accept = (value: string): Fields => ({ action: 'accept', content: { value } });
-const textOf = ({ result }: PerRequestReply) => (result?.content as { text: string }[] | undefined)?.[0]?.text;
-
-interface Asked {
-  readonly requestState: string;
-  /** The key of each question, by its message, or else its method. */
-  readonly keys: ReadonlyMap<string, string>;
-}
-
-function askedBy({ result }: PerRequestReply): Asked {
-  expect(result).toMatchObject({ resultType: 'input_required' });
-  const { requestState, inputRequests } = result as { requestState: string; inputRequests: Record<string, Fields> };
-  const keys = Object.entries(inputRequests).map(([key, { method, params }]): [string, string] => {
-    return [String((params as Fields).message ?? method), key];
-  });
-  return { requestState, keys: new Map(keys) };
-}
-
-/** The answers to what was asked, by message. */
-function answersTo({ keys }: Asked, values: Readonly<Record<string, string>>): Fields {
-  return Object.fromEntries(Object.entries(values).map(([message, value]) => [keys.get(message) ?? '', accept(value)]));
-}
 
 const seen: string[] = [];
 const clock = new FakeClock();

@@ -11,8 +11,18 @@ export interface CacheHint {
 
 /** How requests of MCP 2026-07-28 are served. */
 export interface PerRequestOptions {
-  /** `request`: a new server for each request. Default, and the only value. */
-  servers?: 'request' | undefined;
+  /**
+   * `request`: a new server for each request. `principal`: the requests of a principal share one, if they declare the same client
+   * capabilities and client name; a request without a principal has one of its own. Default: `request`.
+   */
+  servers?: 'request' | 'principal' | undefined;
+  /**
+   * Servers that are shared at once. For one more, the one that is idle for longest is closed; if all are in use, the request has
+   * a server of its own. Default: 1,000.
+   */
+  maxServers?: number | undefined;
+  /** How long a shared server without requests is kept, in ms. Default: 60,000 (1 min). */
+  serverIdle?: number | undefined;
   /** How long a handler may wait for its client's answer, in ms. Default: 600,000 (10 min). */
   suspendTtl?: number | undefined;
   /** Handlers that may wait at the same time. One more is cancelled, and its request gets 503. Default: 1,000. */
@@ -33,6 +43,9 @@ export interface PerRequestOptions {
 
 /** {@link PerRequestOptions} with all defaults. */
 export interface ResolvedPerRequest {
+  readonly servers: 'request' | 'principal';
+  readonly maxServers: number;
+  readonly serverIdle: number;
   readonly suspendTtl: number;
   readonly maxSuspended: number;
   readonly maxSuspendedPerPrincipal: number;
@@ -51,7 +64,9 @@ const HINT_CHECKS = new Map<string, Check>([
 ]);
 
 const CHECKS = new Map<string, Check>([
-  ['servers', (value) => (value === 'request' ? undefined : "'request'")],
+  ['servers', (value) => (value === 'request' || value === 'principal' ? undefined : "'request' or 'principal'")],
+  ['maxServers', count],
+  ['serverIdle', timer],
   ['suspendTtl', timer],
   ['maxSuspended', count],
   ['maxSuspendedPerPrincipal', count],
@@ -71,10 +86,14 @@ export function resolvePerRequest(given: boolean | PerRequestOptions): ResolvedP
   if (given === false) return false;
   const options = given === true ? {} : given;
   checkOptions('mcpRouter', options, CHECKS, 'perRequest.');
+  const { servers = 'request', maxServers = 1_000, serverIdle = MINUTE } = options;
   const { suspendTtl = 10 * MINUTE, maxSuspended = 1_000, maxSuspendedPerPrincipal = 20 } = options;
   const { maxSuspendedAnonymous = maxSuspended, cacheHints = {} } = options;
   const { maxSubscriptions = 1_024, maxSubscriptionsPerPrincipal = 20 } = options;
   return Object.freeze({
+    servers,
+    maxServers,
+    serverIdle,
     suspendTtl,
     maxSuspended,
     maxSuspendedPerPrincipal,

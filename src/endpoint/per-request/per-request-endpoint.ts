@@ -1,4 +1,3 @@
-import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest } from '../../protocol/messages.js';
 import { Refusal } from '../../errors.js';
 import type { Exchange } from '../../http/exchange.js';
@@ -6,33 +5,40 @@ import { checkRequest } from '../../http/per-request/check.js';
 import type { Envelope } from '../../http/per-request/envelope.js';
 import type { Post } from '../../http/receive.js';
 import type { ResolvedPerRequest } from '../../options/resolve-per-request.js';
+import { inTime } from '../../runtime/clock.js';
 import { InFlight } from '../../runtime/in-flight.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';
-import { UnkeptState } from '../../sessions/records/app-state.js';
-import { FactoryContext } from '../../sessions/server/server-context.js';
 import { replyEmpty } from '../../transport/response.js';
 import type { TransportContext } from '../../transport/transport-types.js';
 import type { Endpoint } from '../endpoint.js';
 import { toForwardedRequest } from '../session/forwarded-request.js';
-import { BridgedServer } from './bridge/bridged-server.js';
 import { BridgedCall, inputResponsesOf } from './bridge/call.js';
-import { RequestServer } from './bridge/request-server.js';
+import type { RequestServer } from './bridge/request-server.js';
 import { nodeOfState, SuspendedCalls } from './bridge/suspended-calls.js';
+import { BridgedServers } from './bridged-servers.js';
 import type { OtherNodes } from './other-nodes.js';
 import { Replies, type RoundTaker } from './replies.js';
-import { Results } from './results.js';
+import { Results, type ServerFacts } from './results.js';
+import type { ServerLease } from './server-pool.js';
 import { OpenSubscriptions } from './subscriptions/open-subscriptions.js';
 
 /** What servers of the session era answer, and MCP 2026-07-28 does not have (changelog). */
 const REMOVED_METHODS = /^(initialize|ping|logging\/setLevel|resources\/(un)?subscribe|tasks\/.*)$/;
 
-/** The endpoint of MCP 2026-07-28. A server is built for each request, and serves it through the bridge. */
+/** A server that is ready for a request. */
+interface Opened {
+  readonly lease: ServerLease<RequestServer>;
+  /** Begins the request, once there is a reply. */
+  readonly take: RoundTaker;
+}
+
+/** The endpoint of MCP 2026-07-28. Servers of the session era answer its requests, through the bridge. */
 export class PerRequestEndpoint implements Endpoint {
   readonly methods = ['POST'];
-  readonly #builder: ServerBuilder;
+  readonly #transports: TransportContext;
   readonly #lifecycle: Lifecycle;
-  readonly #events: TransportContext['events'];
+  readonly #openTimeout: number;
   readonly #results: Results;
   readonly #inFlight = new InFlight();
   /** Retries that other nodes answer. */
@@ -40,11 +46,9 @@ export class PerRequestEndpoint implements Endpoint {
   readonly #others: OtherNodes | undefined;
   readonly #replies: Replies;
   readonly #suspended: SuspendedCalls<BridgedCall>;
+  readonly #servers: BridgedServers;
   readonly #subscriptions: OpenSubscriptions;
-  readonly #servers = new Set<RequestServer>();
   readonly #calls = new Set<BridgedCall>();
-  /** Servers keep maps by session ID, so no client may have that of another principal. */
-  readonly #sessionKey = randomBytes(32);
 
   /** @param others - Undefined without a cluster. */
   constructor(
@@ -55,9 +59,9 @@ export class PerRequestEndpoint implements Endpoint {
     others: OtherNodes | undefined,
   ) {
     this.#others = others;
-    this.#builder = builder;
+    this.#transports = transports;
     this.#lifecycle = lifecycle;
-    this.#events = transports.events;
+    this.#openTimeout = builder.openTimeout;
     this.#results = new Results(options.cacheHints);
     this.#replies = new Replies(transports, this.#inFlight);
     this.#suspended = new SuspendedCalls(
@@ -65,6 +69,9 @@ export class PerRequestEndpoint implements Endpoint {
       transports.clock,
       (call) => call.cancel('No answer came in time'),
       others && (() => others.nodeId),
+    );
+    this.#servers = new BridgedServers(builder, transports, options, this.#inFlight, (...announced) =>
+      this.#announce(...announced),
     );
     this.#subscriptions = new OpenSubscriptions(
       transports,
@@ -74,7 +81,7 @@ export class PerRequestEndpoint implements Endpoint {
         perPrincipal: options.maxSubscriptionsPerPrincipal,
         anonymous: options.maxSubscriptionsAnonymous,
       },
-      (...init) => this.#newServer(...init),
+      (...call) => this.#servers.own(...call),
     );
   }
 
@@ -88,8 +95,13 @@ export class PerRequestEndpoint implements Endpoint {
     if (message.method === 'subscriptions/listen') {
       return this.#inFlight.during(this.#subscriptions.listen(exchange, post, message, envelope));
     }
-    const begin = await this.#inFlight.during(this.#open(exchange, message, envelope));
-    return this.#replies.post(exchange, post, message, envelope, begin);
+    const { lease, take } = await this.#inFlight.during(this.#open(exchange, post, message, envelope));
+    try {
+      await this.#replies.post(exchange, post, message, envelope, take);
+    } catch (error) {
+      lease.release();
+      throw error;
+    }
   }
 
   drain(): void {
@@ -116,22 +128,50 @@ export class PerRequestEndpoint implements Endpoint {
     this.#subscriptions.endAll();
     this.#replies.close();
     for (const call of this.#calls) call.cancel('The router closes');
-    for (const server of this.#servers) server.abandon(new Refusal('draining'));
-    await Promise.all([idle, this.#subscriptions.closed()]);
+    await Promise.all([idle, this.#servers.close(new Refusal('draining'))]);
   }
 
-  /** Opens a server for a request. What it resolves to begins the request, once there is a reply. */
-  async #open(exchange: Exchange, request: JSONRPCRequest, envelope: Envelope): Promise<RoundTaker> {
-    const { res, req, extra, principal } = exchange;
-    const server = this.#newServer(exchange, envelope, this.#inFlight);
-    const hangUp = (): void => server.abandon(new Refusal('sessionClosed'));
-    res.once('close', hangUp);
-    const facts = await server.open({ request, envelope, headers: req.headers, extra });
-    res.off('close', hangUp);
+  /** Gets a server for a request, and waits until it is open. */
+  async #open(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<Opened> {
+    const { req, extra } = exchange;
+    const lease = this.#servers.acquire(exchange, envelope);
+    try {
+      const opening = { request, envelope, headers: req.headers, extra };
+      const facts = await this.#whileWaitedFor(exchange, async () => {
+        const opened = await lease.server.open(opening);
+        await lease.server.checkArguments(opening);
+        return opened;
+      });
+      return { lease, take: this.#taker(exchange, post, request, lease, facts) };
+    } catch (error) {
+      lease.release();
+      throw error;
+    }
+  }
+
+  /** Waits for what a server does, until `openTimeout` is over or the client hangs up. */
+  #whileWaitedFor<T>({ res }: Exchange, work: () => Promise<T>): Promise<T> {
+    const { clock } = this.#transports;
+    return new Promise<T>((resolve, reject) => {
+      const hangUp = (): void => reject(new Refusal('sessionClosed'));
+      res.once('close', hangUp);
+      inTime(clock, this.#openTimeout, work(), () => new Refusal('openTimeout'))
+        .finally(() => res.off('close', hangUp))
+        .then(resolve, reject);
+    });
+  }
+
+  #taker(
+    { principal }: Exchange,
+    { memory }: Post,
+    request: JSONRPCRequest,
+    lease: ServerLease<RequestServer>,
+    facts: ServerFacts,
+  ): RoundTaker {
     if (request.method === 'server/discover') {
       return (round) => {
         round.end({ result: this.#results.discovery(facts) });
-        server.close();
+        lease.release();
         return { cancelled: () => undefined };
       };
     }
@@ -140,15 +180,14 @@ export class PerRequestEndpoint implements Endpoint {
         {
           request,
           principal,
-          server: server.bridge,
+          server: lease.server.bridge,
           facts,
           results: this.#results,
           suspended: this.#suspended,
-          announce: (notification) => {
-            this.#subscriptions.announce(principal, notification);
-            this.#others?.announce(principal, notification);
-          },
-          onServed: () => server.close(),
+          announce: (notification) => this.#announce(principal, notification),
+          memory,
+          requestMemory: this.#transports.requestMemory,
+          onServed: () => lease.release(),
           onEnd: () => this.#calls.delete(call),
         },
         round,
@@ -180,38 +219,10 @@ export class PerRequestEndpoint implements Endpoint {
     return this.#others.forwardTo(nodeId, toForwardedRequest(exchange, undefined, post), exchange.res);
   }
 
-  /** @param servers - Counts the server until it is closed. */
-  #newServer(
-    { principal, req }: Exchange,
-    { clientInfo, clientCapabilities }: Envelope,
-    servers: InFlight,
-  ): RequestServer {
-    const context = new FactoryContext({
-      era: 'request',
-      sessionId: undefined,
-      principal,
-      req: { headers: req.headers, auth: req.auth },
-      clientInfo,
-      clientCapabilities,
-      restored: false,
-      epoch: 0,
-      state: new UnkeptState(),
-    });
-    const bridge = new BridgedServer(this.#sessionIdOf(principal), (what, error) =>
-      this.#events.emit('failure', what, error),
-    );
-    const server = new RequestServer(bridge, this.#builder, context, () => {
-      this.#servers.delete(server);
-      servers.end();
-    });
-    this.#servers.add(server);
-    servers.begin();
-    return server;
-  }
-
-  #sessionIdOf(principal: string | undefined): string {
-    if (principal === undefined) return randomUUID();
-    return createHmac('sha256', this.#sessionKey).update(principal).digest('base64url');
+  /** Tells the subscriptions of a principal on every node what a server of this node announces. */
+  #announce(principal: string | undefined, notification: JSONRPCNotification): void {
+    this.#subscriptions.announce(principal, notification);
+    this.#others?.announce(principal, notification);
   }
 }
 

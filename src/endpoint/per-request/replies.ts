@@ -22,10 +22,14 @@ export class Replies {
     this.#inFlight = inFlight;
   }
 
-  /** Opens the reply to a request, and hands it to `take`. */
+  /**
+   * Opens the reply to a request, and hands it to `take`.
+   *
+   * @throws Refusal `bodiesAtCapacity` when requests in flight leave no memory. Then the reply was not taken.
+   */
   async post(
     { res, extra }: Exchange,
-    { form }: Post,
+    { form, memory }: Post,
     request: JSONRPCRequest,
     envelope: Envelope,
     take: RoundTaker,
@@ -45,8 +49,13 @@ export class Replies {
     const release = (): void => {
       if (this.#open.delete(transport)) this.#inFlight.end();
     };
-    const init = { batch: false, version: envelope.version, form, extra, lease: { release } };
-    await transport.post(res, [request], init);
+    const init = { batch: false, version: envelope.version, form, extra, memory, lease: { release } };
+    try {
+      await transport.post(res, [request], init);
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   /** Ends every reply now. */

@@ -3,8 +3,8 @@ import { Deadline, DeadlineQueue } from '../../runtime/deadline-queue.js';
 
 /** A server that requests can share. */
 export interface PooledServer {
-  /** Closes the server, or gives up its opening. */
-  close(): void;
+  /** Closes the server, or gives up its opening for that reason. */
+  close(reason?: Error): void;
 }
 
 /** A request's use of a server. Until its release the server is not closed for being idle. */
@@ -67,8 +67,8 @@ export class ServerPool<Server extends PooledServer> {
   }
 
   /** Closes every server. */
-  close(): void {
-    for (const entry of this.#all) this.#close(entry);
+  close(reason?: Error): void {
+    for (const entry of this.#all) this.#close(entry, reason);
   }
 
   #open(key: string | undefined, open: OpenServer<Server>): Entry<Server> {
@@ -95,9 +95,9 @@ export class ServerPool<Server extends PooledServer> {
     else this.#idle.add(entry.due);
   }
 
-  #close(entry: Entry<Server>): void {
+  #close(entry: Entry<Server>, reason?: Error): void {
     this.#drop(entry);
-    entry.server.close();
+    entry.server.close(reason);
   }
 
   /** No request gets the server from now on. */

@@ -14,7 +14,8 @@ const ignore = (): void => undefined;
 export class ServerBuilder {
   readonly #factory: ServerFactory;
   readonly #clock: Clock;
-  readonly #openTimeout: number;
+  /** How long an opening may take, in ms. */
+  readonly openTimeout: number;
   readonly #onFailure: (what: string, error: unknown) => void;
   /** Spreads the building of servers over several turns of the event loop. */
   readonly eventLoopBudget: EventLoopBudget;
@@ -28,7 +29,7 @@ export class ServerBuilder {
   ) {
     this.#factory = factory;
     this.#clock = clock;
-    this.#openTimeout = openTimeout;
+    this.openTimeout = openTimeout;
     this.#onFailure = onFailure;
     this.eventLoopBudget = new EventLoopBudget(clock);
   }
@@ -69,7 +70,7 @@ export class ServerBuilder {
 
     let timer: unknown;
     const late = new Promise<never>((_, reject) => {
-      timer = this.#clock.setTimeout(() => reject(new Refusal('openTimeout')), this.#openTimeout);
+      timer = this.#clock.setTimeout(() => reject(new Refusal('openTimeout')), this.openTimeout);
     });
     const working = work();
     working.then(onSettled, onSettled);

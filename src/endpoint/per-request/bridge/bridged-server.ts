@@ -1,8 +1,9 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '../../../protocol/messages.js';
 import type { MessageExtraInfo, WireTransport } from '../../../protocol/wire-transport.js';
 import { errorResponse } from '../../../errors.js';
 import { onRejection } from '../../../runtime/user-code.js';
-import { isResponse, type Fields } from '../../../transport/jsonrpc.js';
+import { isObject, isResponse, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 
 /** Takes what a server says by itself. */
@@ -23,26 +24,72 @@ export interface Asked {
   readonly answer: Promise<Answer>;
 }
 
+/** The request that a server works on. */
+export interface CallScope {
+  /** The transport of the server. */
+  readonly server: object;
+  /** The ID that the server knows the request by. */
+  readonly id: RequestId;
+}
+
+let scopes: AsyncLocalStorage<CallScope> | undefined;
+
 /**
- * The transport of a server of the session era that answers requests of MCP 2026-07-28. It speaks the server's own era: requests
- * go in under IDs of its own, and whatever the server says goes to the listener.
+ * The storage that tells which request a shared server works on, from a handler's first step to its last.
+ *
+ * It is the one state of a module in this package. On Node 20 each storage in use is copied with each promise: one for each server
+ * took ten times as long as one for all. A router without shared servers makes none.
+ */
+export function callScopes(): AsyncLocalStorage<CallScope> {
+  return (scopes ??= new AsyncLocalStorage());
+}
+
+/** What has a server, as its transport sees it. */
+export interface BridgeOwner {
+  /** The transport is closed. */
+  ended(): void;
+  /** The server announces that its tools have changed. */
+  toolsChanged(): void;
+}
+
+/** A request that is not answered yet. */
+interface Waiting {
+  readonly answer: (answer: Answer) => void;
+  readonly listener: ServerListener | undefined;
+}
+
+/**
+ * The transport of a server of the session era that answers requests of MCP 2026-07-28, any number at once. It speaks the server's
+ * own era: requests go in under IDs and progress tokens of its own, as those of two clients may be equal.
+ *
+ * What the server says by itself goes to the listener of the request that it belongs to. That is the one that the server names by
+ * `relatedRequestId` or by its progress token, else the one in whose scope the server speaks. No other request ever gets it.
  */
 export class BridgedServer implements WireTransport {
   onclose?: WireTransport['onclose'];
-  onerror?: WireTransport['onerror'];
   onmessage?: WireTransport['onmessage'];
   readonly sessionId: string;
   readonly #report: (what: string, error: unknown) => void;
-  readonly #waiting = new Map<RequestId, (answer: Answer) => void>();
+  readonly #scopes: AsyncLocalStorage<CallScope> | undefined;
+  readonly #waiting = new Map<RequestId, Waiting>();
+  #owner: BridgeOwner | undefined;
   #listener: ServerListener | undefined;
   #lastId = 0;
   #started = false;
   #closed = false;
 
-  /** @param sessionId - What handlers get as `extra.sessionId`. Servers keep maps by it. */
-  constructor(sessionId: string, report: (what: string, error: unknown) => void) {
+  /**
+   * @param sessionId - What handlers get as `extra.sessionId`. Servers keep maps by it.
+   * @param scopes - Of a server that several requests share.
+   */
+  constructor(
+    sessionId: string,
+    report: (what: string, error: unknown) => void,
+    scopes?: AsyncLocalStorage<CallScope>,
+  ) {
     this.sessionId = sessionId;
     this.#report = report;
+    this.#scopes = scopes;
   }
 
   get started(): boolean {
@@ -54,17 +101,32 @@ export class BridgedServer implements WireTransport {
     return this.#closed ? Promise.reject(new Error('The transport is closed already')) : Promise.resolve();
   }
 
-  /** Sends what the server says by itself to the listener from now on. Without one, questions fail and notifications are dropped. */
+  attach(owner: BridgeOwner): void {
+    this.#owner = owner;
+  }
+
+  /** Sends notifications that belong to no request to the listener from now on; of a server that is not shared, all that it says. */
   listen(listener: ServerListener): void {
     this.#listener = listener;
   }
 
-  /** Has the server answer a request. */
-  ask(method: string, params: Fields | undefined, extra?: MessageExtraInfo): Asked {
+  /**
+   * Has the server answer a request.
+   *
+   * @param listener - Takes what the server says while it works on the request. A server that is not shared works on one that has
+   * a listener.
+   */
+  ask(method: string, params: Fields | undefined, extra?: MessageExtraInfo, listener?: ServerListener): Asked {
     const id = (this.#lastId += 1);
-    const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, resolve));
+    const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, { answer: resolve, listener }));
+    if (this.#scopes === undefined && listener !== undefined) this.#listener ??= listener;
     if (this.#closed) this.#answer(errorResponse('sessionClosed'), id);
-    else this.#hand({ jsonrpc: '2.0', id, method, ...(params && { params }) }, extra, id);
+    else {
+      const message = { jsonrpc: '2.0' as const, id, method, ...(params && { params: withToken(params, id) }) };
+      const hand = (): void => this.#hand(message, extra, id);
+      if (this.#scopes === undefined) hand();
+      else this.#scopes.run({ server: this, id }, hand);
+    }
     return { id, answer };
   }
 
@@ -80,11 +142,22 @@ export class BridgedServer implements WireTransport {
   }
 
   /** Called by the server. */
-  async send(message: JSONRPCMessage, _options?: Parameters<WireTransport['send']>[1]): Promise<void> {
+  async send(message: JSONRPCMessage, { relatedRequestId }: Parameters<WireTransport['send']>[1] = {}): Promise<void> {
     if (!('method' in message)) return this.#answer(message, message.id);
-    if (!('id' in message)) return this.#listener?.notified(message);
-    if (this.#listener === undefined) throw new Error('The server asks its client before it is asked anything');
-    this.#listener.asked(message);
+    const { method } = message;
+    if (method === 'notifications/tools/list_changed') this.#owner?.toolsChanged();
+    const listener = this.#listenerOf(message, relatedRequestId);
+    if ('id' in message) {
+      if (listener !== undefined) return listener.asked(message);
+      throw new Error(
+        `No request of a client is known that ${method} belongs to: ask within a handler, or pass relatedRequestId`,
+      );
+    }
+    if (listener !== undefined) return listener.notified(message);
+    // The timer that withdraws a question may run outside of the scope. IDs of questions are unique in a server.
+    if (method === 'notifications/cancelled') {
+      for (const each of this.#waiting.values()) void each.listener?.notified(message);
+    } else if (method !== 'notifications/progress') return this.#listener?.notified(message);
   }
 
   close(): Promise<void> {
@@ -92,22 +165,34 @@ export class BridgedServer implements WireTransport {
     this.#closed = true;
     for (const id of this.#waiting.keys()) this.#answer(errorResponse('sessionClosed'), id);
     this.#run('the server threw on close', () => this.onclose?.());
-    this.onmessage = this.onerror = this.onclose = undefined;
+    this.onmessage = this.onclose = undefined;
     const listener = this.#listener;
     this.#listener = undefined;
     listener?.closed?.();
+    this.#owner?.ended();
     return Promise.resolve();
   }
 
+  #listenerOf({ method, params }: JSONRPCNotification, related: RequestId | undefined): ServerListener | undefined {
+    if (method === 'notifications/progress') {
+      const token = params?.progressToken as RequestId;
+      return related === undefined || related === token ? this.#waiting.get(token)?.listener : undefined;
+    }
+    if (this.#scopes === undefined) return this.#listener;
+    if (related !== undefined) return this.#waiting.get(related)?.listener;
+    const scope = this.#scopes.getStore();
+    return scope?.server === this ? this.#waiting.get(scope.id)?.listener : undefined;
+  }
+
   #answer(message: object, id: RequestId | undefined): void {
-    const resolve = id === undefined ? undefined : this.#waiting.get(id);
-    if (id === undefined || resolve === undefined) return;
+    const waiting = id === undefined ? undefined : this.#waiting.get(id);
+    if (id === undefined || waiting === undefined) return;
     this.#waiting.delete(id);
     const answer = { ...message, id };
-    if (isResponse(answer)) return resolve(answer);
+    if (isResponse(answer)) return waiting.answer(answer);
     // The SDK's server sends whatever a handler returns, even if it is not a result.
     this.#report('a server answered with no JSON-RPC response', new TypeError('a result must be an object'));
-    resolve({ ...errorResponse('internalError'), id });
+    waiting.answer({ ...errorResponse('internalError'), id });
   }
 
   /** @param id - Of the request that the message is, to be answered if the server throws on it. */
@@ -127,4 +212,11 @@ export class BridgedServer implements WireTransport {
       fail(error);
     }
   }
+}
+
+/** A server may report by the token alone. */
+function withToken(params: Fields, id: RequestId): Fields {
+  const { _meta } = params;
+  if (!isObject(_meta) || _meta.progressToken === undefined) return params;
+  return { ...params, _meta: { ..._meta, progressToken: id } };
 }

@@ -4,6 +4,7 @@ import { Refusal } from '../../../errors.js';
 import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
 import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
+import type { RequestMemory } from '../../../transport/request-memory.js';
 import type { Results, ServerFacts } from '../results.js';
 import { isAnnouncement } from '../subscriptions/filter.js';
 import { inputRequired, outcomeOfError, refuseQuestion } from './answers.js';
@@ -22,6 +23,9 @@ export interface CallInit {
   readonly suspended: SuspendedCalls<BridgedCall>;
   /** The server announces a change of what it has. */
   announce(notification: JSONRPCNotification): void;
+  /** Bytes that the request takes in memory, about, and where they count while no reply to it is open. */
+  readonly memory: number;
+  readonly requestMemory: RequestMemory;
   /** The server is not needed any more. */
   onServed(): void;
   /** Nothing of the call remains. */
@@ -62,8 +66,7 @@ export class BridgedCall implements ServerListener {
   begin(extra: MessageExtraInfo): void {
     const { server, request } = this.#init;
     this.#rounds.add(this.#latest);
-    server.listen(this);
-    this.#asked = server.ask(request.method, paramsForServer(request.params), extra);
+    this.#asked = server.ask(request.method, paramsForServer(request.params), extra, this);
     void this.#asked.answer.then((answer) => this.#settle(answer));
   }
 
@@ -121,9 +124,7 @@ export class BridgedCall implements ServerListener {
     const { method, params } = notification;
     if (method === 'notifications/cancelled') this.#questions.withdraw(params?.requestId);
     if (isAnnouncement(notification)) this.#announce(notification);
-    if (this.#rounds.size === 0) return undefined;
-    const isForeign = method === 'notifications/progress' && params?.progressToken !== tokenOf(this.#init.request);
-    return isForeign ? undefined : this.#latest.notify(notification);
+    return this.#rounds.size === 0 ? undefined : this.#latest.notify(notification);
   }
 
   /** A server that changes a list whenever it is asked for it would have its clients ask for ever. */
@@ -154,9 +155,12 @@ export class BridgedCall implements ServerListener {
   }
 
   #suspend(): void {
-    const { suspended, principal } = this.#init;
-    this.#suspension ??= suspended.add(this, principal);
-    if (this.#suspension === undefined) return this.#fail(new Refusal('suspendedAtCapacity'));
+    const { suspended, principal, requestMemory, memory } = this.#init;
+    if (this.#suspension === undefined) {
+      this.#suspension = suspended.add(this, principal);
+      if (this.#suspension === undefined) return this.#fail(new Refusal('suspendedAtCapacity'));
+      requestMemory.hold(memory);
+    }
     this.#round += 1;
     this.#givenBefore = this.#given;
     this.#given = undefined;
@@ -202,6 +206,7 @@ export class BridgedCall implements ServerListener {
     if (this.#ended) return;
     this.#ended = true;
     this.#rounds.clear();
+    if (this.#suspension !== undefined) this.#init.requestMemory.release(this.#init.memory);
     this.#suspension?.end();
     this.#init.onServed();
     this.#init.onEnd();
@@ -211,10 +216,6 @@ export class BridgedCall implements ServerListener {
 /** The answers of a retry: `inputResponses`, by the keys of the questions. */
 export function inputResponsesOf({ params }: JSONRPCRequest): Fields {
   return isObject(params?.inputResponses) ? params.inputResponses : {};
-}
-
-function tokenOf({ params }: JSONRPCRequest): unknown {
-  return params?._meta?.progressToken;
 }
 
 /** What a request asks for, whichever round it is of. */

@@ -4,12 +4,13 @@ import { LATEST_PROTOCOL_VERSION } from '../../../protocol/session-era.js';
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { Refusal } from '../../../errors.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
-import { mirrorArguments, paramHeadersOf } from '../../../http/per-request/param-headers.js';
+import { mirrorArguments, paramHeadersOf, type ParamHeader } from '../../../http/per-request/param-headers.js';
 import type { McpServerLike } from '../../../options/options.js';
 import type { ServerBuilder } from '../../../sessions/server/server-builder.js';
-import type { FactoryContext } from '../../../sessions/server/server-context.js';
+import type { FactoryContext, Life } from '../../../sessions/server/server-context.js';
 import { isObject, without } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';
+import type { PooledServer } from '../server-pool.js';
 import type { BridgedServer } from './bridged-server.js';
 
 /** A server that lists tools for ever must not hold up a call. */
@@ -19,7 +20,10 @@ const UNNAMED = { name: 'unnamed', version: '0' };
 
 const ignore = (): void => undefined;
 
-/** The request that a server is opened for. */
+/** The mirrored parameters of tools, by tool. */
+type ToolHeaders = ReadonlyMap<string, readonly ParamHeader[]>;
+
+/** The request that a server is opened for, or that it is to answer. */
 export interface OpeningCall {
   readonly request: JSONRPCRequest;
   readonly envelope: Envelope;
@@ -29,88 +33,134 @@ export interface OpeningCall {
   readonly prepare?: (facts: ServerFacts, extra: MessageExtraInfo) => Promise<void>;
 }
 
-/** A server of the session era that serves one request, from its opening to its close. */
-export class RequestServer {
+/** A server of the session era that serves requests of MCP 2026-07-28, from its opening to its close. */
+export class RequestServer implements PooledServer {
   readonly bridge: BridgedServer;
   readonly #builder: ServerBuilder;
-  readonly #context: FactoryContext;
+  readonly #life: Life;
+  readonly #onEnd: () => void;
   readonly #onClosed: () => void;
   readonly #abandoned: Promise<never>;
+  /** As the server listed its tools last. */
+  #tools: ToolHeaders = new Map();
   #abandon: (error: Error) => void = ignore;
+  /** Undefined once the opening has begun. */
+  #context: FactoryContext | undefined;
+  #opening: Promise<ServerFacts>;
   #server: McpServerLike | undefined;
-  #closing = false;
+  #closesFor: Error | undefined;
+  #hasEnded = false;
 
-  constructor(bridge: BridgedServer, builder: ServerBuilder, context: FactoryContext, onClosed: () => void) {
+  /**
+   * @param onEnd - Called when the server takes no more requests.
+   * @param onClosed - Called when nothing of the server remains.
+   */
+  constructor(
+    bridge: BridgedServer,
+    builder: ServerBuilder,
+    context: FactoryContext,
+    onEnd: () => void,
+    onClosed: () => void,
+  ) {
     this.bridge = bridge;
     this.#builder = builder;
+    this.#life = context.life;
     this.#context = context;
+    this.#onEnd = onEnd;
     this.#onClosed = onClosed;
     this.#abandoned = new Promise<never>((_, reject) => (this.#abandon = reject));
     this.#abandoned.catch(ignore);
+    this.#opening = this.#abandoned;
+    bridge.attach({ ended: () => this.close(), toolsChanged: () => (this.#tools = new Map()) });
   }
 
   /**
-   * Builds the server and greets it as a client of its era would, within `openTimeout`.
+   * Builds the server and greets it as a client of its era would, within `openTimeout`. Requests that come meanwhile await the same
+   * opening.
    *
-   * @throws Refusal `invalidEnvelope` when the server refuses what the client says of itself; `headerMismatch` when the headers
-   * differ from the arguments of the tool that is called. Then nothing of the server remains.
+   * @throws Refusal `invalidEnvelope` when the server refuses what the client says of itself. If the opening
+   * fails, nothing of the server remains.
    */
-  async open(call: OpeningCall): Promise<ServerFacts> {
+  open(call: OpeningCall): Promise<ServerFacts> {
+    const context = this.#context;
+    if (context !== undefined) this.#opening = this.#open(call, context);
+    return this.#opening;
+  }
+
+  /**
+   * Compares the arguments of a tool with their headers. A server is asked for its tools when it has not listed that one.
+   *
+   * @throws Refusal `headerMismatch` when they differ.
+   */
+  async checkArguments({ request, headers, extra }: OpeningCall): Promise<void> {
+    const { name, arguments: args } = request.params ?? {};
+    if (request.method !== 'tools/call' || typeof name !== 'string') return;
+    const declared = this.#tools.get(name) ?? (await this.#listTools(name, extra)).get(name);
+    if (!mirrorArguments(headers, declared ?? [], args)) throw new Refusal('headerMismatch');
+  }
+
+  /** Closes the server, or gives its opening up. */
+  close(reason: Error = new Refusal('sessionClosed')): void {
+    this.#closesFor ??= reason;
+    this.#abandon(reason);
+    if (this.#context !== undefined || this.#server !== undefined) this.#end();
+  }
+
+  async #open(call: OpeningCall, context: FactoryContext): Promise<ServerFacts> {
+    // It is not kept: a request's headers are larger than many a server.
+    this.#context = undefined;
     try {
-      const built = await this.#builder.build(this.#context, this.bridge, this.#abandoned, () => this.#greet(call));
+      const built = await this.#builder.build(context, this.bridge, this.#abandoned, () => this.#greet(call));
       this.#server = built.server;
+      this.#checkOpen();
       return built.result;
     } catch (error) {
-      this.close();
+      this.#end();
       throw error;
     }
   }
 
-  /** Gives the opening up, and closes a server that is open. */
-  abandon(reason: Error): void {
-    this.#abandon(reason);
-    if (this.#server !== undefined) this.close();
+  /** It may be closed while it is opened. */
+  #checkOpen(): void {
+    if (this.#closesFor !== undefined) throw this.#closesFor;
   }
 
-  close(): void {
-    if (this.#closing) return;
-    this.#closing = true;
-    this.#context.life.end();
+  #end(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#onEnd();
+    this.#life.end();
     const closed = this.#server === undefined ? this.bridge.close() : this.#builder.close(this.#server);
     void closed.finally(this.#onClosed);
   }
 
-  async #greet(call: OpeningCall): Promise<ServerFacts> {
-    const { clientInfo = UNNAMED, clientCapabilities } = call.envelope;
+  async #greet({ envelope, extra, prepare }: OpeningCall): Promise<ServerFacts> {
+    const { clientInfo = UNNAMED, clientCapabilities } = envelope;
     // Neither the tasks of 2025-11-25 nor what that revision does not know.
     const capabilities = without(clientCapabilities, 'tasks', 'extensions');
     const params = { protocolVersion: LATEST_PROTOCOL_VERSION, capabilities, clientInfo };
-    const answer = await this.bridge.ask('initialize', params, call.extra).answer;
+    const answer = await this.bridge.ask('initialize', params, extra).answer;
     if ('error' in answer) throw new Refusal('invalidEnvelope');
     this.bridge.tell({ jsonrpc: '2.0', method: 'notifications/initialized' });
-    if (call.request.method === 'tools/call') await this.#checkArguments(call);
-    await call.prepare?.(answer.result, call.extra);
+    await prepare?.(answer.result, extra);
     return answer.result;
   }
 
-  async #checkArguments({ request, headers, extra }: OpeningCall): Promise<void> {
-    const { name, arguments: args } = request.params ?? {};
-    const tool = await this.#findTool(name, extra);
-    if (tool !== undefined && !mirrorArguments(headers, paramHeadersOf(tool.inputSchema), args)) {
-      throw new Refusal('headerMismatch');
-    }
-  }
-
-  /** The tool as the server lists it; undefined when it lists none of that name. */
-  async #findTool(name: unknown, extra: MessageExtraInfo) {
+  /** Lists tools until the one with that name. They are kept until the server announces a change. */
+  async #listTools(name: string, extra: MessageExtraInfo): Promise<ToolHeaders> {
+    const listed = new Map<string, readonly ParamHeader[]>();
+    const before = this.#tools;
     let cursor: unknown;
-    for (let page = 0; page < MAX_TOOL_PAGES; page += 1) {
+    for (let page = 0; page < MAX_TOOL_PAGES && !listed.has(name); page += 1) {
       const answer = await this.bridge.ask('tools/list', cursor === undefined ? undefined : { cursor }, extra).answer;
-      if ('error' in answer || !Array.isArray(answer.result.tools)) return undefined;
-      const tool = answer.result.tools.filter(isObject).find((listed) => listed.name === name);
+      if ('error' in answer || !Array.isArray(answer.result.tools)) break;
+      for (const tool of answer.result.tools.filter(isObject)) {
+        if (typeof tool.name === 'string') listed.set(tool.name, paramHeadersOf(tool.inputSchema));
+      }
       cursor = answer.result.nextCursor;
-      if (tool !== undefined || cursor === undefined) return tool;
+      if (cursor === undefined) break;
     }
-    return undefined;
+    if (this.#tools === before) this.#tools = listed;
+    return listed;
   }
 }

@@ -3,17 +3,16 @@ import { Refusal } from '../../../errors.js';
 import type { Exchange } from '../../../http/exchange.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
 import type { Post } from '../../../http/receive.js';
-import { InFlight } from '../../../runtime/in-flight.js';
 import type { TransportContext, TransportSide } from '../../../transport/transport-types.js';
 import type { RequestServer } from '../bridge/request-server.js';
 import type { Results } from '../results.js';
+import type { ServerLease } from '../server-pool.js';
 import { Shares, type ShareLimits } from '../shares.js';
 import { Announcements } from './announcements.js';
 import { filterOf } from './filter.js';
 import { Subscription } from './subscription.js';
 
-/** @param servers - Counts the server until it is closed. */
-type NewServer = (exchange: Exchange, envelope: Envelope, servers: InFlight) => RequestServer;
+type NewServer = (exchange: Exchange, envelope: Envelope) => ServerLease<RequestServer>;
 
 /** The open `subscriptions/listen` of an endpoint. Each has a server of its own until its end. */
 export class OpenSubscriptions {
@@ -23,7 +22,6 @@ export class OpenSubscriptions {
   readonly #shares: Shares;
   readonly #announcements: Announcements;
   readonly #open = new Set<Subscription>();
-  readonly #servers = new InFlight();
 
   constructor(context: TransportContext, results: Results, limits: ShareLimits, newServer: NewServer) {
     this.#side = { sessionId: undefined, context, owner: undefined, disconnected: () => undefined };
@@ -45,7 +43,8 @@ export class OpenSubscriptions {
     if (requested === undefined) throw new Refusal('invalidFilter');
     if (form === 'json') throw new Refusal('notAcceptable');
     if (!this.#shares.take(principal)) throw new Refusal('subscriptionsAtCapacity');
-    const server = this.#newServer(exchange, envelope, this.#servers);
+    const lease = this.#newServer(exchange, envelope);
+    const { server } = lease;
     const subscription = new Subscription({
       request,
       requested,
@@ -55,10 +54,10 @@ export class OpenSubscriptions {
         this.#open.delete(subscription);
         this.#announcements.leave(principal, subscription);
         this.#shares.give(principal);
-        server.close();
+        lease.release();
       },
     });
-    const hangUp = (): void => server.abandon(new Refusal('sessionClosed'));
+    const hangUp = (): void => server.close();
     res.once('close', hangUp);
     try {
       const prepare = subscription.subscribe.bind(subscription);
@@ -82,10 +81,5 @@ export class OpenSubscriptions {
   /** Ends every stream. */
   endAll(): void {
     for (const subscription of this.#open) subscription.end();
-  }
-
-  /** Resolves when every server of a subscription is closed. */
-  closed(): Promise<void> {
-    return this.#servers.whenNone();
   }
 }

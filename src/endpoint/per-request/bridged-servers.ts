@@ -1,0 +1,132 @@
+import { createHmac, randomBytes, randomUUID } from 'node:crypto';
+import type { Exchange } from '../../http/exchange.js';
+import type { Envelope } from '../../http/per-request/envelope.js';
+import type { ResolvedPerRequest } from '../../options/resolve-per-request.js';
+import { InFlight } from '../../runtime/in-flight.js';
+import { UnkeptState } from '../../sessions/records/app-state.js';
+import type { ServerBuilder } from '../../sessions/server/server-builder.js';
+import { FactoryContext } from '../../sessions/server/server-context.js';
+import { memoryOf } from '../../transport/request-memory.js';
+import type { TransportContext } from '../../transport/transport-types.js';
+import { BridgedServer, callScopes, type ServerListener } from './bridge/bridged-server.js';
+import { digestOf } from './bridge/questions.js';
+import { RequestServer } from './bridge/request-server.js';
+import type { TakeAnnouncement } from './other-nodes.js';
+import { ServerPool, type ServerLease } from './server-pool.js';
+import { isAnnouncement } from './subscriptions/filter.js';
+
+/** Bytes that a shared server may keep of what its client says of itself, an estimate: about as many as in a session. */
+const MAX_CLIENT = 32 * 1024;
+
+/** The servers of the session era that answer requests of MCP 2026-07-28. */
+export class BridgedServers {
+  readonly #builder: ServerBuilder;
+  readonly #events: TransportContext['events'];
+  readonly #shares: boolean;
+  readonly #pool: ServerPool<RequestServer>;
+  readonly #leases: InFlight;
+  readonly #announce: TakeAnnouncement;
+  readonly #unclosed = new InFlight();
+  /** Servers keep maps by session ID, so no client may have that of another principal. */
+  readonly #sessionKey = randomBytes(32);
+
+  /** @param leases - Counts each lease until its release. */
+  constructor(
+    builder: ServerBuilder,
+    { events, clock }: TransportContext,
+    options: ResolvedPerRequest,
+    leases: InFlight,
+    announce: TakeAnnouncement,
+  ) {
+    this.#announce = announce;
+    this.#leases = leases;
+    this.#builder = builder;
+    this.#events = events;
+    this.#shares = options.servers === 'principal';
+    this.#pool = new ServerPool(options, clock);
+  }
+
+  stats(): { readonly open: number; readonly idle: number } {
+    return this.#pool.stats();
+  }
+
+  /** A server that is not shared, and not counted as a lease. */
+  own(exchange: Exchange, envelope: Envelope): ServerLease<RequestServer> {
+    return this.#pool.acquire(undefined, (onEnd) => this.#create(exchange, envelope, false, onEnd));
+  }
+
+  /** A server for a request. It may not be open yet. */
+  acquire(exchange: Exchange, envelope: Envelope): ServerLease<RequestServer> {
+    const key = this.#keyOf(exchange.principal, envelope);
+    const lease = this.#pool.acquire(key, (onEnd) => this.#create(exchange, envelope, key !== undefined, onEnd));
+    this.#leases.begin();
+    let isReleased = false;
+    const release = (): void => {
+      if (isReleased) return;
+      isReleased = true;
+      lease.release();
+      this.#leases.end();
+    };
+    return { server: lease.server, release };
+  }
+
+  /**
+   * Closes all servers. Resolves when nothing of them remains.
+   *
+   * @param reason - For the requests that wait for an opening.
+   */
+  close(reason: Error): Promise<void> {
+    this.#pool.close(reason);
+    return this.#unclosed.whenNone();
+  }
+
+  /**
+   * A server of the session era is told once what its client is, so only clients that say the same share one. A caller without a
+   * principal may be anyone.
+   */
+  #keyOf(principal: string | undefined, { clientInfo, clientCapabilities }: Envelope): string | undefined {
+    if (!this.#shares || principal === undefined) return undefined;
+    if (memoryOf([clientInfo, clientCapabilities]) > MAX_CLIENT) return undefined;
+    return digestOf([principal, clientInfo?.name ?? null, clientCapabilities]);
+  }
+
+  #create(
+    { principal, req }: Exchange,
+    { clientInfo, clientCapabilities }: Envelope,
+    isShared: boolean,
+    onEnd: () => void,
+  ): RequestServer {
+    const context = new FactoryContext({
+      era: 'request',
+      sessionId: undefined,
+      principal,
+      req: { headers: req.headers, auth: req.auth },
+      clientInfo: isShared ? undefined : clientInfo,
+      clientCapabilities: isShared ? undefined : clientCapabilities,
+      restored: false,
+      epoch: 0,
+      state: new UnkeptState(),
+    });
+    const report = (what: string, error: unknown): void => this.#events.emit('failure', what, error);
+    const bridge = new BridgedServer(this.#sessionIdOf(principal), report, isShared ? callScopes() : undefined);
+    if (isShared) bridge.listen(this.#announcing(principal));
+    this.#unclosed.begin();
+    return new RequestServer(bridge, this.#builder, context, onEnd, () => this.#unclosed.end());
+  }
+
+  /** Takes what a shared server says outside of its calls: it may announce a change. */
+  #announcing(principal: string | undefined): ServerListener {
+    return {
+      asked: () => undefined,
+      notified: (notification) => {
+        if (isAnnouncement(notification)) this.#announce(principal, notification);
+        return undefined;
+      },
+    };
+  }
+
+  #sessionIdOf(principal: string | undefined): string {
+    if (principal === undefined) return randomUUID();
+    return createHmac('sha256', this.#sessionKey).update(principal).digest('base64url');
+  }
+}
