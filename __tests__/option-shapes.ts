@@ -123,6 +123,8 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
       flag.accepts(value) || (isObject(value) && !Array.isArray(value) && Object.keys(value).length === 0),
     near: fc.constantFrom(true, false, {}, [], { other: 1 }, 'true', 0, null),
   },
+  // Without `perRequest`, `false` is refused.
+  sessions: { accepts: (value) => value === true, near: flag.near },
   enableJsonResponse: flag,
   principal: callable,
   adoptAnonymous: flag,

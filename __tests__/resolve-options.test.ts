@@ -307,6 +307,20 @@ describe('perRequest', () => {
     expect(() => resolve({ perRequest })).toThrow(message);
   });
 
+  test('may be all that is served: `sessions: false` needs it, and takes no option of sessions', () => {
+    expect(resolve({}).sessions).toBe(true);
+    expect(resolve({ sessions: false, perRequest: true }).sessions).toBe(false);
+    const wrong: [Partial<McpRouterOptions>, string][] = [
+      [{ perRequest: false }, 'option sessions must be true without perRequest, or no client is served; got false'],
+      [{ stateless: true }, 'option stateless has no meaning with sessions: false'],
+      [{ hibernateAfter: 1 }, 'option hibernateAfter has no meaning with sessions: false'],
+      [{ maxSessions: 1 }, 'option maxSessions has no meaning with sessions: false'],
+    ];
+    for (const [options, message] of wrong) {
+      expect(() => resolve({ sessions: false, perRequest: true, ...options })).toThrow(message);
+    }
+  });
+
   test('is for a cluster, too', () => {
     const cluster = { redis: { sendCommand: () => Promise.resolve() }, secret: 'a secret of no less than 32 bytes' };
     expect(() => resolve({ cluster, perRequest: true })).not.toThrow();

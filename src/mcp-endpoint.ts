@@ -5,7 +5,6 @@ import type { Logger } from 'pino';
 import { createLifecycle } from './lifecycle.js';
 import { guardClock } from './runtime/clock.js';
 import { ClusterNode } from './cluster/cluster-node.js';
-import { DeadlineQueue } from './runtime/deadline-queue.js';
 import { LifecyclePhase } from './runtime/lifecycle-phase.js';
 import { Refusal } from './errors.js';
 import type { CoreEvents } from './events.js';
@@ -21,9 +20,11 @@ import { createQueueWatch } from './http/pipelining.js';
 import { createReceive } from './http/receive.js';
 import { createRefuse } from './http/answer.js';
 import { createDispatch } from './endpoint/dispatch.js';
+import type { Endpoint } from './endpoint/endpoint.js';
 import { EraEndpoint } from './endpoint/era-endpoint.js';
 import { PerRequestEndpoint } from './endpoint/per-request/per-request-endpoint.js';
 import { SessionEndpoint } from './endpoint/session/session-endpoint.js';
+import { UnservedSessions } from './endpoint/session/unserved-sessions.js';
 import { StatelessEndpoint } from './endpoint/per-request/stateless-endpoint.js';
 import { errorLine } from './observe/logging/log-text.js';
 import { createHealth, createReady } from './observe/health.js';
@@ -45,10 +46,8 @@ import { Reissuer } from './sessions/life/reissue.js';
 import { Restorer } from './sessions/life/restore.js';
 import { sessionIdCheck } from './sessions/session-ids.js';
 import { Sessions } from './sessions/session-api.js';
-import { MemoryEvents } from './stores/memory-event-store.js';
-import { ReplyMemory } from './transport/reply-memory.js';
-import { RequestMemory } from './transport/request-memory.js';
-import type { TransportContext } from './transport/transport-types.js';
+import type { MemoryEvents } from './stores/memory-event-store.js';
+import { createTransportContext } from './transport/transport-context.js';
 import { completeHttp2 } from './transport/response.js';
 
 /** Answers a request of `node:http`, `node:https`, or the compatibility API of `node:http2`. */
@@ -151,9 +150,12 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const reissuer =
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
   const bodies = new BodyReader(resolved, phase);
-  const sessionEndpoint = resolved.stateless
-    ? new StatelessEndpoint(builder, opener.transports, phase)
-    : new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies.arriving);
+  const createSessionEndpoint = (): Endpoint => {
+    if (!resolved.sessions) return new UnservedSessions();
+    if (resolved.stateless) return new StatelessEndpoint(builder, transports, phase);
+    return new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies.arriving);
+  };
+  const sessionEndpoint = createSessionEndpoint();
   const perRequest =
     resolved.perRequest === false
       ? undefined
@@ -316,31 +318,4 @@ function createPersistence(
     clock,
     events,
   });
-}
-
-/** Bounds of the answers that the event store refused, in bytes. The bound of their age is the default of a memory store. */
-const REFUSED_ANSWERS = { maxBytes: 32 * 1024 * 1024, maxBytesPerSession: 4 * 1024 * 1024 };
-/** Bytes that requests in flight may always take together: some thousands of small ones. */
-const LEAST_REQUEST_MEMORY = 16 * 1024 * 1024;
-/** How long an SSE reply may wait for its first event before its head is sent, in ms. */
-const HEAD_AFTER = 1_000;
-
-function createTransportContext(options: ResolvedOptions, events: Emitter<CoreEvents>): TransportContext {
-  const { clock, pingInterval, eventStore } = options;
-  return {
-    clock,
-    events,
-    enableJsonResponse: options.enableJsonResponse,
-    keepAlive: options.keepAlive,
-    retryInterval: options.retryInterval,
-    maxStreamBuffer: options.maxStreamBuffer,
-    replyMemory: new ReplyMemory(options.maxReplyMemory, events),
-    requestMemory: new RequestMemory(Math.max(options.maxBodyMemory, LEAST_REQUEST_MEMORY)),
-    maxRequestsPerSession: options.maxRequestsPerSession,
-    refusedAnswers: eventStore && new MemoryEvents({ clock, ...REFUSED_ANSWERS }),
-    headless: new DeadlineQueue(clock, Math.min(HEAD_AFTER, options.keepAlive), (reply) => reply.sendHead()),
-    quiet: new DeadlineQueue(clock, options.keepAlive, (reply) => reply.keepAlive()),
-    unanswered: new DeadlineQueue(clock, options.requestTimeout, (request) => request.timeOut()),
-    pings: pingInterval === undefined ? undefined : new DeadlineQueue(clock, pingInterval, (stream) => stream.ping()),
-  };
 }

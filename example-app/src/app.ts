@@ -2,7 +2,7 @@ import { mcpErrorHandler, mcpRouter, type McpRouter } from 'express-mcp-router';
 import express, { type Express } from 'express';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Counter, Registry } from 'prom-client';
-import { inVariables, type Config } from './config.js';
+import { inVariables, keepsSessions, type Config } from './config.js';
 import { renderPage } from './page.js';
 import { buildServer } from './server.js';
 import type { Stores } from './stores.js';
@@ -57,7 +57,7 @@ export function createApp(
         renderPage({
           scheme: req.protocol,
           host: req.headers.host,
-          stateless: config.router.stateless === true,
+          stateless: !keepsSessions(config.router),
           sessions: router.sessions.stats(),
         }),
       );

@@ -64,10 +64,15 @@ export function loadConfig(env: Environment): Config {
   const place = own(APP.cluster)
     ? clusterOf(own)
     : placeOf(own(APP.sessionStore), own(APP.sessionFile), own(APP.redisUrl));
+  const withoutSessions = keepsSessions(options)
+    ? undefined
+    : options.stateless === true
+      ? 'MCP_STATELESS: true'
+      : 'MCP_SESSIONS: false';
   // The router refuses this too, but it is created only after the stores are open.
-  if (place !== undefined && options.stateless === true) {
+  if (place !== undefined && withoutSessions !== undefined) {
     const { name } = place.kind === 'cluster' ? APP.cluster : APP.sessionStore;
-    throw new ConfigError(`${name} has no meaning with MCP_STATELESS: true, which keeps no sessions`);
+    throw new ConfigError(`${name} has no meaning with ${withoutSessions}, which keeps no sessions`);
   }
   return {
     port: own(APP.port),
@@ -76,8 +81,8 @@ export function loadConfig(env: Environment): Config {
     drainTimeoutMs: own(APP.drainTimeoutMs),
     keepAliveTimeoutMs: own(APP.keepAliveTimeoutMs),
     place,
-    // The default must not contradict MCP_STATELESS; only an explicit value may.
-    resumable: given(APP.resumable) ?? (APP.resumable.fallback && options.stateless !== true),
+    // The default must not contradict MCP_STATELESS or MCP_SESSIONS; only an explicit value may.
+    resumable: given(APP.resumable) ?? (APP.resumable.fallback && withoutSessions === undefined),
     router: { ...options, ...identity },
     warnings: [
       ...unknownNames(env),
@@ -87,6 +92,11 @@ export function loadConfig(env: Environment): Config {
       ),
     ],
   };
+}
+
+/** Whether the router keeps sessions with these options. */
+export function keepsSessions({ stateless, sessions }: Config['router']): boolean {
+  return stateless !== true && sessions !== false;
 }
 
 /** Variables without effect unless another one has a certain value. */

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { createHttpServer } from 'express-mcp-router';
 import type { Logger } from 'pino';
 import { createApp } from './app.js';
-import { ConfigError, loadConfig, readValue, type Config } from './config.js';
+import { ConfigError, keepsSessions, loadConfig, readValue, type Config } from './config.js';
 import { createLogger } from './log.js';
 import { stopOnSignals } from './shutdown.js';
 import { openStores, type Stores } from './stores.js';
@@ -94,7 +94,7 @@ async function serve(config: Config, stores: Stores, logger: Logger, lostLines: 
     throw error;
   });
   stopOnSignals({ server, router, stores, logger, drainTimeoutMs: config.drainTimeoutMs });
-  logger.info({ url, endpoint: `${url}/mcp`, stateless: config.router.stateless === true }, 'listening');
+  logger.info({ url, endpoint: `${url}/mcp`, stateless: !keepsSessions(config.router) }, 'listening');
   // This line is for people, so it goes to stderr: stdout has only JSON log lines.
   process.stderr.write(`\n  Open ${url}/ for an overview. The MCP endpoint is ${url}/mcp\n\n`);
 }

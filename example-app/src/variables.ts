@@ -259,6 +259,7 @@ export const ROUTER: readonly RouterVariable[] = [
   ),
   sets('MCP_STATELESS', 'stateless', flag, 'Serve each request with a server of its own, without sessions.'),
   sets('MCP_PER_REQUEST', 'perRequest', flag, 'Serve clients of MCP 2026-07-28 too, which keep no session.'),
+  sets('MCP_SESSIONS', 'sessions', flag, 'With false, serve only clients of MCP 2026-07-28. Needs MCP_PER_REQUEST.'),
   sets(
     'MCP_JSON_RESPONSE',
     'enableJsonResponse',

@@ -119,6 +119,11 @@ const TABLE = {
     meaning:
       '`true`, or an object: clients of MCP 2026-07-28, which keep no session, are [served too](docs/transport.md#mcp-2026-07-28)',
   },
+  sessions: {
+    check: flag,
+    default: true,
+    meaning: '`false`, with `perRequest`: only MCP 2026-07-28 is served; GET and DELETE get 405, `initialize` gets 400',
+  },
   enableJsonResponse: {
     check: flag,
     default: false,

@@ -201,6 +201,11 @@ export interface McpEndpointOptions<R = HttpRequest> {
    * server that keeps state for its session would then lose that state. Default: false.
    */
   perRequest?: boolean | PerRequestOptions | undefined;
+  /**
+   * `false`: only clients of MCP 2026-07-28 are served. GET and DELETE get 405, and `initialize` is refused with the versions that
+   * are served. Needs `perRequest`. Default: true.
+   */
+  sessions?: boolean | undefined;
   /** Answer with JSON unless something is streamed before the result. A JSON reply cannot be resumed. Default: false. */
   enableJsonResponse?: boolean | undefined;
   /**

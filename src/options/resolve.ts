@@ -7,7 +7,7 @@ import type { AnyOptions, ResolvedOptions } from './options.js';
 
 const CHECKS = new Map<string, Check>([...OPTIONS].map(([name, { check }]) => [name, check]));
 
-const SESSIONS_ONLY = [...OPTIONS.keys()].filter((name) => OPTIONS.get(name)?.sessionsOnly);
+const SESSIONS_ONLY = [...OPTIONS].filter(([, { sessionsOnly }]) => sessionsOnly);
 
 function refuse(message: string): never {
   throw new TypeError(`mcpRouter: ${message}`);
@@ -27,9 +27,11 @@ export function resolveOptions(options: AnyOptions): ResolvedOptions {
 
   const known = withDefaults(options);
   const { ttl, orphanAfter, orphanTtl, maxBodySize, metrics } = known;
-  const stateful = SESSIONS_ONLY.find((name) => options[name] !== undefined);
-  if (known.stateless && stateful !== undefined) {
-    refuse(`option ${stateful} has no meaning with stateless: true, which keeps no sessions; leave out one of them`);
+  if (!known.sessions) checkWithoutSessions(options);
+  const [stateful] = SESSIONS_ONLY.find(([name]) => options[name] !== undefined) ?? [];
+  if (stateful !== undefined && (known.stateless || !known.sessions)) {
+    const off = known.stateless ? 'stateless: true' : 'sessions: false';
+    refuse(`option ${stateful} has no meaning with ${off}, which keeps no sessions; leave out one of them`);
   }
 
   if (orphanAfter > ttl) refuse(`option orphanAfter must be at most ttl (${ttl}); got ${orphanAfter}`);
@@ -74,6 +76,16 @@ export function resolveOptions(options: AnyOptions): ResolvedOptions {
     cluster: options.cluster && resolveCluster(options.cluster),
     perRequest: resolvePerRequest(options.perRequest ?? false),
   });
+}
+
+function checkWithoutSessions({ perRequest = false, stateless = false }: AnyOptions): void {
+  if (perRequest === false)
+    refuse('option sessions must be true without perRequest, or no client is served; got false');
+  if (stateless) {
+    refuse(
+      'option stateless has no meaning with sessions: false, which serves only MCP 2026-07-28; leave out one of them',
+    );
+  }
 }
 
 /** Fills in the defaults. `cluster` and `perRequest` are not resolved yet. */

@@ -32,7 +32,7 @@ export function checkRequest(request: JSONRPCRequest, headers: IncomingHttpHeade
   if (typeof version === 'string') {
     // Before the rest of the envelope, whose fields are those of the version.
     if (headers['mcp-protocol-version'] !== version) throw new Refusal('headerMismatch');
-    checkVersion(version);
+    if (!PER_REQUEST_VERSIONS.includes(version)) throw versionNotServed(version);
   }
   const envelope = envelopeOf(request);
   if (envelope === undefined) throw new Refusal('invalidEnvelope');
@@ -40,7 +40,7 @@ export function checkRequest(request: JSONRPCRequest, headers: IncomingHttpHeade
   return envelope;
 }
 
-function checkVersion(requested: string): void {
-  if (PER_REQUEST_VERSIONS.includes(requested)) return;
-  throw new Refusal('versionNotServed', { data: { supported: PER_REQUEST_VERSIONS, requested } });
+/** The refusal that names the versions which are served. */
+export function versionNotServed(requested: string): Refusal {
+  return new Refusal('versionNotServed', { data: { supported: PER_REQUEST_VERSIONS, requested } });
 }
