@@ -7,6 +7,7 @@ import { systemClock } from '../src/runtime/clock.js';
 import { mcpRouter, memoryEventStore, type McpRouterOptions } from '../src/index.js';
 import { OPTIONS } from '../src/options/option-table.js';
 import { resolveOptions } from '../src/options/resolve.js';
+import { memoryStore } from '../src/stores/index.js';
 import { KEYS, SHAPES } from './option-shapes.js';
 import { FakeClock } from './support/fake-clock.js';
 import { echoServer } from './support/harness.js';
@@ -319,6 +320,13 @@ describe('perRequest', () => {
     for (const [options, message] of wrong) {
       expect(() => resolve({ sessions: false, perRequest: true, ...options })).toThrow(message);
     }
+  });
+
+  test('takes the options that keep the state of principals without sessions, too', () => {
+    const options = { perRequest: true, ttl: 60_000, store: memoryStore() };
+    expect(() => resolve({ ...options, sessions: false })).not.toThrow();
+    expect(() => resolve({ ...options, stateless: true })).not.toThrow();
+    expect(() => resolve({ ...options, perRequest: false, stateless: true })).toThrow('option ttl has no meaning');
   });
 
   test('is for a cluster, too', () => {

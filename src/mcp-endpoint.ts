@@ -40,6 +40,7 @@ import { NotOwner, type UnownedSession } from './sessions/ownership.js';
 import { SessionPersistence } from './sessions/session-persistence.js';
 import type { Opener } from './sessions/life/open.js';
 import { createPrincipalNames } from './sessions/principal-name.js';
+import { PrincipalStates } from './sessions/records/principal-state.js';
 import { RecordStore } from './sessions/records/record-store.js';
 import { Registry } from './sessions/registry.js';
 import { Reissuer } from './sessions/life/reissue.js';
@@ -159,7 +160,14 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const perRequest =
     resolved.perRequest === false
       ? undefined
-      : new PerRequestEndpoint(builder, transports, phase, resolved.perRequest, member?.perRequest);
+      : new PerRequestEndpoint(
+          builder,
+          transports,
+          phase,
+          resolved.perRequest,
+          new PrincipalStates(records),
+          member?.perRequest,
+        );
   const endpoint = perRequest === undefined ? sessionEndpoint : new EraEndpoint(sessionEndpoint, perRequest);
   const dispatch = createDispatch(endpoint, createReceive(bodies), member);
   const lifecycle = createLifecycle(phase, bodies, endpoint, member, resolved);

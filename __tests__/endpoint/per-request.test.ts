@@ -253,7 +253,7 @@ describe('the era of a POST (basic/versioning, "Backward Compatibility with Init
     expect(eras).toEqual([
       ['session', false, 'test', {}],
       ['request', true, 'raw', { roots: {} }],
-      'context.state: a request of MCP 2026-07-28 has no session that could keep a value',
+      'context.state: nothing is kept, as the request has no principal',
     ]);
   });
 

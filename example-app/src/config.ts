@@ -70,7 +70,8 @@ export function loadConfig(env: Environment): Config {
       ? 'MCP_STATELESS: true'
       : 'MCP_SESSIONS: false';
   // The router refuses this too, but it is created only after the stores are open.
-  if (place !== undefined && withoutSessions !== undefined) {
+  const keepsNothing = options.perRequest !== true;
+  if (place !== undefined && withoutSessions !== undefined && keepsNothing) {
     const { name } = place.kind === 'cluster' ? APP.cluster : APP.sessionStore;
     throw new ConfigError(`${name} has no meaning with ${withoutSessions}, which keeps no sessions`);
   }

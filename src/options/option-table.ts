@@ -18,6 +18,8 @@ export interface OptionRow {
   readonly shownDefault?: string;
   /** Whether the option is only for routers with sessions, so not for a stateless one. */
   readonly sessionsOnly?: true;
+  /** Whether it also has a meaning for requests of MCP 2026-07-28, which have no session but state, and nodes to go to. */
+  readonly alsoPerRequest?: true;
   /** The text in the README. Editors show the TSDoc of options.ts instead. */
   readonly meaning: string;
 }
@@ -48,6 +50,7 @@ const TABLE = {
     check: timer,
     default: 30 * MINUTE,
     sessionsOnly: true,
+    alsoPerRequest: true,
     meaning: 'how long a session may be unattached before it is closed',
   },
   orphanAfter: {
@@ -193,12 +196,14 @@ const TABLE = {
   store: {
     check: having('a SessionStore', 'create', 'get', 'update', 'destroy', 'claim'),
     sessionsOnly: true,
+    alsoPerRequest: true,
     meaning:
       'Keeps a record of each session, from which it is [restored](docs/restart.md) after a restart: `memoryStore`, `redisStore`, `keyvStore` or your own',
   },
   cluster: {
     check: object('an object of redis, secret and more'),
     sessionsOnly: true,
+    alsoPerRequest: true,
     meaning:
       'Makes one endpoint of [many nodes](docs/scaling.md) on Redis: any of them answers for any session; takes the place of `store`',
   },

@@ -28,7 +28,9 @@ export function resolveOptions(options: AnyOptions): ResolvedOptions {
   const known = withDefaults(options);
   const { ttl, orphanAfter, orphanTtl, maxBodySize, metrics } = known;
   if (!known.sessions) checkWithoutSessions(options);
-  const [stateful] = SESSIONS_ONLY.find(([name]) => options[name] !== undefined) ?? [];
+  const isPerRequest = (options.perRequest ?? false) !== false;
+  const [stateful] =
+    SESSIONS_ONLY.find(([name, row]) => options[name] !== undefined && !(isPerRequest && row.alsoPerRequest)) ?? [];
   if (stateful !== undefined && (known.stateless || !known.sessions)) {
     const off = known.stateless ? 'stateless: true' : 'sessions: false';
     refuse(`option ${stateful} has no meaning with ${off}, which keeps no sessions; leave out one of them`);

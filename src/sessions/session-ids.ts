@@ -10,13 +10,20 @@ export function isVisibleAscii(id: string): boolean {
   return VISIBLE_ASCII.test(id);
 }
 
+const STATE = 'principal-state.';
+
+/** Under which the store has the state of a principal. No session has such an ID, so no client can name the record. */
+export function principalStateId(digest: string): string {
+  return `${STATE}${digest}`;
+}
+
 /**
  * Makes a check whether this router could have issued an ID, also before a restart.
  *
  * @param generated - Whether the app generates the IDs. Otherwise they are UUIDs.
  */
 export function sessionIdCheck(generated: boolean): (id: string) => boolean {
-  if (generated) return (id) => id.length <= MAX_STORED_ID && isVisibleAscii(id);
+  if (generated) return (id) => id.length <= MAX_STORED_ID && isVisibleAscii(id) && !id.startsWith(STATE);
   return (id) => UUID.test(id);
 }
 

@@ -3,7 +3,7 @@ import type { Exchange } from '../../http/exchange.js';
 import type { Envelope } from '../../http/per-request/envelope.js';
 import type { ResolvedPerRequest } from '../../options/resolve-per-request.js';
 import { InFlight } from '../../runtime/in-flight.js';
-import { UnkeptState } from '../../sessions/records/app-state.js';
+import type { PrincipalStates } from '../../sessions/records/principal-state.js';
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';
 import { FactoryContext } from '../../sessions/server/server-context.js';
 import { memoryOf } from '../../transport/request-memory.js';
@@ -23,6 +23,7 @@ export class BridgedServers {
   readonly #builder: ServerBuilder;
   readonly #events: TransportContext['events'];
   readonly #shares: boolean;
+  readonly #states: PrincipalStates;
   readonly #pool: ServerPool<RequestServer>;
   readonly #leases: InFlight;
   readonly #announce: TakeAnnouncement;
@@ -35,10 +36,12 @@ export class BridgedServers {
     builder: ServerBuilder,
     { events, clock }: TransportContext,
     options: ResolvedPerRequest,
+    states: PrincipalStates,
     leases: InFlight,
     announce: TakeAnnouncement,
   ) {
     this.#announce = announce;
+    this.#states = states;
     this.#leases = leases;
     this.#builder = builder;
     this.#events = events;
@@ -105,7 +108,7 @@ export class BridgedServers {
       clientCapabilities: isShared ? undefined : clientCapabilities,
       restored: false,
       epoch: 0,
-      state: new UnkeptState(),
+      state: this.#states.of(principal),
     });
     const report = (what: string, error: unknown): void => this.#events.emit('failure', what, error);
     const bridge = new BridgedServer(this.#sessionIdOf(principal), report, isShared ? callScopes() : undefined);

@@ -8,6 +8,7 @@ import type { ResolvedPerRequest } from '../../options/resolve-per-request.js';
 import { inTime } from '../../runtime/clock.js';
 import { InFlight } from '../../runtime/in-flight.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
+import type { PrincipalStates } from '../../sessions/records/principal-state.js';
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';
 import { replyEmpty } from '../../transport/response.js';
 import type { TransportContext } from '../../transport/transport-types.js';
@@ -56,6 +57,7 @@ export class PerRequestEndpoint implements Endpoint {
     transports: TransportContext,
     lifecycle: Lifecycle,
     options: ResolvedPerRequest,
+    states: PrincipalStates,
     others: OtherNodes | undefined,
   ) {
     this.#others = others;
@@ -70,7 +72,7 @@ export class PerRequestEndpoint implements Endpoint {
       (call) => call.cancel('No answer came in time'),
       others && (() => others.nodeId),
     );
-    this.#servers = new BridgedServers(builder, transports, options, this.#inFlight, (...announced) =>
+    this.#servers = new BridgedServers(builder, transports, options, states, this.#inFlight, (...announced) =>
       this.#announce(...announced),
     );
     this.#subscriptions = new OpenSubscriptions(

@@ -81,6 +81,11 @@ export class RecordStore {
     );
   }
 
+  /** Lets a record live on, whoever owns it. Does nothing where the store cannot touch: a write could undo that of its owner. */
+  async extend(id: string, { owner, epoch }: Claim): Promise<void> {
+    await this.#ask('touch', async (store) => store.touch?.(id, epoch, this.#ttl, owner));
+  }
+
   /**
    * Milliseconds since the record was last touched or written, by the store's clock. Undefined when the session has expired. 0
    * for a store without `remaining`.

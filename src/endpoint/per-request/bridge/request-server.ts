@@ -7,6 +7,7 @@ import type { Envelope } from '../../../http/per-request/envelope.js';
 import { mirrorArguments, paramHeadersOf, type ParamHeader } from '../../../http/per-request/param-headers.js';
 import type { McpServerLike } from '../../../options/options.js';
 import type { ServerBuilder } from '../../../sessions/server/server-builder.js';
+import type { AppState } from '../../../sessions/records/app-state.js';
 import type { FactoryContext, Life } from '../../../sessions/server/server-context.js';
 import { isObject, without } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';
@@ -37,6 +38,7 @@ export interface OpeningCall {
 export class RequestServer implements PooledServer {
   readonly bridge: BridgedServer;
   readonly #builder: ServerBuilder;
+  readonly #state: AppState;
   readonly #life: Life;
   readonly #onEnd: () => void;
   readonly #onClosed: () => void;
@@ -64,6 +66,7 @@ export class RequestServer implements PooledServer {
   ) {
     this.bridge = bridge;
     this.#builder = builder;
+    this.#state = context.state;
     this.#life = context.life;
     this.#context = context;
     this.#onEnd = onEnd;
@@ -76,14 +79,15 @@ export class RequestServer implements PooledServer {
 
   /**
    * Builds the server and greets it as a client of its era would, within `openTimeout`. Requests that come meanwhile await the same
-   * opening.
+   * opening. Each request begins with the state as the store has it.
    *
-   * @throws Refusal `invalidEnvelope` when the server refuses what the client says of itself. If the opening
+   * @throws Refusal `invalidEnvelope` when the server refuses what the client says of itself; `storeUnavailable`. If the opening
    * fails, nothing of the server remains.
    */
-  open(call: OpeningCall): Promise<ServerFacts> {
+  async open(call: OpeningCall): Promise<ServerFacts> {
     const context = this.#context;
-    if (context !== undefined) this.#opening = this.#open(call, context);
+    if (context === undefined) await this.#state.load();
+    else this.#opening = this.#open(call, context);
     return this.#opening;
   }
 
@@ -110,6 +114,8 @@ export class RequestServer implements PooledServer {
     // It is not kept: a request's headers are larger than many a server.
     this.#context = undefined;
     try {
+      await this.#state.load();
+      this.#checkOpen();
       const built = await this.#builder.build(context, this.bridge, this.#abandoned, () => this.#greet(call));
       this.#server = built.server;
       this.#checkOpen();

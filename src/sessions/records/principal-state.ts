@@ -1,0 +1,185 @@
+import { createHash } from 'node:crypto';
+import { Refusal } from '../../errors.js';
+import { keepingAlive } from '../../runtime/clock.js';
+import { isTextDeeperThan } from '../../runtime/json-depth.js';
+import { principalStateId } from '../session-ids.js';
+import { AppState, UnkeptState } from './app-state.js';
+import { MAX_RECORD_DEPTH } from './kept-json.js';
+import type { Claim, RecordStore } from './record-store.js';
+
+/** Another one is not read: a router that wrote it may mean something else by the same words. */
+const FORMAT = 1;
+/** Writes of other nodes that may come before one of this node, one after another. */
+const MAX_ATTEMPTS = 20;
+
+const ignore = (): void => undefined;
+
+/** A value that is set, and not known to be saved. */
+interface Change {
+  /** What the store had for the key when it was set. */
+  before: string | undefined;
+  /** Why it is not set any more. */
+  lost?: Error;
+}
+
+/** Makes `context.state` for servers of principals. */
+export class PrincipalStates {
+  readonly #records: RecordStore | undefined;
+
+  /** @param records - Undefined where there is no store. */
+  constructor(records: RecordStore | undefined) {
+    this.#records = records;
+  }
+
+  of(principal: string | undefined): AppState {
+    if (principal === undefined) return new UnkeptState('the request has no principal');
+    if (this.#records === undefined) return new UnkeptState('the router has no store');
+    return new PrincipalState(principal, this.#records);
+  }
+}
+
+/**
+ * `context.state` of a principal: a record in the store of sessions. Any number of servers may have it at once, here and on other
+ * nodes, so each write is a compare-and-set.
+ *
+ * The epoch of the record is the one of its last writer. A writer whose epoch it is still updates the record. Any other claims
+ * the next epoch, and reads what the writer before has written until then. A value that another writer has changed since this one
+ * read it is not overwritten: `set` rejects, and `get` has the other's value.
+ */
+class PrincipalState extends AppState {
+  readonly #principal: string;
+  readonly #records: RecordStore;
+  readonly #id: string;
+  /** As it was read or written last. */
+  #record: Claim | undefined;
+  #stored: ReadonlyMap<string, string> = new Map();
+  /** What this writer has claimed last. */
+  #claimed: Claim | undefined;
+  readonly #changes = new Map<string, Change>();
+  #last: Promise<void> = Promise.resolve();
+  #reading: Promise<void> | undefined;
+
+  constructor(principal: string, records: RecordStore) {
+    super();
+    this.#principal = principal;
+    this.#records = records;
+    this.#id = principalStateId(createHash('sha256').update(principal).digest('base64url'));
+  }
+
+  override load(): Promise<void> {
+    this.#reading ??= this.#next(async () => {
+      this.#reading = undefined;
+      await this.#read();
+      // One that fails is made up for by the next request.
+      if (this.#record !== undefined) void this.#records.extend(this.#id, this.#record).catch(ignore);
+    });
+    return this.#reading;
+  }
+
+  override set(key: string, value: unknown): Promise<void> {
+    this.put(key, value);
+    const change = this.#changes.get(key) ?? { before: this.#stored.get(key) };
+    this.#changes.set(key, change);
+    // A handler may await it after the last socket has closed.
+    const saved = keepingAlive(this.#next(() => this.#save(key, change)));
+    // A rejection that nobody handles would end the process.
+    saved.catch(ignore);
+    return saved;
+  }
+
+  /** One read or write is under way at a time: the result of a read may be older than a write that ended before it. */
+  #next(work: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(work);
+    this.#last = done.catch(ignore);
+    return done;
+  }
+
+  /** @throws Refusal `storeUnavailable`; Error when another writer has changed the value. */
+  async #save(key: string, change: Change): Promise<void> {
+    for (let attempt = 0; this.#changes.get(key) === change; attempt += 1) {
+      if (attempt === MAX_ATTEMPTS)
+        throw new Refusal('storeUnavailable', { cause: new Error('others write all the time') });
+      if (!(await this.#write())) await this.#read();
+    }
+    if (change.lost !== undefined) throw change.lost;
+  }
+
+  /** Resolves to false when the record must be read first. */
+  async #write(): Promise<boolean> {
+    const written = new Map(this.values);
+    const data = this.#encode();
+    if (this.#record === undefined) {
+      const owner = this.#records.newOwner();
+      if (!(await this.#records.create(this.#id, data, owner))) return false;
+      this.#record = this.#claimed = { owner, epoch: 0 };
+    } else if (this.#isOwn(this.#record)) {
+      if (!(await this.#records.update(this.#id, this.#record, data))) {
+        this.#claimed = undefined;
+        return false;
+      }
+    } else {
+      const owner = this.#records.newOwner();
+      const { epoch } = this.#record;
+      if (await this.#records.claim(this.#id, this.#record, owner)) this.#claimed = { owner, epoch: epoch + 1 };
+      return false;
+    }
+    this.#saved(written);
+    return true;
+  }
+
+  #isOwn({ owner, epoch }: Claim): boolean {
+    return owner === this.#claimed?.owner && epoch === this.#claimed?.epoch;
+  }
+
+  #saved(written: ReadonlyMap<string, string>): void {
+    this.#stored = written;
+    for (const [key, change] of this.#changes) {
+      if (this.values.get(key) === written.get(key)) this.#changes.delete(key);
+      else change.before = written.get(key);
+    }
+  }
+
+  /** Takes over what others have written. */
+  async #read(): Promise<void> {
+    const record = await this.#records.find(this.#id);
+    const stored = record === undefined ? new Map<string, string>() : this.#decode(record.data);
+    this.#record = record;
+    this.#stored = stored;
+    for (const [key, change] of this.#changes) if (record !== undefined) this.#compare(key, change, stored.get(key));
+    for (const key of this.values.keys()) if (!this.#changes.has(key) && !stored.has(key)) this.values.delete(key);
+    for (const [key, text] of stored) if (!this.#changes.has(key)) this.values.set(key, text);
+  }
+
+  #compare(key: string, change: Change, text: string | undefined): void {
+    if (text === change.before) return;
+    change.lost = new Error(`context.state: ${JSON.stringify(key)} was changed by another request since it was read`);
+    this.#changes.delete(key);
+  }
+
+  #encode(): string {
+    return `{"v":${FORMAT},"principal":${JSON.stringify(this.#principal)},"state":${this.toString()}}`;
+  }
+
+  /** @throws Refusal `restoreFailed` for a record that this router cannot read; a newer one may have written it. */
+  #decode(data: string): Map<string, string> {
+    const read = parsed(data);
+    if (read?.v !== FORMAT || read.principal !== this.#principal || !isObject(read.state)) {
+      throw new Refusal('restoreFailed', { cause: new Error('the record is not the state of its principal') });
+    }
+    return new Map(Object.entries(read.state).map(([key, value]) => [key, JSON.stringify(value)]));
+  }
+}
+
+function parsed(text: string): Record<string, unknown> | undefined {
+  if (isTextDeeperThan(MAX_RECORD_DEPTH + 2, text)) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
