@@ -40,6 +40,7 @@ async function serve(options: Partial<McpEndpointOptions>, port = 0): Promise<nu
     serverFactory: buildFixtureServer,
     enableJsonResponse: values.json,
     logger: false as const,
+    perRequest: true,
     ...options,
   };
   const server = createServer(values.http ? nodeApp(all) : expressApp(all)).listen(port, '127.0.0.1');
@@ -60,7 +61,5 @@ async function serveCluster(nodes: number): Promise<number> {
 
 const nodes = Number(values.nodes);
 const port =
-  nodes > 1
-    ? await serveCluster(nodes)
-    : await serve({ eventStore: memoryEventStore(), perRequest: true }, Number(values.port));
+  nodes > 1 ? await serveCluster(nodes) : await serve({ eventStore: memoryEventStore() }, Number(values.port));
 console.log(`http://localhost:${port}/mcp`);
