@@ -1,5 +1,6 @@
 import type { JSONRPCRequest, RequestId } from './protocol/messages.js';
 import { Refusal, type ErrorName } from './errors.js';
+import type { Era } from './options/options.js';
 
 // Each set is closed, so metrics can use it for labels.
 
@@ -94,6 +95,8 @@ export interface ObservedRequest {
   /** The client's own ID. */
   readonly id: RequestId;
   readonly method: string;
+  /** Default: `session`. */
+  readonly era?: Era;
 }
 
 /** All events of the core, for its observers. */

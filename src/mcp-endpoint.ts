@@ -135,7 +135,19 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const persistence = createPersistence(resolved, events, records, member, transports.refusedAnswers);
   const registry = new Registry(resolved, phase, events, builder, persistence, () => member?.membership);
   const leaseAge = member && ((): number => member.leaseAge);
-  const metrics = resolved.metrics === false ? undefined : createMetrics(events, registry, resolved.metrics, leaseAge);
+  const perRequest =
+    resolved.perRequest === false
+      ? undefined
+      : new PerRequestEndpoint(
+          builder,
+          transports,
+          phase,
+          resolved.perRequest,
+          new PrincipalStates(records),
+          member?.perRequest,
+        );
+  const metrics =
+    resolved.metrics === false ? undefined : createMetrics(events, registry, resolved.metrics, leaseAge, perRequest);
   const opener: Opener = {
     registry,
     builder,
@@ -157,17 +169,6 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     return new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies.arriving);
   };
   const sessionEndpoint = createSessionEndpoint();
-  const perRequest =
-    resolved.perRequest === false
-      ? undefined
-      : new PerRequestEndpoint(
-          builder,
-          transports,
-          phase,
-          resolved.perRequest,
-          new PrincipalStates(records),
-          member?.perRequest,
-        );
   const endpoint = perRequest === undefined ? sessionEndpoint : new EraEndpoint(sessionEndpoint, perRequest);
   const dispatch = createDispatch(endpoint, createReceive(bodies), member);
   const lifecycle = createLifecycle(phase, bodies, endpoint, member, resolved);

@@ -13,6 +13,7 @@ export function transportContext(clock: Clock, changed: Partial<TransportContext
   const queue = <T>(): DeadlineQueue<T> => new DeadlineQueue<T>(clock, QUIET_MS, () => undefined);
   const events = changed.events ?? new Emitter<CoreEvents>(() => undefined);
   return {
+    era: 'session',
     clock,
     events,
     enableJsonResponse: false,

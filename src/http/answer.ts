@@ -60,6 +60,7 @@ export function createRefuse(
     const refusal = error instanceof Refusal ? error : undefined;
     if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
     else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
+    exchange?.note({ error: refusal?.reason ?? 'internalError' });
     try {
       // The rest of the request may never arrive, and the router does not wait for it.
       if (refusal?.reason === 'draining' && exchange?.req.message.complete === false) closeAfter(res);

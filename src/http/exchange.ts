@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { RequestId } from '../protocol/messages.js';
 import { SUPPORTED_PROTOCOL_VERSIONS } from '../protocol/session-era.js';
 import type { MessageExtraInfo } from '../protocol/wire-transport.js';
-import { Refusal } from '../errors.js';
+import { Refusal, type ErrorName } from '../errors.js';
 import type { Caller } from '../sessions/life/open.js';
 import { shortId } from '../sessions/session-ids.js';
 import type { McpRequest } from './mcp-request.js';
@@ -12,6 +12,8 @@ import { lazyRequest, RequestInfo, requestFactsOf } from './request-info.js';
 export interface LogFacts {
   session?: string;
   method?: string;
+  /** The name of the error that refused the request. */
+  error?: string;
 }
 
 /** Express keeps data of one request in `locals`. For responses of other servers, the router adds it. */
@@ -67,7 +69,7 @@ export class Exchange {
   }
 
   /** Puts a fact into `res.locals.mcp` for the request log, and for the app's own log. */
-  note(fact: { session: string } | { method: string }): void {
+  note(fact: { session: string } | { method: string } | { error: ErrorName }): void {
     const facts: LogFacts = 'session' in fact ? { session: shortId(fact.session) } : fact;
     try {
       const locals = ((this.res as ResponseWithLocals).locals ??= {});

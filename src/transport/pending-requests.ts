@@ -2,6 +2,7 @@ import type { JSONRPCErrorResponse, JSONRPCRequest, JSONRPCResultResponse, Reque
 import { Deadline } from '../runtime/deadline-queue.js';
 import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
 import type { Outcome } from '../events.js';
+import type { Era } from '../options/options.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
 import type { RequestStream } from './request-stream.js';
 
@@ -25,6 +26,7 @@ export class PendingRequest {
   message: JSONRPCRequest | undefined;
   /** Bytes of memory that it takes, an estimate. */
   memory = 0;
+  era: Era = 'session';
   /** The time when it times out. */
   readonly due = new Deadline<{ timeOut(): void }>(this);
   /** The ID that the server knows it by. */
@@ -120,6 +122,7 @@ export class PendingRequests {
   add(request: PendingRequest, message: JSONRPCRequest, resumable: boolean): void {
     if (this.#first === undefined) this.#first = request;
     else (this.#others ??= new Map<RequestId, PendingRequest>()).set(request.key, request);
+    request.era = this.#context.era;
     this.#context.requestMemory.hold(request.memory);
     this.#context.unanswered.add(request.due, request.since);
     if (resumable) {

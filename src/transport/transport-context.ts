@@ -18,6 +18,7 @@ const HEAD_AFTER = 1_000;
 export function createTransportContext(options: ResolvedOptions, events: Emitter<CoreEvents>): TransportContext {
   const { clock, pingInterval, eventStore } = options;
   return {
+    era: 'session',
     clock,
     events,
     enableJsonResponse: options.enableJsonResponse,

@@ -3,6 +3,7 @@ import type { MessageExtraInfo } from '../protocol/wire-transport.js';
 import type { Clock } from '../runtime/clock.js';
 import type { DeadlineQueue } from '../runtime/deadline-queue.js';
 import type { CoreEvents, StreamKind } from '../events.js';
+import type { Era } from '../options/options.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';
 import type { EventFence, FencedEventStore } from '../stores/session-event-store.js';
@@ -12,6 +13,8 @@ import type { RequestMemory } from './request-memory.js';
 
 /** Shared by all transports of a router: settings, and one queue for each kind of deadline. */
 export interface TransportContext {
+  /** Of the requests. */
+  readonly era: Era;
   readonly clock: Clock;
   readonly events: Emitter<CoreEvents>;
   readonly enableJsonResponse: boolean;

@@ -61,11 +61,11 @@ export class PerRequestEndpoint implements Endpoint {
     others: OtherNodes | undefined,
   ) {
     this.#others = others;
-    this.#transports = transports;
+    this.#transports = { ...transports, era: 'request' };
     this.#lifecycle = lifecycle;
     this.#openTimeout = builder.openTimeout;
     this.#results = new Results(options.cacheHints);
-    this.#replies = new Replies(transports, this.#inFlight);
+    this.#replies = new Replies(this.#transports, this.#inFlight);
     this.#suspended = new SuspendedCalls(
       options,
       transports.clock,
@@ -104,6 +104,11 @@ export class PerRequestEndpoint implements Endpoint {
       lease.release();
       throw error;
     }
+  }
+
+  stats(): { readonly suspended: number; readonly servers: number; readonly idle: number } {
+    const { open, idle } = this.#servers.stats();
+    return { suspended: this.#suspended.size, servers: open, idle };
   }
 
   drain(): void {

@@ -1,5 +1,6 @@
 import type { JSONRPCRequest } from '../../protocol/messages.js';
 import type { MessageExtraInfo } from '../../protocol/wire-transport.js';
+import type { ErrorName } from '../../errors.js';
 import type { Exchange } from '../../http/exchange.js';
 import type { Envelope } from '../../http/per-request/envelope.js';
 import type { Post } from '../../http/receive.js';
@@ -28,19 +29,21 @@ export class Replies {
    * @throws Refusal `bodiesAtCapacity` when requests in flight leave no memory. Then the reply was not taken.
    */
   async post(
-    { res, extra }: Exchange,
+    exchange: Exchange,
     { form, memory }: Post,
     request: JSONRPCRequest,
     envelope: Envelope,
     take: RoundTaker,
   ): Promise<void> {
+    const { res, extra } = exchange;
+    const refused = (error: ErrorName): void => exchange.note({ error });
     const transport = new HttpTransport({ context: this.#context, onDisconnect: 'cancel' });
     let cancel: (() => void) | undefined;
     transport.onmessage = (message, messageExtra = {}) => {
       if (!('method' in message)) return;
       // Without an ID it is the transport's own: the client closed the reply, or the request timed out.
       if (!('id' in message)) return cancel?.();
-      const round = new Round(transport, message.id, envelope, request.params?._meta?.progressToken);
+      const round = new Round(transport, message.id, envelope, request.params?._meta?.progressToken, refused);
       const call = take(round, messageExtra);
       cancel = () => call.cancelled(round);
     };

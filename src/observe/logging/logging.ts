@@ -136,10 +136,11 @@ function ending(res: ServerResponse): string {
 
 function facts(res: ServerResponse): LogFacts {
   try {
-    const { session, method } = logFactsOf(res);
+    const { session, method, error } = logFactsOf(res);
     return {
       ...(typeof session === 'string' && { session: bounded(session) }),
       ...(typeof method === 'string' && { method: bounded(method) }),
+      ...(typeof error === 'string' && { error: bounded(error) }),
     };
   } catch {
     // Other middleware removed `locals`, or made it throw. An error from here would end the process.

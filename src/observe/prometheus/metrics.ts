@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { MetricsOptions } from '../../options/options.js';
+import type { Era, MetricsOptions } from '../../options/options.js';
 import {
   CLOSE_REASONS,
   LOG_LOSSES,
@@ -13,10 +13,11 @@ import {
 import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each, SharedMetrics } from './shared-metrics.js';
 import { countCluster } from './cluster-metrics.js';
+import { showPerRequest, type PerRequestLevels } from './per-request-metrics.js';
 import type { SessionLevels } from './session-levels.js';
 
 /** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema). They include those of all earlier versions. */
-const METHODS = [
+const SESSION_METHODS = [
   'completion/complete',
   'initialize',
   'logging/setLevel',
@@ -35,7 +36,23 @@ const METHODS = [
   'tools/call',
   'tools/list',
 ] as const;
+/** The same in MCP 2026-07-28, without `subscriptions/listen`, which is counted as a stream. */
+const PER_REQUEST_METHODS = [
+  'completion/complete',
+  'prompts/get',
+  'prompts/list',
+  'resources/list',
+  'resources/read',
+  'resources/templates/list',
+  'server/discover',
+  'tools/call',
+  'tools/list',
+] as const;
 const OTHER_METHOD = 'other';
+const METHODS = new Map<Era, readonly string[]>([
+  ['session', [...SESSION_METHODS, OTHER_METHOD]],
+  ['request', [...PER_REQUEST_METHODS, OTHER_METHOD]],
+]);
 
 // The buckets of OpenTelemetry's conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md). They end at 5 minutes, so
 // there are more for sessions, which live longer.
@@ -58,6 +75,7 @@ export interface Metrics {
  * Routers that share a registry share its metrics, which then show the sum of all routers.
  *
  * @param leaseAge - The age of this node's lease, in ms. Undefined without a cluster.
+ * @param perRequest - The endpoint of MCP 2026-07-28. Undefined if it is not served.
  * @throws TypeError when the registry has another metric with one of the names.
  */
 export function createMetrics(
@@ -65,15 +83,17 @@ export function createMetrics(
   sessions: SessionLevels,
   options: MetricsOptions,
   leaseAge?: () => number,
+  perRequest?: PerRequestLevels,
 ): Metrics {
   const registry = options.registry ?? new Registry();
   const metrics = new SharedMetrics(registry, options.prefix ?? '');
   showSessions(sessions, metrics);
   countSessions(events, metrics);
   countStreams(events, metrics);
-  timeOperations(events, metrics);
+  timeOperations(events, metrics, perRequest === undefined ? ['session'] : ['session', 'request']);
   countLogLosses(events, metrics);
   if (leaseAge !== undefined) countCluster(events, sessions, metrics, leaseAge);
+  if (perRequest !== undefined) showPerRequest(perRequest, metrics);
   return { registry, handler: metricsHandler(registry, (error) => events.emit('failure', 'metrics', error)) };
 }
 
@@ -155,32 +175,37 @@ function countStreams(events: Emitter<CoreEvents>, metrics: SharedMetrics): void
   events.on('streamOpened', (kind) => open[kind].inc()).on('streamClosed', (kind) => open[kind].dec());
 }
 
-function timeOperations(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {
+function timeOperations(events: Emitter<CoreEvents>, metrics: SharedMetrics, eras: readonly Era[]): void {
   const durations = metrics.share(
     Histogram,
     {
       name: 'mcp_server_operation_duration_seconds',
       help: 'Time from the arrival of an MCP request until it was settled.',
-      labelNames: ['mcp_method_name', 'outcome'],
+      labelNames: ['mcp_method_name', 'era', 'outcome'],
       buckets: OPERATION_BUCKETS,
     },
     (histogram, isNew) =>
-      each([...METHODS, OTHER_METHOD], (method) =>
-        each(OUTCOMES, (outcome) => {
-          const labels = { mcp_method_name: method, outcome };
-          // Each label value exists with 0, but not each pair of values: most of the 1,530 series would always stay empty. In a
-          // shared metric, nothing is set to 0, as `zero` would reset the observations of the other router.
-          if (isNew && (outcome === 'ok' || method === 'tools/call')) histogram.zero(labels);
-          return histogram.labels(labels);
-        }),
-      ),
+      each(eras, (era) => {
+        const methods = METHODS.get(era) ?? [];
+        return new Map(
+          methods.map((method) => [
+            method,
+            each(OUTCOMES, (outcome) => {
+              const labels = { mcp_method_name: method, era, outcome };
+              // Each label value exists with 0, but not each combination: most of those series would always stay empty. In a
+              // shared metric, nothing is set to 0, as `zero` would reset the observations of the other router.
+              if (isNew && (outcome === 'ok' || method === 'tools/call')) histogram.zero(labels);
+              return histogram.labels(labels);
+            }),
+          ]),
+        );
+      }),
   );
 
   // Children are made once, as this runs for every request. They are in a Map, as the client sends the name.
-  const byMethod = new Map<string, (typeof durations)[typeof OTHER_METHOD]>(Object.entries(durations));
-  events.on('requestSettled', ({ method }, outcome, durationMs) => {
-    const children = byMethod.get(method) ?? durations[OTHER_METHOD];
-    children[outcome].observe(durationMs / 1000);
+  events.on('requestSettled', ({ method, era = 'session' }, outcome, durationMs) => {
+    const byMethod = durations[era];
+    (byMethod.get(method) ?? byMethod.get(OTHER_METHOD))?.[outcome].observe(durationMs / 1000);
   });
 }
 

@@ -143,7 +143,7 @@ class PrincipalState extends AppState {
   async #read(): Promise<void> {
     const record = await this.#records.find(this.#id);
     const stored = record === undefined ? new Map<string, string>() : this.#decode(record.data);
-    this.#record = record;
+    this.#record = record && { owner: record.owner, epoch: record.epoch };
     this.#stored = stored;
     for (const [key, change] of this.#changes) if (record !== undefined) this.#compare(key, change, stored.get(key));
     for (const key of this.values.keys()) if (!this.#changes.has(key) && !stored.has(key)) this.values.delete(key);

@@ -74,6 +74,10 @@ export class SuspendedCalls<Call> {
     this.#waiting = new DeadlineQueue(clock, suspendTtl, ({ call }) => expire(call));
   }
 
+  get size(): number {
+    return this.#byId.size;
+  }
+
   /** The part of a state that names this node. */
   get prefix(): string {
     return this.#nodeId === undefined ? '' : `${this.#nodeId()}.`;
