@@ -100,10 +100,7 @@ async function each<T>(items: readonly T[], work: (item: T) => Promise<void>): P
 
 describe('servers that a principal\'s requests share (docs/transport.md, "MCP 2026-07-28")', () => {
   test(`${PRINCIPALS} principals with ${CALLS} calls each at once, under equal IDs and tokens, get nothing of one another`, async () => {
-    const calls = Array.from(
-      { length: PRINCIPALS * CALLS },
-      (_, n) => new Call(n % PRINCIPALS, Math.floor(n / PRINCIPALS)),
-    );
+    const calls = Array.from({ length: PRINCIPALS * CALLS }, (_, n) => new Call(Math.floor(n / CALLS), n % CALLS));
     const suspended = new Map<Call, Asked>();
     await each(calls, async (one) => void suspended.set(one, await one.first()));
     await each([...suspended].reverse(), async ([one, asked]) => void suspended.set(one, await one.second(asked)));
