@@ -1,16 +1,20 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from '@modelcontextprotocol/client';
 import { Server as LowLevelServer } from '@modelcontextprotocol/sdk/server/index.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { CallToolRequestSchema, ErrorCode, ListToolsRequestSchema, McpError } from '@modelcontextprotocol/sdk/types.js';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
+import { McpServer as McpServerV2 } from '@modelcontextprotocol/server';
 import express, { type Express } from 'express';
 import request from 'supertest';
 import ts from 'typescript';
 import { z } from 'zod';
-import { mcpRouter, type McpRouter, type McpRouterOptions } from '../src/index.js';
+import { mcpRouter, type McpRouter, type McpRouterOptions, type ServerFactory } from '../src/index.js';
 import { OPTIONS, type OptionRow } from '../src/options/option-table.js';
-import { echoServer, initializeBody, JSON_HEADERS, start } from './support/harness.js';
+import { resolvePerRequest, type ResolvedPerRequest } from '../src/options/resolve-per-request.js';
+import { memoryStore } from '../src/stores/index.js';
+import { echoServer, initializeBody, JSON_HEADERS, start, type Harness } from './support/harness.js';
 import { until } from './support/waiting.js';
 
 const root = resolve(__dirname, '..');
@@ -38,7 +42,7 @@ function tableAfter(text: string, marker: string): string[][] {
 /** The fenced block after a marker, as JavaScript, without its imports. */
 function codeAfter(text: string, marker: string): string {
   const [, code = ''] = /```ts\n([\s\S]*?)```/.exec(text.slice(text.indexOf(marker))) ?? [];
-  const { outputText } = ts.transpileModule(code.replace(/^import [^;]*;/gm, ''), {
+  const { outputText } = ts.transpileModule(code.replace(/^[ \t]*import [^;]*;/gm, ''), {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
   });
   return outputText.replace(/^export \{\};$/m, '');
@@ -161,6 +165,62 @@ describe("docs/performance.md's factories", () => {
       await harness.close();
     },
   );
+});
+
+describe('docs/two-eras.md', () => {
+  const page = read('docs/two-eras.md');
+
+  test('has the defaults of all options of `perRequest`', () => {
+    const { cacheHints, ...defaults } = resolvePerRequest(true) as ResolvedPerRequest;
+    expect(cacheHints.size).toBe(0);
+    const shares = new Map([
+      ['maxSuspendedAnonymous', '`maxSuspended`'],
+      ['maxSubscriptionsAnonymous', '`maxSubscriptions`'],
+    ]);
+    const expected = Object.entries(defaults).map(([name, value]) => [
+      `\`${name}\``,
+      shares.get(name) ?? (typeof value === 'number' ? value.toLocaleString('en-US') : `\`'${value}'\``),
+    ]);
+    const rows = tableAfter(page, '<!-- perRequest options -->').map(([name, value]) => [name, value]);
+    expect(rows).toEqual([...expected, ['`cacheHints`', 'none: 0, `private`']]);
+  });
+
+  /** The factory of the page's last step, over those of the steps before it. */
+  function chosen(): ServerFactory {
+    const code = [codeAfter(page, '<!-- test: state -->'), codeAfter(page, '<!-- test: move -->')].join('\n');
+    const known = { McpServer, McpServerV2, z, app: { use: () => undefined }, mcpRouter: () => undefined };
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval
+    return new Function(...Object.keys(known), `${code}; return chosen;`)(...Object.values(known)) as ServerFactory;
+  }
+
+  async function callOnce(harness: Harness, mode: 'legacy' | 'auto', name: string, args: Record<string, unknown> = {}) {
+    const client = new ClientV2({ name: 'docs', version: '1' }, { versionNegotiation: { mode } });
+    await client.connect(new TransportV2(harness.url, { requestInit: { headers: { 'x-user': 'alice' } } }));
+    const { content } = await client.callTool({ name, arguments: args });
+    await client.close();
+    return content;
+  }
+
+  test('serves clients of both eras from one factory, one with each version of the SDK', async () => {
+    const harness = await start({ serverFactory: chosen(), perRequest: true });
+    expect(await callOnce(harness, 'legacy', 'count')).toMatchObject([{ text: '1' }]);
+    expect(await callOnce(harness, 'auto', 'echo', { text: 'as given' })).toMatchObject([{ text: 'as given' }]);
+    await harness.close();
+  });
+
+  test('counts by principal from one request to the next, and says what is missing without one', async () => {
+    const code = codeAfter(page, '<!-- test: state -->');
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval
+    const serverFactory = new Function('McpServer', `${code}; return buildV1;`)(McpServer) as ServerFactory;
+    const options = { serverFactory, perRequest: true, store: memoryStore() };
+    const known = await start({ ...options, principal: (req) => req.headers['x-user'] as string | undefined });
+    expect(await callOnce(known, 'auto', 'count')).toMatchObject([{ text: '1' }]);
+    expect(await callOnce(known, 'auto', 'count')).toMatchObject([{ text: '2' }]);
+    await known.close();
+    const unknown = await start(options);
+    expect(await callOnce(unknown, 'auto', 'count')).toMatchObject([{ text: expect.stringMatching(/^Sign in first/) }]);
+    await unknown.close();
+  });
 });
 
 test('every link between the documents leads to a file that is there', () => {

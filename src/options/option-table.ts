@@ -120,7 +120,7 @@ const TABLE = {
     check: perRequest,
     default: false,
     meaning:
-      '`true`, or an object: clients of MCP 2026-07-28, which keep no session, are [served too](docs/transport.md#mcp-2026-07-28)',
+      '`true`, or an object: clients of MCP 2026-07-28, which keep no session, are [served too](docs/two-eras.md)',
   },
   sessions: {
     check: flag,
