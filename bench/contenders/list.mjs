@@ -1,3 +1,5 @@
+import { OURS_PER_REQUEST } from './list-per-request.mjs';
+
 /**
  * The contenders, and their fields. Only the serving process loads a contender's module, so that no contender pays for the
  * imports of another.
@@ -18,10 +20,11 @@
  * @property {Readonly<Record<string, string>>} [remarks] Explanations of its figures, by workload.
  * @property {Readonly<Record<string, string>>} [fails] Reasons of known failures, by workload; the run still tries.
  *
- * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'open-servers' | 'memory' | 'hibernation' | 'stateless' | 'stateless-modern' | 'cluster' | 'cluster-hop' | 'layers'} Field
+ * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'open-servers' | 'memory' | 'hibernation' | 'stateless' | 'stateless-modern' | 'per-request-call' | 'per-request-listen' | 'session-reference' | 'cluster' | 'cluster-hop' | 'layers'} Field
  * `call`: tools/call in many sessions, `call-1`: in one. `sessions`: what else a server with sessions does, `many`: with
  * many of them open, `open-servers`: the SDK's servers by themselves, `hibernation`: with most of them asleep. `stateless`: without any, `stateless-modern`: the same in the
- * protocol's next version (2026-07-28). `cluster`: many nodes behind a balancer, `cluster-hop`: without one.
+ * protocol's next version (2026-07-28). `per-request-call`, `per-request-listen`: calls and subscriptions of that version,
+ * `session-reference`: the same with sessions, for comparison. `cluster`: many nodes behind a balancer, `cluster-hop`: without one.
  * `layers`: its CPU time is split by layer.
  *
  * @typedef {object} Settings
@@ -33,6 +36,7 @@
  * @property {(count: number) => Promise<void>} [hold] Builds and initializes servers until there are `count`.
  * @property {(order: { concurrency: number, ms: number }) => Promise<number>} [call] Calls them all in turn; resolves to the number of calls.
  * @property {(data: unknown) => Promise<unknown>} [notify] Sends every open session one log notification.
+ * @property {() => unknown} [announce] Has every open session or subscription told that the tools have changed.
  * @property {() => Promise<void>} [hibernate] Puts every session to sleep.
  * @property {(count: number) => number} [build] Builds `count` servers, one after the other; returns the median in ms.
  * @property {() => Promise<number>} [cpu] CPU time so far in ms, of a contender with several processes.
@@ -117,14 +121,22 @@ const OURS = [
     ...ON_NODES,
   },
   { name: 'cluster-direct', title: 'ours, 3 nodes, no balancer', options: {}, fields: ['cluster-hop'], ...ON_NODES },
-].map((entry) => ({ module: 'router', ...entry, group: 'ours', cheap: true }));
+]
+  .map((entry) => ({ module: 'router', ...entry, cheap: true }))
+  .concat(OURS_PER_REQUEST)
+  .map((entry) => ({ ...entry, group: 'ours' }));
 
 /** In JSON mode the SDK's transport drops progress notifications, because it has no stream for them. */
 const DROPS_PROGRESS = { progress: 'drops what a call reports in JSON mode' };
 
 /** @type {readonly Contender[]} */
 const SDK = [
-  { name: 'sdk', title: 'SDK v1 wiring, SSE', options: {}, fields: [...FULL, 'layers'] },
+  {
+    name: 'sdk',
+    title: 'SDK v1 wiring, SSE',
+    options: {},
+    fields: [...FULL, 'layers', 'per-request-call', 'per-request-listen', 'session-reference'],
+  },
   { name: 'sdk-json', title: 'SDK v1 wiring, JSON', options: { json: true }, fields: SESSIONS, fails: DROPS_PROGRESS },
   {
     name: 'sdk-fast',
@@ -167,7 +179,13 @@ const OFFERS =
 
 /** @type {readonly Contender[]} */
 const PEERS = [
-  { name: 'mcp-proxy', title: 'mcp-proxy', module: 'mcp-proxy', fields: FULL, cheap: true },
+  {
+    name: 'mcp-proxy',
+    title: 'mcp-proxy',
+    module: 'mcp-proxy',
+    fields: [...FULL, 'per-request-call', 'per-request-listen'],
+    cheap: true,
+  },
   {
     name: 'fastmcp',
     title: 'fastmcp',
@@ -191,7 +209,13 @@ const PEERS = [
       'open-sessions': 'every answer is offered to every open session, so that to open 10,000 takes too long',
     },
   },
-  { name: 'mongodb', title: '@mongodb-js/mcp-http-runners', module: 'mongodb', fields: FULL, cheap: true },
+  {
+    name: 'mongodb',
+    title: '@mongodb-js/mcp-http-runners',
+    module: 'mongodb',
+    fields: [...FULL, 'per-request-call'],
+    cheap: true,
+  },
   { name: 'v2', title: 'SDK v2, stateful node transport', module: 'v2', fields: FULL, cheap: true },
   {
     name: 'v2-handler',
@@ -204,7 +228,7 @@ const PEERS = [
     name: 'v2-handler-modern',
     title: 'SDK v2 createMcpHandler, protocol 2026-07-28',
     module: 'v2-handler',
-    fields: ['stateless', 'stateless-modern'],
+    fields: ['stateless', 'stateless-modern', 'per-request-call', 'per-request-listen'],
     cheap: true,
   },
   {

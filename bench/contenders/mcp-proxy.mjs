@@ -7,12 +7,12 @@ import { openServers } from './open-servers.mjs';
 export async function start({ stateless, ...settings }) {
   const servers = openServers(v2Factory(settings));
   const port = await freePort();
-  await startHTTPServer({
+  const server = await startHTTPServer({
     port,
     host: '127.0.0.1',
     createServer: async () => servers.create(),
     eventStore: false,
     stateless,
   });
-  return { url: urlOf(port), notify: servers.notify };
+  return { url: urlOf(port), notify: servers.notify, announce: () => server.notify.toolsChanged() };
 }

@@ -14,5 +14,7 @@ export function openServers(factory) {
     },
     /** @param {unknown} data */
     notify: (data) => Promise.all([...open].map((server) => server.sendLoggingMessage({ level: 'info', data }))),
+    /** Announces that the tools have changed. */
+    announce: () => Promise.all([...open].map((server) => (server.server ?? server).sendToolListChanged())),
   };
 }

@@ -30,5 +30,6 @@ export async function start({ fast, json, observed, ...settings }) {
   app.post('/mcp', route);
   app.get('/mcp', route);
   app.delete('/mcp', route);
-  return { url: await listen(fast ? createHttpServer(app) : http.createServer(app)), notify: servers.notify };
+  const { notify, announce } = servers;
+  return { url: await listen(fast ? createHttpServer(app) : http.createServer(app)), notify, announce };
 }

@@ -8,9 +8,10 @@ import { listen } from './listening.mjs';
 
 /** The example for Express in the documentation of SDK v2 ("Mount the handler"). */
 export async function start(settings) {
-  const handle = toNodeHandler(createMcpHandler(v2Factory(settings)));
+  const handler = createMcpHandler(v2Factory(settings));
+  const handle = toNodeHandler(handler);
   const app = express();
   app.use(express.json({ limit: BODY_LIMIT }));
   app.all('/mcp', (req, res) => void handle(req, res, req.body));
-  return { url: await listen(http.createServer(app)) };
+  return { url: await listen(http.createServer(app)), announce: () => handler.notify.toolsChanged() };
 }

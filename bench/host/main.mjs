@@ -32,6 +32,12 @@ answerParent({
       await turn();
     }
   },
+  announce: async (count) => {
+    for (let number = 0; number < count; number++) {
+      await running.announce();
+      await turn();
+    }
+  },
   hold: (count) => running.hold(count),
   call: (order) => running.call(order),
   hibernate: () => running.hibernate(),

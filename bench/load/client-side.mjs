@@ -1,12 +1,14 @@
 import { CALLS } from './calls.mjs';
+import { newAuthorization, statelessClient } from './client.mjs';
 import { Connection } from './connection.mjs';
 import { Listener } from './listener.mjs';
-import { modernClient, Session, statelessClient } from './session.mjs';
+import { ModernClient } from './modern-client.mjs';
+import { Session } from './session.mjs';
 import { loop, measured, repeat } from './window.mjs';
 
 /** @typedef {import('./window.mjs').Window} Window */
 
-/** @param {string} url @returns {import('./session.mjs').Target} */
+/** @param {string} url @returns {import('./client.mjs').Target} */
 function targetOf(url) {
   const { hostname, port, pathname } = new URL(url);
   return { host: hostname, port: Number(port), path: pathname };
@@ -39,13 +41,13 @@ export class ClientSide {
   /**
    * Opens sessions until there are `count`.
    *
-   * @param {{ count: number, concurrency: number }} how
+   * @param {{ count: number, concurrency: number, signedIn?: boolean }} how `signedIn`: each client sends a token of its own.
    * @returns {Promise<Window>}
    */
-  open({ count, concurrency }) {
+  open({ count, concurrency, signedIn = false }) {
     return this.#connected(concurrency, (connections) =>
       repeat(connections, count - this.#clients.length, async (connection) => {
-        this.#clients.push(await Session.open(connection, this.#target));
+        this.#clients.push(await Session.open(connection, this.#target, signedIn ? newAuthorization() : ''));
       }),
     );
   }
@@ -53,11 +55,13 @@ export class ClientSide {
   /**
    * Creates clients without sessions.
    *
-   * @param {{ count: number, modern: boolean }} how
+   * @param {{ count: number, modern: boolean, signedIn?: boolean }} how
    */
-  stateless({ count, modern }) {
+  stateless({ count, modern, signedIn = false }) {
     const { tool } = CALLS.echo;
-    const make = modern ? () => modernClient(this.#target, tool) : () => statelessClient(this.#target);
+    const make = modern
+      ? () => new ModernClient(this.#target, tool, signedIn ? newAuthorization() : '')
+      : () => statelessClient(this.#target);
     this.#clients = Array.from({ length: count }, make);
   }
 
@@ -107,10 +111,14 @@ export class ClientSide {
     });
   }
 
-  /** Opens the standalone stream of every session. */
-  async listen() {
-    for (const session of this.#clients) {
-      const listener = new Listener(session, this.#target, (error) => {
+  /**
+   * Opens a stream of every client: the standalone stream of a session, or a subscription.
+   *
+   * @param {{ subject: import('./listener.mjs').Subject }} what
+   */
+  async listen({ subject }) {
+    for (const client of this.#clients) {
+      const listener = new Listener(client, this.#target, subject, (error) => {
         this.#heard += 1;
         this.#failure ??= error;
         this.#onHeard();

@@ -2,29 +2,39 @@ import { StringDecoder } from 'node:string_decoder';
 import { eventData, expect } from './answers.mjs';
 import { Connection } from './connection.mjs';
 
-/** Reads one session's standalone stream. Its log notifications must be 0, 1, 2 and so on, without gaps. */
+/**
+ * What a listener counts on a stream: log notifications, which must be 0, 1, 2 and so on, without gaps; or announcements that the
+ * tools have changed.
+ *
+ * @typedef {'logs' | 'changes'} Subject
+ */
+
+/** Reads the standalone stream of a session, or the subscription of a client without one. */
 export class Listener {
   #decoder = new StringDecoder();
   #rest = '';
   #heard = 0;
   #onHeard;
   #connection;
-  #session;
+  #client;
+  #subject;
 
   /**
-   * @param {import('./session.mjs').Session} session
-   * @param {import('./session.mjs').Target} target
-   * @param {(error?: Error) => void} onHeard Called for each notification.
+   * @param {import('./session.mjs').Session | import('./modern-client.mjs').ModernClient} client
+   * @param {import('./client.mjs').Target} target
+   * @param {Subject} subject
+   * @param {(error?: Error) => void} onHeard Called for each notification that counts.
    */
-  constructor(session, target, onHeard) {
-    this.#session = session;
+  constructor(client, target, subject, onHeard) {
+    this.#client = client;
+    this.#subject = subject;
     this.#onHeard = onHeard;
     this.#connection = new Connection(target, 8192);
   }
 
   async open() {
     await this.#connection.opened();
-    await this.#session.listen(this.#connection, (piece) => this.#take(piece));
+    await this.#client.listen(this.#connection, (piece) => this.#take(piece));
   }
 
   close() {
@@ -39,14 +49,19 @@ export class Listener {
     for (const data of eventData(text.slice(0, end))) this.#hear(JSON.parse(data));
   }
 
-  #hear({ method, params }) {
-    // Some contenders ping on this stream.
-    if (method !== 'notifications/message') return;
+  #hear(message) {
     try {
-      expect('a log notification', params.data, this.#heard++);
-      this.#onHeard();
+      if (this.#counts(message)) this.#onHeard();
     } catch (error) {
       this.#onHeard(error);
     }
+  }
+
+  #counts(message) {
+    if (this.#subject === 'changes') return this.#client.isChange(message);
+    // Some contenders ping on this stream.
+    if (message.method !== 'notifications/message') return false;
+    expect('a log notification', message.params.data, this.#heard++);
+    return true;
   }
 }

@@ -16,6 +16,6 @@ answerParent({
   call: (input) => clients.call(input),
   callEach: (input) => clients.callEach(input),
   cycle: (input) => clients.cycle(input),
-  listen: () => clients.listen(),
+  listen: (input) => clients.listen(input),
   hear: (input) => clients.hear(input),
 });

@@ -4,6 +4,8 @@ export const VERSION = '2025-11-25';
 /** The next protocol version, without sessions: each request names its client. */
 export const MODERN_VERSION = '2026-07-28';
 
+export const LIST_CHANGED = 'notifications/tools/list_changed';
+
 const CLIENT = { name: 'bench-client', version: '1.0.0' };
 
 export const INITIALIZE = {

@@ -1,81 +1,8 @@
-import { expect, expectText, messagesOf, resultOf } from './answers.mjs';
-import { insertDocument } from './document.mjs';
-import { INITIALIZE, INITIALIZED, MODERN_META, MODERN_VERSION, VERSION } from './messages.mjs';
+import { expect, messagesOf, resultOf } from './answers.mjs';
+import { Client, POST_HEADERS, start } from './client.mjs';
+import { INITIALIZE, INITIALIZED, LIST_CHANGED, VERSION } from './messages.mjs';
 
-/**
- * The contender's endpoint.
- *
- * @typedef {object} Target
- * @property {string} host
- * @property {number} port
- * @property {string} path
- *
- * @typedef {import('./connection.mjs').Connection} Connection
- */
-
-const POST_HEADERS = 'Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n';
-
-/** @param {Target} target */
-const start = (method, { host, port, path }) => `${method} ${path} HTTP/1.1\r\nHost: ${host}:${port}\r\n`;
-
-const withLength = (head, body) => `${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n`;
-
-let made = 0;
-
-/** One client. Its request IDs count from 0, like those of the SDK's client, so that many clients use the same IDs. */
-class Client {
-  /** Part of every text that this client sends, so that it recognizes an answer to another client. */
-  name = `client ${made++}`;
-  /** The constant first lines of each POST. */
-  postHead;
-  #nextId = 0;
-  #meta;
-
-  /**
-   * @param {string} [postHead]
-   * @param {object} [meta]
-   */
-  constructor(postHead, meta) {
-    this.postHead = postHead;
-    this.#meta = meta;
-  }
-
-  /**
-   * Sends a message, and returns the unchecked reply.
-   *
-   * @param {Connection} connection
-   * @param {object} message
-   */
-  post(connection, message) {
-    const body = insertDocument(JSON.stringify(message));
-    return connection.exchange(withLength(this.postHead, body), body);
-  }
-
-  /**
-   * @param {Connection} connection
-   * @param {import('./calls.mjs').Call} call
-   */
-  async call(connection, { tool, input, text, progress = 0 }) {
-    const id = this.#nextId++;
-    const label = `${this.name}, call ${id}`;
-    const meta = progress > 0 ? { ...this.#meta, progressToken: id } : this.#meta;
-    const params = { name: tool, arguments: input(label), ...(meta !== undefined && { _meta: meta }) };
-    const reply = await this.post(connection, { jsonrpc: '2.0', id, method: 'tools/call', params });
-
-    const messages = messagesOf(reply);
-    expectText(resultOf(messages, id, progress), text(label));
-    for (let step = 1; step <= progress; step++) {
-      const { method, params: reported } = messages[step - 1];
-      expect('a message before the result', method, 'notifications/progress');
-      expect('the progress', reported.progress, step);
-      expect('the progress token', reported.progressToken, id);
-    }
-  }
-
-  nextId() {
-    return this.#nextId++;
-  }
-}
+/** @typedef {import('./client.mjs').Target} Target @typedef {import('./connection.mjs').Connection} Connection */
 
 /** A client with a session. */
 export class Session extends Client {
@@ -85,10 +12,11 @@ export class Session extends Client {
   /**
    * @param {Target} target
    * @param {string} id
+   * @param {string} authorization A header line, or nothing.
    */
-  constructor(target, id) {
+  constructor(target, id, authorization) {
     super();
-    this.#headers = `Mcp-Session-Id: ${id}\r\nMcp-Protocol-Version: ${VERSION}\r\n`;
+    this.#headers = `Mcp-Session-Id: ${id}\r\nMcp-Protocol-Version: ${VERSION}\r\n${authorization}`;
     this.moveTo(target);
   }
 
@@ -103,9 +31,10 @@ export class Session extends Client {
    *
    * @param {Connection} connection
    * @param {Target} target
+   * @param {string} [authorization] A header line.
    */
-  static async open(connection, target) {
-    const asking = new Client(start('POST', target) + POST_HEADERS);
+  static async open(connection, target, authorization = '') {
+    const asking = new Client(start('POST', target) + POST_HEADERS + authorization);
     const id = asking.nextId();
     const reply = await asking.post(connection, { ...INITIALIZE, id });
     const { protocolVersion } = resultOf(messagesOf(reply), id);
@@ -113,7 +42,7 @@ export class Session extends Client {
     const [, sessionId] = /\r\nmcp-session-id:[ \t]*([^\r]+)/i.exec(reply.head) ?? [];
     if (sessionId === undefined) throw new Error('initialize was answered without a session ID');
 
-    const session = new Session(target, sessionId);
+    const session = new Session(target, sessionId, authorization);
     const { status } = await session.post(connection, INITIALIZED);
     expect('status of notifications/initialized', status, 202);
     return session;
@@ -146,15 +75,9 @@ export class Session extends Client {
     const { status } = await connection.stream(head, onPiece);
     expect('status of GET', status, 200);
   }
+
+  /** Whether a message of the standalone stream announces that the tools have changed. */
+  isChange({ method }) {
+    return method === LIST_CHANGED;
+  }
 }
-
-/** @param {Target} target */
-export const statelessClient = (target) =>
-  new Client(`${start('POST', target)}${POST_HEADERS}Mcp-Protocol-Version: ${VERSION}\r\n`);
-
-/** @param {Target} target */
-export const modernClient = (target, tool) =>
-  new Client(
-    `${start('POST', target)}${POST_HEADERS}Mcp-Protocol-Version: ${MODERN_VERSION}\r\nMcp-Method: tools/call\r\nMcp-Name: ${tool}\r\n`,
-    MODERN_META,
-  );

@@ -53,7 +53,9 @@ function comparison(our, rival, ours) {
  */
 export function losses(works, contenders, figures) {
   return works.flatMap((work) => {
-    const entries = entriesOf(work, contenders).filter(({ contender }) => !contender.options?.observed);
+    const entries = entriesOf(work, contenders).filter(
+      ({ contender }) => !contender.options?.observed && !work.refers?.(contender),
+    );
     const rivals = entries.filter(({ contender: { group } }) => group === 'sdk' || group === 'peer');
     const ours = entries.filter(
       ({ name, contender: { group, options } }) => group === 'ours' && !options.json && figures.has(work.name, name),

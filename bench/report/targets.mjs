@@ -2,6 +2,7 @@ import { BASE } from '../contenders/list.mjs';
 import { entryName } from '../works/work.mjs';
 import { spread } from './figures.mjs';
 import { number, range, table } from './format.mjs';
+import { PER_REQUEST_TARGETS } from './per-request-targets.mjs';
 
 const FAST = 'router-fast';
 const LISTEN = 'router';
@@ -135,6 +136,7 @@ export const TARGETS = [
     digits: 4,
     values: (figures) => figures.values('cluster-hop', 'cluster-direct', 'ownerRedis'),
   },
+  ...PER_REQUEST_TARGETS,
 ];
 
 /**

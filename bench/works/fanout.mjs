@@ -19,7 +19,7 @@ export const FANOUT = {
     const { host, load, sizes } = scene;
     const { streams, notifications, timeoutMs } = sizes;
     await openSessions(scene, streams);
-    await load.ask('listen', undefined, timeoutMs);
+    await load.ask('listen', { subject: 'logs' }, timeoutMs);
 
     const sent = { warm: Math.ceil(notifications / 5), measured: notifications };
     const send = async (from, count) => {

@@ -7,6 +7,7 @@ import { MEMORY_WORKS } from './memory.mjs';
 import { OPEN_SERVERS } from './open-servers.mjs';
 import { OPEN_SESSIONS } from './open-sessions.mjs';
 import { OPEN } from './open.mjs';
+import { PER_REQUEST_WORKS } from './per-request.mjs';
 import { STATELESS } from './stateless.mjs';
 
 /** The workloads, in the order of measurement and of the report. */
@@ -19,6 +20,7 @@ export const WORKS = [
   ...MEMORY_WORKS,
   HIBERNATION,
   STATELESS,
+  ...PER_REQUEST_WORKS,
   CLUSTER,
   CLUSTER_HOP,
   ...LAYER_WORKS,

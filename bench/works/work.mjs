@@ -8,6 +8,8 @@ import { BASE } from '../contenders/list.mjs';
  * @property {string} title
  * @property {string} about A sentence on the workload and its figures.
  * @property {(contender: Contender) => boolean} takes Whether a contender takes part.
+ * @property {(contender: Contender) => boolean} [refers] Whether a contender takes part only for ratios to it: with the first of
+ * the settings, and held against no other. Default: none does.
  * @property {readonly Settings[]} settings Each contender runs once with each; one without a factory ignores it.
  * @property {string} base The entry that ratios are relative to.
  * @property {readonly Column[]} columns
@@ -52,7 +54,8 @@ export const competesIn = (field) => (contender) => contender.fields.includes(fi
  */
 export function entriesOf(work, contenders) {
   return contenders.filter(work.takes).flatMap((contender) => {
-    const possible = work.settings.filter(({ factory }) => knows(contender, factory));
+    const settings = work.refers?.(contender) ? work.settings.slice(0, 1) : work.settings;
+    const possible = settings.filter(({ factory }) => knows(contender, factory));
     // If a workload has only the cheap factory, contenders without one use the usual factory.
     const [first, ...others] = possible.length > 0 ? possible : [{ ...work.settings[0], factory: 'usual' }];
     return [
@@ -127,9 +130,10 @@ export const columnsPer = (piece) => [
  *
  * @param {Scene} scene
  * @param {number} count
+ * @param {{ signedIn?: boolean }} [how] `signedIn`: each client sends a token of its own.
  */
-export const openSessions = ({ load, sizes, entry }, count) =>
-  load.ask('open', { count, concurrency: entry.contender.opening ?? sizes.opening }, 2 * sizes.timeoutMs);
+export const openSessions = ({ load, sizes, entry }, count, how = {}) =>
+  load.ask('open', { ...how, count, concurrency: entry.contender.opening ?? sizes.opening }, 2 * sizes.timeoutMs);
 
 /**
  * Makes a function that calls one tool in a closed loop for a number of ms.
