@@ -7,7 +7,7 @@ const LEAVES =
 
 /** From the top down. Parts on the same level do not import one another. */
 const LEVELS = [
-  ['index', 'node'],
+  ['index', 'node', 'v2'],
   ['common-exports'],
   ['express'],
   ['mcp-endpoint'],

@@ -274,6 +274,7 @@ describe('perRequest', () => {
       maxSubscriptionsPerPrincipal: 20,
       maxSubscriptionsAnonymous: 1_024,
       cacheHints: new Map(),
+      sdk: undefined,
     };
     expect(resolve({}).perRequest).toBe(false);
     expect(resolve({ perRequest: false }).perRequest).toBe(false);

@@ -11,6 +11,7 @@ export type {
   ServerContext,
   ServerFactory,
 } from './options/options.js';
+export type { PerRequestSdk } from './options/per-request-sdk.js';
 export type { CacheHint, PerRequestOptions } from './options/resolve-per-request.js';
 export type {
   CloseReason,

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { ClientCapabilities, Implementation } from '../protocol/messages.js';
-import type { AuthInfo, EventStore, WireTransport } from '../protocol/wire-transport.js';
+import type { AuthInfo, EventStore, McpServerLike } from '../protocol/wire-transport.js';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../runtime/clock.js';
@@ -8,11 +8,7 @@ import type { RedisOptions } from '../stores/redis-client.js';
 import type { SessionStore } from '../stores/session-store.js';
 import type { PerRequestOptions, ResolvedPerRequest } from './resolve-per-request.js';
 
-/** The part of a server that the router uses. The SDK's `McpServer` and `Server` both have it. */
-export interface McpServerLike {
-  connect(transport: WireTransport): Promise<void>;
-  close(): Promise<void>;
-}
+export type { McpServerLike } from '../protocol/wire-transport.js';
 
 /** The request for which a server is built, without anything that keeps its socket in memory. */
 export interface OpeningRequest {

@@ -1,5 +1,6 @@
 import { checkOptions, count, timer, type Check } from '../runtime/checks.js';
 import { object } from './option-checks.js';
+import type { PerRequestSdk } from './per-request-sdk.js';
 
 /** How a client may cache the results of a method (MCP 2026-07-28, server/utilities/caching). */
 export interface CacheHint {
@@ -11,6 +12,8 @@ export interface CacheHint {
 
 /** How requests of MCP 2026-07-28 are served. */
 export interface PerRequestOptions {
+  /** `v2()` of `express-mcp-router/v2`: servers of the SDK's version 2 serve such requests themselves. Default: all are bridged. */
+  sdk?: PerRequestSdk | undefined;
   /**
    * `request`: a new server for each request. `principal`: the requests of a principal share one, if they declare the same client
    * capabilities and client name; a request without a principal has one of its own. Default: `request`.
@@ -43,6 +46,7 @@ export interface PerRequestOptions {
 
 /** {@link PerRequestOptions} with all defaults. */
 export interface ResolvedPerRequest {
+  readonly sdk: PerRequestSdk | undefined;
   readonly servers: 'request' | 'principal';
   readonly maxServers: number;
   readonly serverIdle: number;
@@ -56,6 +60,9 @@ export interface ResolvedPerRequest {
   readonly cacheHints: ReadonlyMap<string, Required<CacheHint>>;
 }
 
+const isSdk = (value: unknown): value is PerRequestSdk =>
+  typeof value === 'object' && value !== null && 'adapt' in value && typeof value.adapt === 'function';
+
 const MINUTE = 60_000;
 
 const HINT_CHECKS = new Map<string, Check>([
@@ -64,6 +71,7 @@ const HINT_CHECKS = new Map<string, Check>([
 ]);
 
 const CHECKS = new Map<string, Check>([
+  ['sdk', (value) => (isSdk(value) ? undefined : "v2() of 'express-mcp-router/v2'")],
   ['servers', (value) => (value === 'request' || value === 'principal' ? undefined : "'request' or 'principal'")],
   ['maxServers', count],
   ['serverIdle', timer],
@@ -91,6 +99,7 @@ export function resolvePerRequest(given: boolean | PerRequestOptions): ResolvedP
   const { maxSuspendedAnonymous = maxSuspended, cacheHints = {} } = options;
   const { maxSubscriptions = 1_024, maxSubscriptionsPerPrincipal = 20 } = options;
   return Object.freeze({
+    sdk: options.sdk,
     servers,
     maxServers,
     serverIdle,

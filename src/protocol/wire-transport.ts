@@ -39,6 +39,12 @@ export interface WireTransport {
   sessionId?: string | undefined;
 }
 
+/** The part of a server that the router uses. The SDK's `McpServer` and `Server` both have it. */
+export interface McpServerLike {
+  connect(transport: WireTransport): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** Keeps the events of SSE streams, so that clients can resume them: the `EventStore` of both versions of the SDK. */
 export interface EventStore {
   /** @returns The ID of the event. */

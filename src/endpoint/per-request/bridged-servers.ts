@@ -18,11 +18,12 @@ import { isAnnouncement } from './subscriptions/filter.js';
 /** Bytes that a shared server may keep of what its client says of itself, an estimate: about as many as in a session. */
 const MAX_CLIENT = 32 * 1024;
 
-/** The servers of the session era that answer requests of MCP 2026-07-28. */
+/** The servers that answer requests of MCP 2026-07-28, those of the session era through a bridge. */
 export class BridgedServers {
   readonly #builder: ServerBuilder;
   readonly #events: TransportContext['events'];
   readonly #shares: boolean;
+  readonly #sdk: ResolvedPerRequest['sdk'];
   readonly #states: PrincipalStates;
   readonly #pool: ServerPool<RequestServer>;
   readonly #leases: InFlight;
@@ -45,6 +46,7 @@ export class BridgedServers {
     this.#leases = leases;
     this.#builder = builder;
     this.#events = events;
+    this.#sdk = options.sdk;
     this.#shares = options.servers === 'principal';
     this.#pool = new ServerPool(options, clock);
   }
@@ -114,7 +116,7 @@ export class BridgedServers {
     const bridge = new BridgedServer(this.#sessionIdOf(principal), report, isShared ? callScopes() : undefined);
     if (isShared) bridge.listen(this.#announcing(principal));
     this.#unclosed.begin();
-    return new RequestServer(bridge, this.#builder, context, onEnd, () => this.#unclosed.end());
+    return new RequestServer(bridge, this.#builder, context, this.#sdk, onEnd, () => this.#unclosed.end());
   }
 
   /** Takes what a shared server says outside of its calls: it may announce a change. */

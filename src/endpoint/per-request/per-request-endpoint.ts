@@ -18,6 +18,7 @@ import { BridgedCall, inputResponsesOf } from './bridge/call.js';
 import type { RequestServer } from './bridge/request-server.js';
 import { nodeOfState, SuspendedCalls } from './bridge/suspended-calls.js';
 import { BridgedServers } from './bridged-servers.js';
+import { NativeCall } from './native/native-call.js';
 import type { OtherNodes } from './other-nodes.js';
 import { Replies, type RoundTaker } from './replies.js';
 import { Results, type ServerFacts } from './results.js';
@@ -34,12 +35,14 @@ interface Opened {
   readonly take: RoundTaker;
 }
 
-/** The endpoint of MCP 2026-07-28. Servers of the session era answer its requests, through the bridge. */
+/** The endpoint of MCP 2026-07-28. Servers of the session era answer its requests through the bridge, others by themselves. */
 export class PerRequestEndpoint implements Endpoint {
   readonly methods = ['POST'];
   readonly #transports: TransportContext;
   readonly #lifecycle: Lifecycle;
   readonly #openTimeout: number;
+  /** Whether servers may serve MCP 2026-07-28 themselves. */
+  readonly #hasNatives: boolean;
   readonly #results: Results;
   readonly #inFlight = new InFlight();
   /** Retries that other nodes answer. */
@@ -49,7 +52,7 @@ export class PerRequestEndpoint implements Endpoint {
   readonly #suspended: SuspendedCalls<BridgedCall>;
   readonly #servers: BridgedServers;
   readonly #subscriptions: OpenSubscriptions;
-  readonly #calls = new Set<BridgedCall>();
+  readonly #calls = new Set<BridgedCall | NativeCall>();
 
   /** @param others - Undefined without a cluster. */
   constructor(
@@ -64,6 +67,7 @@ export class PerRequestEndpoint implements Endpoint {
     this.#transports = { ...transports, era: 'request' };
     this.#lifecycle = lifecycle;
     this.#openTimeout = builder.openTimeout;
+    this.#hasNatives = options.sdk !== undefined;
     this.#results = new Results(options.cacheHints);
     this.#replies = new Replies(this.#transports, this.#inFlight);
     this.#suspended = new SuspendedCalls(
@@ -97,13 +101,7 @@ export class PerRequestEndpoint implements Endpoint {
     if (message.method === 'subscriptions/listen') {
       return this.#inFlight.during(this.#subscriptions.listen(exchange, post, message, envelope));
     }
-    const { lease, take } = await this.#inFlight.during(this.#open(exchange, post, message, envelope));
-    try {
-      await this.#replies.post(exchange, post, message, envelope, take);
-    } catch (error) {
-      lease.release();
-      throw error;
-    }
+    return this.#begin(exchange, post, message, envelope);
   }
 
   stats(): { readonly suspended: number; readonly servers: number; readonly idle: number } {
@@ -138,7 +136,21 @@ export class PerRequestEndpoint implements Endpoint {
     await Promise.all([idle, this.#servers.close(new Refusal('draining'))]);
   }
 
-  /** Gets a server for a request, and waits until it is open. */
+  async #begin(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
+    const { lease, take } = await this.#inFlight.during(this.#open(exchange, post, request, envelope));
+    try {
+      await this.#replies.post(exchange, post, request, envelope, take);
+    } catch (error) {
+      lease.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Gets a server for a request, and waits until it is open.
+   *
+   * @throws Refusal `invalidRequestState` when the request has a state, and the server does not serve MCP 2026-07-28 itself.
+   */
   async #open(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<Opened> {
     const { req, extra } = exchange;
     const lease = this.#servers.acquire(exchange, envelope);
@@ -149,6 +161,8 @@ export class PerRequestEndpoint implements Endpoint {
         await lease.server.checkArguments(opening);
         return opened;
       });
+      const { requestState } = request.params ?? {};
+      if (requestState !== undefined && !lease.server.isNative) throw new Refusal('invalidRequestState');
       return { lease, take: this.#taker(exchange, post, request, lease, facts) };
     } catch (error) {
       lease.release();
@@ -175,6 +189,7 @@ export class PerRequestEndpoint implements Endpoint {
     lease: ServerLease<RequestServer>,
     facts: ServerFacts,
   ): RoundTaker {
+    if (lease.server.isNative) return this.#nativeTaker(principal, request, lease);
     if (request.method === 'server/discover') {
       return (round) => {
         round.end({ result: this.#results.discovery(facts) });
@@ -205,10 +220,36 @@ export class PerRequestEndpoint implements Endpoint {
     };
   }
 
+  /** A server that serves MCP 2026-07-28 itself gets the request as it is. */
+  #nativeTaker(principal: string | undefined, request: JSONRPCRequest, lease: ServerLease<RequestServer>): RoundTaker {
+    return (round, messageExtra) => {
+      const call = new NativeCall(
+        {
+          request,
+          server: lease.server.bridge,
+          announce: (notification) => this.#announce(principal, notification),
+          onEnd: () => {
+            this.#calls.delete(call);
+            lease.release();
+          },
+        },
+        round,
+      );
+      this.#calls.add(call);
+      call.begin(messageExtra);
+      return call;
+    };
+  }
+
   async #resume(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
     const state = request.params?.requestState;
     const found = this.#suspended.find(state, exchange.principal);
     if (found === undefined && (await this.#forwarded.during(this.#forward(exchange, post, state)))) return;
+    // A server that serves MCP 2026-07-28 itself knows its states.
+    if (found === undefined && this.#hasNatives) {
+      if (this.#lifecycle.isDraining) throw new Refusal('draining');
+      return this.#begin(exchange, post, request, envelope);
+    }
     if (found?.call.isFor(request) !== true) throw new Refusal('invalidRequestState');
     const { call, round: number } = found;
     await this.#replies.post(exchange, post, request, envelope, (round) => {

@@ -40,6 +40,7 @@ export class ServerBuilder {
    *
    * @param gone - Rejects when the opening is abandoned.
    * @param onSettled - Called when the factory, `connect` and `first` have settled. That may be long after this rejects.
+   * @param adapt - Wraps what the factory returned, before it is connected.
    * @throws Refusal `openTimeout` when it takes longer than `openTimeout`; the errors of the factory, `connect` and `first`.
    */
   async build<T>(
@@ -48,16 +49,18 @@ export class ServerBuilder {
     gone: Promise<never>,
     first: () => Promise<T>,
     onSettled: () => void = ignore,
+    adapt: (server: McpServerLike) => McpServerLike = (server) => server,
   ): Promise<{ server: McpServerLike; result: T }> {
     let server: McpServerLike | undefined;
     let abandoned = false;
     const work = async (): Promise<{ server: McpServerLike; result: T }> => {
-      const made = this.#check(
+      const returned = this.#check(
         await this.eventLoopBudget.run(() => {
           if (abandoned) throw new Error('abandoned');
           return this.#factory(context);
         }),
       );
+      const made = adapt(returned);
       if (abandoned) {
         await this.close(made);
         throw new Error('abandoned');

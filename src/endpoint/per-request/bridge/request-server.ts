@@ -5,11 +5,13 @@ import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { Refusal } from '../../../errors.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
 import { mirrorArguments, paramHeadersOf, type ParamHeader } from '../../../http/per-request/param-headers.js';
+import { RESERVED_PREFIX, SERVER_INFO } from '../../../http/per-request/protocol.js';
 import type { McpServerLike } from '../../../options/options.js';
+import type { PerRequestSdk } from '../../../options/per-request-sdk.js';
 import type { ServerBuilder } from '../../../sessions/server/server-builder.js';
 import type { AppState } from '../../../sessions/records/app-state.js';
 import type { FactoryContext, Life } from '../../../sessions/server/server-context.js';
-import { isObject, without } from '../../../transport/jsonrpc.js';
+import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';
 import type { PooledServer } from '../server-pool.js';
 import type { BridgedServer } from './bridged-server.js';
@@ -31,15 +33,16 @@ export interface OpeningCall {
   readonly headers: IncomingHttpHeaders;
   readonly extra: MessageExtraInfo;
   /** Prepares the server that was greeted, as a part of its opening. */
-  readonly prepare?: (facts: ServerFacts, extra: MessageExtraInfo) => Promise<void>;
+  readonly prepare?: (facts: ServerFacts, extra: MessageExtraInfo, isNative: boolean) => Promise<void>;
 }
 
-/** A server of the session era that serves requests of MCP 2026-07-28, from its opening to its close. */
+/** A server that answers requests of MCP 2026-07-28, from its opening to its close: one of the session era, or of that revision. */
 export class RequestServer implements PooledServer {
   readonly bridge: BridgedServer;
   readonly #builder: ServerBuilder;
   readonly #state: AppState;
   readonly #life: Life;
+  readonly #sdk: PerRequestSdk | undefined;
   readonly #onEnd: () => void;
   readonly #onClosed: () => void;
   readonly #abandoned: Promise<never>;
@@ -52,8 +55,10 @@ export class RequestServer implements PooledServer {
   #server: McpServerLike | undefined;
   #closesFor: Error | undefined;
   #hasEnded = false;
+  #isNative = false;
 
   /**
+   * @param sdk - Has servers serve MCP 2026-07-28 themselves.
    * @param onEnd - Called when the server takes no more requests.
    * @param onClosed - Called when nothing of the server remains.
    */
@@ -61,6 +66,7 @@ export class RequestServer implements PooledServer {
     bridge: BridgedServer,
     builder: ServerBuilder,
     context: FactoryContext,
+    sdk: PerRequestSdk | undefined,
     onEnd: () => void,
     onClosed: () => void,
   ) {
@@ -68,6 +74,7 @@ export class RequestServer implements PooledServer {
     this.#builder = builder;
     this.#state = context.state;
     this.#life = context.life;
+    this.#sdk = sdk;
     this.#context = context;
     this.#onEnd = onEnd;
     this.#onClosed = onClosed;
@@ -75,6 +82,11 @@ export class RequestServer implements PooledServer {
     this.#abandoned.catch(ignore);
     this.#opening = this.#abandoned;
     bridge.attach({ ended: () => this.close(), toolsChanged: () => (this.#tools = new Map()) });
+  }
+
+  /** Whether the server serves MCP 2026-07-28 itself. It is known once the server is open. */
+  get isNative(): boolean {
+    return this.#isNative;
   }
 
   /**
@@ -96,10 +108,11 @@ export class RequestServer implements PooledServer {
    *
    * @throws Refusal `headerMismatch` when they differ.
    */
-  async checkArguments({ request, headers, extra }: OpeningCall): Promise<void> {
+  async checkArguments(call: OpeningCall): Promise<void> {
+    const { request, headers } = call;
     const { name, arguments: args } = request.params ?? {};
     if (request.method !== 'tools/call' || typeof name !== 'string') return;
-    const declared = this.#tools.get(name) ?? (await this.#listTools(name, extra)).get(name);
+    const declared = this.#tools.get(name) ?? (await this.#listTools(name, call)).get(name);
     if (!mirrorArguments(headers, declared ?? [], args)) throw new Refusal('headerMismatch');
   }
 
@@ -116,7 +129,14 @@ export class RequestServer implements PooledServer {
     try {
       await this.#state.load();
       this.#checkOpen();
-      const built = await this.#builder.build(context, this.bridge, this.#abandoned, () => this.#greet(call));
+      const built = await this.#builder.build(
+        context,
+        this.bridge,
+        this.#abandoned,
+        () => this.#greet(call),
+        ignore,
+        (server) => this.#adapt(server),
+      );
       this.#server = built.server;
       this.#checkOpen();
       return built.result;
@@ -140,7 +160,27 @@ export class RequestServer implements PooledServer {
     void closed.finally(this.#onClosed);
   }
 
-  async #greet({ envelope, extra, prepare }: OpeningCall): Promise<ServerFacts> {
+  #adapt(server: McpServerLike): McpServerLike {
+    const adapted = this.#sdk?.adapt(server);
+    this.#isNative = adapted !== undefined;
+    return adapted ?? server;
+  }
+
+  async #greet(call: OpeningCall): Promise<ServerFacts> {
+    const facts = this.#isNative ? await this.#discover(call) : await this.#initialize(call);
+    await call.prepare?.(facts, call.extra, this.#isNative);
+    return facts;
+  }
+
+  /** Only subscriptions need the facts of a server that serves MCP 2026-07-28 itself. */
+  async #discover({ request, extra, prepare }: OpeningCall): Promise<ServerFacts> {
+    if (prepare === undefined) return {};
+    const answer = await this.bridge.ask('server/discover', { _meta: envelopeOf(request) }, extra).answer;
+    if ('error' in answer) throw new Refusal('invalidEnvelope');
+    return { ...answer.result, serverInfo: answer.result._meta?.[SERVER_INFO] };
+  }
+
+  async #initialize({ envelope, extra }: OpeningCall): Promise<ServerFacts> {
     const { clientInfo = UNNAMED, clientCapabilities } = envelope;
     // Neither the tasks of 2025-11-25 nor what that revision does not know.
     const capabilities = without(clientCapabilities, 'tasks', 'extensions');
@@ -148,17 +188,18 @@ export class RequestServer implements PooledServer {
     const answer = await this.bridge.ask('initialize', params, extra).answer;
     if ('error' in answer) throw new Refusal('invalidEnvelope');
     this.bridge.tell({ jsonrpc: '2.0', method: 'notifications/initialized' });
-    await prepare?.(answer.result, extra);
     return answer.result;
   }
 
   /** Lists tools until the one with that name. They are kept until the server announces a change. */
-  async #listTools(name: string, extra: MessageExtraInfo): Promise<ToolHeaders> {
+  async #listTools(name: string, { request, extra }: OpeningCall): Promise<ToolHeaders> {
     const listed = new Map<string, readonly ParamHeader[]>();
     const before = this.#tools;
+    const own = this.#isNative ? { _meta: envelopeOf(request) } : undefined;
     let cursor: unknown;
     for (let page = 0; page < MAX_TOOL_PAGES && !listed.has(name); page += 1) {
-      const answer = await this.bridge.ask('tools/list', cursor === undefined ? undefined : { cursor }, extra).answer;
+      const params = cursor === undefined ? own : { ...own, cursor };
+      const answer = await this.bridge.ask('tools/list', params, extra).answer;
       if ('error' in answer || !Array.isArray(answer.result.tools)) break;
       for (const tool of answer.result.tools.filter(isObject)) {
         if (typeof tool.name === 'string') listed.set(tool.name, paramHeadersOf(tool.inputSchema));
@@ -169,4 +210,9 @@ export class RequestServer implements PooledServer {
     if (this.#tools === before) this.#tools = listed;
     return listed;
   }
+}
+
+/** The fields of `_meta` by which a client of MCP 2026-07-28 describes itself, for a request of the router's own. */
+function envelopeOf({ params }: JSONRPCRequest): Fields {
+  return Object.fromEntries(Object.entries(params?._meta ?? {}).filter(([name]) => name.startsWith(RESERVED_PREFIX)));
 }

@@ -44,12 +44,14 @@ export class Subscription implements ServerListener, ReplyListener {
   }
 
   /** Agrees on the filter with a server that was greeted, and subscribes it to each resource. One that it refuses is left out. */
-  async subscribe(facts: ServerFacts, extra: MessageExtraInfo): Promise<void> {
+  async subscribe(facts: ServerFacts, extra: MessageExtraInfo, isNative: boolean): Promise<void> {
     const { server, requested } = this.#init;
     const { capabilities } = facts;
     this.#facts = facts;
     this.#filter = agreedFilter(requested, isObject(capabilities) ? capabilities : {});
     server.listen(this);
+    // MCP 2026-07-28 has no such method: a server of its own announces without being asked.
+    if (isNative) return;
     const uris = await Promise.all(
       (this.#filter.resourceSubscriptions ?? []).map(async (uri) => {
         const answer = await server.ask('resources/subscribe', { uri }, extra).answer;

@@ -1,0 +1,171 @@
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import {
+  acceptedContent,
+  InMemoryTransport,
+  inputRequired,
+  McpServer,
+  PerRequestHTTPServerTransport,
+  SUPPORTED_PROTOCOL_VERSIONS,
+  type CallToolResult,
+} from '@modelcontextprotocol/server';
+import { z } from 'zod';
+import type { WireTransport } from '../../src/index.js';
+import { v2 } from '../../src/v2.js';
+import { start, type Harness } from '../support/harness.js';
+import { call, send, VERSION } from '../support/per-request.js';
+import { Deferred, until } from '../support/waiting.js';
+import { askingServer } from './asking-server.js';
+
+// Servers of SDK v2 serve MCP 2026-07-28 themselves (docs/transport.md). Pages are those of MCP 2026-07-28.
+
+const META = 'io.modelcontextprotocol/';
+const text = (value: string): CallToolResult => ({ content: [{ type: 'text', text: value }] });
+const supportedProtocolVersions = [VERSION, ...SUPPORTED_PROTOCOL_VERSIONS];
+const ask = {
+  message: 'Your name?',
+  requestedSchema: { type: 'object' as const, properties: { name: { type: 'string' as const } } },
+};
+
+const seen: string[] = [];
+let released: Deferred;
+
+function nativeServer(options: { supportedProtocolVersions?: string[] } = { supportedProtocolVersions }): McpServer {
+  const server = new McpServer(
+    { name: 'native', version: '2.0.0' },
+    { capabilities: { logging: {} }, instructions: 'Native.', ...options },
+  );
+  server.registerTool('echo', { inputSchema: z.object({ text: z.string() }) }, (args) => text(args.text));
+  server.registerTool('path', {}, (ctx) => text(new URL(ctx.http?.req?.url ?? 'x:').pathname));
+  server.registerTool('ask', {}, ({ mcpReq }) => {
+    const answer = acceptedContent<{ name: string }>(mcpReq.inputResponses, 'name');
+    if (answer !== undefined) return text(answer.name);
+    return inputRequired({ inputRequests: { name: inputRequired.elicit(ask) }, requestState: 'of the server' });
+  });
+  server.registerTool('state', {}, ({ mcpReq }) => text(String(mcpReq.requestState())));
+  server.registerTool('busy', {}, async ({ mcpReq }) => {
+    const progressToken = mcpReq._meta?.progressToken;
+    for (const progress of [1, 2, 2, 3]) {
+      if (progressToken === undefined) continue;
+      await mcpReq.notify({ method: 'notifications/progress', params: { progressToken, progress } });
+    }
+    for (const [level, data] of [
+      ['info', 'low'],
+      ['error', 'high'],
+    ]) {
+      await mcpReq.notify({ method: 'notifications/message', params: { level, data } });
+    }
+    return text('done');
+  });
+  const region = z.string().meta({ 'x-mcp-header': 'Region' });
+  server.registerTool('region', { inputSchema: z.object({ region }) }, (args) => text(args.region));
+  server.registerTool('hold', {}, async ({ mcpReq }) => {
+    seen.push('holding');
+    mcpReq.signal.addEventListener('abort', () => seen.push('aborted'));
+    await released.promise;
+    return text('released');
+  });
+  return server;
+}
+
+let harness: Harness;
+beforeEach(async () => {
+  seen.splice(0);
+  released = new Deferred();
+  harness = await start({ perRequest: { sdk: v2() }, serverFactory: () => nativeServer() });
+});
+afterEach(async () => {
+  released.resolve();
+  await harness.close();
+});
+
+describe('a server of SDK v2 with the option perRequest.sdk', () => {
+  test('answers in its own words: type, name and capabilities (server/discover; basic/index, "Responses")', async () => {
+    const discovered = await send(harness.url, 'server/discover');
+    expect(discovered).toMatchObject({
+      status: 200,
+      result: {
+        resultType: 'complete',
+        supportedVersions: [VERSION],
+        instructions: 'Native.',
+        _meta: { [`${META}serverInfo`]: { name: 'native', version: '2.0.0' } },
+      },
+    });
+    const reply = await call(harness.url, 'echo', { text: 'x' }, { id: 'mine' });
+    expect(reply).toMatchObject({ status: 200, id: 'mine', result: { ...text('x'), resultType: 'complete' } });
+    expect((await call(harness.url, 'path')).result).toMatchObject(text('/mcp'));
+  });
+
+  test('asks by input_required, and gets the answers and its own state in the retry (basic/patterns/mrtr)', async () => {
+    const capabilities = { elicitation: { form: {} } };
+    const asked = await call(harness.url, 'ask', {}, { capabilities });
+    expect(asked.result).toMatchObject({ resultType: 'input_required', requestState: 'of the server' });
+    const inputResponses = { name: { action: 'accept', content: { name: 'Ada' } } };
+    const params = { inputResponses, requestState: 'of the server' };
+    expect((await call(harness.url, 'ask', {}, { capabilities, params })).result).toMatchObject(text('Ada'));
+    expect((await call(harness.url, 'state', {}, { params })).result).toMatchObject(text('of the server'));
+  });
+
+  test('sends rising progress, and logs from the level that the request names (basic/patterns/progress)', async () => {
+    const meta = { progressToken: 't', [`${META}logLevel`]: 'warning' };
+    const { notifications, result } = await call(harness.url, 'busy', {}, { meta });
+    expect(notifications.map(({ params }) => params)).toEqual([
+      ...[1, 2, 3].map((progress) => ({ progressToken: 't', progress })),
+      { level: 'error', data: 'high' },
+    ]);
+    expect(result).toMatchObject(text('done'));
+  });
+
+  test('has its handler aborted when the client closes the reply (basic/patterns/cancellation)', async () => {
+    const client = new AbortController();
+    const held = call(harness.url, 'hold', {}, { signal: client.signal }).catch(() => 'gone');
+    await until('the handler holds', () => seen.includes('holding'));
+    client.abort();
+    expect(await held).toBe('gone');
+    await until('its signal aborts', () => seen.includes('aborted'));
+  });
+
+  test('refuses with the HTTP status of the rule (basic/transports/streamable-http)', async () => {
+    expect(await send(harness.url, 'x/y')).toMatchObject({ status: 404, error: { code: -32601 } });
+    const mismatch = await call(harness.url, 'region', { region: 'eu' });
+    expect(mismatch).toMatchObject({ status: 400, error: { code: -32020 } });
+    const mirrored = await call(harness.url, 'region', { region: 'eu' }, { headers: { 'mcp-param-region': 'eu' } });
+    expect(mirrored.result).toMatchObject(text('eu'));
+    const undeclared = await call(harness.url, 'ask');
+    expect(undeclared).toMatchObject({ status: 400, error: { code: -32021 } });
+  });
+
+  test('answers the clients of SDK v2 in both eras on one endpoint', async () => {
+    for (const mode of ['auto', 'legacy'] as const) {
+      const client = new Client({ name: 'c', version: '1' }, { versionNegotiation: { mode } });
+      await client.connect(new StreamableHTTPClientTransport(harness.url));
+      expect(await client.callTool({ name: 'echo', arguments: { text: mode } })).toMatchObject(text(mode));
+      await client.close();
+    }
+  });
+
+  test('must name the revision: else the request fails, and the failure says how to mend it', async () => {
+    const unmarked = await start({ perRequest: { sdk: v2() }, serverFactory: () => nativeServer({}) });
+    expect(await call(unmarked.url, 'echo', { text: 'x' })).toMatchObject({ status: 500 });
+    await unmarked.close();
+    const transport = new InMemoryTransport() as unknown as WireTransport;
+    const connected = v2().adapt(nativeServer({}))?.connect(transport);
+    await expect(connected).rejects.toThrow('supportedProtocolVersions: [');
+  });
+});
+
+test('a server of SDK v1 is bridged as without the option, and a state that it does not know is refused', async () => {
+  const bridged = await start({ perRequest: { sdk: v2() }, serverFactory: () => askingServer() });
+  expect((await call(bridged.url, 'add', { a: 1, b: 2 })).result).toMatchObject(text('3'));
+  const unknown = await call(bridged.url, 'add', { a: 1, b: 2 }, { params: { requestState: 'of nobody' } });
+  expect(unknown).toMatchObject({ status: 200, error: { code: -32602 } });
+  await bridged.close();
+});
+
+test('connect() of SDK v2 binds a server by the class of its transport, which v2() relies on', async () => {
+  class Own extends PerRequestHTTPServerTransport {}
+  const server = nativeServer();
+  await server.connect(new Own({ classification: { era: 'modern', revision: VERSION } }));
+  const bound = server.server as unknown as { getNegotiatedProtocolVersion(): string | undefined };
+  expect(bound.getNegotiatedProtocolVersion()).toBe(VERSION);
+  await server.close();
+});

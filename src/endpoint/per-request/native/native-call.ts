@@ -1,0 +1,86 @@
+import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
+import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
+import { Refusal } from '../../../errors.js';
+import { isObject } from '../../../transport/jsonrpc.js';
+import type { Answer } from '../../../transport/pending-requests.js';
+import { refuseQuestion } from '../bridge/answers.js';
+import type { Asked, BridgedServer, ServerListener } from '../bridge/bridged-server.js';
+import type { Outcome, Round } from '../bridge/round.js';
+import { isAnnouncement } from '../subscriptions/filter.js';
+
+const METHOD_NOT_FOUND = -32601;
+const MISSING_CAPABILITY = -32021;
+
+/** What a call is made of. */
+export interface NativeCallInit {
+  readonly request: JSONRPCRequest;
+  readonly server: BridgedServer;
+  /** Takes the server's news of its lists and resources. */
+  announce(notification: JSONRPCNotification): void;
+  onEnd(): void;
+}
+
+/** One request to a server that serves MCP 2026-07-28 itself. It goes in as the client sent it, and so does the result go out. */
+export class NativeCall implements ServerListener {
+  readonly #init: NativeCallInit;
+  readonly #round: Round;
+  #asked: Asked | undefined;
+  #ended = false;
+
+  constructor(init: NativeCallInit, round: Round) {
+    this.#init = init;
+    this.#round = round;
+  }
+
+  begin(extra: MessageExtraInfo): void {
+    const { server, request } = this.#init;
+    this.#asked = server.ask(request.method, request.params, extra, this);
+    void this.#asked.answer.then((answer) => this.#settle(answer));
+  }
+
+  /** The client closed the reply, or the request timed out. */
+  cancelled(): void {
+    this.cancel('The client closed the reply');
+  }
+
+  /** Aborts the handler, and ends the call without an answer. */
+  cancel(reason: string): void {
+    if (this.#asked !== undefined && !this.#ended) this.#init.server.cancel(this.#asked.id, reason);
+    this.#end();
+  }
+
+  asked(question: JSONRPCRequest): void {
+    refuseQuestion(this.#init.server, question, this.#init.request.method);
+  }
+
+  notified(notification: JSONRPCNotification): Promise<void> | undefined {
+    if (isAnnouncement(notification)) this.#announce(notification);
+    return this.#ended ? undefined : this.#round.notify(notification);
+  }
+
+  /** A server that changes a list whenever it is asked for it would have its clients ask for ever. */
+  #announce(notification: JSONRPCNotification): void {
+    if (!this.#init.request.method.endsWith('/list')) this.#init.announce(notification);
+  }
+
+  #settle(answer: Answer): void {
+    if (this.#ended) return;
+    this.#round.end('error' in answer ? outcomeOf(answer.error) : { result: answer.result });
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#init.onEnd();
+  }
+}
+
+/** Two errors have an HTTP status of their own (MCP 2026-07-28, basic/transports/streamable-http). */
+function outcomeOf(error: Extract<Answer, { error: unknown }>['error']): Outcome {
+  if (error.code === METHOD_NOT_FOUND) return new Refusal('methodNotFound');
+  if (error.code === MISSING_CAPABILITY && isObject(error.data)) {
+    return new Refusal('missingCapability', { data: error.data });
+  }
+  return { error };
+}
