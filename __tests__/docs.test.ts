@@ -5,7 +5,7 @@ import { Server as LowLevelServer } from '@modelcontextprotocol/sdk/server/index
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { CallToolRequestSchema, ErrorCode, ListToolsRequestSchema, McpError } from '@modelcontextprotocol/sdk/types.js';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv';
-import { McpServer as McpServerV2 } from '@modelcontextprotocol/server';
+import { McpServer as McpServerV2, SUPPORTED_PROTOCOL_VERSIONS } from '@modelcontextprotocol/server';
 import express, { type Express } from 'express';
 import request from 'supertest';
 import ts from 'typescript';
@@ -14,6 +14,7 @@ import { mcpRouter, type McpRouter, type McpRouterOptions, type ServerFactory } 
 import { OPTIONS, type OptionRow } from '../src/options/option-table.js';
 import { resolvePerRequest, type ResolvedPerRequest } from '../src/options/resolve-per-request.js';
 import { memoryStore } from '../src/stores/index.js';
+import { v2 } from '../src/v2.js';
 import { echoServer, initializeBody, JSON_HEADERS, start, type Harness } from './support/harness.js';
 import { until } from './support/waiting.js';
 
@@ -171,8 +172,8 @@ describe('docs/two-eras.md', () => {
   const page = read('docs/two-eras.md');
 
   test('has the defaults of all options of `perRequest`', () => {
-    const { cacheHints, ...defaults } = resolvePerRequest(true) as ResolvedPerRequest;
-    expect(cacheHints.size).toBe(0);
+    const { sdk, cacheHints, ...defaults } = resolvePerRequest(true) as ResolvedPerRequest;
+    expect([sdk, cacheHints.size]).toEqual([undefined, 0]);
     const shares = new Map([
       ['maxSuspendedAnonymous', '`maxSuspended`'],
       ['maxSubscriptionsAnonymous', '`maxSubscriptions`'],
@@ -182,13 +183,15 @@ describe('docs/two-eras.md', () => {
       shares.get(name) ?? (typeof value === 'number' ? value.toLocaleString('en-US') : `\`'${value}'\``),
     ]);
     const rows = tableAfter(page, '<!-- perRequest options -->').map(([name, value]) => [name, value]);
-    expect(rows).toEqual([...expected, ['`cacheHints`', 'none: 0, `private`']]);
+    expect(rows).toEqual([['`sdk`', 'none'], ...expected, ['`cacheHints`', 'none: 0, `private`']]);
   });
 
   /** The factory of the page's last step, over those of the steps before it. */
   function chosen(): ServerFactory {
     const code = [codeAfter(page, '<!-- test: state -->'), codeAfter(page, '<!-- test: move -->')].join('\n');
-    const known = { McpServer, McpServerV2, z, app: { use: () => undefined }, mcpRouter: () => undefined };
+    const supportedProtocolVersions = ['2026-07-28', ...SUPPORTED_PROTOCOL_VERSIONS];
+    const ignored = { app: { use: () => undefined }, mcpRouter: () => undefined };
+    const known = { McpServer, McpServerV2, supportedProtocolVersions, v2, z, ...ignored };
     // eslint-disable-next-line @typescript-eslint/no-implied-eval
     return new Function(...Object.keys(known), `${code}; return chosen;`)(...Object.values(known)) as ServerFactory;
   }
@@ -202,7 +205,7 @@ describe('docs/two-eras.md', () => {
   }
 
   test('serves clients of both eras from one factory, one with each version of the SDK', async () => {
-    const harness = await start({ serverFactory: chosen(), perRequest: true });
+    const harness = await start({ serverFactory: chosen(), perRequest: { sdk: v2() } });
     expect(await callOnce(harness, 'legacy', 'count')).toMatchObject([{ text: '1' }]);
     expect(await callOnce(harness, 'auto', 'echo', { text: 'as given' })).toMatchObject([{ text: 'as given' }]);
     await harness.close();

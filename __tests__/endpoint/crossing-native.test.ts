@@ -127,7 +127,7 @@ async function work(user: string, name: string): Promise<void> {
   expect(textOf(answered)).toBe([mark, mark, mark].join(' '));
 }
 
-describe('servers of SDK v2 that a principal\'s requests share (docs/transport.md, "Servers of SDK v2")', () => {
+describe('servers of SDK v2 that a principal\'s requests share (docs/two-eras.md, "Servers of SDK v2")', () => {
   test(`${PRINCIPALS} principals with ${CALLS} calls each at once, under equal IDs and tokens, get nothing of one another`, async () => {
     const users = Array.from({ length: PRINCIPALS }, (_, n) => `user-${n}`);
     const names = Array.from({ length: CALLS }, (_, n) => `call-${n}`);

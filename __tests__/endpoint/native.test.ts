@@ -11,12 +11,13 @@ import {
 import { z } from 'zod';
 import type { WireTransport } from '../../src/index.js';
 import { v2 } from '../../src/v2.js';
-import { start, type Harness } from '../support/harness.js';
-import { call, send, VERSION } from '../support/per-request.js';
+import { EventStream } from '../support/event-stream.js';
+import { post, start, type Harness } from '../support/harness.js';
+import { bodyOf, call, headersOf, send, VERSION } from '../support/per-request.js';
 import { Deferred, until } from '../support/waiting.js';
 import { askingServer } from './asking-server.js';
 
-// Servers of SDK v2 serve MCP 2026-07-28 themselves (docs/transport.md). Pages are those of MCP 2026-07-28.
+// Servers of SDK v2 serve MCP 2026-07-28 themselves (docs/two-eras.md). Pages are those of MCP 2026-07-28.
 
 const META = 'io.modelcontextprotocol/';
 const text = (value: string): CallToolResult => ({ content: [{ type: 'text', text: value }] });
@@ -32,7 +33,7 @@ let released: Deferred;
 function nativeServer(options: { supportedProtocolVersions?: string[] } = { supportedProtocolVersions }): McpServer {
   const server = new McpServer(
     { name: 'native', version: '2.0.0' },
-    { capabilities: { logging: {} }, instructions: 'Native.', ...options },
+    { capabilities: { logging: {}, resources: { subscribe: true } }, instructions: 'Native.', ...options },
   );
   server.registerTool('echo', { inputSchema: z.object({ text: z.string() }) }, (args) => text(args.text));
   server.registerTool('path', {}, (ctx) => text(new URL(ctx.http?.req?.url ?? 'x:').pathname));
@@ -68,10 +69,19 @@ function nativeServer(options: { supportedProtocolVersions?: string[] } = { supp
 }
 
 let harness: Harness;
+let servers: McpServer[];
 beforeEach(async () => {
   seen.splice(0);
   released = new Deferred();
-  harness = await start({ perRequest: { sdk: v2() }, serverFactory: () => nativeServer() });
+  servers = [];
+  harness = await start({
+    perRequest: { sdk: v2() },
+    serverFactory: () => {
+      const server = nativeServer();
+      servers.push(server);
+      return server;
+    },
+  });
 });
 afterEach(async () => {
   released.resolve();
@@ -141,6 +151,29 @@ describe('a server of SDK v2 with the option perRequest.sdk', () => {
       expect(await client.callTool({ name: 'echo', arguments: { text: mode } })).toMatchObject(text(mode));
       await client.close();
     }
+  });
+
+  test('announces changes to its subscription, without being asked for each resource (basic/patterns/subscriptions)', async () => {
+    const notifications = { toolsListChanged: true, resourceSubscriptions: ['test://a'] };
+    const request = { id: 'sub', params: { notifications } };
+    const method = 'subscriptions/listen';
+    const stream = new EventStream(await post(harness.url, bodyOf(method, request), headersOf(method, request)));
+    const acknowledged = await stream.message();
+    expect(acknowledged).toMatchObject({
+      method: 'notifications/subscriptions/acknowledged',
+      params: { notifications },
+    });
+    await servers[0]?.server.sendResourceUpdated({ uri: 'test://b' });
+    await servers[0]?.server.sendResourceUpdated({ uri: 'test://a' });
+    await servers[0]?.server.sendToolListChanged();
+    const _meta = { [`${META}subscriptionId`]: 'sub' };
+    expect(await stream.message()).toMatchObject({ params: { uri: 'test://a', _meta } });
+    expect(await stream.message()).toMatchObject({
+      method: 'notifications/tools/list_changed',
+      params: { _meta },
+    });
+    await servers[0]?.close();
+    expect(await stream.message()).toMatchObject({ id: 'sub', result: { resultType: 'complete', _meta } });
   });
 
   test('must name the revision: else the request fails, and the failure says how to mend it', async () => {

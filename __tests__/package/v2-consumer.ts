@@ -3,14 +3,17 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { McpServer } from '@modelcontextprotocol/server';
+import { McpServer, SUPPORTED_PROTOCOL_VERSIONS } from '@modelcontextprotocol/server';
 import { createMcpEndpoint, stop, type AuthInfo, type McpEndpointOptions } from 'express-mcp-router/node';
+import { v2 } from 'express-mcp-router/v2';
 import { z } from 'zod';
 
 // An app whose servers are of the SDK's version 2. scripts/check-package.mjs compiles and runs it without version 1, and beside it.
 
+const supportedProtocolVersions = ['2026-07-28', ...SUPPORTED_PROTOCOL_VERSIONS];
+
 function buildServer(): McpServer {
-  const server = new McpServer({ name: 'consumer', version: '2.0.0' });
+  const server = new McpServer({ name: 'consumer', version: '2.0.0' }, { supportedProtocolVersions });
   const inputSchema = z.object({ text: z.string() });
   server.registerTool('echo', { description: 'Echoes', inputSchema }, ({ text }) => ({
     content: [{ type: 'text', text }],
@@ -21,7 +24,7 @@ function buildServer(): McpServer {
 const options: McpEndpointOptions = {
   serverFactory: buildServer,
   logger: false,
-  perRequest: true,
+  perRequest: { sdk: v2() },
   principal: ({ auth }: { auth?: AuthInfo | undefined }) => auth?.clientId,
 };
 
