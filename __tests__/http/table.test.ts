@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { SUPPORTED_PROTOCOL_VERSIONS, type RequestId } from '@modelcontextprotocol/sdk/types.js';
 import express from 'express';
+import { encodeLease } from '../../src/cluster/membership/lease.js';
 import { ERRORS, type ErrorName } from '../../src/errors.js';
 import { mcpErrorHandler, type McpRouterOptions } from '../../src/index.js';
 import { memoryEventStore, memoryStore } from '../../src/stores/index.js';
@@ -34,12 +35,19 @@ const brokenStore = {
   replayEventsAfter: () => Promise.reject(BROKEN),
 };
 
-/** What Redis says where a session is owned by a node that has a lease, and cannot be reached. */
-async function redisWithUnreachableOwner(command: string, ...args: string[]): Promise<unknown> {
-  const lease = { host: '127.0.0.1', port: await freePort(), challenge: 'of that node' };
-  if (command === 'GET') return JSON.stringify(lease);
+let renewals = 0;
+/** A Redis in which every session is owned by a node that renews its lease and cannot be reached. */
+async function redisWithUnreachableOwner(command: string): Promise<unknown> {
+  const lease = {
+    id: 'that node',
+    host: '127.0.0.1',
+    port: await freePort(),
+    challenge: 'of that node',
+    leaving: false,
+  };
+  if (command === 'HGETALL') return ['that node', encodeLease((renewals += 1), { ...lease, proof: undefined })];
   if (command === 'HMGET') return ['{}', '0', 'that node'];
-  return command === 'SET' ? 'OK' : args.length;
+  return command === 'SMEMBERS' ? [] : 1;
 }
 
 const sessionStore = memoryStore();

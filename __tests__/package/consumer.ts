@@ -85,7 +85,9 @@ function buildKeyv(): KeyvLike {
 
 async function checkStores(): Promise<void> {
   const stores: SessionStore[] = [memoryStore(), keyvStore(buildKeyv()), new OwnStore()];
-  const cases = stores.flatMap((store): ContractCase[] => sessionStoreContract({ store: () => store, resolution: 50 }));
+  const cases = stores.flatMap((store): ContractCase[] =>
+    sessionStoreContract({ store: () => store, resolution: 500 }),
+  );
   await Promise.all(cases.map(({ run }) => run()));
   const events: SessionEventStore = Object.assign(memoryEventStore(), { purge: async () => undefined });
   assert.equal(await events.storeEvent('a', { jsonrpc: '2.0', method: 'x' }).then(() => events.purge('a')), undefined);
