@@ -40,6 +40,7 @@ const sharings = ({ name, title, module }) => [
 
 /** @type {readonly Contender[]} */
 export const OURS_PER_REQUEST = [
+  ...sharings({ name: 'native', title: 'ours, SDK v2 natively', module: 'per-request-native' }),
   ...sharings({ name: 'bridged', title: 'ours, SDK v1 bridged', module: 'per-request' }),
   {
     name: 'per-request-session',
