@@ -4,6 +4,8 @@ import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster } from './in-process.js';
 import { leasesIn } from './leases.js';
 
+const HOUR = 3_600_000;
+
 let cluster: InProcessCluster;
 beforeAll(async () => {
   cluster = await InProcessCluster.start();
@@ -15,6 +17,19 @@ afterAll(() => cluster.stop());
 async function joinAsEarlier(id: string, ms: number): Promise<void> {
   await cluster.ask('SET', `${cluster.prefix}node:${id}`, '{}', 'PX', String(ms), 'NX');
   await cluster.ask('SADD', nodesKey(cluster.prefix), id);
+}
+
+/** Leaves the one record as a node of an earlier version does that has stopped: its time to live has no spare time. */
+async function writeAsEarlier(id: string, left: number): Promise<string> {
+  const { key } = await cluster.record();
+  await cluster.ask('DEL', nodesKey(cluster.prefix));
+  await cluster.ask('HSET', key, 'o', id);
+  for (const field of (await cluster.ask('HKEYS', key)) as string[]) {
+    if (!['d', 'e', 'o'].includes(field)) await cluster.ask('HDEL', key, field);
+  }
+  await cluster.ask('PEXPIRE', key, String(left));
+  await joinAsEarlier(id, 1);
+  return key;
 }
 
 describe('an upgrade from a version whose leases had a time to live (docs/scaling.md, "The private listener")', () => {
@@ -37,18 +52,22 @@ describe('an upgrade from a version whose leases had a time to live (docs/scalin
     expect(await leasesIn(cluster.ask, cluster.prefix)).toHaveLength(1);
   });
 
-  test('the sessions of the earlier version are restored', async () => {
-    const a = await cluster.node({ name: 'a' });
+  test.each([
+    ['just used', 1.25 * HOUR],
+    ['not used for a time', 60_000],
+  ])('the sessions of the earlier version are restored: %s', async (_what, left) => {
+    const a = await cluster.node({ name: 'a', ttl: HOUR });
     const session = await AnyNodeSession.open(a.url);
     await session.call(a.url, 'add');
     await a.close();
-    const { key } = await cluster.record();
-    await cluster.ask('DEL', nodesKey(cluster.prefix));
-    await cluster.ask('HSET', key, 'o', 'old');
-    await joinAsEarlier('old', 1);
-    const b = await cluster.node({ name: 'b' });
+    const key = await writeAsEarlier('old', left);
+    const b = await cluster.node({ name: 'b', ttl: HOUR });
     expect(await session.call(b.url, 'add')).toMatchObject({ node: 'b', epoch: 1, count: 2 });
     expect(b.lines('session claimed')).toMatchObject([{ from: 'old' }]);
+    await b.close();
+    expect(Number(await cluster.ask('PTTL', key))).toBeGreaterThan(25 * HOUR);
+    const c = await cluster.node({ name: 'c', ttl: HOUR });
+    expect(await session.call(c.url, 'add')).toMatchObject({ node: 'c', epoch: 2, count: 3 });
   });
 
   test('a node of the earlier version cannot join this version’s cluster', async () => {

@@ -18,9 +18,9 @@ import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-por
 import { postOf } from '../support/posts.js';
 import { NotOwner, type Membership } from '../../src/sessions/ownership.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
-import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
+import { redisEventStore, type SendCommand } from '../../src/stores/redis.js';
 import type { StoredRecord } from '../../src/stores/session-store.js';
-import { recordKey } from '../../src/stores/redis-store.js';
+import { recordKey, redisStoreWithSpare } from '../../src/stores/redis-store.js';
 import { Fenced, type FencedEventStore, sessionHash } from '../../src/stores/session-event-store.js';
 
 export const TIMING = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
@@ -101,11 +101,11 @@ export class ModelNode {
       onFenced: () => this.sessions.clear(),
     });
     this.#records = new RecordStore({
-      store: redisStore({ sendCommand: send }),
+      store: redisStoreWithSpare(send, PREFIX, SPARE_LIFETIME),
       clock: surroundings,
       node: () => this.node.membership.id,
       lifetime: LIFETIME,
-      spare: SPARE_LIFETIME,
+      keepsExpired: true,
     });
     this.#events = redisEventStore({ sendCommand: send, clock: surroundings });
     const peers = new Peers({ send, prefix: PREFIX, clock: surroundings, timing: TIMING, proof: undefined });

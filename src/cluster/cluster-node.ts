@@ -15,7 +15,7 @@ import { RecordStore } from '../sessions/records/record-store.js';
 import type { Registry } from '../sessions/registry.js';
 import type { Sessions } from '../sessions/session-api.js';
 import { openRedis, type SendCommand } from '../stores/redis-client.js';
-import { recordKey, redisStore } from '../stores/redis-store.js';
+import { recordKey, redisStoreWithSpare } from '../stores/redis-store.js';
 import { Eviction } from './eviction.js';
 import { OwnerCache } from './forwarding/session-memory.js';
 import { OwnerRouting } from './forwarding/owner-routing.js';
@@ -126,8 +126,8 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       probe: async (lease) => options.routing !== 'migrate' && this.#port.probe(lease),
       onFenced: () => this.#local.fence(),
     });
-    const store = redisStore({ sendCommand: send, prefix });
-    this.records = new RecordStore({ store, clock, node: () => this.membership.id, lifetime, spare: SPARE_LIFETIME });
+    const store = redisStoreWithSpare(send, prefix, SPARE_LIFETIME);
+    this.records = new RecordStore({ store, clock, node: () => this.membership.id, lifetime, keepsExpired: true });
     const others = (): Promise<Lease[]> => this.#others();
     this.#port = new SignedHttpPort({
       key: createSecretKey(Buffer.from(options.secret)),

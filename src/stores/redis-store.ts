@@ -6,25 +6,33 @@ import { sessionHash } from './session-event-store.js';
 /** Options of {@link redisStore}. `undefined` is the same as leaving the key out. */
 export type RedisStoreOptions = RedisOptions;
 
-// A record is a Redis hash with the fields d(ata), e(poch) and o(wner). The owner is empty when no node owns the session.
+// A record is a Redis hash with the fields d(ata), e(poch), o(wner) and s(pare). The owner is empty when no node owns the session.
+// The spare time is the part of the time to live, in ms, that begins when the record has expired. A record of an earlier version
+// has neither the field nor a spare time.
 
 const CREATE = new Script(`${WHEN_FULL}
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local full = whenFull(${RECORDS_FULL_AT}, #ARGV[1])
 if full then return full end
-redis.call('HSET', KEYS[1], 'd', ARGV[1], 'e', '0', 'o', ARGV[2])
+redis.call('HSET', KEYS[1], 'd', ARGV[1], 'e', '0', 'o', ARGV[2], 's', ARGV[4])
 return redis.call('PEXPIRE', KEYS[1], ARGV[3])`);
 
 const UPDATE = new Script(`
 local held = redis.call('HMGET', KEYS[1], 'e', 'o')
 if held[1] ~= ARGV[1] or (ARGV[4] ~= '' and held[2] ~= ARGV[4]) then return 0 end
-redis.call('HSET', KEYS[1], 'd', ARGV[2])
+redis.call('HSET', KEYS[1], 'd', ARGV[2], 's', ARGV[5])
 return redis.call('PEXPIRE', KEYS[1], ARGV[3])`);
 
 const TOUCH = new Script(`
 local held = redis.call('HMGET', KEYS[1], 'e', 'o')
 if held[1] ~= ARGV[1] or (ARGV[3] ~= '' and held[2] ~= ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], 's', ARGV[4])
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`);
+
+const REMAINING = new Script(`
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then return nil end
+return left - (redis.call('HGET', KEYS[1], 's') or 0)`);
 
 const DESTROY = new Script(`
 local held = redis.call('HMGET', KEYS[1], 'e', 'o')
@@ -66,20 +74,31 @@ return 1`);
  */
 export function redisStore(options: RedisStoreOptions): Required<SessionStore> {
   const { send, prefix } = openRedis('redisStore', options);
-  return new RedisStore(send, prefix);
+  return new RedisStore(send, prefix, 0);
+}
+
+/**
+ * A {@link redisStore} that still has expired records for a while. `remaining` resolves to 0 or less for them.
+ *
+ * @param spare - How much longer Redis keeps a record, in ms.
+ */
+export function redisStoreWithSpare(send: SendCommand, prefix: string, spare: number): Required<SessionStore> {
+  return new RedisStore(send, prefix, spare);
 }
 
 class RedisStore implements Required<SessionStore> {
   readonly #send: SendCommand;
   readonly #prefix: string;
+  readonly #spare: number;
 
-  constructor(send: SendCommand, prefix: string) {
+  constructor(send: SendCommand, prefix: string, spare: number) {
     this.#send = send;
     this.#prefix = prefix;
+    this.#spare = spare;
   }
 
   create(id: string, data: string, owner: string | undefined, ttl: number): Promise<boolean> {
-    return this.#run(CREATE, id, data, owner ?? '', ttl);
+    return this.#run(CREATE, id, data, owner ?? '', ttl + this.#spare, this.#spare);
   }
 
   async get(id: string): Promise<StoredRecord | undefined> {
@@ -92,7 +111,7 @@ class RedisStore implements Required<SessionStore> {
   }
 
   update(id: string, epoch: number, data: string, ttl: number, owner = ''): Promise<boolean> {
-    return this.#run(UPDATE, id, epoch, data, ttl, owner);
+    return this.#run(UPDATE, id, epoch, data, ttl + this.#spare, owner, this.#spare);
   }
 
   async destroy(id: string, epoch?: number, owner = ''): Promise<boolean> {
@@ -105,15 +124,15 @@ class RedisStore implements Required<SessionStore> {
   }
 
   touch(id: string, epoch: number, ttl: number, owner = ''): Promise<boolean> {
-    return this.#run(TOUCH, id, epoch, ttl, owner);
+    return this.#run(TOUCH, id, epoch, ttl + this.#spare, owner, this.#spare);
   }
 
   async remaining(id: string): Promise<number | undefined> {
-    const reply = await this.#send('PTTL', this.#key(id));
+    const reply = await REMAINING.run(this.#send, this.#key(id));
+    if (reply === null) return undefined;
     const ms = typeof reply === 'string' ? Number(reply) : reply;
     if (typeof ms !== 'number' || !Number.isInteger(ms)) throw notAReply(reply);
-    // -2: there is no such key. -1: the key never expires, so it is not a record.
-    return ms < 0 ? undefined : ms;
+    return ms;
   }
 
   release(id: string, owner: string, epoch: number): Promise<boolean> {

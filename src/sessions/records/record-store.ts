@@ -16,11 +16,8 @@ export interface RecordStoreInit {
   readonly node: () => string;
   /** How long the record of a session may go untouched until the session has expired, in ms. */
   readonly lifetime: number;
-  /**
-   * How much longer the store keeps a record, in ms. In a cluster, a step of the store's clock must not remove the record of a
-   * session that a node owns. Default: 0.
-   */
-  readonly spare?: number;
+  /** Whether the store may have records that have expired. Their `remaining` is 0 or less. Default: false. */
+  readonly keepsExpired?: boolean;
 }
 
 /** The node that owns a session, by the owner in its record. */
@@ -35,15 +32,16 @@ export class RecordStore {
   readonly #clock: Clock;
   readonly #node: () => string;
   readonly #lifetime: number;
-  readonly #ttl: number;
+  /** Whether the store may have records of sessions that have expired. */
+  readonly keepsExpired: boolean;
   #claims = 0;
 
-  constructor({ store, clock, node, lifetime, spare = 0 }: RecordStoreInit) {
+  constructor({ store, clock, node, lifetime, keepsExpired = false }: RecordStoreInit) {
     this.#store = store;
     this.#clock = clock;
     this.#node = node;
     this.#lifetime = lifetime;
-    this.#ttl = lifetime + spare;
+    this.keepsExpired = keepsExpired;
   }
 
   /**
@@ -56,7 +54,7 @@ export class RecordStore {
   }
 
   create(id: string, data: string, owner: string | undefined): Promise<boolean> {
-    return this.#ask('create', (store) => store.create(id, data, owner, this.#ttl));
+    return this.#ask('create', (store) => store.create(id, data, owner, this.#lifetime));
   }
 
   find(id: string): Promise<StoredRecord | undefined> {
@@ -69,21 +67,21 @@ export class RecordStore {
   }
 
   update(id: string, { owner, epoch }: Claim, data: string): Promise<boolean> {
-    return this.#ask('update', (store) => store.update(id, epoch, data, this.#ttl, owner));
+    return this.#ask('update', (store) => store.update(id, epoch, data, this.#lifetime, owner));
   }
 
   /** @param data - The text that was written last, for a store without `touch`. */
   touch(id: string, { owner, epoch }: Claim, data: () => string): Promise<boolean> {
     return this.#ask('touch', (store) =>
       store.touch === undefined
-        ? store.update(id, epoch, data(), this.#ttl, owner)
-        : store.touch(id, epoch, this.#ttl, owner),
+        ? store.update(id, epoch, data(), this.#lifetime, owner)
+        : store.touch(id, epoch, this.#lifetime, owner),
     );
   }
 
   /** Lets a record live on, whoever owns it. Does nothing where the store cannot touch: a write could undo that of its owner. */
   async extend(id: string, { owner, epoch }: Claim): Promise<void> {
-    await this.#ask('touch', async (store) => store.touch?.(id, epoch, this.#ttl, owner));
+    await this.#ask('touch', async (store) => store.touch?.(id, epoch, this.#lifetime, owner));
   }
 
   /**
@@ -92,13 +90,9 @@ export class RecordStore {
    */
   async idleTime(id: string): Promise<number | undefined> {
     const remaining = await this.#ask('remaining', async (store) => store.remaining?.(id));
-    const idle = remaining === undefined ? 0 : Math.max(0, this.#ttl - remaining);
-    return idle >= this.#lifetime && this.#ttl > this.#lifetime ? undefined : idle;
-  }
-
-  /** Whether the store may have records of sessions that have expired. */
-  get keepsExpired(): boolean {
-    return this.#ttl > this.#lifetime;
+    if (remaining === undefined) return 0;
+    if (this.keepsExpired && remaining <= 0) return undefined;
+    return Math.max(0, this.#lifetime - remaining);
   }
 
   /** Gives up the ownership, so that the next node that gets a request can claim the session. */
