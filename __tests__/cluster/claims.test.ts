@@ -10,6 +10,13 @@ import { ModelRedis } from './model-redis.js';
 
 const HOUR = 3_600_000;
 
+const INITIALIZE = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'client', version: '1' } },
+};
+
 describe('a claim that Redis has lost (docs/scaling.md, "What Redis must be")', () => {
   test('changes nothing any more, although the same node claims the session again in the same epoch', async () => {
     const clock = new FakeClock();
@@ -73,4 +80,26 @@ describe('the time to live of a record in a cluster (docs/scaling.md, "The times
     expect(response.status).toBe(status);
     expect(await cluster.ask('EXISTS', key)).toBe(status === 404 ? 0 : 1);
   });
+
+  test.each([
+    ['that cannot read its record', async (key: string) => cluster.ask('HSET', key, 'd', '{"v":0}'), 200],
+    [
+      'for which it has expired, as Redis’ clock was stepped by 2 h',
+      async (key: string) => cluster.ask('PEXPIRE', key, String(23 * HOUR)),
+      400,
+    ],
+  ])(
+    'an initialize with the ID of an owned session at another node %s leaves the session alone',
+    async (_what, change, status) => {
+      const [a, b] = await cluster.nodes(2, { ttl: HOUR });
+      const session = await AnyNodeSession.open(a!.url);
+      const { key } = await cluster.record();
+      await change(key);
+      const response = await session.post(b!.url, INITIALIZE);
+      await response.text();
+      expect(response.status).toBe(status);
+      expect(await cluster.ask('EXISTS', key)).toBe(1);
+      expect(await session.call(b!.url, 'add')).toMatchObject({ node: 'a', epoch: 0, count: 1 });
+    },
+  );
 });

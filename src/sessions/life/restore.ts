@@ -8,9 +8,9 @@ import { FactoryContext } from '../server/server-context.js';
 import { OwnershipChanged, type UnownedSession } from '../ownership.js';
 import { start, locked, type Caller, type Opener } from './open.js';
 import {
+  decodeIfReadable,
   decodeRecord,
   principalOf,
-  NewerRecord,
   UnreadableRecord,
   withPrincipal,
   type SessionRecord,
@@ -107,12 +107,17 @@ export class Restorer {
     return this.#destroy(id, principal, unowned);
   }
 
-  /** Whether the store has a session of that ID and principal. */
+  /**
+   * Whether the store has a record of that ID and principal. Changes nothing: another node may own the session, and only its owner
+   * knows whether it has expired.
+   *
+   * @throws Refusal `storeUnavailable` when the store does not answer; `restoreFailed` for a record of a newer version.
+   */
   async knows(id: string, principal: string | undefined): Promise<boolean> {
     const { records } = this.#opener.persistence;
     if (records === undefined || !this.#isSessionId(id)) return false;
     const stored = await records.find(id);
-    const record = stored && (await this.#read(records, id, stored));
+    const record = stored && decodeIfReadable(stored, id);
     return record !== undefined && this.#answersTo(record.principal, principal);
   }
 
@@ -255,17 +260,10 @@ export class Restorer {
 
   /** Decodes a record. Removes a record that can never be restored, and returns undefined for it. */
   async #read(records: RecordStore, id: string, stored: StoredRecord): Promise<SessionRecord | undefined> {
-    try {
-      const record = decodeRecord(stored.data, id);
-      const age = await this.#ageOf(records, record);
-      if (age !== undefined && age < this.#maxLifetime) return { ...record, age };
-      await records.destroy(id, stored);
-    } catch (error) {
-      if (error instanceof NewerRecord) throw new Refusal('restoreFailed', { cause: error });
-      if (!(error instanceof UnreadableRecord)) throw error;
-      this.#unrestorable(error, id);
-      await records.destroy(id, stored);
-    }
+    const record = decodeIfReadable(stored, id, (error) => this.#unrestorable(error, id));
+    const age = record && (await this.#ageOf(records, record));
+    if (record !== undefined && age !== undefined && age < this.#maxLifetime) return { ...record, age };
+    await records.destroy(id, stored);
     return undefined;
   }
 

@@ -6,6 +6,7 @@ import {
   type LogLevel,
   type InitializeRequestParams,
 } from '../../protocol/session-era.js';
+import { Refusal } from '../../errors.js';
 import { isTextDeeperThan } from '../../runtime/json-depth.js';
 import { MAX_RECORD_DEPTH } from './kept-json.js';
 import type { StoredRecord } from '../../stores/session-store.js';
@@ -112,6 +113,25 @@ export function principalOf({ data }: StoredRecord, id: string): string | undefi
   try {
     return decodeRecord(data, id).principal;
   } catch {
+    return undefined;
+  }
+}
+
+/**
+ * @param onUnreadable - Called for a record that can never be restored.
+ * @throws Refusal `restoreFailed` for a record of a newer version.
+ */
+export function decodeIfReadable(
+  { data }: StoredRecord,
+  id: string,
+  onUnreadable?: (error: UnreadableRecord) => void,
+): SessionRecord | undefined {
+  try {
+    return decodeRecord(data, id);
+  } catch (error) {
+    if (error instanceof NewerRecord) throw new Refusal('restoreFailed', { cause: error });
+    if (!(error instanceof UnreadableRecord)) throw error;
+    onUnreadable?.(error);
     return undefined;
   }
 }
