@@ -98,7 +98,10 @@ export class ModelNode {
       proof: undefined,
       address: () => Promise.resolve({ host: name, port: 1 }),
       probe: () => Promise.resolve(true),
-      onFenced: () => this.sessions.clear(),
+      onFenced: () => {
+        peers.startAnew();
+        this.sessions.clear();
+      },
     });
     this.#records = new RecordStore({
       store: redisStoreWithSpare(send, PREFIX, SPARE_LIFETIME),

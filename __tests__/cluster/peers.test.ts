@@ -201,6 +201,51 @@ describe('a membership is over, so that its sessions may be claimed (docs/scalin
     expect(await isOver('a')).toBe(true);
   });
 
+  test('later when its own lease is longer: nodes may have different options in a rolling restart', async () => {
+    redis.setField('a', encodeLease(1, { ...leaseOf('a'), duration: 2 * LEASE }));
+    redis.setField('b', encodeLease(1, { ...leaseOf('b'), duration: LEASE / 2 }));
+    for (const id of ['a', 'b']) expect(await isOver(id)).toBe(false);
+    clock.advance(LEASE - 1);
+    expect(await isOver('b')).toBe(false);
+    clock.advance(LEASE);
+    expect([await isOver('a'), await isOver('b')]).toEqual([false, true]);
+    // The longer lease holds for a field that is missing, too.
+    redis.removeField('a');
+    clock.advance(1);
+    expect(await peers.find('a')).toBe('missing');
+    clock.advance(2 * LEASE - 1);
+    expect(await peers.find('a')).toBe('missing');
+    clock.advance(1);
+    expect(await isOver('a')).toBe(true);
+  });
+
+  test('no more when another counter is read: the readings before may have come from a Redis that its node had left', async () => {
+    lives('a');
+    peers.start();
+    await tick(LEASE + MAX_AGE);
+    expect(await isOver('a')).toBe(true);
+    const lease = lives('a');
+    await tick(MAX_AGE);
+    expect(await peers.find('a')).toEqual(lease);
+    expect(await peers.all()).toEqual([lease]);
+    await tick(LEASE + MAX_AGE);
+    expect(await isOver('a')).toBe(true);
+  });
+
+  test('not by readings from before a fence of this node: it may have missed renewals, and Redis may have gone back since', async () => {
+    lives('a');
+    lives('b');
+    expect(await isOver('a')).toBe(false);
+    clock.advance(LEASE);
+    expect(await isOver('b')).toBe(true);
+    peers.startAnew();
+    for (const id of ['a', 'b']) expect(await isOver(id)).toBe(false);
+    clock.advance(LEASE - 1);
+    expect(await isOver('a')).toBe(false);
+    clock.advance(1);
+    expect(await isOver('a')).toBe(true);
+  });
+
   test('later for an observer that starts later', async () => {
     lives('a');
     await peers.find('a');

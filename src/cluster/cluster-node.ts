@@ -124,7 +124,10 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       address: async () => ({ host: options.advertise, port: await this.#port.listen() }),
       // With `routing: 'migrate'`, sessions move through Redis, and no node needs to reach another.
       probe: async (lease) => options.routing !== 'migrate' && this.#port.probe(lease),
-      onFenced: () => this.#local.fence(),
+      onFenced: () => {
+        this.#peers.startAnew();
+        this.#local.fence();
+      },
     });
     const store = redisStoreWithSpare(send, prefix, SPARE_LIFETIME);
     this.records = new RecordStore({ store, clock, node: () => this.membership.id, lifetime, keepsExpired: true });

@@ -13,6 +13,11 @@ export interface Lease {
   /** Whether the node is draining. A draining node claims no session, so no unowned session may be forwarded to it. */
   readonly leaving: boolean;
   /**
+   * Option `lease` of the node, in ms. Another node waits for that long before it claims, or for its own `lease`, if that is more.
+   * Undefined for a lease that another program wrote.
+   */
+  readonly duration?: number | undefined;
+  /**
    * Whether this node got its own 102 Processing when it joined. False when a proxy drops 1xx responses. Undefined for a node of
    * an earlier version, which does not know messages that repeat others.
    */
@@ -58,7 +63,9 @@ export function decodeLease(text: string): Lease {
     throw new Error('what Redis holds is no lease of a node');
   }
   // Another program may have written anything to Redis.
-  const { proof } = lease as { proof?: { pid?: unknown } | null };
+  const { proof, duration } = lease as { proof?: { pid?: unknown } | null; duration?: unknown };
+  if (duration !== undefined && !Number.isSafeInteger(duration))
+    throw new Error('what Redis holds is no lease of a node');
   if (proof === undefined || Number.isSafeInteger(proof?.pid)) return lease;
   throw new Error('what Redis holds is no proof of a process');
 }

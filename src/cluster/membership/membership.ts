@@ -308,7 +308,8 @@ export class NodeMembership {
     const { id } = this.#membership;
     this.#challenge ??= this.#challenges.next();
     const [challenge, leaving, informs] = [this.#challenge, this.#init.lifecycle.isDraining, this.#informs];
-    return { id, host, port, proof: this.#init.proof, challenge, leaving, informs };
+    const { proof, timing } = this.#init;
+    return { id, host, port, proof, challenge, leaving, informs, duration: timing.lease };
   }
 
   #encode(lease: Lease): string {

@@ -15,6 +15,8 @@ interface Field {
   readonly lease: Lease | undefined;
   /** When this node received the first of the readings that all had this text. */
   readonly since: number;
+  /** How long the field must stay the same until the membership is over, in ms. */
+  readonly wait: number;
 }
 
 export interface NodeObserverInit {
@@ -29,7 +31,8 @@ export interface NodeObserverInit {
  *
  * A membership is over:
  * - when its field says so: its own node wrote `left`, or a node on the same machine proved its process gone and wrote `dead`;
- * - when its field was the same in all readings for `lease`. The time starts when this node *received* the first of these
+ * - when its field was the same in all readings for `lease`: the option of this node or that of the other one, whichever is
+ *   longer, as a rolling restart may change the option. The time starts when this node *received* the first of these
  *   readings. It ends with a reading that was *sent* after it. A missing field is a state like any other: it proves nothing.
  *
  * Why no owner acts then: let the owner's last renewal be sent at S and stored at X. Observers received its counter after X, so
@@ -39,12 +42,15 @@ export interface NodeObserverInit {
 export class NodeObserver {
   readonly #init: NodeObserverInit;
   #fields: ReadonlyMap<string, Field> = new Map();
-  /** Node IDs without a field: when this node received the first reading without it. */
-  readonly #missing = new Map<string, number>();
+  /** Node IDs without a field. `since`: when this node received the first reading without it. */
+  readonly #missing = new Map<string, Pick<Field, 'since' | 'wait'>>();
   /** Node IDs that this node has a reason to ask for, and that were in no reading so far. */
   readonly #wanted = new Set<string>();
-  /** Node IDs of memberships that are over. None of them ever becomes valid again. Oldest first. */
-  readonly #over = new Set<string>();
+  /**
+   * Node IDs of memberships that are over. Oldest first. A proved end is for ever. An end by observation is not: the readings may
+   * have come from a Redis that was no longer the one of that node.
+   */
+  readonly #over = new Map<string, 'proved' | 'observed'>();
   #sentAt = -Infinity;
   #reading: Promise<void> | undefined;
   #timer: unknown;
@@ -64,12 +70,23 @@ export class NodeObserver {
     this.#init.clock.clearTimeout(this.#timer);
   }
 
+  /**
+   * Begins as if this node had started now. Called when this node was fenced: it may have read from a Redis that others have left,
+   * or have read nothing while others renewed their leases.
+   */
+  startAnew(): void {
+    this.#fields = new Map();
+    this.#missing.clear();
+    this.#over.clear();
+    this.#sentAt = -Infinity;
+  }
+
   /** When the last reading was sent that was answered; -Infinity before the first. */
   get sentAt(): number {
     return this.#sentAt;
   }
 
-  /** `missing`: the node may be alive, but its address is not known. `over`: it is not a member, and never will be again. */
+  /** `missing`: the node may be alive, but its address is not known. `over`: it is not a member. */
   stateOf(id: string): Lease | 'missing' | 'over' {
     return this.#over.has(id) ? 'over' : (this.#fields.get(id)?.lease ?? 'missing');
   }
@@ -84,12 +101,12 @@ export class NodeObserver {
    * `lease` is read once more.
    */
   async observe(id: string, after: number): Promise<void> {
-    const since = this.#fields.get(id)?.since ?? this.#missing.get(id);
-    if (since === undefined) {
+    const known = this.#fields.get(id) ?? this.#missing.get(id);
+    if (known === undefined) {
       this.#wanted.add(id);
       return this.read(this.#init.clock.now());
     }
-    const dueAt = since + this.#init.timing.lease;
+    const dueAt = known.since + known.wait;
     return this.read(dueAt <= this.#init.clock.now() ? Math.max(after, dueAt) : after);
   }
 
@@ -108,7 +125,7 @@ export class NodeObserver {
   /** Takes a membership for over whose process is proved to be gone, and tells the other nodes. */
   died(id: string): void {
     const text = this.#fields.get(id)?.text;
-    this.#end(id);
+    this.#end(id, 'proved');
     if (text !== undefined) this.#replace(id, text, DEAD);
   }
 
@@ -136,39 +153,50 @@ export class NodeObserver {
   }
 
   #take(texts: ReadonlyMap<string, string>, wanted: readonly string[], sentAt: number, receivedAt: number): void {
-    const { lease } = this.#init.timing;
     const before = this.#fields;
     const fields = new Map<string, Field>();
     for (const [id, text] of texts) {
       const known = before.get(id);
-      const field = known?.text === text ? known : { text, lease: leaseOf(id, text), since: receivedAt };
+      const field = known?.text === text ? known : this.#newField(id, text, receivedAt);
       fields.set(id, field);
       this.#missing.delete(id);
-      if (text === LEFT || text === DEAD || sentAt >= field.since + lease) this.#end(id);
+      if (text === LEFT || text === DEAD) this.#end(id, 'proved');
+      else if (sentAt >= field.since + field.wait) this.#end(id, 'observed');
+      else if (field !== known && field.lease !== undefined && this.#over.get(id) === 'observed') this.#over.delete(id);
     }
-    for (const [id, since] of this.#missing) {
-      if (sentAt < since + lease) continue;
+    for (const [id, { since, wait }] of this.#missing) {
+      if (sentAt < since + wait) continue;
       this.#missing.delete(id);
-      this.#end(id);
+      this.#end(id, 'observed');
     }
     for (const id of [...before.keys(), ...wanted]) {
-      if (!fields.has(id) && !this.#over.has(id) && !this.#missing.has(id)) this.#missing.set(id, receivedAt);
+      if (fields.has(id) || this.#over.has(id) || this.#missing.has(id)) continue;
+      this.#missing.set(id, { since: receivedAt, wait: before.get(id)?.wait ?? this.#init.timing.lease });
     }
     this.#fields = fields;
     this.#sentAt = sentAt;
   }
 
-  #end(id: string): void {
+  #newField(id: string, text: string, since: number): Field {
+    const lease = leaseOf(id, text);
+    // A field that is no lease, or that comes back, may be that of a node with a longer lease.
+    const before = this.#fields.get(id) ?? this.#missing.get(id);
+    const wait = Math.max(this.#init.timing.lease, lease?.duration ?? before?.wait ?? 0);
+    return { text, lease, since, wait };
+  }
+
+  #end(id: string, how: 'proved' | 'observed'): void {
+    const known = this.#over.get(id);
     this.#over.delete(id);
-    this.#over.add(id);
-    const [oldest] = this.#over;
+    this.#over.set(id, known === 'proved' ? known : how);
+    const [oldest] = this.#over.keys();
     if (this.#over.size > MOST_OVER && oldest !== undefined) this.#over.delete(oldest);
   }
 
   #removeOld(): void {
-    const { clock, timing } = this.#init;
-    for (const [id, { text, since }] of this.#fields) {
-      if (clock.now() - since >= REMOVED_AFTER * timing.lease) this.#replace(id, text, '');
+    const { clock } = this.#init;
+    for (const [id, { text, since, wait }] of this.#fields) {
+      if (clock.now() - since >= REMOVED_AFTER * wait) this.#replace(id, text, '');
     }
   }
 

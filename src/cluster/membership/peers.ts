@@ -38,6 +38,11 @@ export class Peers {
     this.#observer.stop();
   }
 
+  /** See {@link NodeObserver.startAnew}. */
+  startAnew(): void {
+    this.#observer.startAnew();
+  }
+
   /**
    * The lease of a node; undefined when its membership is over. `missing`: the node may own sessions, but nothing can be
    * sent to it.
