@@ -4,7 +4,8 @@ import { escapeHtml, renderPage } from '../../example-app/src/page.js';
 import { quietApp, startApp } from './start.js';
 
 describe('the page at /', () => {
-  const facts = { scheme: 'http', host: '127.0.0.1:3000', stateless: false, sessions: { active: 0, orphaned: 0 } };
+  const sessions = { active: 0, orphaned: 0 };
+  const facts = { scheme: 'http', host: '127.0.0.1:3000', stateless: false, perRequest: false, sessions };
 
   it('says how to connect a client, at the address by which it was reached', async () => {
     const { app } = await quietApp();
@@ -55,6 +56,13 @@ describe('the page at /', () => {
     expect(page).toContain('countdown');
     expect(page).not.toContain('add_note');
     expect(renderPage(facts)).toContain('add_note');
+  });
+
+  it('says that clients of MCP 2026-07-28 need no session, and has their tools when stateless too', () => {
+    const page = renderPage({ ...facts, stateless: true, perRequest: true });
+    expect(page).toContain('Clients of MCP 2026-07-28 need none.');
+    expect(page).toContain('add_note');
+    expect(renderPage(facts)).not.toContain('2026-07-28');
   });
 
   it('fetches nothing and runs no script, and its policy forbids both', async () => {

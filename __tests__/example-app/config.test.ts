@@ -9,10 +9,10 @@ import { quietApp } from './start.js';
 const padded = (text: string) => fc.constantFrom(text, ` ${text}`, `${text} `, `\t${text}\n`);
 
 describe('the configuration from the environment', () => {
-  it('leaves to the router every option that is not set, so that its defaults are stated once', () => {
+  it('leaves to the router every option that is not set, but for MCP_PER_REQUEST', () => {
     const { router, ...rest } = loadConfig({});
     const set = Object.entries(router).filter(([, value]) => value !== undefined);
-    expect(set).toEqual([]);
+    expect(set).toEqual([['perRequest', true]]);
     expect(rest).toEqual({
       port: 3000,
       host: '127.0.0.1',
@@ -124,6 +124,10 @@ describe('the configuration from the environment', () => {
       { MCP_SESSION_TTL_MS: '1000', MCP_ORPHAN_AFTER_MS: '2000' },
       'MCP_ORPHAN_AFTER_MS must be at most MCP_SESSION_TTL_MS (1000); got 2000',
     ],
+    [
+      { MCP_SESSIONS: 'false', MCP_PER_REQUEST: 'false' },
+      'MCP_SESSIONS must be true without MCP_PER_REQUEST, or no client is served; got false',
+    ],
     [{ MCP_STATELESS: 'true', MCP_RESUMABLE: 'true' }, 'MCP_RESUMABLE has no meaning with MCP_STATELESS: true'],
     [{ MCP_AUTH_TRUST_PROXY_IDENTITY: 'true', MCP_AUTH_PROXY_HEADER: 'x user' }, 'MCP_AUTH_PROXY_HEADER must be'],
     [
@@ -145,7 +149,7 @@ describe('the configuration from the environment', () => {
     [{ MCP_SESSION_STORE: 'file' }, 'MCP_SESSION_FILE is needed with MCP_SESSION_STORE=file'],
     [{ MCP_SESSION_STORE: 'redis' }, 'MCP_REDIS_URL is needed with MCP_SESSION_STORE=redis'],
     [
-      { MCP_SESSION_STORE: 'memory', MCP_STATELESS: 'true' },
+      { MCP_SESSION_STORE: 'memory', MCP_STATELESS: 'true', MCP_PER_REQUEST: 'false' },
       'MCP_SESSION_STORE has no meaning with MCP_STATELESS: true, which keeps no sessions',
     ],
   ])('refuses, before anything is opened, %j', (env, message) => {

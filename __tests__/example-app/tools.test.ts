@@ -171,19 +171,22 @@ describe('countdown, looked at from close by', () => {
     onMessage: (message: JSONRPCMessage) => void,
   ) {
     const [here, there] = InMemoryTransport.createLinkedPair();
-    const server = buildServer({
-      era: 'session',
-      sessionId: 'session-1',
-      principal: undefined,
-      req: { headers: {}, auth: undefined },
-      clientInfo: undefined,
-      clientCapabilities: undefined,
-      restored: false,
-      epoch: 0,
-      signal: new AbortController().signal,
-      state: new AppState(),
-      onHibernate: () => undefined,
-    });
+    const server = buildServer(
+      {
+        era: 'session',
+        sessionId: 'session-1',
+        principal: undefined,
+        req: { headers: {}, auth: undefined },
+        clientInfo: undefined,
+        clientCapabilities: undefined,
+        restored: false,
+        epoch: 0,
+        signal: new AbortController().signal,
+        state: new AppState(),
+        onHibernate: () => undefined,
+      },
+      false,
+    );
     here.onmessage = onMessage;
     await server.connect(there);
     await here.start();

@@ -62,6 +62,7 @@ describe("the example app's list of environment variables", () => {
     const set: string[] = VARIABLES.flatMap((variable) => ('option' in variable ? [variable.option] : []));
     expect(Object.keys(routerDefaults).filter((option) => !set.includes(option))).toEqual([
       'serverFactory',
+      'perRequest', // MCP_PER_REQUEST, which is on in this app
       'principal', // MCP_AUTH_TRUST_PROXY_IDENTITY and its two companions
       'requirePrincipal', // the same
       'eventStore', // MCP_RESUMABLE

@@ -1,4 +1,4 @@
-import { mcpErrorHandler, mcpRouter, type McpRouter } from 'express-mcp-router';
+import { mcpErrorHandler, mcpRouter, type McpRouter, type ServerContext } from 'express-mcp-router';
 import express, { type Express } from 'express';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Counter, Registry } from 'prom-client';
@@ -39,8 +39,10 @@ export function createApp(
   lostLines: () => number = () => 0,
 ): { app: Express; router: McpRouter } {
   const metrics = { registry: processMetrics(lostLines), route: false };
+  const hasStore = store !== undefined || cluster !== undefined;
+  const serverFactory = (context: ServerContext) => buildServer(context, hasStore);
   const router = inVariables(() =>
-    mcpRouter({ ...config.router, serverFactory: buildServer, store, eventStore, cluster, logger, metrics }),
+    mcpRouter({ ...config.router, serverFactory, store, eventStore, cluster, logger, metrics }),
   );
 
   const app = express();
@@ -58,6 +60,7 @@ export function createApp(
           scheme: req.protocol,
           host: req.headers.host,
           stateless: !keepsSessions(config.router),
+          perRequest: config.router.perRequest === true,
           sessions: router.sessions.stats(),
         }),
       );

@@ -70,8 +70,7 @@ export function loadConfig(env: Environment): Config {
       ? 'MCP_STATELESS: true'
       : 'MCP_SESSIONS: false';
   // The router refuses this too, but it is created only after the stores are open.
-  const keepsNothing = options.perRequest !== true;
-  if (place !== undefined && withoutSessions !== undefined && keepsNothing) {
+  if (place !== undefined && withoutSessions !== undefined && !own(APP.perRequest)) {
     const { name } = place.kind === 'cluster' ? APP.cluster : APP.sessionStore;
     throw new ConfigError(`${name} has no meaning with ${withoutSessions}, which keeps no sessions`);
   }
@@ -84,7 +83,7 @@ export function loadConfig(env: Environment): Config {
     place,
     // The default must not contradict MCP_STATELESS or MCP_SESSIONS; only an explicit value may.
     resumable: given(APP.resumable) ?? (APP.resumable.fallback && withoutSessions === undefined),
-    router: { ...options, ...identity },
+    router: { ...options, perRequest: own(APP.perRequest), ...identity },
     warnings: [
       ...unknownNames(env),
       ...COMPANIONS.filter(({ of, to }) => isSet(env[of.name]) && !to.some(([{ name }]) => isSet(env[name]))).map(
@@ -164,6 +163,7 @@ function missing(name: string, needing: string): never {
 const VARIABLE_OF_OPTION: readonly (readonly [string, string])[] = [
   ...ROUTER.map(({ option, name }) => [option, name] as const),
   ['eventStore', APP.resumable.name],
+  ['perRequest', APP.perRequest.name],
   ['header', APP.proxyHeader.name],
   ['trustedProxies', APP.trustedProxies.name],
   ['cluster.host', APP.clusterHost.name],

@@ -47,7 +47,9 @@ export function registerDialogue(server: McpServer): void {
     'announce',
     {
       title: 'Announce',
-      description: 'Sends a log message on the GET stream, where clients hear from the server without having asked.',
+      description:
+        'Sends a log message on the GET stream, where clients hear from the server without having asked. Clients without a ' +
+        'session get it on the reply to this call, if they ask for log messages.',
       inputSchema: announceInput,
     },
     async ({ text, level }, { sessionId }) => {

@@ -5,6 +5,8 @@ export interface PageFacts {
   /** The request's Host header, which the client controls. */
   readonly host: string | undefined;
   readonly stateless: boolean;
+  /** Whether clients of MCP 2026-07-28 are served. */
+  readonly perRequest: boolean;
   readonly sessions: { readonly active: number; readonly orphaned: number };
 }
 
@@ -57,12 +59,12 @@ const STATELESS_TOOLS = [
   ['whoami', 'tells the session and who is asking'],
 ] as const;
 
-const SESSION_TOOLS = [
-  ['add_note, edit_note, list_notes', 'notes that belong to the session: no other client sees them'],
+const OTHER_TOOLS = [
+  ['add_note, edit_note, list_notes', 'notes of the session; of the user, for clients without a session'],
   ['notes://{id}', 'each note as a resource that can be subscribed to'],
   ['summarize_notes', 'a prompt over the notes'],
   ['ask_name', 'asks the user for their name (elicitation)'],
-  ['announce', 'sends a notification on the GET stream'],
+  ['announce', 'sends a log message on the GET stream; on its reply, to clients without a session'],
 ] as const;
 
 function rows(entries: readonly (readonly [string, string])[]): string {
@@ -102,7 +104,9 @@ export function renderPage(facts: PageFacts): string {
 <body>
 <main>
 <h1>express-mcp-router example</h1>
-<p class="soft">A small MCP server over Streamable HTTP, in which every client has its own session.</p>
+<p class="soft">A small MCP server over Streamable HTTP, in which every client has its own session.${
+    facts.perRequest ? ' Clients of MCP 2026-07-28 need none.' : ''
+  }</p>
 <p class="live">${live}</p>
 
 <h2>Connect a client</h2>
@@ -126,7 +130,7 @@ ${example(
 
 <h2>What to try</h2>
 <table>
-${rows(facts.stateless ? STATELESS_TOOLS : [...STATELESS_TOOLS, ...SESSION_TOOLS])}
+${rows(facts.stateless && !facts.perRequest ? STATELESS_TOOLS : [...STATELESS_TOOLS, ...OTHER_TOOLS])}
 </table>
 
 <h2>What else is here</h2>

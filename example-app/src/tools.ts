@@ -8,7 +8,7 @@ import { say } from './results.js';
 const echoInput = z.object({ text: z.string().describe('What to say back') });
 const countdownInput = z.object({ seconds: z.number().int().min(0).max(60).describe('How long to count, 0 to 60') });
 const whoamiOutput = z.object({
-  session: z.string().nullable().describe('The first characters of the session ID; null when stateless'),
+  session: z.string().nullable().describe('The first characters of the session ID; null without a session'),
   principal: z.string().nullable().describe('Who is asking; null if nobody known'),
 });
 
@@ -52,7 +52,7 @@ export function registerTools(server: McpServer, context: ServerContext): void {
       const session = context.sessionId?.slice(0, 8) ?? null;
       const principal = context.principal ?? null;
       return {
-        ...say(`Session ${session ?? '(none: stateless)'}, principal ${principal ?? '(nobody known)'}.`),
+        ...say(`Session ${session ?? '(none)'}, principal ${principal ?? '(nobody known)'}.`),
         structuredContent: { session, principal },
       };
     },

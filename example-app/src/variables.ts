@@ -184,6 +184,12 @@ export const APP = {
     ['loopback'],
     'Addresses, CIDR ranges or loopback, separated by commas: where that proxy is; the header is believed from no other.',
   ),
+  perRequest: own(
+    'MCP_PER_REQUEST',
+    flag,
+    true,
+    'Serve clients of MCP 2026-07-28 too, which keep no session. Their notes are kept by user, in MCP_SESSION_STORE.',
+  ),
 };
 
 export const ROUTER: readonly RouterVariable[] = [
@@ -258,7 +264,6 @@ export const ROUTER: readonly RouterVariable[] = [
     'Let the first principal that uses a session adopt it, where it was opened without one.',
   ),
   sets('MCP_STATELESS', 'stateless', flag, 'Serve each request with a server of its own, without sessions.'),
-  sets('MCP_PER_REQUEST', 'perRequest', flag, 'Serve clients of MCP 2026-07-28 too, which keep no session.'),
   sets('MCP_SESSIONS', 'sessions', flag, 'With false, serve only clients of MCP 2026-07-28. Needs MCP_PER_REQUEST.'),
   sets(
     'MCP_JSON_RESPONSE',
