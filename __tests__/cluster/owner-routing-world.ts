@@ -16,6 +16,7 @@ import { Emitter } from '../../src/runtime/emitter.js';
 import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-port.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
 import { redisStore, type SendCommand } from '../../src/stores/redis.js';
+import type { SessionStore } from '../../src/stores/index.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { postOf } from '../support/posts.js';
 import { settled } from './in-process-fake-redis.js';
@@ -44,6 +45,7 @@ export class OwnerRoutingWorld {
   readonly forwarded: string[] = [];
   readonly received: Received[] = [];
   readonly node: NodeMembership;
+  readonly store: Required<SessionStore>;
   readonly records: RecordStore;
   readonly routing: OwnerRouting;
   readonly eviction: Eviction;
@@ -71,8 +73,9 @@ export class OwnerRoutingWorld {
       probe: () => Promise.resolve(true),
       onFenced: () => undefined,
     });
+    this.store = redisStore({ sendCommand: send });
     this.records = new RecordStore({
-      store: redisStore({ sendCommand: send }),
+      store: this.store,
       clock: this.clock,
       node: () => this.node.membership.id,
       lifetime: TTL,
@@ -151,9 +154,7 @@ export class OwnerRoutingWorld {
 
   /** A session whose record names that owner. */
   async addSession(id: string, owner: string): Promise<void> {
-    await redisStore({
-      sendCommand: (...command) => Promise.resolve().then(() => this.redis.do(...(command as [string, ...string[]]))),
-    }).create(id, '{}', owner, TTL);
+    await this.store.create(id, '{}', owner, TTL);
   }
 
   /** Lets time pass until the promise settles. */

@@ -178,3 +178,37 @@ describe('an owner that refuses what it is sent', () => {
     });
   });
 });
+
+describe('a session whose owner ends while another node looks for that owner (docs/scaling.md, "What is guaranteed")', () => {
+  const OWNER = 'a.1';
+  const FIRST = { epoch: 0, owner: OWNER };
+
+  /** Runs `act` once the record was read for the first time. The process of the owner is gone then. */
+  function afterFirstRead(act: () => Promise<unknown>): void {
+    const find = world.records.find.bind(world.records);
+    jest.spyOn(world.records, 'find').mockImplementationOnce(async (id) => {
+      const read = await find(id);
+      await act();
+      world.addDeadNode('a');
+      return read;
+    });
+  }
+
+  beforeEach(() => world.addSession('s', OWNER));
+
+  test('is claimed with all that the owner had stored until its end', async () => {
+    afterFirstRead(() => world.store.update('s', 0, '{"appended":true}', 60_000, OWNER));
+    expect(await world.forward({ sessionId: 's' })).toEqual({ record: { ...FIRST, data: '{"appended":true}' } });
+  });
+
+  test('is gone if the owner had ended it', async () => {
+    afterFirstRead(() => world.store.destroy('s'));
+    expect(await world.forward({ sessionId: 's' })).toEqual({ record: undefined });
+  });
+
+  test('is not claimed from a third node that claimed it meanwhile', async () => {
+    afterFirstRead(() => world.store.claim('s', FIRST, 'c.1'));
+    const { record } = (await world.forward({ sessionId: 's' }))!;
+    expect(await world.store.claim('s', record!, 'b.1')).toBe(false);
+  });
+});
