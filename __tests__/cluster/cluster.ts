@@ -134,7 +134,7 @@ const random = new Random(SEED ^ process.pid);
  * A free port below those that the system gives to outgoing connections (Linux: from 32,768): one of those would be taken by one
  * of the balancer's own connections while a node is away.
  */
-async function nodePort(taken: readonly number[]): Promise<number> {
+export async function nodePort(taken: readonly number[]): Promise<number> {
   for (;;) {
     const port = random.integer(15_000, 32_000);
     if (taken.includes(port)) continue;

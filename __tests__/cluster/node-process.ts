@@ -9,6 +9,10 @@ export type NodeOptions = Partial<Omit<ClusterOptions, 'redis' | 'secret'>>;
 export interface NodeInit {
   readonly port: number;
   readonly redisUrl: string;
+  /** The Redis that the effects of histories go to. Default: the node has no tools for histories. */
+  readonly effectsUrl?: string;
+  /** Whether an event store in Redis keeps each answer before it is sent. Default: true. */
+  readonly storesEvents?: boolean;
   readonly cluster?: NodeOptions;
   /** The nodes know of each other what they would on machines of their own. Default: false. */
   readonly apart?: boolean;

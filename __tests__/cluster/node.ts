@@ -15,17 +15,20 @@ import { createClient } from 'redis';
 import { z } from 'zod';
 import { createHttpServer, mcpRouter, type ServerContext } from '../../src/index.js';
 import { redisEventStore, type SendCommand } from '../../src/stores/redis.js';
+import { historyTools } from './history-tools.js';
 import { changeLeases } from './leases.js';
 import type { NodeInit } from './node-process.js';
 
 type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
 
-const { port, redisUrl, cluster, apart = false } = JSON.parse(process.env.CLUSTER_NODE!) as NodeInit;
+const init = JSON.parse(process.env.CLUSTER_NODE!) as NodeInit;
+const { port, redisUrl, effectsUrl, storesEvents = true, cluster, apart = false } = init;
 const DRAIN_MS = 10_000;
 
 const client = createClient({ url: redisUrl, disableOfflineQueue: true, socket: { reconnectStrategy: () => 50 } });
 client.on('error', () => undefined);
 await client.connect();
+const addHistoryTools = effectsUrl === undefined ? undefined : await historyTools(effectsUrl);
 
 async function progress({ _meta, sendNotification }: Extra, step: number, message = ''): Promise<void> {
   const progressToken = _meta?.progressToken;
@@ -44,8 +47,10 @@ async function repeat(ms: number, every: number, act: (step: number) => unknown)
 const pace = z.object({ ms: z.number(), every: z.number() });
 
 /** Each answer names its session, epoch and process, so that a test detects crossed and duplicate answers. */
-function nodeServer({ state, sessionId, epoch }: ServerContext): McpServer {
+function nodeServer(context: ServerContext): McpServer {
+  const { state, sessionId, epoch } = context;
   const server = new McpServer({ name: 'node', version: '1.0.0' }, { capabilities: { logging: {} } });
+  addHistoryTools?.(server, context);
   const life = { session: sessionId, pid: process.pid, epoch };
   const answer = (value: object = {}) => ({
     content: [{ type: 'text' as const, text: JSON.stringify({ ...life, ...value }) }],
@@ -101,7 +106,7 @@ const hideProofs: SendCommand = async (...command) =>
 
 const router = mcpRouter({
   serverFactory: nodeServer,
-  eventStore: redisEventStore({ client }),
+  ...(storesEvents && { eventStore: redisEventStore({ client }) }),
   cluster: {
     redis: apart ? { sendCommand: hideProofs } : { client },
     secret: 'of the nodes of this test, and of nobody else',
