@@ -1,5 +1,6 @@
 // Runs the official conformance suite against the router: each published server scenario, with SSE, with JSON, and without Express.
-// One port serves every revision of the specification, with and without sessions.
+// One port serves every revision of the specification, with and without sessions. Servers of the SDK's version 2 that serve the
+// revision without sessions themselves have another.
 // With `--all`: each version of the suite with each revision and mode, and three nodes behind a load balancer.
 import { execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -16,6 +17,8 @@ const MODES = new Map([
   ['json', ['--json']],
 ]);
 const NODE = ['node', ['--http']];
+/** Servers of the SDK's version 2 that serve MCP 2026-07-28 themselves. */
+const NATIVE = ['native', ['--native']];
 const CLUSTER = ['cluster', ['--nodes', '3']];
 const CACHE = '.cache/conformance';
 const SUITE_TIMEOUT_MS = 10 * 60_000;
@@ -96,11 +99,13 @@ const selected = [
   [newest, [...SESSION_VERSIONS, PER_REQUEST_VERSION], sse],
   ...[...MODES].slice(1).map((mode) => [newest, [SESSION_VERSIONS[0], PER_REQUEST_VERSION], mode]),
   [newest, [SESSION_VERSIONS[0], PER_REQUEST_VERSION], NODE],
+  [newest, [PER_REQUEST_VERSION], NATIVE],
   [oldest, SESSION_VERSIONS, sse],
 ];
 const all = [
   ...[...MODES, NODE].map((mode) => [newest, [...SESSION_VERSIONS, PER_REQUEST_VERSION], mode]),
   ...[...MODES].map((mode) => [oldest, SESSION_VERSIONS, mode]),
+  [newest, [PER_REQUEST_VERSION], NATIVE],
   [newest, [SESSION_VERSIONS[0], PER_REQUEST_VERSION], CLUSTER],
 ];
 

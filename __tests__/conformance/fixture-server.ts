@@ -6,20 +6,24 @@ import express from 'express';
 import { mcpRouter, memoryEventStore, type McpRouterOptions } from '../../src/index.js';
 import { createMcpEndpoint, type McpEndpointOptions } from '../../src/node.js';
 import { redisEventStore } from '../../src/stores/redis.js';
+import { v2 } from '../../src/v2.js';
 import { HaProxy } from '../support/haproxy.js';
 import { connectRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
 import { buildFixtureServer } from './fixtures.js';
+import { buildNativeFixtureServer } from './native-fixtures.js';
 
-// Serves the fixtures until it is killed: `fixture-server [--json] [--http] [--nodes <number>] [--port <port>]`, through Express or,
-// with `--http`, on plain node:http. Prints its URL, which says localhost, as the suite's DNS rebinding scenario wants it. Several nodes are a cluster behind HAProxy, plain
-// round-robin.
+// Serves the fixtures until it is killed: `fixture-server [--json] [--http] [--native] [--nodes <number>] [--port <port>]`, through
+// Express or, with `--http`, on plain node:http. With `--native` servers of the SDK's version 2 serve MCP 2026-07-28 themselves.
+// Prints its URL, which says localhost, as the suite's DNS rebinding scenario wants it. Several nodes are a cluster behind HAProxy,
+// plain round-robin.
 
 const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     http: { type: 'boolean', default: false },
+    native: { type: 'boolean', default: false },
     nodes: { type: 'string', default: '1' },
     port: { type: 'string', default: process.env.PORT ?? '0' },
   },
@@ -37,10 +41,10 @@ function nodeApp(options: McpEndpointOptions): RequestListener {
 
 async function serve(options: Partial<McpEndpointOptions>, port = 0): Promise<number> {
   const all = {
-    serverFactory: buildFixtureServer,
+    serverFactory: values.native ? buildNativeFixtureServer : buildFixtureServer,
     enableJsonResponse: values.json,
     logger: false as const,
-    perRequest: true,
+    perRequest: values.native ? { sdk: v2() } : true,
     ...options,
   };
   const server = createServer(values.http ? nodeApp(all) : expressApp(all)).listen(port, '127.0.0.1');

@@ -202,7 +202,8 @@ function registerAskingTools(server: McpServer): void {
   }
 }
 
-function registerResources(server: McpServer): void {
+/** Registers the resources that never change. */
+export function registerStaticResources(server: McpServer): void {
   const fixed = [
     [
       'static-text',
@@ -233,7 +234,9 @@ function registerResources(server: McpServer): void {
       ],
     }),
   );
+}
 
+function registerSubscriptions(server: McpServer): void {
   const subscribed = new Set<string>();
   server.server.setRequestHandler(SubscribeRequestSchema, ({ params }) => {
     subscribed.add(params.uri);
@@ -274,17 +277,23 @@ function registerPrompts(server: McpServer): void {
   );
 }
 
+/** Registers what answers at once. */
+export function registerContent(server: McpServer): void {
+  registerContentTools(server);
+  registerPrompts(server);
+}
+
 /** A server that has all the fixtures of the official conformance suite, versions 0.1.16 to 0.2.0. */
 export function buildFixtureServer(): McpServer {
   const server = new McpServer(
     { name: 'conformance-fixture', version: '1.0.0' },
     { capabilities: { logging: {}, resources: { subscribe: true } } },
   );
-  registerContentTools(server);
+  registerContent(server);
   registerStreamingTools(server);
   registerAskingTools(server);
   registerAskingFixtures(server);
-  registerResources(server);
-  registerPrompts(server);
+  registerStaticResources(server);
+  registerSubscriptions(server);
   return server;
 }
