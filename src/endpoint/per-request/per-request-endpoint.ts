@@ -207,6 +207,7 @@ export class PerRequestEndpoint implements Endpoint {
           results: this.#results,
           suspended: this.#suspended,
           announce: (notification) => this.#announce(principal, notification),
+          report: (what, error) => this.#transports.events.emit('failure', what, error),
           memory,
           requestMemory: this.#transports.requestMemory,
           onServed: () => lease.release(),

@@ -1,6 +1,6 @@
 import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
-import { Refusal } from '../../../errors.js';
+import { errorResponse, Refusal } from '../../../errors.js';
 import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
 import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
@@ -23,6 +23,7 @@ export interface CallInit {
   readonly suspended: SuspendedCalls<BridgedCall>;
   /** The server announces a change of what it has. */
   announce(notification: JSONRPCNotification): void;
+  report(what: string, error: unknown): void;
   /** Bytes that the request takes in memory, about, and where they count while no reply to it is open. */
   readonly memory: number;
   readonly requestMemory: RequestMemory;
@@ -150,7 +151,13 @@ export class BridgedCall implements ServerListener {
     this.#flushing = true;
     setImmediate(() => {
       this.#flushing = false;
-      if (!this.#ended && this.#rounds.size > 0 && this.#questions.size > 0) this.#suspend();
+      if (this.#ended || this.#rounds.size === 0 || this.#questions.size === 0) return;
+      try {
+        this.#suspend();
+      } catch (error) {
+        this.#init.report('a question of a server could not be read', error);
+        this.#fail(new Refusal('internalError'));
+      }
     });
   }
 
@@ -177,14 +184,20 @@ export class BridgedCall implements ServerListener {
 
   #settle(answer: Answer): void {
     if (this.#ended || this.#outcome !== undefined) return;
-    const { request, results, facts } = this.#init;
-    const { clientCapabilities } = this.#latest.envelope;
     this.#init.onServed();
-    this.#finish(
-      'error' in answer
-        ? outcomeOfError(answer.error, request, clientCapabilities)
-        : { result: results.complete(request.method, answer.result, facts) },
-    );
+    this.#finish(this.#outcomeOf(answer));
+  }
+
+  /** The answer is an object of user code, which may throw when it is read. */
+  #outcomeOf(answer: Answer): Outcome {
+    const { request, results, facts } = this.#init;
+    try {
+      if ('error' in answer) return outcomeOfError(answer.error, request, this.#latest.envelope.clientCapabilities);
+      return { result: results.complete(request.method, answer.result, facts) };
+    } catch (error) {
+      this.#init.report('an answer of a server could not be read', error);
+      return { error: errorResponse('internalError').error };
+    }
   }
 
   /** Aborts the handler, and gives the client that instead of its answer. */
