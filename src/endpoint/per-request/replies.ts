@@ -16,7 +16,8 @@ export type RoundTaker = (round: Round, extra: MessageExtraInfo) => { cancelled(
 export class Replies {
   readonly #context: TransportContext;
   readonly #inFlight: InFlight;
-  readonly #open = new Set<HttpTransport>();
+  /** The release of each. */
+  readonly #open = new Map<HttpTransport, () => void>();
 
   constructor(context: TransportContext, inFlight: InFlight) {
     this.#context = context;
@@ -47,11 +48,11 @@ export class Replies {
       const call = take(round, messageExtra);
       cancel = () => call.cancelled(round);
     };
-    this.#open.add(transport);
-    this.#inFlight.begin();
     const release = (): void => {
       if (this.#open.delete(transport)) this.#inFlight.end();
     };
+    this.#open.set(transport, release);
+    this.#inFlight.begin();
     const init = { batch: false, version: envelope.version, form, extra, memory, lease: { release } };
     try {
       await transport.post(res, [request], init);
@@ -63,6 +64,10 @@ export class Replies {
 
   /** Ends every reply now. */
   close(): void {
-    for (const transport of this.#open) void transport.close();
+    for (const [transport, release] of this.#open) {
+      void transport.close();
+      // A client that stops reading stalls its reply. It must not stall the router's close.
+      release();
+    }
   }
 }
