@@ -116,6 +116,21 @@ test('while the handler runs, before and after the first byte of the reply', asy
   await expectNothingLeft();
 });
 
+test('of a server whose close never ends: its connection is closed after 5 s', async () => {
+  await serve(() => {
+    const server = askingServer({ seen });
+    server.close = () => new Promise(() => undefined);
+    server.server.onclose = () => seen.push('disconnected');
+    return server;
+  });
+  await callOf('session')(new AbortController().signal);
+  await until('it is being closed', () => closed === 1);
+  expect(seen).toEqual([]);
+  clock.advance(5_000);
+  await until('its connection is closed', () => seen.includes('disconnected'));
+  await expectNothingLeft();
+});
+
 test('while the handler waits for an answer: it waits on, until its time is over', async () => {
   await serve(() => askingServer({ seen }));
   const { result } = await callOf('wait')(new AbortController().signal);

@@ -156,8 +156,13 @@ export class RequestServer implements PooledServer {
     this.#hasEnded = true;
     this.#onEnd();
     this.#life.end();
-    const closed = this.#server === undefined ? this.bridge.close() : this.#builder.close(this.#server);
-    void closed.finally(this.#onClosed);
+    void this.#close().finally(this.#onClosed);
+  }
+
+  /** The `close` of a server may hang, or never reach the bridge. */
+  async #close(): Promise<void> {
+    if (this.#server !== undefined) await this.#builder.close(this.#server);
+    await this.bridge.close();
   }
 
   #adapt(server: McpServerLike): McpServerLike {
