@@ -258,21 +258,3 @@ describe('a principal\'s server (docs/transport.md, "MCP 2026-07-28")', () => {
     expect([seen.includes('aborted'), contexts[0]?.signal.aborted]).toEqual([true, true]);
   });
 });
-
-describe('the params of a call that waits for its client (docs/http.md, `bodiesAtCapacity`)', () => {
-  /** The router counts 64 bytes for each value. */
-  const large = (mebibytes: number) => ({ a: 1, b: 2, c: Array<object>(mebibytes * 16_384).fill({}) });
-
-  test('share the memory of requests in flight, until the call has ended', async () => {
-    await serve({}, { maxBodyMemory: 4 * 1024 * 1024 });
-    const asked = askedBy(await call(harness.url, 'wait', large(12), of('alice')));
-    const refused = await call(harness.url, 'add', large(8), of('bob'));
-    expect(refused).toMatchObject({ status: 503, error: { message: expect.stringContaining('memory') as string } });
-    expect(textOf(await add(of('bob')))).toBe('3');
-    const answer = { requestState: asked.requestState, inputResponses: answersTo(asked, { 'still there?': 'yes' }) };
-    await call(harness.url, 'wait', { ...large(1), wrong: 1 }, of('alice', { params: answer }));
-    clock.advance(600_000);
-    await until('it is aborted', () => seen.includes('aborted'));
-    expect(textOf(await call(harness.url, 'add', large(8), of('bob')))).toBe('3');
-  });
-});

@@ -23,6 +23,7 @@ import type { OtherNodes } from './other-nodes.js';
 import { Replies, type RoundTaker } from './replies.js';
 import { Results, type ServerFacts } from './results.js';
 import type { ServerLease } from './server-pool.js';
+import { keptMemory } from './shares.js';
 import { OpenSubscriptions } from './subscriptions/open-subscriptions.js';
 
 /** What servers of the session era answer, and MCP 2026-07-28 does not have (changelog). */
@@ -71,7 +72,7 @@ export class PerRequestEndpoint implements Endpoint {
     this.#results = new Results(options.cacheHints);
     this.#replies = new Replies(this.#transports, this.#inFlight);
     this.#suspended = new SuspendedCalls(
-      options,
+      { ...options, memory: keptMemory(transports.requestMemory.limit) },
       transports.clock,
       (call) => call.cancel('No answer came in time'),
       others && (() => others.nodeId),
@@ -209,7 +210,6 @@ export class PerRequestEndpoint implements Endpoint {
           announce: (notification) => this.#announce(principal, notification),
           report: (what, error) => this.#transports.events.emit('failure', what, error),
           memory,
-          requestMemory: this.#transports.requestMemory,
           onServed: () => lease.release(),
           onEnd: () => this.#calls.delete(call),
         },

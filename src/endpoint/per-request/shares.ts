@@ -1,9 +1,20 @@
-/** Bounds of what callers hold at once. */
+/** Bounds of what callers hold at once, such as streams or bytes. */
 export interface ShareLimits {
   readonly total: number;
   readonly perPrincipal: number;
   /** The share of all callers without a principal. */
   readonly anonymous: number;
+}
+
+/**
+ * Bounds of the bytes that callers may have the router keep while no request of theirs is in flight. They are apart from the memory
+ * of requests in flight, so that what one caller has it keep never refuses the requests of another.
+ *
+ * @param limit - Bytes that requests in flight may take.
+ */
+export function keptMemory(limit: number): ShareLimits {
+  const total = limit / 4;
+  return { total, perPrincipal: total / 4, anonymous: total / 2 };
 }
 
 /** Counts what each principal holds. Callers without a principal share one count. */
@@ -16,21 +27,22 @@ export class Shares {
     this.#limits = limits;
   }
 
-  /** Takes one place. @returns False when there is none, or none for that principal. */
-  take(principal: string | undefined): boolean {
+  /** Takes a share. @returns False when so much is not free, or not for that principal. */
+  take(principal: string | undefined, amount = 1): boolean {
     const { total, perPrincipal, anonymous } = this.#limits;
     const count = this.#counts.get(principal) ?? 0;
-    if (this.#total >= total || count >= (principal === undefined ? anonymous : perPrincipal)) return false;
-    this.#counts.set(principal, count + 1);
-    this.#total += 1;
+    const limit = principal === undefined ? anonymous : perPrincipal;
+    if (this.#total + amount > total || count + amount > limit) return false;
+    this.#counts.set(principal, count + amount);
+    this.#total += amount;
     return true;
   }
 
-  /** Gives a place back that was taken. */
-  give(principal: string | undefined): void {
-    const count = (this.#counts.get(principal) ?? 1) - 1;
+  /** Gives a share back that was taken. */
+  give(principal: string | undefined, amount = 1): void {
+    const count = (this.#counts.get(principal) ?? amount) - amount;
     if (count === 0) this.#counts.delete(principal);
     else this.#counts.set(principal, count);
-    this.#total -= 1;
+    this.#total -= amount;
   }
 }

@@ -4,7 +4,7 @@ import { errorResponse, Refusal } from '../../../errors.js';
 import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
 import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
-import type { RequestMemory } from '../../../transport/request-memory.js';
+import { sizeOf } from '../../../transport/request-memory.js';
 import type { Results, ServerFacts } from '../results.js';
 import { isAnnouncement } from '../subscriptions/filter.js';
 import { inputRequired, outcomeOfError, refuseQuestion } from './answers.js';
@@ -24,9 +24,8 @@ export interface CallInit {
   /** The server announces a change of what it has. */
   announce(notification: JSONRPCNotification): void;
   report(what: string, error: unknown): void;
-  /** Bytes that the request takes in memory, about, and where they count while no reply to it is open. */
+  /** Bytes that the request takes in memory, about. */
   readonly memory: number;
-  readonly requestMemory: RequestMemory;
   /** The server is not needed any more. */
   onServed(): void;
   /** Nothing of the call remains. */
@@ -47,7 +46,8 @@ export class BridgedCall implements ServerListener {
   readonly #questions = new Questions();
   /** Those whose reply is open: more than one when a client repeats a retry whose reply it has not got yet. */
   readonly #rounds = new Set<Round>();
-  #latest: Round;
+  /** Those of the client, as the latest round has them. Nothing else of a round is kept once its reply has ended. */
+  #capabilities: Fields;
   #asked: Asked | undefined;
   #suspension: Suspension<BridgedCall> | undefined;
   #round = 0;
@@ -61,12 +61,12 @@ export class BridgedCall implements ServerListener {
 
   constructor(init: CallInit, first: Round) {
     this.#init = init;
-    this.#latest = first;
+    this.#capabilities = first.envelope.clientCapabilities;
+    this.#rounds.add(first);
   }
 
   begin(extra: MessageExtraInfo): void {
     const { server, request } = this.#init;
-    this.#rounds.add(this.#latest);
     this.#asked = server.ask(request.method, paramsForServer(request.params), extra, this);
     void this.#asked.answer.then((answer) => this.#settle(answer));
   }
@@ -88,7 +88,7 @@ export class BridgedCall implements ServerListener {
       number === this.#round ? this.#given === given : number === this.#round - 1 && this.#givenBefore === given;
     if (!isRepeated && (number !== this.#round || this.#given !== undefined)) return false;
     this.#rounds.add(round);
-    this.#latest = round;
+    this.#capabilities = round.envelope.clientCapabilities;
     if (this.#outcome !== undefined) this.#finish(this.#outcome);
     else if (isRepeated && this.#given === undefined) this.#endRound();
     else if (!isRepeated) this.#take(answers, given);
@@ -112,7 +112,7 @@ export class BridgedCall implements ServerListener {
     if (required === undefined || !ASKING_METHODS.has(request.method)) {
       return refuseQuestion(server, question, request.method);
     }
-    if (!declares(this.#latest.envelope.clientCapabilities, required)) {
+    if (!declares(this.#capabilities, required)) {
       return this.#fail(new Refusal('missingCapability', { data: { requiredCapabilities: required } }));
     }
     this.#questions.add(question);
@@ -125,7 +125,7 @@ export class BridgedCall implements ServerListener {
     const { method, params } = notification;
     if (method === 'notifications/cancelled') this.#questions.withdraw(params?.requestId);
     if (isAnnouncement(notification)) this.#announce(notification);
-    return this.#rounds.size === 0 ? undefined : this.#latest.notify(notification);
+    return [...this.#rounds].at(-1)?.notify(notification);
   }
 
   /** A server that changes a list whenever it is asked for it would have its clients ask for ever. */
@@ -162,11 +162,10 @@ export class BridgedCall implements ServerListener {
   }
 
   #suspend(): void {
-    const { suspended, principal, requestMemory, memory } = this.#init;
+    const { suspended, principal, memory } = this.#init;
     if (this.#suspension === undefined) {
-      this.#suspension = suspended.add(this, principal);
+      this.#suspension = suspended.add(this, principal, memory);
       if (this.#suspension === undefined) return this.#fail(new Refusal('suspendedAtCapacity'));
-      requestMemory.hold(memory);
     }
     this.#round += 1;
     this.#givenBefore = this.#given;
@@ -188,16 +187,13 @@ export class BridgedCall implements ServerListener {
     this.#finish(this.#outcomeOf(answer));
   }
 
-  /** The answer is an object of user code, which may throw when it is read. */
   #outcomeOf(answer: Answer): Outcome {
     const { request, results, facts } = this.#init;
-    try {
-      if ('error' in answer) return outcomeOfError(answer.error, request, this.#latest.envelope.clientCapabilities);
-      return { result: results.complete(request.method, answer.result, facts) };
-    } catch (error) {
-      this.#init.report('an answer of a server could not be read', error);
-      return { error: errorResponse('internalError').error };
-    }
+    return this.#read(() =>
+      'error' in answer
+        ? outcomeOfError(answer.error, request, this.#capabilities)
+        : { result: results.complete(request.method, answer.result, facts) },
+    );
   }
 
   /** Aborts the handler, and gives the client that instead of its answer. */
@@ -208,18 +204,34 @@ export class BridgedCall implements ServerListener {
   }
 
   #finish(outcome: Outcome): void {
+    if (this.#rounds.size === 0) return this.#keep(outcome);
     this.#outcome = outcome;
-    if (this.#rounds.size === 0) return;
     for (const round of this.#rounds) round.end(outcome);
     this.#rounds.clear();
     this.#end();
+  }
+
+  /** Keeps the outcome for the client's retry: as JSON, since an object of user code may refer to anything. */
+  #keep(outcome: Outcome): void {
+    this.#outcome =
+      outcome instanceof Refusal ? outcome : this.#read(() => JSON.parse(JSON.stringify(outcome)) as Outcome);
+    if (this.#suspension?.hold(sizeOf(this.#outcome)) === false) this.#end();
+  }
+
+  /** Reads an object of user code, which may throw. */
+  #read(made: () => Outcome): Outcome {
+    try {
+      return made();
+    } catch (error) {
+      this.#init.report('an answer of a server could not be read', error);
+      return { error: errorResponse('internalError').error };
+    }
   }
 
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#rounds.clear();
-    if (this.#suspension !== undefined) this.#init.requestMemory.release(this.#init.memory);
     this.#suspension?.end();
     this.#init.onServed();
     this.#init.onEnd();

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../runtime/clock.js';
 import { Deadline, DeadlineQueue } from '../../../runtime/deadline-queue.js';
-import { Shares } from '../shares.js';
+import { Shares, type ShareLimits } from '../shares.js';
 
 /** Bounds of the calls that wait for an answer of their client. */
 export interface SuspensionLimits {
@@ -11,6 +11,8 @@ export interface SuspensionLimits {
   readonly maxSuspendedPerPrincipal: number;
   /** The share of all callers without a principal. */
   readonly maxSuspendedAnonymous: number;
+  /** Of the bytes that they take, about. */
+  readonly memory: ShareLimits;
 }
 
 const ID_BYTES = 16;
@@ -25,6 +27,8 @@ const STATE = /^(?:([\da-f-]{36})\.)?([\w-]{22})\.(\d{1,9})$/;
 export class Suspension<Call> {
   readonly id = randomBytes(ID_BYTES).toString('base64url');
   readonly due = new Deadline<Suspension<Call>>(this);
+  /** Bytes that it holds. */
+  memory = 0;
 
   constructor(
     readonly call: Call,
@@ -35,6 +39,11 @@ export class Suspension<Call> {
   /** The `requestState` of a round. */
   state(round: number): string {
     return `${this.table.prefix}${this.id}.${round}`;
+  }
+
+  /** Holds memory until the call ends. @returns False when there is too little for the principal. */
+  hold(bytes: number): boolean {
+    return this.table.hold(this, bytes);
   }
 
   /** The call waits from now on. */
@@ -57,6 +66,7 @@ export class Suspension<Call> {
 /** The calls of an endpoint that have asked their client something. */
 export class SuspendedCalls<Call> {
   readonly #shares: Shares;
+  readonly #memory: Shares;
   readonly #waiting: DeadlineQueue<Suspension<Call>>;
   readonly #byId = new Map<string, Suspension<Call>>();
 
@@ -68,9 +78,10 @@ export class SuspendedCalls<Call> {
    */
   constructor(limits: SuspensionLimits, clock: Clock, expire: (call: Call) => void, nodeId?: () => string) {
     this.#nodeId = nodeId;
-    const { suspendTtl, maxSuspended, maxSuspendedPerPrincipal, maxSuspendedAnonymous } = limits;
+    const { suspendTtl, maxSuspended, maxSuspendedPerPrincipal, maxSuspendedAnonymous, memory } = limits;
     const shares = { total: maxSuspended, perPrincipal: maxSuspendedPerPrincipal, anonymous: maxSuspendedAnonymous };
     this.#shares = new Shares(shares);
+    this.#memory = new Shares(memory);
     this.#waiting = new DeadlineQueue(clock, suspendTtl, ({ call }) => expire(call));
   }
 
@@ -83,10 +94,18 @@ export class SuspendedCalls<Call> {
     return this.#nodeId === undefined ? '' : `${this.#nodeId()}.`;
   }
 
-  /** A place for a call; undefined when the table, or the share of the principal, is full. */
-  add(call: Call, principal: string | undefined): Suspension<Call> | undefined {
+  /**
+   * A place for a call; undefined when the table, or the share of the principal, is full.
+   *
+   * @param memory - Bytes that the call takes.
+   */
+  add(call: Call, principal: string | undefined, memory: number): Suspension<Call> | undefined {
     if (!this.#shares.take(principal)) return undefined;
     const suspension = new Suspension(call, principal, this);
+    if (!this.hold(suspension, memory)) {
+      this.#shares.give(principal);
+      return undefined;
+    }
     this.#byId.set(suspension.id, suspension);
     return suspension;
   }
@@ -99,12 +118,20 @@ export class SuspendedCalls<Call> {
     return { call: suspension.call, round: Number(round) };
   }
 
+  hold(suspension: Suspension<Call>, bytes: number): boolean {
+    if (!this.#memory.take(suspension.principal, bytes)) return false;
+    suspension.memory += bytes;
+    return true;
+  }
+
   wait({ due }: Suspension<Call>): void {
     this.#waiting.add(due);
   }
 
-  remove({ id, principal }: Suspension<Call>): void {
-    if (this.#byId.delete(id)) this.#shares.give(principal);
+  remove({ id, principal, memory }: Suspension<Call>): void {
+    if (!this.#byId.delete(id)) return;
+    this.#shares.give(principal);
+    this.#memory.give(principal, memory);
   }
 }
 
