@@ -146,3 +146,50 @@ describe('what suspended calls keep', () => {
     expect((await heap()) - before).toBeLessThan(24 * MIB);
   });
 });
+
+describe('what a subscription keeps', () => {
+  const notifications = { toolsListChanged: true };
+  const uris = {
+    ...notifications,
+    resourceSubscriptions: Array.from({ length: 600 }, (_, n) => `test://${n}`.padEnd(1_000)),
+  };
+
+  test('is its filter, which is bounded for each principal', async () => {
+    await serve();
+    expect((await listen('alice', { notifications: uris })).statusCode).toBe(200);
+    const refused = await listen('alice', { notifications: uris });
+    expect([refused.statusCode, JSON.parse(await text(refused))]).toMatchObject([
+      503,
+      { error: { message: expect.stringContaining('too many subscriptions') as string } },
+    ]);
+    expect((await listen('bob', { notifications: uris })).statusCode).toBe(200);
+    streams[0]!.destroy();
+    await until('the stream is over', async () => (await listen('alice', { notifications: uris })).statusCode === 200);
+  });
+
+  test('is its whole request only until it is open, which counts in the memory of requests in flight', async () => {
+    gate = new Deferred();
+    await serve();
+    const opening = listen('alice', { notifications, ...large(10) });
+    await until('its server is being made', () => opened === 1);
+    expect(await call(harness.url, 'add', large(10), of('bob'))).toMatchObject(IN_FLIGHT);
+    gate.resolve();
+    await once(await opening, 'data');
+    expect(textOf(await call(harness.url, 'add', large(15), of('bob')))).toBe('3');
+    const before = await heap();
+    for (let n = 0; n < 16; n += 1) {
+      await once(await listen('carol', { notifications, unused: `${n}`.padEnd(3 * MIB) }), 'data');
+    }
+    expect((await heap()) - before).toBeLessThan(24 * MIB);
+  });
+});
+
+test('a client that says more of itself than a session may keep is refused (docs/http.md, `invalidEnvelope`)', async () => {
+  await serve();
+  const discover = (capabilities: Fields) => send(harness.url, 'server/discover', { capabilities });
+  expect((await discover({ experimental: { x: { y: 'x'.repeat(16_384) } } })).status).toBe(200);
+  expect(await discover({ experimental: { x: { y: 'x'.repeat(65_536) } } })).toMatchObject({
+    status: 400,
+    error: { code: -32602 },
+  });
+});

@@ -6,7 +6,6 @@ import { InFlight } from '../../runtime/in-flight.js';
 import type { PrincipalStates } from '../../sessions/records/principal-state.js';
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';
 import { FactoryContext } from '../../sessions/server/server-context.js';
-import { memoryOf } from '../../transport/request-memory.js';
 import type { TransportContext } from '../../transport/transport-types.js';
 import { BridgedServer, callScopes, type ServerListener } from './bridge/bridged-server.js';
 import { digestOf } from './bridge/questions.js';
@@ -14,9 +13,6 @@ import { RequestServer } from './bridge/request-server.js';
 import type { TakeAnnouncement } from './other-nodes.js';
 import { ServerPool, type ServerLease } from './server-pool.js';
 import { isAnnouncement } from './subscriptions/filter.js';
-
-/** Bytes that a shared server may keep of what its client says of itself, an estimate: about as many as in a session. */
-const MAX_CLIENT = 32 * 1024;
 
 /** The servers that answer requests of MCP 2026-07-28, those of the session era through a bridge. */
 export class BridgedServers {
@@ -91,7 +87,6 @@ export class BridgedServers {
    */
   #keyOf(principal: string | undefined, { clientInfo, clientCapabilities }: Envelope): string | undefined {
     if (!this.#shares || principal === undefined) return undefined;
-    if (memoryOf([clientInfo, clientCapabilities]) > MAX_CLIENT) return undefined;
     return digestOf([principal, clientInfo?.name ?? null, clientCapabilities]);
   }
 

@@ -5,6 +5,10 @@ import type { Era } from '../../options/options.js';
 import { declaredVersion, envelopeOf, type Envelope } from './envelope.js';
 import { mirrorBody } from './mirrored-headers.js';
 import { PER_REQUEST_VERSIONS } from './protocol.js';
+import { sizeOf } from '../../transport/request-memory.js';
+
+/** Bytes of what a client says of itself, an estimate: about as many as a session may keep. Servers, streams and calls keep it. */
+const MAX_CLIENT = 32 * 1024;
 
 /**
  * The era that a POST belongs to. Its body decides; the header decides only for a body that declares no version, and `initialize` opens
@@ -36,6 +40,8 @@ export function checkRequest(request: JSONRPCRequest, headers: IncomingHttpHeade
   }
   const envelope = envelopeOf(request);
   if (envelope === undefined) throw new Refusal('invalidEnvelope');
+  if (sizeOf([envelope.clientInfo ?? null, envelope.clientCapabilities]) > MAX_CLIENT)
+    throw new Refusal('invalidEnvelope');
   if (!mirrorBody(headers, request, envelope.version)) throw new Refusal('headerMismatch');
   return envelope;
 }

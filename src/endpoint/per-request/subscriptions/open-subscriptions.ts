@@ -7,7 +7,8 @@ import type { TransportContext, TransportSide } from '../../../transport/transpo
 import type { RequestServer } from '../bridge/request-server.js';
 import type { Results } from '../results.js';
 import type { ServerLease } from '../server-pool.js';
-import { Shares, type ShareLimits } from '../shares.js';
+import { sizeOf } from '../../../transport/request-memory.js';
+import { keptMemory, Shares, type ShareLimits } from '../shares.js';
 import { Announcements } from './announcements.js';
 import { filterOf } from './filter.js';
 import { Subscription } from './subscription.js';
@@ -20,6 +21,8 @@ export class OpenSubscriptions {
   readonly #results: Results;
   readonly #newServer: NewServer;
   readonly #shares: Shares;
+  /** Bytes of the filters. */
+  readonly #memory: Shares;
   readonly #announcements: Announcements;
   readonly #open = new Set<Subscription>();
 
@@ -28,40 +31,44 @@ export class OpenSubscriptions {
     this.#results = results;
     this.#newServer = newServer;
     this.#shares = new Shares(limits);
+    this.#memory = new Shares(keptMemory(context.requestMemory.limit));
     this.#announcements = new Announcements(context.clock);
   }
 
   /**
    * Opens a subscription. Resolves when its stream has begun.
    *
-   * @throws Refusal `notAcceptable` when the client accepts no stream; `invalidFilter`; `subscriptionsAtCapacity`; those of a
-   * server's opening.
+   * @throws Refusal `notAcceptable` when the client accepts no stream; `invalidFilter`; `subscriptionsAtCapacity`;
+   * `bodiesAtCapacity` when requests in flight leave no memory; those of a server's opening.
    */
-  async listen(exchange: Exchange, { form }: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
+  async listen(exchange: Exchange, { form, memory }: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
     const { principal, res, req, extra } = exchange;
     const requested = filterOf(request);
     if (requested === undefined) throw new Refusal('invalidFilter');
     if (form === 'json') throw new Refusal('notAcceptable');
-    if (!this.#shares.take(principal)) throw new Refusal('subscriptionsAtCapacity');
+    const kept = sizeOf(requested);
+    if (!this.#take(principal, kept)) throw new Refusal('subscriptionsAtCapacity');
     const lease = this.#newServer(exchange, envelope);
     const { server } = lease;
     const subscription = new Subscription({
-      request,
-      requested,
+      id: request.id,
       server: server.bridge,
       results: this.#results,
       onEnd: () => {
         this.#open.delete(subscription);
         this.#announcements.leave(principal, subscription);
         this.#shares.give(principal);
+        this.#memory.give(principal, kept);
         lease.release();
       },
     });
     const hangUp = (): void => server.close();
     res.once('close', hangUp);
     try {
-      const prepare = subscription.subscribe.bind(subscription);
-      await server.open({ request, envelope, headers: req.headers, extra, prepare });
+      // Bound, as a closure would keep the request for as long as the one of `onEnd` lives.
+      const prepare = subscription.subscribe.bind(subscription, requested);
+      const open = server.open.bind(server, { request, envelope, headers: req.headers, extra, prepare });
+      await this.#side.context.requestMemory.during(memory, open);
     } catch (error) {
       subscription.end();
       throw error;
@@ -71,6 +78,13 @@ export class OpenSubscriptions {
     this.#open.add(subscription);
     this.#announcements.join(principal, subscription);
     subscription.open(res, this.#side);
+  }
+
+  #take(principal: string | undefined, memory: number): boolean {
+    if (!this.#shares.take(principal)) return false;
+    if (this.#memory.take(principal, memory)) return true;
+    this.#shares.give(principal);
+    return false;
   }
 
   /** Tells the streams of a principal what another server of the principal announced. */

@@ -11,11 +11,11 @@ import type { Results, ServerFacts } from '../results.js';
 import { keyOf } from './announcements.js';
 import { accepts, agreedFilter, withUris, type Filter } from './filter.js';
 
+const METHOD = 'subscriptions/listen';
+
 /** What a subscription is made of. */
 export interface SubscriptionInit {
-  readonly request: JSONRPCRequest;
-  /** The filter that the client asks for. */
-  readonly requested: Fields;
+  readonly id: RequestId;
   readonly server: BridgedServer;
   readonly results: Results;
   /** Called once, when the stream is over or was ended. */
@@ -40,12 +40,16 @@ export class Subscription implements ServerListener, ReplyListener {
 
   constructor(init: SubscriptionInit) {
     this.#init = init;
-    this.#id = init.request.id;
+    this.#id = init.id;
   }
 
-  /** Agrees on the filter with a server that was greeted, and subscribes it to each resource. One that it refuses is left out. */
-  async subscribe(facts: ServerFacts, extra: MessageExtraInfo, isNative: boolean): Promise<void> {
-    const { server, requested } = this.#init;
+  /**
+   * Agrees on the filter with a server that was greeted, and subscribes it to each resource. One that it refuses is left out.
+   *
+   * @param requested - The filter that the client asks for.
+   */
+  async subscribe(requested: Fields, facts: ServerFacts, extra: MessageExtraInfo, isNative: boolean): Promise<void> {
+    const { server } = this.#init;
     const { capabilities } = facts;
     this.#facts = facts;
     this.#filter = agreedFilter(requested, isObject(capabilities) ? capabilities : {});
@@ -93,17 +97,13 @@ export class Subscription implements ServerListener, ReplyListener {
   /** Ends the stream with the result that tells its client so ("Graceful Closure"). */
   end(): void {
     if (this.#ended) return;
-    const result = this.#init.results.complete(
-      'subscriptions/listen',
-      { _meta: { [SUBSCRIPTION_ID]: this.#id } },
-      this.#facts,
-    );
+    const result = this.#init.results.complete(METHOD, { _meta: { [SUBSCRIPTION_ID]: this.#id } }, this.#facts);
     this.#reply?.lastEvent(JSON.stringify({ jsonrpc: '2.0', id: this.#id, result }));
     this.#over();
   }
 
   asked(question: JSONRPCRequest): void {
-    refuseQuestion(this.#init.server, question, this.#init.request.method);
+    refuseQuestion(this.#init.server, question, METHOD);
   }
 
   notified(notification: JSONRPCNotification): Promise<void> | undefined {
