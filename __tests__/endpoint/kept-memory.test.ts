@@ -147,6 +147,27 @@ describe('what suspended calls keep', () => {
   });
 });
 
+describe('requests that wait for their server', () => {
+  test.each<[string, Partial<McpRouterOptions>]>([
+    ['of MCP 2026-07-28', { perRequest: true }],
+    ['of a router without sessions', { stateless: true }],
+  ])('%s count in the memory of requests in flight', async (_, options) => {
+    gate = new Deferred();
+    await serve(options);
+    const ask = (id: number, args: Fields) =>
+      'perRequest' in options
+        ? call(harness.url, 'add', args, of('alice', { id }))
+        : post(harness.url, { jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'add', arguments: args } });
+    const first = ask(1, large(10));
+    await until('its server is being made', () => opened === 1);
+    expect((await ask(2, large(10))).status).toBe(503);
+    expect(opened).toBe(1);
+    gate.resolve();
+    expect((await first).status).toBe(200);
+    expect((await ask(3, large(10))).status).toBe(200);
+  });
+});
+
 describe('what a subscription keeps', () => {
   const notifications = { toolsListChanged: true };
   const uris = {

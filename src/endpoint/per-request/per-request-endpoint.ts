@@ -138,7 +138,9 @@ export class PerRequestEndpoint implements Endpoint {
   }
 
   async #begin(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
-    const { lease, take } = await this.#inFlight.during(this.#open(exchange, post, request, envelope));
+    const { requestMemory } = this.#transports;
+    const opening = requestMemory.during(post.memory, () => this.#open(exchange, post, request, envelope));
+    const { lease, take } = await this.#inFlight.during(opening);
     try {
       await this.#replies.post(exchange, post, request, envelope, take);
     } catch (error) {

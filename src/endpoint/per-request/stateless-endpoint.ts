@@ -80,7 +80,7 @@ export class StatelessEndpoint implements Endpoint {
     this.#inFlight.begin();
     exchange.res.once('close', () => call.abandonOpening());
     try {
-      await call.open();
+      await this.#transports.requestMemory.during(memory, () => call.open());
       // Abandoned too late to stop its opening.
       if (call.abandonedFor !== undefined) throw call.abandonedFor;
       const { extra, res } = exchange;
