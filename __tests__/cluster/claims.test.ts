@@ -1,9 +1,11 @@
+import { LEFT, nodesKey } from '../../src/cluster/membership/lease.js';
 import { RecordStore } from '../../src/sessions/records/record-store.js';
 import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
 import { recordKey } from '../../src/stores/redis-store.js';
 import { Fenced, sessionHash, type FencedEventStore } from '../../src/stores/session-event-store.js';
 import { notification } from '../support/event-stores.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster } from './in-process.js';
 import { ModelRedis } from './model-redis.js';
@@ -46,6 +48,56 @@ describe('a claim that Redis has lost (docs/scaling.md, "What Redis must be")', 
     await event(kept!);
     expect(await records.update('id', kept!, '{"kept":true}')).toBe(true);
     expect(await records.destroy('id', kept)).toBe(true);
+  });
+});
+
+describe('a record that its owner writes after another node has read it, and before that node claims the session', () => {
+  let cluster: InProcessCluster;
+  beforeAll(async () => {
+    cluster = await InProcessCluster.start();
+  }, 300_000);
+  afterEach(() => cluster.clear());
+  afterAll(() => cluster.stop());
+
+  /** Opens a session at `a`, and sends a call to `b`, which reads the record and goes on when it is told to. */
+  async function readAtOther() {
+    let holds = false;
+    let hasSeenEnd = false;
+    let goOn: (() => void) | undefined;
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        const reply = await send(...command);
+        if (command[0] === 'HGETALL') hasSeenEnd ||= Object.values(reply as object).includes(LEFT);
+        if (command[0] !== 'HMGET' || !holds) return reply;
+        holds = false;
+        await new Promise<void>((resolve) => (goOn = resolve));
+        return reply;
+      };
+    const a = await cluster.node({ name: 'a' });
+    const b = await cluster.node({ name: 'b', tap });
+    const session = await AnyNodeSession.open(a.url);
+    holds = true;
+    const asked = session.request(b.url, 'add').then(async (response) => {
+      await response.text();
+      return response.status;
+    });
+    await until('the other node has read the record', () => goOn !== undefined);
+    const fenceAndGoOn = async (): Promise<void> => {
+      // Redis loses its lease. The node is fenced at its next renewal, and releases nothing.
+      await cluster.ask('HDEL', nodesKey(cluster.prefix), (await cluster.record()).owner);
+      await until('the other node has read that this one left', () => hasSeenEnd);
+      goOn?.();
+    };
+    return { a, b, session, asked, fenceAndGoOn };
+  }
+
+  test('is read again after the claim: no acknowledged write is lost', async () => {
+    const { a, b, session, asked, fenceAndGoOn } = await readAtOther();
+    await session.call(a.url, 'add');
+    await fenceAndGoOn();
+    expect(await asked).toBe(200);
+    expect(await session.call(b.url, 'add')).toMatchObject({ node: 'b', count: 3 });
   });
 });
 

@@ -15,7 +15,7 @@ import {
   withPrincipal,
   type SessionRecord,
 } from '../records/record-format.js';
-import { nodeOf, type RecordStore } from '../records/record-store.js';
+import { nodeOf, type Claim, type RecordStore } from '../records/record-store.js';
 import { replayToServer } from './replay-record.js';
 import type { Session } from '../session.js';
 import { AppState } from '../records/app-state.js';
@@ -156,7 +156,7 @@ export class Restorer {
     throw claimRefusal();
   }
 
-  /** Undefined when the record was claimed or removed since it was read. */
+  /** Undefined when the record was claimed, written or removed since it was read. */
   async #rebuild(
     records: RecordStore,
     stored: StoredRecord,
@@ -175,8 +175,15 @@ export class Restorer {
       try {
         claimed = await records.claim(session.id, stored, owner);
         if (claimed) {
-          // This node may have been fenced during the claim. The record then names a membership that has ended.
-          if (session.ownershipLost) throw new Refusal('storeUnavailable');
+          // The owner before may have written the record after this node read it. No other node writes it from now on.
+          const current = await records.find(session.id);
+          // This node may have been fenced meanwhile, or have been paused. Another node may own the session then.
+          if (session.mayNotRespond) throw new Refusal('storeUnavailable');
+          if (current?.data !== stored.data) {
+            registry.discard(session);
+            await this.#release(records, session.id, claim);
+            return false;
+          }
           session.moveRecordTo('stored');
           if (record.principal === caller.principal) this.#opener.persistence.enlist(session);
           else await this.#adopt(session, stored, context.epoch, caller.principal);
@@ -192,9 +199,7 @@ export class Restorer {
         if (error instanceof UnreadableRecord) await records.destroy(session.id, claim);
         if (claimed && this.#mayOthersRestore(session, error)) {
           session.end();
-          await records.release(session.id, claim).catch((failure: unknown) => {
-            this.#events.emit('failure', 'a session could not be given up', failure, session.id);
-          });
+          await this.#release(records, session.id, claim);
           throw new OwnershipChanged();
         }
         throw this.#refusal(error, session.id);
@@ -208,6 +213,13 @@ export class Restorer {
       ),
     );
     return (await building) ? session : undefined;
+  }
+
+  /** Lets any node claim the session. Never rejects: after a failure this node can claim it again, as its record still names it. */
+  async #release(records: RecordStore, id: string, claim: Claim): Promise<void> {
+    await records.release(id, claim).catch((failure: unknown) => {
+      this.#events.emit('failure', 'a session could not be given up', failure, id);
+    });
   }
 
   /** Gives a session to a principal after the claim, before its server is built. */
