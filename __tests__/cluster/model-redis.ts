@@ -92,7 +92,8 @@ export class ModelRedis {
   }
 
   replace(key: string, id: string, text: string, by: string): number {
-    if (this.#get<Fields>(key)?.get(id) !== text) return 0;
+    const held = this.#get<Fields>(key)?.get(id);
+    if (held === undefined || (text !== '' && held !== text)) return 0;
     if (by === '') this.#get<Fields>(key)?.delete(id);
     else this.#hset(key, id, by);
     return 1;

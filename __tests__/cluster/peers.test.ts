@@ -346,6 +346,18 @@ describe('a node whose process was on this machine (docs/scaling.md, "When the o
     expect(await peers.all()).toEqual([]);
   });
 
+  test('is dead in its field also when it renewed its lease after the last reading', async () => {
+    const pid = await children.sleeper();
+    lives('a', proofOf(pid));
+    await peers.find('a');
+    lives('a', proofOf(pid));
+    await children.kill(pid);
+    await tick(LOOK);
+    expect(await peers.find('a')).toBeUndefined();
+    await settled();
+    expect(redis.field('a')).toBe(DEAD);
+  });
+
   test('is gone when its process ID is another’s', async () => {
     const proof = proofOf(await children.sleeper());
     lives('a', { ...proof, startedAt: '1' });

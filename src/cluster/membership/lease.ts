@@ -44,9 +44,10 @@ if not counter or counter < tonumber(ARGV[3]) or counter > tonumber(ARGV[4]) the
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1`);
 
-/** Replaces a field by another text, or removes it for an empty text, if the field is as it was read. */
+/** Replaces a field by another text, or removes it for an empty text, if the field is as it was read, or was not read (empty). */
 export const REPLACE_FIELD = new Script(`
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held or (ARGV[2] ~= '' and held ~= ARGV[2]) then return 0 end
 if ARGV[3] == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1`);

@@ -124,9 +124,9 @@ export class NodeObserver {
 
   /** Takes a membership for over whose process is proved to be gone, and tells the other nodes. */
   died(id: string): void {
-    const text = this.#fields.get(id)?.text;
     this.#end(id, 'proved');
-    if (text !== undefined) this.#replace(id, text, DEAD);
+    // Whatever the field is: the node may have renewed its lease since the last reading.
+    this.#replace(id, '', DEAD);
   }
 
   async #run(): Promise<void> {
