@@ -48,19 +48,25 @@ export class Announcer {
     setImmediate(() => void this.#send());
   }
 
-  /** Sends what waits, and goes on after the interval. Never rejects. */
+  /** Sends what waits, in one message for each interval. Never rejects. */
   async #send(): Promise<void> {
-    const { port, clock, report } = this.#init;
-    const interval = new Promise<void>((resolve) => clock.setTimeout(resolve, INTERVAL));
+    const { clock } = this.#init;
+    // A loop, as promises of a call within a call would all be kept until nothing waits.
+    do {
+      const interval = new Promise<void>((resolve) => clock.setTimeout(resolve, INTERVAL));
+      await this.#broadcast();
+      await interval;
+    } while (this.#waiting.size > 0);
+    this.#isBusy = false;
+  }
+
+  async #broadcast(): Promise<void> {
     try {
       // A node that does not answer is dead, or learns of the change when its clients list again.
-      await port.broadcast('announce', { announcements: this.#take() });
+      await this.#init.port.broadcast('announce', { announcements: this.#take() });
     } catch (error) {
-      report('an announcement did not reach the other nodes', error);
+      this.#init.report('an announcement did not reach the other nodes', error);
     }
-    await interval;
-    if (this.#waiting.size > 0) return this.#send();
-    this.#isBusy = false;
   }
 
   #take(): Announcement[] {
