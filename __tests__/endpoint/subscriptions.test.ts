@@ -1,3 +1,4 @@
+import { SubscribeRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import type { McpRouterOptions } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
@@ -229,6 +230,27 @@ describe('a subscription is refused', () => {
     const params = { notifications: { toolsListChanged: true } };
     expect((await send(harness.url, 'subscriptions/listen', { params })).status).toBe(500);
     fails = false;
+    await listen(params.notifications);
+  });
+
+  test('when its server closes while it is being subscribed, and nothing of it remains ("Graceful Closure")', async () => {
+    const made: AnnouncingServer[] = [];
+    await serve({
+      perRequest: { maxSubscriptions: 1 },
+      serverFactory: () => {
+        const announcing = announcingServer();
+        if (made.push(announcing) > 1) return announcing.server;
+        announcing.server.setRequestHandler(SubscribeRequestSchema, async () => {
+          await announcing.server.close();
+          return {};
+        });
+        return announcing.server;
+      },
+    });
+    const params = { notifications: { toolsListChanged: true, resourceSubscriptions: [URI] } };
+    const reply = await send(harness.url, 'subscriptions/listen', { params });
+    expect(reply.error).toMatchObject({ message: 'Session closed' });
+    expect(clock.pending).toBe(0);
     await listen(params.notifications);
   });
 });

@@ -69,6 +69,8 @@ export class OpenSubscriptions {
       const prepare = subscription.subscribe.bind(subscription, requested);
       const open = server.open.bind(server, { request, envelope, headers: req.headers, extra, prepare });
       await this.#side.context.requestMemory.during(memory, open);
+      // Its server was closed by the application before the stream could begin.
+      if (subscription.hasEnded) throw new Refusal('sessionClosed');
     } catch (error) {
       subscription.end();
       throw error;

@@ -43,6 +43,10 @@ export class Subscription implements ServerListener, ReplyListener {
     this.#id = init.id;
   }
 
+  get hasEnded(): boolean {
+    return this.#ended;
+  }
+
   /**
    * Agrees on the filter with a server that was greeted, and subscribes it to each resource. One that it refuses is left out.
    *
