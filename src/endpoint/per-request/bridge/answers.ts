@@ -11,6 +11,7 @@ const RESOURCE_NOT_FOUND = -32002;
 const URL_ELICITATION_REQUIRED = -32042;
 const METHOD_NOT_FOUND = -32601;
 const INVALID_PARAMS = -32602;
+const INTERNAL_ERROR = -32603;
 
 type ErrorObject = JSONRPCErrorResponse['error'];
 
@@ -20,7 +21,8 @@ const URLS = { elicitation: { url: {} } };
 export function outcomeOfError(error: ErrorObject, { method, params }: JSONRPCRequest, capabilities: Fields): Outcome {
   switch (error.code) {
     case METHOD_NOT_FOUND:
-      return new Refusal('methodNotFound');
+      // Only the SDK's own error says that the method is unknown. A client may take a 404 for a server of the session era.
+      return isUnknownMethod(error) ? new Refusal('methodNotFound') : { error };
     case URL_ELICITATION_REQUIRED:
       return urlElicitation(error.data, method, capabilities) ?? { error: { ...error, code: INVALID_PARAMS } };
     case RESOURCE_NOT_FOUND:
@@ -33,6 +35,11 @@ export function outcomeOfError(error: ErrorObject, { method, params }: JSONRPCRe
   }
 }
 
+/** Whether an error is what both versions of the SDK answer where a method has no handler. */
+function isUnknownMethod({ message, data }: ErrorObject): boolean {
+  return message === 'Method not found' && data === undefined;
+}
+
 /** The error names the resource that was not found (MCP 2026-07-28, server/resources, "Error Handling"). */
 function named({ data }: ErrorObject, uri: unknown): Pick<ErrorObject, 'data'> {
   return { data: data ?? { uri } };
@@ -41,7 +48,8 @@ function named({ data }: ErrorObject, uri: unknown): Pick<ErrorObject, 'data'> {
 /** A handler that wants its user to visit URLs has ended. The retry of its client starts it anew, so nothing is kept. */
 function urlElicitation(data: unknown, method: string, capabilities: Fields): Outcome | undefined {
   const elicitations: unknown = isObject(data) ? data.elicitations : undefined;
-  if (!Array.isArray(elicitations) || !elicitations.every(isObject) || !ASKING_METHODS.has(method)) return undefined;
+  if (!Array.isArray(elicitations) || elicitations.length === 0 || !elicitations.every(isObject)) return undefined;
+  if (!ASKING_METHODS.has(method)) return undefined;
   if (!declares(capabilities, URLS)) return new Refusal('missingCapability', { data: { requiredCapabilities: URLS } });
   const questions = new Questions();
   elicitations.forEach((params, id) => questions.add({ jsonrpc: '2.0', id, method: 'elicitation/create', params }));
@@ -52,7 +60,8 @@ function urlElicitation(data: unknown, method: string, capabilities: Fields): Ou
 export function refuseQuestion(server: BridgedServer, { id, method }: JSONRPCRequest, waitsFor: string): void {
   if (method === 'ping') return server.tell({ jsonrpc: '2.0', id, result: {} });
   const message = `A client of MCP 2026-07-28 cannot be asked ${method} while it waits for ${waitsFor}`;
-  server.tell({ jsonrpc: '2.0', id, error: { code: METHOD_NOT_FOUND, message } });
+  // Not -32601: a handler that passes the error on would deny its own method.
+  server.tell({ jsonrpc: '2.0', id, error: { code: INTERNAL_ERROR, message } });
 }
 
 /** The result that asks a client (MCP 2026-07-28, basic/patterns/mrtr). */

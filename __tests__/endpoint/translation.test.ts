@@ -1,0 +1,67 @@
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import {
+  CallToolRequestSchema,
+  GetPromptRequestSchema,
+  ListToolsRequestSchema,
+  McpError,
+  UrlElicitationRequiredError,
+} from '@modelcontextprotocol/sdk/types.js';
+import type { McpRouterOptions } from '../../src/index.js';
+import { start, type Harness } from '../support/harness.js';
+import { call, send } from '../support/per-request.js';
+
+// What a server of SDK v1 says, as a client of MCP 2026-07-28 gets it. Pages are those below docs/specification/2026-07-28.
+
+let harness: Harness;
+let low: Server;
+
+/** @param prepare - Registers the handlers of each server. */
+async function serve(
+  prepare: (server: Server) => void,
+  perRequest: McpRouterOptions['perRequest'] = true,
+): Promise<void> {
+  harness = await start({
+    serverFactory: () => {
+      low = new Server({ name: 'low', version: '1.0.0' }, { capabilities: { tools: {}, prompts: {} } });
+      low.setRequestHandler(ListToolsRequestSchema, () => ({ tools: [] }));
+      prepare(low);
+      return low;
+    },
+    perRequest,
+    principal: (req) => req.headers['x-user'] as string | undefined,
+  });
+}
+
+afterEach(() => harness.close());
+
+test('a handler that throws -32601 gets 200: 404 is for unknown methods (basic/transports/streamable-http)', async () => {
+  await serve((server) => {
+    server.setRequestHandler(GetPromptRequestSchema, () => {
+      throw new McpError(-32601, 'needs a task');
+    });
+  });
+  const reply = await send(harness.url, 'prompts/get', { params: { name: 'x' } });
+  expect(reply).toMatchObject({ status: 200, error: { code: -32601, message: 'MCP error -32601: needs a task' } });
+  expect(await send(harness.url, 'resources/list')).toMatchObject({ status: 404, error: { code: -32601 } });
+});
+
+test('a handler that passes on the refusal of its question does not deny its own method (basic/index, "Error Codes")', async () => {
+  await serve((server) => {
+    server.setRequestHandler(ListToolsRequestSchema, async () => {
+      await server.listRoots();
+      return { tools: [] };
+    });
+  });
+  const reply = await send(harness.url, 'tools/list', { capabilities: { roots: {} } });
+  expect(reply).toMatchObject({ status: 200, error: { code: -32603 } });
+});
+
+test('an error that wants no URL visited is an error, and asks nothing (basic/patterns/mrtr)', async () => {
+  await serve((server) => {
+    server.setRequestHandler(CallToolRequestSchema, () => {
+      throw new UrlElicitationRequiredError([]);
+    });
+  });
+  const reply = await call(harness.url, 'x', {}, { capabilities: { elicitation: { url: {} } } });
+  expect(reply).toMatchObject({ status: 200, error: { code: -32602 } });
+});
