@@ -65,3 +65,18 @@ test('an error that wants no URL visited is an error, and asks nothing (basic/pa
   const reply = await call(harness.url, 'x', {}, { capabilities: { elicitation: { url: {} } } });
   expect(reply).toMatchObject({ status: 200, error: { code: -32602 } });
 });
+
+test('a result with a toJSON of its own is sent as that has it (ECMA-262, "SerializeJSONProperty")', async () => {
+  class Hiding {
+    content = [];
+    secret = 'x';
+    _meta = { kept: true };
+    toJSON = (): object => ({ content: this.content, _meta: this._meta });
+  }
+  await serve((server) => {
+    server.setRequestHandler(CallToolRequestSchema, () => new Hiding() as object as { content: [] });
+  });
+  const { result } = await call(harness.url, 'x');
+  expect(result).toMatchObject({ content: [], resultType: 'complete', _meta: { kept: true } });
+  expect(result).not.toHaveProperty('secret');
+});

@@ -22,7 +22,8 @@ export class Results {
   /** The complete result of a request. Its caching hints are the router's, as servers of the session era know none. */
   complete(method: string, result: Result, { serverInfo }: ServerFacts): Fields {
     const hint = CACHEABLE_METHODS.has(method) ? (this.#hints.get(method) ?? UNCACHED) : undefined;
-    return { ...result, ...hint, resultType: 'complete', _meta: { ...result._meta, [SERVER_INFO]: serverInfo } };
+    const fields = plain(result);
+    return { ...fields, ...hint, resultType: 'complete', _meta: { ...fields._meta, [SERVER_INFO]: serverInfo } };
   }
 
   /** The result of `server/discover`. */
@@ -36,4 +37,10 @@ export class Results {
     };
     return this.complete('server/discover', result, facts);
   }
+}
+
+/** The result as its own `toJSON` has it, which a copy of its fields would lose. */
+function plain(result: Result): Result {
+  const { toJSON } = result;
+  return typeof toJSON === 'function' ? (JSON.parse(JSON.stringify(result)) as Result) : result;
 }
