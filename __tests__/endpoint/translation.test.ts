@@ -80,3 +80,33 @@ test('a result with a toJSON of its own is sent as that has it (ECMA-262, "Seria
   expect(result).toMatchObject({ content: [], resultType: 'complete', _meta: { kept: true } });
   expect(result).not.toHaveProperty('secret');
 });
+
+test('a server knows the extensions of its client (basic/index, "Capabilities")', async () => {
+  let known: unknown;
+  await serve((server) => {
+    server.setRequestHandler(CallToolRequestSchema, () => {
+      known = server.getClientCapabilities();
+      return { content: [] };
+    });
+  });
+  const extensions = { 'com.example/x': { on: true } };
+  await call(harness.url, 'x', {}, { capabilities: { extensions, tasks: {} } });
+  expect(known).toEqual({ extensions });
+});
+
+test('a malformed field beside the name of one client fails no other that shares its server (docs/two-eras.md, "Servers")', async () => {
+  let known: unknown;
+  await serve(
+    (server) => {
+      server.setRequestHandler(CallToolRequestSchema, () => {
+        known = server.getClientVersion();
+        return { content: [] };
+      });
+    },
+    { servers: 'principal' },
+  );
+  const meta = { 'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '1.0.0', title: 7 } };
+  const reply = await call(harness.url, 'x', {}, { meta, headers: { 'x-user': 'alice' } });
+  expect(reply.status).toBe(200);
+  expect(known).toEqual({ name: 'raw', version: '1.0.0' });
+});

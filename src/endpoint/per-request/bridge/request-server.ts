@@ -42,6 +42,7 @@ export class RequestServer implements PooledServer {
   readonly #builder: ServerBuilder;
   readonly #state: AppState;
   readonly #life: Life;
+  readonly #isShared: boolean;
   readonly #sdk: PerRequestSdk | undefined;
   readonly #onEnd: () => void;
   readonly #onClosed: () => void;
@@ -75,6 +76,8 @@ export class RequestServer implements PooledServer {
     this.#state = context.state;
     this.#life = context.life;
     this.#sdk = sdk;
+    // The context of a shared server tells nothing of a client.
+    this.#isShared = context.clientCapabilities === undefined;
     this.#context = context;
     this.#onEnd = onEnd;
     this.#onClosed = onClosed;
@@ -186,9 +189,10 @@ export class RequestServer implements PooledServer {
   }
 
   async #initialize({ envelope, extra }: OpeningCall): Promise<ServerFacts> {
-    const { clientInfo = UNNAMED, clientCapabilities } = envelope;
-    // Neither the tasks of 2025-11-25 nor what that revision does not know.
-    const capabilities = without(clientCapabilities, 'tasks', 'extensions');
+    const { clientInfo: given = UNNAMED, clientCapabilities } = envelope;
+    // A field that only one of several clients has must not fail the opening for all.
+    const clientInfo = this.#isShared ? { name: given.name, version: given.version } : given;
+    const capabilities = without(clientCapabilities, 'tasks');
     const params = { protocolVersion: LATEST_PROTOCOL_VERSION, capabilities, clientInfo };
     const answer = await this.bridge.ask('initialize', params, extra).answer;
     if ('error' in answer) throw new Refusal('invalidEnvelope');
