@@ -15,6 +15,7 @@ const LEVELS = [
   ['cluster'],
   ['endpoint', 'observe'],
   ['http'],
+  ['notify'],
   ['sessions'],
   ['transport'],
   ['stores'],

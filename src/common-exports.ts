@@ -23,6 +23,8 @@ export type {
   SessionStats,
 } from './events.js';
 export type { Sessions } from './sessions/session-api.js';
+export type { Notify } from './notify/notify.js';
+export type { Notified, NotifyTarget } from './notify/notification.js';
 export type { Clock } from './runtime/clock.js';
 export {
   bearerPrincipal,

@@ -32,6 +32,8 @@ import { stdoutDestination } from './observe/logging/log-destination.js';
 import { guardLogger } from './observe/logging/logger-guard.js';
 import { createLogger, createRequestLog, logSessions } from './observe/logging/logging.js';
 import { createMetrics } from './observe/prometheus/metrics.js';
+import { LocalDelivery } from './notify/local-delivery.js';
+import { createNotify, type Notify } from './notify/notify.js';
 import type { HttpRequest, McpEndpointOptions, MountOptions, ResolvedOptions } from './options/options.js';
 import { resolveOptions } from './options/resolve.js';
 import { createAnswersTo } from './sessions/answers-to.js';
@@ -76,6 +78,8 @@ export interface McpEndpoint {
   /** 200 while new sessions are accepted, else 503. */
   readonly ready: HttpHandler;
   readonly sessions: Sessions;
+  /** Tells clients something from outside a request. */
+  readonly notify: Notify;
   /**
    * Refuses new sessions, lets requests finish for at most `timeoutMs`, ends standalone streams so that their clients reconnect
    * to another process, and closes. Idempotent. Resolves when all sessions are closed. That is a few seconds after `timeoutMs` at
@@ -144,7 +148,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
           phase,
           resolved.perRequest,
           new PrincipalStates(records),
-          member?.perRequest,
+          member?.nodes.perRequest,
         );
   const metrics =
     resolved.metrics === false ? undefined : createMetrics(events, registry, resolved.metrics, leaseAge, perRequest);
@@ -176,11 +180,19 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const principalNames = createPrincipalNames(resolved.principal === undefined, warn);
   const destroy = (id: string, unowned?: UnownedSession): Promise<boolean> => restorer.destroy(id, unowned);
   const sessions = new Sessions(registry, destroy, member, events, principalNames);
+  const delivery = new LocalDelivery(
+    registry,
+    (principal) => perRequest?.streams(principal) ?? [],
+    resolved.clock,
+    (error, id) => events.emit('failure', 'a notification', error, id),
+  );
+  const notify = createNotify(delivery, principalNames, member?.nodes.notified);
   const refuse = createRefuse(events);
   member?.start({
     registry,
     sessions,
     announced: (principal, notification) => perRequest?.announced(principal, notification),
+    notified: (notices) => Promise.all(notices.map((notice) => delivery.deliver(notice))),
     destroy,
     serve: async (request, body, req, res) => {
       const exchange = toExchange(request, body, req, res);
@@ -261,6 +273,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   return {
     ...(handlers as Pick<McpEndpoint, keyof typeof handlers>),
     sessions,
+    notify,
     drain: lifecycle.drain,
     close: lifecycle.close,
   };

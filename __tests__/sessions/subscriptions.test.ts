@@ -115,10 +115,13 @@ describe('maxSubscriptions (docs/restart.md, "What survives")', () => {
     expect(await client.ask('subscribe', 'ab')).toEqual({});
   });
 
-  test('does not apply to a session that does not outlive its server', async () => {
+  test('applies to a session that does not outlive its server, as router.notify looks its subscriptions up', async () => {
     await begin({ maxSubscriptions: 1, store: undefined });
     const client = await open();
-    for (const uri of ['a', 'b', 'c']) expect(await client.ask('subscribe', uri)).toEqual({});
+    expect(await client.ask('subscribe', 'a')).toEqual({});
+    expect(await client.ask('subscribe', 'b')).toEqual(REFUSED);
+    expect(await client.ask('unsubscribe', 'a')).toEqual({});
+    expect(await client.ask('subscribe', 'b')).toEqual({});
   });
 
   test('holds for the number and the bytes after any reserving, freeing, adding and deleting (property)', () => {

@@ -8,6 +8,8 @@ import type { Emitter } from '../runtime/emitter.js';
 import type { ResolvedClusterOptions, ResolvedOptions } from '../options/options.js';
 import type { TakeAnnouncement } from '../endpoint/per-request/other-nodes.js';
 import type { ForwardedRequest, ForwardingPort } from '../endpoint/session/forwarding-port.js';
+import type { Notice, Notified } from '../notify/notification.js';
+import type { NotifiedNodes } from '../notify/notify.js';
 import type { Membership, OtherNodes, UnownedSession } from '../sessions/ownership.js';
 import { createAnswersTo, mayAnswer, type AnswersTo } from '../sessions/answers-to.js';
 import type { PrincipalCounts } from '../sessions/limits/principal-counts.js';
@@ -28,6 +30,7 @@ import { ownProof } from './membership/process-proof.js';
 import { Mailbox } from './migration/mailbox.js';
 import { Migration } from './migration/migration.js';
 import { createMessageReader } from './migration/read-message.js';
+import { NotifiedClusterNodes } from './notify/notified-nodes.js';
 import { authOf } from './port/envelope.js';
 import type { RequestHeaders } from './port/node-port.js';
 import { SignedHttpPort } from './port/signed-http-port.js';
@@ -55,6 +58,8 @@ export interface Host {
   readonly sessions: Sessions;
   /** Takes what a server of another node announced. */
   readonly announced: TakeAnnouncement;
+  /** Delivers notifications of another node to the clients of this node. */
+  readonly notified: (notices: readonly Notice[]) => Promise<Notified[]>;
   /** Ends a session that is only stored. */
   readonly destroy: (sessionId: string, unowned: UnownedSession) => Promise<boolean>;
   /** Answers a client's request that another node forwarded. Rejects only with NotOwner. */
@@ -66,7 +71,8 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly records: RecordStore;
   readonly principals: PrincipalCounts;
   readonly recordKey: (id: string) => string;
-  readonly perRequest: PerRequestNodes;
+  /** The other nodes, as requests of MCP 2026-07-28 and notifications see them. */
+  readonly nodes: { readonly perRequest: PerRequestNodes; readonly notified: NotifiedNodes };
   readonly #membership: NodeMembership;
   readonly #peers: Peers;
   readonly #port: SignedHttpPort;
@@ -178,7 +184,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       this.#migration = new Migration({ ...parts, mailbox: this.#mailbox, claimTimeout });
     }
     this.#relay = new ResponseRelay(STALLED * keepAlive);
-    this.perRequest = new PerRequestNodes({
+    const perRequest = new PerRequestNodes({
       ...parts,
       nodeId: () => this.membership.id,
       reaches: options.routing !== 'migrate',
@@ -187,6 +193,14 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       events,
       claimTimeout,
     });
+    const notified = new NotifiedClusterNodes({
+      ...parts,
+      port: this.#port,
+      others,
+      report: (what, error) => events.emit('failure', what, error),
+      claimTimeout,
+    });
+    this.nodes = { perRequest, notified };
     this.#routing = new OwnerRouting({
       ...parts,
       owners: new OwnerCache(),
@@ -210,7 +224,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   }
 
   /** Joins the cluster, and handles requests of other nodes for the sessions of this node. */
-  start({ registry, sessions, announced, destroy, serve }: Host): void {
+  start({ registry, sessions, announced, notified, destroy, serve }: Host): void {
     this.#local = localSessionsOf(registry);
     this.#port.handle('request', async ({ headers, body, req, reply }) => {
       await serve({ ...headers, auth: authOf(headers.auth) }, body, req, reply);
@@ -222,6 +236,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       }
       return true;
     });
+    this.#port.handle('notify', ({ body }) => notified(JSON.parse(body.toString()) as Notice[]));
     this.#port.handle('list', () => sessions.list());
     // One hop at most: if another node owns the session, `unowned` rejects instead of asking that node.
     this.#port.handle('close', async ({ headers: { sessionId } }) =>

@@ -1,5 +1,13 @@
-import { Router, type NextFunction, type Request, type RequestHandler, type Response } from 'express';
+import {
+  Router,
+  type IRouterMatcher,
+  type NextFunction,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express';
 import { assembleEndpoint } from '../mcp-endpoint.js';
+import type { Notify } from '../notify/notify.js';
 import { resolveOptions } from '../options/resolve.js';
 import type { Sessions } from '../sessions/session-api.js';
 import { shareHiddenClasses } from './hidden-class.js';
@@ -26,6 +34,8 @@ export interface McpRouter extends Router {
   /** 200 while new sessions are accepted, else 503. */
   readonly ready: RequestHandler;
   readonly sessions: Sessions;
+  /** Tells clients something from outside a request. Called as a function, it adds a route for the HTTP method NOTIFY. */
+  readonly notify: Notify & IRouterMatcher<this>;
   /**
    * Refuses new sessions, lets requests finish for at most `timeoutMs`, ends standalone streams so that their clients reconnect
    * to another process, and closes. Idempotent. Resolves when all sessions are closed. That is a few seconds after `timeoutMs` at
@@ -76,5 +86,7 @@ export function mcpRouter(options: McpRouterOptions): McpRouter {
     } else next();
   });
 
-  return Object.assign(router, others, { preflight, metrics });
+  // Express gives a router a method for each HTTP method, NOTIFY of UPnP among them.
+  const notify = Object.assign(router.notify.bind(router), endpoint.notify);
+  return Object.assign(router, others, { preflight, metrics, notify });
 }

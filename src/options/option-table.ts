@@ -108,8 +108,7 @@ const TABLE = {
     check: count,
     default: 1_000,
     sessionsOnly: true,
-    meaning:
-      'resources that one session may be subscribed to, if sessions outlive their servers ([restart.md](docs/restart.md#what-survives))',
+    meaning: 'resources that one session may be subscribed to ([restart.md](docs/restart.md#what-survives))',
   },
   stateless: {
     check: flag,

@@ -185,8 +185,7 @@ export interface McpEndpointOptions<R = HttpRequest> {
   maxRequestsPerSession?: number | undefined;
   /**
    * Resources that one session may be subscribed to, with URIs of 128 bytes on average. A request beyond that gets an error.
-   * It counts only if sessions outlive their servers (`store`, `cluster`, `hibernateAfter`), as each restore repeats all
-   * subscriptions. Default: 1,000.
+   * Each restore repeats all subscriptions, and `router.notify` looks them up. Default: 1,000.
    */
   maxSubscriptions?: number | undefined;
   /** A new server and transport for each request, without session IDs. GET and DELETE get 405. Default: false. */

@@ -115,7 +115,7 @@ export class Registry implements SessionHome, ReaperActions {
     const before = session.state === 'hibernated' ? session.info() : undefined;
     session.activate();
     if (before === undefined) this.#reaper.opened(session);
-    if (session.pastMaxLifetime) session.transport?.stopStandalone('sessionNotFound');
+    if (session.pastMaxLifetime) session.transport?.standalone.stop('sessionNotFound');
     if (session.attached) this.#persistence.attached(session);
     else this.#reaper.detached(session);
     this.#events.emit('restored', session.info(), before);
@@ -198,7 +198,7 @@ export class Registry implements SessionHome, ReaperActions {
 
   requestsSettled(session: Session): void {
     if (!session.handingOff || session.busy || session.state === 'initializing') return;
-    session.transport?.stopStandalone('draining');
+    session.transport?.standalone.stop('draining');
     void this.close(session, this.lifecycle.isDraining ? 'shutdown' : 'moved');
   }
 

@@ -3,10 +3,11 @@ import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext, Life } from './server/server-context.js';
 import type { Claim } from './records/record-store.js';
 import type { RecordWriter } from './records/record-writer.js';
+import { SessionSettings } from './session-settings.js';
 import type { RecordState, SessionStates } from './session-states.js';
 
 /** The part of a session that each epoch replaces: server, transport and record writer. Also the lock while it is built. */
-export abstract class SessionLife {
+export abstract class SessionLife extends SessionSettings {
   #life: Life;
   #epoch: number;
   #owner: string | undefined;
@@ -19,6 +20,7 @@ export abstract class SessionLife {
   #abandon: ((reason: Error) => void) | undefined;
 
   constructor({ life, epoch }: FactoryContext, states: SessionStates) {
+    super();
     this.#states = states;
     this.#life = life;
     this.#epoch = epoch;
@@ -119,6 +121,7 @@ export abstract class SessionLife {
   end(): void {
     this.#record?.end();
     this.#transport = this.#server = this.#record = undefined;
+    this.endSettings();
   }
 
   /** Called for each claim of this node: a new owner in the record, in the next epoch. */

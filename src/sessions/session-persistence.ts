@@ -93,7 +93,10 @@ export class SessionPersistence {
 
   /** Gives the session a record writer. Undefined when the record would never be read. */
   begin(session: Session, init: RecordWriterInit, epoch: number): RecordWriter | undefined {
-    if (!this.#keepsRecords && !(this.#adopts && session.principal === undefined)) return undefined;
+    if (!this.#keepsRecords && !(this.#adopts && session.principal === undefined)) {
+      session.keepSettings(this.maxSubscriptions, init);
+      return undefined;
+    }
     const claim = { owner: session.owner, epoch };
     return session.keepRecord(new RecordWriter(init, session, claim, this, () => void this.#lost(session)));
   }

@@ -1,4 +1,4 @@
-import type { Implementation, JSONRPCRequest } from '../protocol/messages.js';
+import type { Implementation } from '../protocol/messages.js';
 import type { Clock } from '../runtime/clock.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import type { InFlight } from '../runtime/in-flight.js';
@@ -190,7 +190,7 @@ export class Session extends SessionLife implements TransportOwner {
   /** Ends the standalone stream. The session itself ends with its last lease. */
   retire(): void {
     this.#isPastMaxLifetime = true;
-    this.transport?.stopStandalone('sessionNotFound');
+    this.transport?.standalone.stop('sessionNotFound');
   }
 
   /** Marks the session to end, so that another node can own it. */
@@ -301,18 +301,6 @@ export class Session extends SessionLife implements TransportOwner {
 
   fenced(): void {
     this.#home.fenced(this);
-  }
-
-  reserve(request: JSONRPCRequest): boolean {
-    return this.record?.reserve(request) ?? true;
-  }
-
-  free(request: JSONRPCRequest): void {
-    this.record?.free(request);
-  }
-
-  settledWell(request: JSONRPCRequest): Promise<void> | undefined {
-    return this.record?.remember(request);
   }
 
   info(): SessionInfo {

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import type { JSONRPCMessage, RequestId } from '../protocol/messages.js';
+import type { JSONRPCMessage, JSONRPCNotification, RequestId } from '../protocol/messages.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import { Refusal, type ErrorName } from '../errors.js';
 import { EventStream } from './event-stream.js';
-import type { Lease, TransportSide } from './transport-types.js';
+import type { Delivery, Lease, TransportSide } from './transport-types.js';
 import type { SessionEventLog } from './session-events.js';
 import { Probe } from './probe.js';
 import type { Replay } from './replay.js';
@@ -12,6 +12,9 @@ import { Reply, type ReplyListener } from './reply.js';
 
 /** Requests that may wait for a stream: more than a server sends before its client has opened the stream. */
 const MAX_WAITING = 32;
+
+/** Notifications of the app that may wait for the event store. */
+const MAX_STORING = 32;
 
 interface Waiting {
   readonly json: string;
@@ -36,6 +39,8 @@ export class StandaloneStream implements ReplyListener {
   #probe: Probe | undefined;
   /** The ID of the last probe. A late answer to it must not reach the server. */
   #probeId: string | undefined;
+  /** Notifications of the app that wait for the event store. */
+  #storing = 0;
   /** The reason why the stream may not be opened again. */
   #stopped: ErrorName | undefined;
 
@@ -82,7 +87,7 @@ export class StandaloneStream implements ReplyListener {
     if (replay.reply !== undefined) this.#sendWaiting(replay.reply, true);
   }
 
-  /** Ends the stream for good. */
+  /** Ends the stream for good: a GET for it is refused from now on. */
   stop(reason: ErrorName): void {
     this.#stopped = reason;
     this.#probe?.settle(true);
@@ -112,6 +117,23 @@ export class StandaloneStream implements ReplyListener {
       this.#side.context.events.emit('failure', 'a notification', error, this.#side.sessionId),
     );
     return undefined;
+  }
+
+  /** Sends a notification of the app. Waits for the event store, if there is one, but never for the client's reader. */
+  notify(message: JSONRPCNotification, json: string): Delivery | Promise<Delivery> {
+    if (this.#stopped === 'sessionNotFound' || this.#storing >= MAX_STORING) return 'dropped';
+    const outcome: { delivery: Delivery } = { delivery: 'dropped' };
+    const published = this.events.publish(message, (eventId) => {
+      const { open: wasOpen } = this;
+      this.events.event(json, eventId);
+      // The event may have ended a reply whose reader is too slow.
+      const { open: isOpen } = this;
+      if (wasOpen && isOpen) outcome.delivery = 'delivered';
+      else if (eventId !== undefined) outcome.delivery = 'stored';
+    });
+    if (published === undefined) return outcome.delivery;
+    this.#storing += 1;
+    return published.then(() => outcome.delivery).finally(() => (this.#storing -= 1));
   }
 
   /** Sends a ping. Ends the stream instead if the client has not answered the last ping. */

@@ -40,6 +40,14 @@ export interface TransportContext {
   readonly pings: DeadlineQueue<{ ping(): void }> | undefined;
 }
 
+/**
+ * The outcome of a notification for one client:
+ * - `delivered`: it was written to an open stream.
+ * - `stored`: the event store keeps it, and the client gets it when it resumes its standalone stream.
+ * - `dropped`: the client has no open stream, and nothing keeps it.
+ */
+export type Delivery = 'delivered' | 'stored' | 'dropped';
+
 /** Keeps the owner of a transport from ending until it is released. A second release does nothing. */
 export interface Lease {
   release(): void;

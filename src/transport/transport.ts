@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '../protocol/messages.js';
 import type { MessageExtraInfo, WireTransport } from '../protocol/wire-transport.js';
-import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
+import { errorResponse, ERRORS, Refusal } from '../errors.js';
 import { onRejection } from '../runtime/user-code.js';
 import type { PostInit, TransportContext, TransportInit, TransportOwner, TransportSide } from './transport-types.js';
 import { EpochIds } from './epoch-ids.js';
@@ -36,7 +36,7 @@ export class HttpTransport implements WireTransport, TransportSide {
   protocolVersion: string | undefined;
   readonly #onDisconnect: TransportInit['onDisconnect'];
   readonly #pending: PendingRequests;
-  readonly #standalone: StandaloneStream;
+  readonly standalone: StandaloneStream;
   readonly #eventLog: SessionEventLog | undefined;
   readonly #epochIds: EpochIds;
   /** Undefined until a client resumes. */
@@ -54,7 +54,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     this.#pending = new PendingRequests(this);
     this.#epochIds = new EpochIds(session?.epoch ?? 0);
     this.#eventLog = session && createEventLog(session, context);
-    this.#standalone = new StandaloneStream(this, this.#eventLog);
+    this.standalone = new StandaloneStream(this, this.#eventLog);
   }
 
   /** Whether a server has connected, even if the session could not be opened in time. */
@@ -151,14 +151,14 @@ export class HttpTransport implements WireTransport, TransportSide {
       return resume(res, lastEventId, {
         side: this,
         eventLog: this.#eventLog,
-        standalone: this.#standalone,
+        standalone: this.standalone,
         pending: this.#pending,
         replays: (this.#replays ??= new Replays()),
         isClosed: () => this.#closed,
         primed,
       });
     }
-    return this.#standalone.start(res, primed);
+    return this.standalone.start(res, primed);
   }
 
   /** Called by the server for its answers, requests and notifications. */
@@ -179,7 +179,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     }
     // Progress must stop with the answer (spec 2025-11-25, basic/utilities/progress). Other messages are still useful.
     if (related !== undefined && message.method === 'notifications/progress') return;
-    if (this.sessionId !== undefined) return this.#standalone.send(marked, json);
+    if (this.sessionId !== undefined) return this.standalone.send(marked, json);
   }
 
   /**
@@ -187,11 +187,11 @@ export class HttpTransport implements WireTransport, TransportSide {
    * as in the SDK's JSON mode. If no such stream is open, it fails, so that its handler does not hang. Notifications are dropped.
    */
   #sendBeside(message: JSONRPCMessage, marked: JSONRPCMessage, json: string): Promise<void> | undefined {
-    if ('id' in message && !this.#standalone.open) {
+    if ('id' in message && !this.standalone.open) {
       throw new Error('The client takes its answer as JSON only, and has no SSE stream open to be asked on');
     }
     const cancels = 'method' in message && message.method === 'notifications/cancelled';
-    return 'id' in message || cancels ? this.#standalone.send(marked, json) : undefined;
+    return 'id' in message || cancels ? this.standalone.send(marked, json) : undefined;
   }
 
   /** Answers a request with a refusal and with the HTTP status of the refusal. */
@@ -206,7 +206,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     for (const pending of this.#pending.all()) {
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
-    this.#standalone.close();
+    this.standalone.close();
     this.#replays?.close();
     try {
       const closed: unknown = this.onclose?.();
@@ -218,11 +218,6 @@ export class HttpTransport implements WireTransport, TransportSide {
     this.onmessage = this.onerror = this.onclose = undefined;
     this.owner?.transportClosed();
     return Promise.resolve();
-  }
-
-  /** Ends the standalone stream for good: a GET for it is refused from now on. */
-  stopStandalone(reason: ErrorName): void {
-    this.#standalone.stop(reason);
   }
 
   /** Answers a request with an error and cancels it. */
@@ -268,7 +263,7 @@ export class HttpTransport implements WireTransport, TransportSide {
   }
 
   #takeAnswer(message: Answer, extra: MessageExtraInfo): void {
-    if (this.#standalone.takesAnswer(message.id)) return;
+    if (this.standalone.takesAnswer(message.id)) return;
     const current = this.#epochIds.incoming(message);
     if (current !== undefined) this.#handOver(current, extra);
   }
@@ -326,7 +321,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     return {
       ...extra,
       closeSSEStream: () => stream.events.reply?.end(true),
-      closeStandaloneSSEStream: () => this.#standalone.events.reply?.end(),
+      closeStandaloneSSEStream: () => this.standalone.events.reply?.end(),
     };
   }
 

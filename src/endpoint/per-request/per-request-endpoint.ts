@@ -25,6 +25,7 @@ import { Results, type ServerFacts } from './results.js';
 import type { ServerLease } from './server-pool.js';
 import { keptMemory } from './shares.js';
 import { OpenSubscriptions } from './subscriptions/open-subscriptions.js';
+import type { Subscription } from './subscriptions/subscription.js';
 
 /** What servers of the session era answer, and MCP 2026-07-28 does not have (changelog). */
 const REMOVED_METHODS = /^(initialize|ping|logging\/setLevel|resources\/(un)?subscribe|tasks\/.*)$/;
@@ -121,6 +122,11 @@ export class PerRequestEndpoint implements Endpoint {
   /** Tells the subscriptions of a principal on this node what a server of another node announced. */
   announced(principal: string | undefined, notification: JSONRPCNotification): void {
     this.#subscriptions.announce(principal, notification);
+  }
+
+  /** The open subscriptions of one principal, or of all. */
+  streams(principal?: string): Subscription[] {
+    return this.#subscriptions.streams(principal);
   }
 
   endStreams(): Promise<void> {

@@ -186,7 +186,7 @@ export class SessionEndpoint implements Endpoint {
   async #endStream({ record, transport }: Session): Promise<void> {
     // A failed write is repeated when the session is closed, and is reported then.
     await record?.flush().catch(() => undefined);
-    transport?.stopStandalone('draining');
+    transport?.standalone.stop('draining');
   }
 }
 

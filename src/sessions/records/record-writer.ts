@@ -1,11 +1,11 @@
 import { keepingAlive } from '../../runtime/clock.js';
 import type { JSONRPCRequest } from '../../protocol/messages.js';
-import { isLogLevel, type LogLevel, type InitializeRequestParams } from '../../protocol/session-era.js';
+import type { InitializeRequestParams } from '../../protocol/session-era.js';
 import { Refusal } from '../../errors.js';
 import { encodeRecord, type SessionRecord } from './record-format.js';
 import type { Claim, RecordStore } from './record-store.js';
 import type { AppState } from './app-state.js';
-import { Subscriptions } from './subscriptions.js';
+import { ClientSettings } from './client-settings.js';
 
 /** Writes that a flush waits for: the current one, the next, and one for a change that was made during these. */
 const MAX_FLUSH_WRITES = 3;
@@ -30,18 +30,17 @@ interface RecordWriterContext {
 
 /** Keeps the record of a session up to date while the session has a server, and saves it if there is a store. */
 export class RecordWriter {
+  readonly settings: ClientSettings;
   readonly #id: string;
   #principal: string | undefined;
   readonly #initialize: InitializeRequestParams;
   readonly #protocolVersion: string;
   readonly #openedAt: number;
-  readonly #subscriptions: Subscriptions;
   readonly #state: AppState;
   readonly #session: Aging;
   readonly #claim: Claim;
   readonly #records: RecordStore | undefined;
   readonly #onLost: () => void;
-  #logLevel: LogLevel | undefined;
   /** The record was changed after the last successful write, or was never written. */
   #dirty = false;
   #ended = false;
@@ -61,8 +60,7 @@ export class RecordWriter {
     this.#initialize = init.initialize;
     this.#protocolVersion = init.protocolVersion;
     this.#openedAt = init.openedAt;
-    this.#logLevel = init.logLevel;
-    this.#subscriptions = new Subscriptions(init.subscriptions, maxSubscriptions);
+    this.settings = new ClientSettings(maxSubscriptions, init.logLevel, init.subscriptions);
     this.#state = init.state;
     this.#session = session;
     this.#claim = claim;
@@ -100,31 +98,9 @@ export class RecordWriter {
     return creating;
   }
 
-  /** Whether the session has room for the change that a request makes. If true, the request must be settled or {@link free}d. */
-  reserve(request: JSONRPCRequest): boolean {
-    return request.method !== 'resources/subscribe' || this.#subscriptions.reserve(request);
-  }
-
-  /** Releases the room of a request that has changed nothing. */
-  free(request: JSONRPCRequest): void {
-    this.#subscriptions.free(request);
-  }
-
   /** Records the change of a request that succeeded. The promise, if there is one, resolves when the change is saved. */
   remember(request: JSONRPCRequest): Promise<void> | undefined {
-    const { method, params } = request;
-    this.free(request);
-    if (method === 'logging/setLevel') {
-      const level = params?.level;
-      if (!isLogLevel(level)) return undefined;
-      this.#logLevel = level;
-      return this.save();
-    }
-    // The server may have accepted a request without a valid URI.
-    if (typeof params?.uri !== 'string') return undefined;
-    if (method === 'resources/subscribe') this.#subscriptions.add(params.uri);
-    else this.#subscriptions.delete(params.uri);
-    return this.save();
+    return this.settings.remember(request) ? this.save() : undefined;
   }
 
   /**
@@ -169,8 +145,8 @@ export class RecordWriter {
         principal: this.#principal,
         initialize: this.#initialize,
         protocolVersion: this.#protocolVersion,
-        logLevel: this.#logLevel,
-        subscriptions: this.#subscriptions.all(),
+        logLevel: this.settings.logLevel,
+        subscriptions: this.settings.subscriptions,
         openedAt: this.#openedAt,
         age: Math.floor(this.#session.age),
       },

@@ -26,6 +26,13 @@ export class Subscriptions {
     return [...this.#uris];
   }
 
+  /** Whether the resource, or one that it is a part of, is among them. */
+  cover(uri: string): boolean {
+    if (this.#uris.has(uri)) return true;
+    for (const subscribed of this.#uris) if (isWithin(uri, subscribed)) return true;
+    return false;
+  }
+
   /** Whether there is room for the request's subscription. If true, the room is kept until {@link free}. */
   reserve(request: JSONRPCRequest): boolean {
     const uri = request.params?.uri;
@@ -61,4 +68,10 @@ export class Subscriptions {
     const count = this.#uris.size + (this.#reserved?.size ?? 0);
     return count < this.#maxCount && this.#size + this.#reservedSize + size <= this.#maxCount * BYTES_EACH;
   }
+}
+
+/** An update may name a sub-resource of the one that the client subscribed to (schema, `ResourceUpdatedNotificationParams`). */
+export function isWithin(uri: string, subscribed: string): boolean {
+  if (!uri.startsWith(subscribed)) return false;
+  return uri.length === subscribed.length || subscribed.endsWith('/') || /^[/?#]/.test(uri.slice(subscribed.length));
 }

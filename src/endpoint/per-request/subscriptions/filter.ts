@@ -1,5 +1,5 @@
 import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
-import { Subscriptions } from '../../../sessions/records/subscriptions.js';
+import { isWithin, Subscriptions } from '../../../sessions/records/subscriptions.js';
 import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
 
 /** The changes that a client wants to hear of (MCP 2026-07-28, basic/patterns/subscriptions, "Notification Filter"). */
@@ -68,10 +68,4 @@ export function accepts(filter: Filter, { method, params }: JSONRPCNotification)
   const uri: unknown = params?.uri;
   if (method !== RESOURCE_UPDATED || typeof uri !== 'string') return false;
   return filter.resourceSubscriptions?.some((subscribed) => isWithin(uri, subscribed)) === true;
-}
-
-/** An update may name a sub-resource of the one that the client subscribed to (schema, `ResourceUpdatedNotificationParams`). */
-function isWithin(uri: string, subscribed: string): boolean {
-  if (!uri.startsWith(subscribed)) return false;
-  return uri.length === subscribed.length || subscribed.endsWith('/') || /^[/?#]/.test(uri.slice(subscribed.length));
 }

@@ -24,7 +24,8 @@ export class OpenSubscriptions {
   /** Bytes of the filters. */
   readonly #memory: Shares;
   readonly #announcements: Announcements;
-  readonly #open = new Set<Subscription>();
+  /** With the principal of each. */
+  readonly #open = new Map<Subscription, string | undefined>();
 
   constructor(context: TransportContext, results: Results, limits: ShareLimits, newServer: NewServer) {
     this.#side = { sessionId: undefined, context, owner: undefined, disconnected: () => undefined };
@@ -77,7 +78,7 @@ export class OpenSubscriptions {
     } finally {
       res.off('close', hangUp);
     }
-    this.#open.add(subscription);
+    this.#open.set(subscription, principal);
     this.#announcements.join(principal, subscription);
     subscription.open(res, this.#side);
   }
@@ -94,8 +95,14 @@ export class OpenSubscriptions {
     this.#announcements.announce(principal, notification);
   }
 
+  /** The open ones, of one principal or of all. */
+  streams(principal?: string): Subscription[] {
+    const all = [...this.#open];
+    return all.filter(([, owner]) => principal === undefined || owner === principal).map(([stream]) => stream);
+  }
+
   /** Ends every stream. */
   endAll(): void {
-    for (const subscription of this.#open) subscription.end();
+    for (const subscription of this.#open.keys()) subscription.end();
   }
 }

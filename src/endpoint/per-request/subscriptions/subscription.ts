@@ -4,12 +4,12 @@ import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { SUBSCRIPTION_ID } from '../../../http/per-request/protocol.js';
 import { isObject, type Fields } from '../../../transport/jsonrpc.js';
 import { Reply, type ReplyListener } from '../../../transport/reply.js';
-import type { TransportSide } from '../../../transport/transport-types.js';
+import type { Delivery, TransportSide } from '../../../transport/transport-types.js';
 import { refuseQuestion } from '../bridge/answers.js';
 import type { BridgedServer, ServerListener } from '../bridge/bridged-server.js';
 import type { Results, ServerFacts } from '../results.js';
 import { keyOf } from './announcements.js';
-import { accepts, agreedFilter, withUris, type Filter } from './filter.js';
+import { accepts, agreedFilter, isAnnouncement, withUris, type Filter } from './filter.js';
 
 const METHOD = 'subscriptions/listen';
 
@@ -96,6 +96,19 @@ export class Subscription implements ServerListener, ReplyListener {
     }
     this.#send(notification);
     return this.#reply.drained();
+  }
+
+  /**
+   * Sends a notification of the app.
+   *
+   * @returns Undefined when the stream is over, or its filter leaves such a notification out.
+   */
+  notify(notification: JSONRPCNotification): Delivery | undefined {
+    if (this.#ended) return undefined;
+    if (!isAnnouncement(notification)) return 'dropped';
+    if (!this.accepts(notification)) return undefined;
+    this.#send(notification);
+    return this.#reply?.live === true ? 'delivered' : 'dropped';
   }
 
   /** Ends the stream with the result that tells its client so ("Graceful Closure"). */
