@@ -64,7 +64,7 @@ describe('the configuration of a cluster', () => {
       `MCP_SESSION_STORE=${store} has no meaning with MCP_CLUSTER=true, which records sessions in Redis; leave out one of them`,
     ]),
     [
-      { ...CLUSTER, MCP_STATELESS: 'true' },
+      { ...CLUSTER, MCP_STATELESS: 'true', MCP_PER_REQUEST: 'false' },
       'MCP_CLUSTER has no meaning with MCP_STATELESS: true, which keeps no sessions',
     ],
     [
