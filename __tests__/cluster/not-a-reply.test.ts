@@ -15,6 +15,7 @@ const counts = (send: SendCommand): ClusterPrincipalCounts =>
     send,
     prefix: 'mcp:',
     lifetime: 60_000,
+    spare: 60_000,
     unused: 30_000,
     most: 1,
     evict: () => Promise.reject(new Error('nothing is to be ended')),

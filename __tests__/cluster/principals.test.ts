@@ -115,6 +115,18 @@ describe('sessions.closeByPrincipal (docs/scaling.md: it holds for the whole clu
     expect(await a.router.sessions.closeByPrincipal('alice')).toBe(0);
   });
 
+  test('ends those of living nodes after a step of two hours by the clock of Redis', async () => {
+    await start({ maxSessionsPerPrincipal: 3 });
+    const mine = await Promise.all([a, b].map((node) => AnyNodeSession.open(node.url, ALICE)));
+    // The times of all entries are as far in the past as a forward step would make them.
+    const [key] = (await cluster.ask('KEYS', `${cluster.prefix}*:principal`)) as [string];
+    for (const id of (await cluster.ask('ZRANGE', key, '0', '-1')) as string[])
+      await cluster.ask('ZINCRBY', key, String(-2 * 3_600_000), id);
+    mine.push(await AnyNodeSession.open(c.url, ALICE));
+    expect(await c.router.sessions.closeByPrincipal('alice')).toBe(3);
+    expect(await Promise.all(mine.map((session) => statusOf(session, b)))).toEqual([404, 404, 404]);
+  });
+
   test('takes the claims of a token, if the router makes names of claims', async () => {
     const auth = {
       token: 'secret',

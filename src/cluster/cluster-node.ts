@@ -165,6 +165,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       send,
       prefix,
       lifetime,
+      spare: SPARE_LIFETIME,
       // A session in use is renewed four times in a `ttl`. The margin is `orphanAfter`.
       unused: lifetime - ttl + orphanAfter,
       most: maxSessionsPerPrincipal,

@@ -8,15 +8,22 @@ const ATTEMPTS = 3;
 
 // The sessions of a principal are a sorted set of session IDs. The score is the time at which the entry expires by Redis' clock.
 
-/** Adds or renews a session of the principal. Returns 0 when it is new and the principal has reached the limit ARGV[3]. */
+// An expired entry does not count, and is kept for a spare time. The session may live, if the clock was set forward.
+
+/**
+ * Adds or renews a session of the principal for ARGV[2] ms, and a spare time of ARGV[4] ms. Returns 0 when it is new and the
+ * principal has reached the limit ARGV[3].
+ */
 const ENTER = new Script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local kept = tonumber(ARGV[2]) + tonumber(ARGV[4])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%d', now - ARGV[4]))
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not known and ARGV[3] ~= '' and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
+local alive = string.format('(%d', now)
+if not known and ARGV[3] ~= '' and redis.call('ZCOUNT', KEYS[1], alive, '+inf') >= tonumber(ARGV[3]) then return 0 end
 redis.call('ZADD', KEYS[1], string.format('%d', now + ARGV[2]), ARGV[1])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if redis.call('PTTL', KEYS[1]) < kept then redis.call('PEXPIRE', KEYS[1], kept) end
 return 1`);
 
 /** Returns the sessions that were not renewed for ARGV[2] ms. */
@@ -30,6 +37,8 @@ export interface PrincipalCountsInit {
   readonly prefix: string;
   /** How long a session counts without a renewal, in ms. */
   readonly lifetime: number;
+  /** How much longer `sessionsOf` names it, in ms. A step of Redis' clock that is no longer hides no session that lives. */
+  readonly spare: number;
   /** A session that was not renewed for this long, in ms, cannot be in use. */
   readonly unused: number;
   /** The number of sessions that a principal may have. Undefined for any number. */
@@ -76,8 +85,8 @@ export class ClusterPrincipalCounts implements PrincipalCounts {
   }
 
   async #enter(principal: string, sessionId: string, most?: number): Promise<boolean> {
-    const { send, lifetime } = this.#init;
-    const bounds = [String(lifetime), most === undefined ? '' : String(most)];
+    const { send, lifetime, spare } = this.#init;
+    const bounds = [String(lifetime), most === undefined ? '' : String(most), String(spare)];
     const result = String(await orStoreUnavailable(ENTER.run(send, this.#key(principal), sessionId, ...bounds)));
     if (result !== '0' && result !== '1') throw new Refusal('storeUnavailable', { cause: notAReply(result) });
     return result === '1';
