@@ -1,6 +1,6 @@
 import type { JSONRPCNotification } from '../protocol/messages.js';
 import { isLogLevel, LOG_LEVELS } from '../protocol/session-era.js';
-import { checkOptions, shown, type Check } from '../runtime/checks.js';
+import { checkOptions, isObject, shown, type Check } from '../runtime/checks.js';
 import type { PrincipalRef } from '../sessions/principal-name.js';
 
 /** The clients that get a notification: those of one session, or of one principal. */
@@ -82,8 +82,4 @@ export function toRecipients(
     throw new TypeError('notify: a target is { session } or { principal }, and no target stands for all clients');
   }
   return principal === undefined ? { session: session as string } : { principal: nameOf(principal) };
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

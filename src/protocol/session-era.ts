@@ -1,8 +1,8 @@
 // What the router itself knows of the revisions with sessions: schema/2025-11-25/schema.ts and its forerunners.
 
+import { isObject } from '../runtime/checks.js';
 import type { ClientCapabilities, Implementation, Params } from './messages.js';
 
-type Fields = Readonly<Record<string, unknown>>;
 type Test = (value: unknown) => boolean;
 
 export const LATEST_PROTOCOL_VERSION = '2025-11-25';
@@ -44,12 +44,9 @@ export interface InitializeRequestParams {
  */
 export function isInitializeParams(value: unknown): value is InitializeRequestParams {
   return (
-    isFields(value) && isText(value.protocolVersion) && isCapabilities(value.capabilities) && isName(value.clientInfo)
+    isObject(value) && isText(value.protocolVersion) && isCapabilities(value.capabilities) && isName(value.clientInfo)
   );
 }
-
-const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** The SDK takes arrays where an object has no known fields. */
 const isAnyObject: Test = (value) => typeof value === 'object' && value !== null;
@@ -64,22 +61,22 @@ const listOf =
 
 /** The SDK's schemas skip `__proto__`. */
 const isRecord: Test = (value) =>
-  isFields(value) && Object.entries(value).every(([name, entry]) => name === '__proto__' || isAnyObject(entry));
+  isObject(value) && Object.entries(value).every(([name, entry]) => name === '__proto__' || isAnyObject(entry));
 
 /** An object whose fields pass their tests. Each may be missing, and others are not looked at. */
 const fieldsOf =
   (tests: Readonly<Record<string, Test>>): Test =>
   (value) =>
-    isFields(value) && Object.entries(tests).every(([name, test]) => value[name] === undefined || test(value[name]));
+    isObject(value) && Object.entries(tests).every(([name, test]) => value[name] === undefined || test(value[name]));
 
 const hasNameParts = fieldsOf({
   title: isText,
-  icons: listOf((icon) => isFields(icon) && isText(icon.src) && isIcon(icon)),
+  icons: listOf((icon) => isObject(icon) && isText(icon.src) && isIcon(icon)),
   websiteUrl: isText,
   description: isText,
 });
 const isIcon = fieldsOf({ mimeType: isText, sizes: listOf(isText), theme: isTheme });
-const isName: Test = (value) => isFields(value) && isText(value.name) && isText(value.version) && hasNameParts(value);
+const isName: Test = (value) => isObject(value) && isText(value.name) && isText(value.version) && hasNameParts(value);
 
 const isCapabilities = fieldsOf({
   experimental: isRecord,

@@ -1,6 +1,11 @@
 /** The longest delay of a Node timer, in ms. A timer with a longer delay fires at once. */
 export const MAX_TIMER = 2 ** 31 - 1;
 
+/** Whether a value is an object with fields: neither null nor an array. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /** Checks one value. Returns undefined when it is valid, else a description of valid values. */
 export type Check = (value: unknown) => string | undefined;
 

@@ -1,5 +1,6 @@
 import type { JSONRPCErrorResponse, JSONRPCResultResponse } from '../protocol/messages.js';
 import { RELATED_TASK } from '../protocol/session-era.js';
+import { isObject } from '../runtime/checks.js';
 
 /** A response carries a result or an error. */
 export type MessageKind = 'request' | 'notification' | 'response';
@@ -59,10 +60,6 @@ function isObjectWithMeta(value: unknown): boolean {
   if (meta.progressToken !== undefined && !isStringOrInteger(meta.progressToken)) return false;
   const task = meta[RELATED_TASK];
   return task === undefined || (isObject(task) && typeof task.taskId === 'string');
-}
-
-export function isObject(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** A copy without the fields of these names. */

@@ -1,7 +1,8 @@
 import type { Result } from '../../protocol/messages.js';
 import { CACHEABLE_METHODS, PER_REQUEST_VERSIONS, SERVER_INFO } from '../../http/per-request/protocol.js';
 import type { CacheHint } from '../../options/resolve-per-request.js';
-import { isObject, without, type Fields } from '../../transport/jsonrpc.js';
+import { isObject } from '../../runtime/checks.js';
+import { without, type Fields } from '../../transport/jsonrpc.js';
 
 type Hint = Required<CacheHint>;
 

@@ -1,5 +1,6 @@
 import type { Implementation } from '../../protocol/messages.js';
-import { isObject, type Fields } from '../../transport/jsonrpc.js';
+import { isObject } from '../../runtime/checks.js';
+import type { Fields } from '../../transport/jsonrpc.js';
 import { CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION } from './protocol.js';
 import { isLogLevel, type LogLevel } from '../../protocol/session-era.js';
 

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { isObject, type Fields } from '../../transport/jsonrpc.js';
+import { isObject } from '../../runtime/checks.js';
+import type { Fields } from '../../transport/jsonrpc.js';
 import { decodeHeader } from './encoded-header.js';
 
 /** A parameter of a tool that its clients mirror into a header. */

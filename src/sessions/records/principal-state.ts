@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Refusal } from '../../errors.js';
+import { isObject } from '../../runtime/checks.js';
 import { keepingAlive } from '../../runtime/clock.js';
 import { isTextDeeperThan } from '../../runtime/json-depth.js';
 import { principalStateId } from '../session-ids.js';
@@ -178,8 +179,4 @@ function parsed(text: string): Record<string, unknown> | undefined {
   } catch {
     return undefined;
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

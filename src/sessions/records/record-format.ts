@@ -7,6 +7,7 @@ import {
   type InitializeRequestParams,
 } from '../../protocol/session-era.js';
 import { Refusal } from '../../errors.js';
+import { isObject } from '../../runtime/checks.js';
 import { isTextDeeperThan } from '../../runtime/json-depth.js';
 import { MAX_RECORD_DEPTH } from './kept-json.js';
 import type { StoredRecord } from '../../stores/session-store.js';
@@ -146,10 +147,6 @@ function parsed(text: string): Record<string, unknown> {
   }
   if (!isObject(value)) throw new UnreadableRecord('the record is no JSON object');
   return value;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isStrings(value: unknown): value is string[] {

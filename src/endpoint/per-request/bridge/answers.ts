@@ -1,7 +1,8 @@
 import type { JSONRPCErrorResponse, JSONRPCRequest } from '../../../protocol/messages.js';
 import { Refusal } from '../../../errors.js';
 import { ASKING_METHODS } from '../../../http/per-request/protocol.js';
-import { isObject, type Fields } from '../../../transport/jsonrpc.js';
+import { isObject } from '../../../runtime/checks.js';
+import type { Fields } from '../../../transport/jsonrpc.js';
 import type { BridgedServer } from './bridged-server.js';
 import { declares, Questions } from './questions.js';
 import type { Outcome } from './round.js';

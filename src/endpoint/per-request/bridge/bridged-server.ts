@@ -3,7 +3,8 @@ import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } f
 import type { MessageExtraInfo, WireTransport } from '../../../protocol/wire-transport.js';
 import { errorResponse } from '../../../errors.js';
 import { onRejection } from '../../../runtime/user-code.js';
-import { isObject, isResponse, type Fields } from '../../../transport/jsonrpc.js';
+import { isObject } from '../../../runtime/checks.js';
+import { isResponse, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 
 /** Takes what a server says by itself. */

@@ -2,7 +2,8 @@ import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/mess
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { errorResponse, Refusal } from '../../../errors.js';
 import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
-import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
+import { isObject } from '../../../runtime/checks.js';
+import { without, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 import { sizeOf } from '../../../transport/request-memory.js';
 import type { Results, ServerFacts } from '../results.js';

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { JSONRPCRequest, RequestId, Result } from '../../../protocol/messages.js';
 import { RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
-import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
+import { isObject } from '../../../runtime/checks.js';
+import { without, type Fields } from '../../../transport/jsonrpc.js';
 
 /** The field of a question's `_meta` by which a server names the question itself. */
 export const INPUT_KEY = 'express-mcp-router/input-key';

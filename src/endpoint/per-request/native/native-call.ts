@@ -1,7 +1,7 @@
 import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { Refusal } from '../../../errors.js';
-import { isObject } from '../../../transport/jsonrpc.js';
+import { isObject } from '../../../runtime/checks.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 import { refuseQuestion } from '../bridge/answers.js';
 import type { Asked, BridgedServer, ServerListener } from '../bridge/bridged-server.js';

@@ -1,6 +1,7 @@
 import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
 import { isWithin, Subscriptions } from '../../../sessions/records/subscriptions.js';
-import { isObject, without, type Fields } from '../../../transport/jsonrpc.js';
+import { isObject } from '../../../runtime/checks.js';
+import { without, type Fields } from '../../../transport/jsonrpc.js';
 
 /** The changes that a client wants to hear of (MCP 2026-07-28, basic/patterns/subscriptions, "Notification Filter"). */
 export interface Filter {
