@@ -12,7 +12,6 @@ import { digestOf } from './bridge/questions.js';
 import { RequestServer } from './bridge/request-server.js';
 import type { TakeAnnouncement } from './other-nodes.js';
 import { ServerPool, type ServerLease } from './server-pool.js';
-import { isAnnouncement } from './subscriptions/filter.js';
 
 /** The servers that answer requests of MCP 2026-07-28, those of the session era through a bridge. */
 export class BridgedServers {
@@ -119,7 +118,7 @@ export class BridgedServers {
     return {
       asked: () => undefined,
       notified: (notification) => {
-        if (isAnnouncement(notification)) this.#announce(principal, notification);
+        this.#announce(principal, notification);
         return undefined;
       },
     };

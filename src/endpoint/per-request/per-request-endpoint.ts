@@ -24,6 +24,7 @@ import { Replies, type RoundTaker } from './replies.js';
 import { Results, type ServerFacts } from './results.js';
 import type { ServerLease } from './server-pool.js';
 import { keptMemory } from './shares.js';
+import { isAnnouncement } from './subscriptions/filter.js';
 import { OpenSubscriptions } from './subscriptions/open-subscriptions.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
@@ -198,52 +199,31 @@ export class PerRequestEndpoint implements Endpoint {
     lease: ServerLease<RequestServer>,
     facts: ServerFacts,
   ): RoundTaker {
-    if (lease.server.isNative) return this.#nativeTaker(principal, request, lease);
-    if (request.method === 'server/discover') {
+    const { bridge, isNative } = lease.server;
+    if (request.method === 'server/discover' && !isNative) {
       return (round) => {
         round.end({ result: this.#results.discovery(facts) });
         lease.release();
         return { cancelled: () => undefined };
       };
     }
-    return (round, messageExtra) => {
-      const call = new BridgedCall(
-        {
-          request,
-          principal,
-          server: lease.server.bridge,
-          facts,
-          results: this.#results,
-          suspended: this.#suspended,
-          announce: (notification) => this.#announce(principal, notification),
-          report: (what, error) => this.#transports.events.emit('failure', what, error),
-          memory,
-          onServed: () => lease.release(),
-          onEnd: () => this.#calls.delete(call),
-        },
-        round,
-      );
-      this.#calls.add(call);
-      call.begin(messageExtra);
-      return call;
+    const init = {
+      request,
+      principal,
+      server: bridge,
+      facts,
+      results: this.#results,
+      suspended: this.#suspended,
+      // A server that changes a list whenever it is asked for it would have its clients ask for ever.
+      announce: (notification: JSONRPCNotification) =>
+        request.method.endsWith('/list') ? undefined : this.#announce(principal, notification),
+      report: (what: string, error: unknown) => this.#transports.events.emit('failure', what, error),
+      memory,
+      onServed: () => lease.release(),
     };
-  }
-
-  /** A server that serves MCP 2026-07-28 itself gets the request as it is. */
-  #nativeTaker(principal: string | undefined, request: JSONRPCRequest, lease: ServerLease<RequestServer>): RoundTaker {
     return (round, messageExtra) => {
-      const call = new NativeCall(
-        {
-          request,
-          server: lease.server.bridge,
-          announce: (notification) => this.#announce(principal, notification),
-          onEnd: () => {
-            this.#calls.delete(call);
-            lease.release();
-          },
-        },
-        round,
-      );
+      const onEnd = (): void => void this.#calls.delete(call);
+      const call = isNative ? new NativeCall({ ...init, onEnd }, round) : new BridgedCall({ ...init, onEnd }, round);
       this.#calls.add(call);
       call.begin(messageExtra);
       return call;
@@ -276,8 +256,9 @@ export class PerRequestEndpoint implements Endpoint {
     return this.#others.forwardTo(nodeId, toForwardedRequest(exchange, undefined, post), exchange.res);
   }
 
-  /** Tells the subscriptions of a principal on every node what a server of this node announces. */
+  /** Tells the subscriptions of a principal on every node what a server of this node announces. Other notifications are ignored. */
   #announce(principal: string | undefined, notification: JSONRPCNotification): void {
+    if (!isAnnouncement(notification)) return;
     this.#subscriptions.announce(principal, notification);
     this.#others?.announce(principal, notification);
   }

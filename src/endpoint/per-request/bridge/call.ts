@@ -7,7 +7,6 @@ import { without, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 import { sizeOf } from '../../../transport/request-memory.js';
 import type { Results, ServerFacts } from '../results.js';
-import { isAnnouncement } from '../subscriptions/filter.js';
 import { inputRequired, outcomeOfError, refuseQuestion } from './answers.js';
 import type { Asked, BridgedServer, ServerListener } from './bridged-server.js';
 import { capabilityFor, declares, digestOf, Questions } from './questions.js';
@@ -22,7 +21,7 @@ export interface CallInit {
   readonly facts: ServerFacts;
   readonly results: Results;
   readonly suspended: SuspendedCalls<BridgedCall>;
-  /** The server announces a change of what it has. */
+  /** Takes all that the server says of this request, as it may announce a change. */
   announce(notification: JSONRPCNotification): void;
   report(what: string, error: unknown): void;
   /** Bytes that the request takes in memory, about. */
@@ -125,13 +124,8 @@ export class BridgedCall implements ServerListener {
   notified(notification: JSONRPCNotification): Promise<void> | undefined {
     const { method, params } = notification;
     if (method === 'notifications/cancelled') this.#questions.withdraw(params?.requestId);
-    if (isAnnouncement(notification)) this.#announce(notification);
+    this.#init.announce(notification);
     return [...this.#rounds].at(-1)?.notify(notification);
-  }
-
-  /** A server that changes a list whenever it is asked for it would have its clients ask for ever. */
-  #announce(notification: JSONRPCNotification): void {
-    if (!this.#init.request.method.endsWith('/list')) this.#init.announce(notification);
   }
 
   #take(answers: Fields, given: string): void {

@@ -6,7 +6,6 @@ import type { Answer } from '../../../transport/pending-requests.js';
 import { refuseQuestion } from '../bridge/answers.js';
 import type { Asked, BridgedServer, ServerListener } from '../bridge/bridged-server.js';
 import type { Outcome, Round } from '../bridge/round.js';
-import { isAnnouncement } from '../subscriptions/filter.js';
 
 const METHOD_NOT_FOUND = -32601;
 const MISSING_CAPABILITY = -32021;
@@ -15,8 +14,11 @@ const MISSING_CAPABILITY = -32021;
 export interface NativeCallInit {
   readonly request: JSONRPCRequest;
   readonly server: BridgedServer;
-  /** Takes the server's news of its lists and resources. */
+  /** Takes all that the server says of this request, as it may announce a change. */
   announce(notification: JSONRPCNotification): void;
+  /** The server is not needed any more. */
+  onServed(): void;
+  /** Nothing of the call remains. */
   onEnd(): void;
 }
 
@@ -54,13 +56,8 @@ export class NativeCall implements ServerListener {
   }
 
   notified(notification: JSONRPCNotification): Promise<void> | undefined {
-    if (isAnnouncement(notification)) this.#announce(notification);
+    this.#init.announce(notification);
     return this.#ended ? undefined : this.#round.notify(notification);
-  }
-
-  /** A server that changes a list whenever it is asked for it would have its clients ask for ever. */
-  #announce(notification: JSONRPCNotification): void {
-    if (!this.#init.request.method.endsWith('/list')) this.#init.announce(notification);
   }
 
   #settle(answer: Answer): void {
@@ -72,6 +69,7 @@ export class NativeCall implements ServerListener {
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#init.onServed();
     this.#init.onEnd();
   }
 }
