@@ -5,6 +5,7 @@ import {
   inputRequired,
   McpServer,
   PerRequestHTTPServerTransport,
+  ProtocolError,
   SUPPORTED_PROTOCOL_VERSIONS,
   type CallToolResult,
 } from '@modelcontextprotocol/server';
@@ -56,6 +57,9 @@ function nativeServer(options: { supportedProtocolVersions?: string[] } = { supp
       await mcpReq.notify({ method: 'notifications/message', params: { level, data } });
     }
     return text('done');
+  });
+  server.registerResource('upstream', 'native://upstream', {}, () => {
+    throw new ProtocolError(-32601, 'no such method upstream');
   });
   const region = z.string().meta({ 'x-mcp-header': 'Region' });
   server.registerTool('region', { inputSchema: z.object({ region }) }, (args) => text(args.region));
@@ -132,6 +136,11 @@ describe('a server of SDK v2 with the option perRequest.sdk', () => {
     client.abort();
     expect(await held).toBe('gone');
     await until('its signal aborts', () => seen.includes('aborted'));
+  });
+
+  test('gets 200 with a -32601 that its handler throws: 404 is for unknown methods (basic/transports/streamable-http)', async () => {
+    const reply = await send(harness.url, 'resources/read', { params: { uri: 'native://upstream' } });
+    expect(reply).toMatchObject({ status: 200, error: { code: -32601, message: 'no such method upstream' } });
   });
 
   test('refuses with the HTTP status of the rule (basic/transports/streamable-http)', async () => {

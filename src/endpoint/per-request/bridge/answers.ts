@@ -10,7 +10,7 @@ import type { Outcome } from './round.js';
 // Codes of 2025-11-25 that must not be sent any more (MCP 2026-07-28, basic/index, "Error Codes").
 const RESOURCE_NOT_FOUND = -32002;
 const URL_ELICITATION_REQUIRED = -32042;
-const METHOD_NOT_FOUND = -32601;
+export const METHOD_NOT_FOUND = -32601;
 const INVALID_PARAMS = -32602;
 const INTERNAL_ERROR = -32603;
 
@@ -22,8 +22,7 @@ const URLS = { elicitation: { url: {} } };
 export function outcomeOfError(error: ErrorObject, { method, params }: JSONRPCRequest, capabilities: Fields): Outcome {
   switch (error.code) {
     case METHOD_NOT_FOUND:
-      // Only the SDK's own error says that the method is unknown. A client may take a 404 for a server of the session era.
-      return isUnknownMethod(error) ? new Refusal('methodNotFound') : { error };
+      return outcomeOfMethodNotFound(error);
     case URL_ELICITATION_REQUIRED:
       return urlElicitation(error.data, method, capabilities) ?? { error: { ...error, code: INVALID_PARAMS } };
     case RESOURCE_NOT_FOUND:
@@ -36,9 +35,10 @@ export function outcomeOfError(error: ErrorObject, { method, params }: JSONRPCRe
   }
 }
 
-/** Whether an error is what both versions of the SDK answer where a method has no handler. */
-function isUnknownMethod({ message, data }: ErrorObject): boolean {
-  return message === 'Method not found' && data === undefined;
+/** 404 only for the error with which both versions of the SDK answer a method without a handler: a handler may throw others. */
+export function outcomeOfMethodNotFound(error: ErrorObject): Outcome {
+  // A client may take a 404 for a server of the session era.
+  return error.message === 'Method not found' && error.data === undefined ? new Refusal('methodNotFound') : { error };
 }
 
 /** The error names the resource that was not found (MCP 2026-07-28, server/resources, "Error Handling"). */

@@ -3,11 +3,10 @@ import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { Refusal } from '../../../errors.js';
 import { isObject } from '../../../runtime/checks.js';
 import type { Answer } from '../../../transport/pending-requests.js';
-import { refuseQuestion } from '../bridge/answers.js';
+import { METHOD_NOT_FOUND, outcomeOfMethodNotFound, refuseQuestion } from '../bridge/answers.js';
 import type { Asked, BridgedServer, ServerListener } from '../bridge/bridged-server.js';
 import type { Outcome, Round } from '../bridge/round.js';
 
-const METHOD_NOT_FOUND = -32601;
 const MISSING_CAPABILITY = -32021;
 
 /** What a call is made of. */
@@ -76,7 +75,7 @@ export class NativeCall implements ServerListener {
 
 /** Two errors have an HTTP status of their own (MCP 2026-07-28, basic/transports/streamable-http). */
 function outcomeOf(error: Extract<Answer, { error: unknown }>['error']): Outcome {
-  if (error.code === METHOD_NOT_FOUND) return new Refusal('methodNotFound');
+  if (error.code === METHOD_NOT_FOUND) return outcomeOfMethodNotFound(error);
   if (error.code === MISSING_CAPABILITY && isObject(error.data)) {
     return new Refusal('missingCapability', { data: error.data });
   }
