@@ -1,4 +1,5 @@
 import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
+import { RESOURCE_UPDATED } from '../../../notify/notification.js';
 import { isWithin, Subscriptions } from '../../../sessions/records/subscriptions.js';
 import { isObject } from '../../../runtime/checks.js';
 import { without, type Fields } from '../../../transport/jsonrpc.js';
@@ -10,8 +11,6 @@ export interface Filter {
   readonly resourcesListChanged?: true;
   readonly resourceSubscriptions?: readonly string[];
 }
-
-export const RESOURCE_UPDATED = 'notifications/resources/updated';
 
 /** Each list that changes: its notification, the field of the filter, and the capability whose `listChanged` announces it. */
 const LISTS = [
