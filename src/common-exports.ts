@@ -44,16 +44,6 @@ export type {
 } from './stores/redis-client.js';
 export type { SessionEventStore } from './stores/session-event-store.js';
 export type { SessionStore, StoredRecord } from './stores/session-store.js';
-export type {
-  ClientCapabilities,
-  Implementation,
-  JSONRPCErrorResponse,
-  JSONRPCMessage,
-  JSONRPCNotification,
-  JSONRPCRequest,
-  JSONRPCResultResponse,
-  Params,
-  RequestId,
-  Result,
-} from './protocol/messages.js';
+export type * from './protocol/client.js';
+export type * from './protocol/messages.js';
 export type { AuthInfo, EventStore, MessageExtraInfo, WireTransport } from './protocol/wire-transport.js';

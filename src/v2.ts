@@ -6,16 +6,7 @@ import type { WireTransport } from './protocol/wire-transport.js';
 
 export type { McpServerLike } from './options/options.js';
 export type { PerRequestSdk } from './options/per-request-sdk.js';
-export type {
-  JSONRPCErrorResponse,
-  JSONRPCMessage,
-  JSONRPCNotification,
-  JSONRPCRequest,
-  JSONRPCResultResponse,
-  Params,
-  RequestId,
-  Result,
-} from './protocol/messages.js';
+export type * from './protocol/messages.js';
 export type { AuthInfo, MessageExtraInfo, WireTransport } from './protocol/wire-transport.js';
 
 const REVISION = '2026-07-28';

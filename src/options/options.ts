@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import type { ClientCapabilities, Implementation } from '../protocol/messages.js';
+import type { ClientCapabilities, Implementation } from '../protocol/client.js';
 import type { AuthInfo, EventStore, McpServerLike } from '../protocol/wire-transport.js';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';

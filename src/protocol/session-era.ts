@@ -1,7 +1,8 @@
 // What the router itself knows of the revisions with sessions: schema/2025-11-25/schema.ts and its forerunners.
 
 import { isObject } from '../runtime/checks.js';
-import type { ClientCapabilities, Implementation, Params } from './messages.js';
+import type { ClientCapabilities, Implementation } from './client.js';
+import type { Params } from './messages.js';
 
 type Test = (value: unknown) => boolean;
 

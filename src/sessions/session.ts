@@ -1,4 +1,4 @@
-import type { Implementation } from '../protocol/messages.js';
+import type { Implementation } from '../protocol/client.js';
 import type { Clock } from '../runtime/clock.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import type { InFlight } from '../runtime/in-flight.js';

@@ -4,14 +4,5 @@ export { memoryEventStore, type MemoryEventStore, type MemoryEventStoreOptions }
 export { memoryStore, type MemoryStoreOptions } from './memory-store.js';
 export type { SessionEventStore } from './session-event-store.js';
 export type { SessionStore, StoredRecord } from './session-store.js';
-export type {
-  JSONRPCErrorResponse,
-  JSONRPCMessage,
-  JSONRPCNotification,
-  JSONRPCRequest,
-  JSONRPCResultResponse,
-  Params,
-  RequestId,
-  Result,
-} from '../protocol/messages.js';
+export type * from '../protocol/messages.js';
 export type { EventStore } from '../protocol/wire-transport.js';

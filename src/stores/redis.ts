@@ -5,14 +5,5 @@ export { redisEventStore, type RedisEventStoreOptions } from './redis-event-stor
 export { redisStore, type RedisStoreOptions } from './redis-store.js';
 export type { SessionEventStore } from './session-event-store.js';
 export type { SessionStore, StoredRecord } from './session-store.js';
-export type {
-  JSONRPCErrorResponse,
-  JSONRPCMessage,
-  JSONRPCNotification,
-  JSONRPCRequest,
-  JSONRPCResultResponse,
-  Params,
-  RequestId,
-  Result,
-} from '../protocol/messages.js';
+export type * from '../protocol/messages.js';
 export type { EventStore } from '../protocol/wire-transport.js';

@@ -1,4 +1,4 @@
-import type { Implementation } from '../../protocol/messages.js';
+import type { Implementation } from '../../protocol/client.js';
 import { isObject } from '../../runtime/checks.js';
 import type { Fields } from '../../transport/jsonrpc.js';
 import { CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION } from './protocol.js';

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import type { ClientCapabilities, Implementation } from '../../protocol/messages.js';
+import type { ClientCapabilities, Implementation } from '../../protocol/client.js';
 import type { Era, OpeningRequest, ServerContext } from '../../options/options.js';
 import type { AppState } from '../records/app-state.js';
 
