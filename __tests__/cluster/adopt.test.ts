@@ -6,14 +6,9 @@ import { InProcessCluster, type InProcessNode, type InProcessNodeInit } from './
 const ALICE = { 'x-principal': 'alice' };
 const BOB = { 'x-principal': 'bob' };
 
-let cluster: InProcessCluster;
 let a: InProcessNode;
 let b: InProcessNode;
-beforeAll(async () => {
-  cluster = await InProcessCluster.start();
-}, 300_000);
-afterEach(() => cluster.clear());
-afterAll(() => cluster.stop());
+const cluster = InProcessCluster.ofSuite();
 
 async function start(options: InProcessNodeInit = {}): Promise<void> {
   [a, b] = (await cluster.nodes(2, { adoptAnonymous: true, ...options })) as [InProcessNode, InProcessNode];

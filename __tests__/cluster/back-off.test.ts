@@ -4,7 +4,6 @@ import type { ServerFactory } from '../../src/index.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
-import { START_TIMEOUT } from './cluster.js';
 import { InProcessCluster } from './in-process.js';
 
 test('a session is on back-off for 5 s after it was last given up, and 10,000 sessions are remembered', () => {
@@ -22,13 +21,7 @@ test('a session is on back-off for 5 s after it was last given up, and 10,000 se
 });
 
 describe('a node that cannot build servers (docs/scaling.md, "When a node cannot build servers")', () => {
-  let cluster: InProcessCluster;
-
-  beforeAll(async () => {
-    cluster = await InProcessCluster.start();
-  }, START_TIMEOUT);
-  afterEach(() => cluster.clear());
-  afterAll(() => cluster.stop());
+  const cluster = InProcessCluster.ofSuite();
 
   /** A factory that fails and is counted when it restores a session. */
   const broken = (fail: () => unknown = () => Promise.reject(new Error('no database'))) => {

@@ -52,12 +52,7 @@ describe('a claim that Redis has lost (docs/scaling.md, "What Redis must be")', 
 });
 
 describe('a record that its owner writes after another node has read it, and before that node claims the session', () => {
-  let cluster: InProcessCluster;
-  beforeAll(async () => {
-    cluster = await InProcessCluster.start();
-  }, 300_000);
-  afterEach(() => cluster.clear());
-  afterAll(() => cluster.stop());
+  const cluster = InProcessCluster.ofSuite();
 
   /** Opens a session at `a`, and sends a call to `b`, which reads the record and goes on when it is told to. */
   async function readAtOther() {
@@ -102,12 +97,7 @@ describe('a record that its owner writes after another node has read it, and bef
 });
 
 describe('the time to live of a record in a cluster (docs/scaling.md, "The times")', () => {
-  let cluster: InProcessCluster;
-  beforeAll(async () => {
-    cluster = await InProcessCluster.start();
-  }, 300_000);
-  afterEach(() => cluster.clear());
-  afterAll(() => cluster.stop());
+  const cluster = InProcessCluster.ofSuite();
 
   test('is a day longer than its session lives, so that a step of Redis’ clock removes no record of an owned session', async () => {
     const a = await cluster.node({ ttl: HOUR });

@@ -6,12 +6,7 @@ import { leasesIn } from './leases.js';
 
 const HOUR = 3_600_000;
 
-let cluster: InProcessCluster;
-beforeAll(async () => {
-  cluster = await InProcessCluster.start();
-}, 300_000);
-afterEach(() => cluster.clear());
-afterAll(() => cluster.stop());
+const cluster = InProcessCluster.ofSuite();
 
 /** What a node of an earlier version writes when it joins: a set of IDs, and a key for each lease. */
 async function joinAsEarlier(id: string, ms: number): Promise<void> {

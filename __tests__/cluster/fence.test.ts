@@ -13,12 +13,7 @@ import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster, type InProcessNode, type Tool } from './in-process.js';
 import { settled } from './in-process-fake-redis.js';
 
-let cluster: InProcessCluster;
-beforeAll(async () => {
-  cluster = await InProcessCluster.start();
-}, 300_000);
-afterEach(() => cluster.clear());
-afterAll(() => cluster.stop());
+const cluster = InProcessCluster.ofSuite();
 
 describe('the fence of the event store (docs/scaling.md: appends check (owner, epoch) in a Redis script)', () => {
   const KEY = 'a record';

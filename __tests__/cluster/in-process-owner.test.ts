@@ -12,12 +12,7 @@ import { AnyNodeSession } from './any-node.js';
 import { changeLeases, GhostLease, leasesIn } from './leases.js';
 import { InProcessCluster, isDestroy, type InProcessNode, type InProcessNodeInit, type Tool } from './in-process.js';
 
-let cluster: InProcessCluster;
-beforeAll(async () => {
-  cluster = await InProcessCluster.start();
-}, 300_000);
-afterEach(() => cluster.clear());
-afterAll(() => cluster.stop());
+const cluster = InProcessCluster.ofSuite();
 
 /** Well below those of the nodes' own, as some tests wait for them. */
 const SHORT = { lease: 1_100, renewInterval: 250, fenceAfter: 800, claimTimeout: 1_900 };

@@ -151,21 +151,26 @@ export class InProcessNode {
 
 /** Nodes on one Redis, which are closed after each test. */
 export class InProcessCluster {
-  readonly redis: RedisServer;
-  readonly ask: SendCommand;
-  readonly #own: ConnectedRedis;
+  redis!: RedisServer;
+  ask!: SendCommand;
+  #own!: ConnectedRedis;
   readonly #nodes: InProcessNode[] = [];
   #tests = 0;
 
-  private constructor(redis: RedisServer, own: ConnectedRedis) {
-    this.redis = redis;
-    this.#own = own;
-    this.ask = own.ask;
+  static async start(init: RedisServerInit = {}): Promise<InProcessCluster> {
+    const cluster = new InProcessCluster();
+    await cluster.#start(init);
+    return cluster;
   }
 
-  static async start(init: RedisServerInit = {}): Promise<InProcessCluster> {
-    const redis = await RedisServer.start(init);
-    return new InProcessCluster(redis, await connectRedis(redis.url));
+  /** A cluster that starts before the tests of the file or `describe` that calls this, and stops after them. */
+  static ofSuite(): InProcessCluster {
+    const cluster = new InProcessCluster();
+    // The first start downloads Debian's package where no redis-server is there yet.
+    beforeAll(() => cluster.#start(), 300_000);
+    afterEach(() => cluster.clear());
+    afterAll(() => cluster.stop());
+    return cluster;
   }
 
   /** What the keys of this test begin with. */
@@ -189,6 +194,12 @@ export class InProcessCluster {
   async clear(): Promise<void> {
     await Promise.all(this.#nodes.splice(0).map((node) => node.close()));
     this.#tests += 1;
+  }
+
+  async #start(init: RedisServerInit = {}): Promise<void> {
+    this.redis = await RedisServer.start(init);
+    this.#own = await connectRedis(this.redis.url);
+    this.ask = this.#own.ask;
   }
 
   /** The record of a session, as Redis has it. */

@@ -11,12 +11,7 @@ import { InProcessCluster, type InProcessNode, type InProcessNodeInit } from './
 const TOOLS = 'notifications/tools/list_changed';
 const URI = 'test://notes/1';
 
-let cluster: InProcessCluster;
-beforeAll(async () => {
-  cluster = await InProcessCluster.start();
-}, 300_000);
-afterEach(() => cluster.clear());
-afterAll(() => cluster.stop());
+const cluster = InProcessCluster.ofSuite();
 
 type Nodes = [InProcessNode, InProcessNode, InProcessNode];
 

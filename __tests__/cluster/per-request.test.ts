@@ -19,12 +19,7 @@ const headers = { 'x-principal': 'alice' };
 /** A state of a call that no node has. */
 const CALL = 'A'.repeat(22);
 
-let cluster: InProcessCluster;
-beforeAll(async () => {
-  cluster = await InProcessCluster.start();
-}, 300_000);
-afterEach(() => cluster.clear());
-afterAll(() => cluster.stop());
+const cluster = InProcessCluster.ofSuite();
 
 const seen: string[] = [];
 beforeEach(() => seen.splice(0));

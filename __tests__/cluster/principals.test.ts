@@ -8,15 +8,10 @@ import { InProcessCluster, type InProcessNode } from './in-process.js';
 const ALICE = { headers: { 'x-principal': 'alice' } };
 const BOB = { headers: { 'x-principal': 'bob' } };
 
-let cluster: InProcessCluster;
 let a: InProcessNode;
 let b: InProcessNode;
 let c: InProcessNode;
-beforeAll(async () => {
-  cluster = await InProcessCluster.start();
-}, 300_000);
-afterEach(() => cluster.clear());
-afterAll(() => cluster.stop());
+const cluster = InProcessCluster.ofSuite();
 
 async function start(options: Parameters<InProcessCluster['nodes']>[1] = {}): Promise<void> {
   [a, b, c] = (await cluster.nodes(3, options)) as [InProcessNode, InProcessNode, InProcessNode];

@@ -3,12 +3,7 @@ import { REDIS_CLIENTS } from '../support/redis-clients.js';
 import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster } from './in-process.js';
 
-let cluster: InProcessCluster;
-beforeAll(async () => {
-  cluster = await InProcessCluster.start();
-}, 300_000);
-afterEach(() => cluster.clear());
-afterAll(() => cluster.stop());
+const cluster = InProcessCluster.ofSuite();
 
 const ALICE = { headers: { 'x-principal': 'alice' } };
 

@@ -4,12 +4,7 @@ import { InProcessCluster } from './in-process.js';
 import { freePort } from '../support/free-port.js';
 import { GhostLease } from './leases.js';
 
-let cluster: InProcessCluster;
-beforeAll(async () => {
-  cluster = await InProcessCluster.start();
-}, 300_000);
-afterEach(() => cluster.clear());
-afterAll(() => cluster.stop());
+const cluster = InProcessCluster.ofSuite();
 
 const SHORT = { lease: 500, renewInterval: 100, fenceAfter: 280, claimTimeout: 2_000 };
 const fields = async () => fieldsOf(await cluster.ask('HGETALL', nodesKey(cluster.prefix)));
