@@ -90,7 +90,7 @@ describe('router.notify without a target', () => {
     expect(await Promise.all(all)).toEqual(all.map(() => ({ delivered: 1, stored: 0, dropped: 0 })));
   });
 
-  test('counts nothing where nobody is, and after close()', async () => {
+  test('counts nothing where there is no client, and after close()', async () => {
     await serve();
     expect(await harness.router.notify.toolListChanged()).toEqual({ delivered: 0, stored: 0, dropped: 0 });
     await open();

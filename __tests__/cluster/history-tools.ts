@@ -10,7 +10,7 @@ export const effectsKey = (session: string): string => `effects:${session}`;
 const input = { inputSchema: z.object({ value: z.string() }) };
 
 /**
- * The operations of which histories consist. Effects take a connection of their own, which no fault of a test cuts: they show
+ * The operations that a history records. Effects take a connection of their own, which no fault of a test cuts: they show
  * what a node does while it cannot reach the cluster's Redis.
  *
  * @returns Adds the tools to the server of a session.

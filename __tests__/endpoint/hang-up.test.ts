@@ -78,7 +78,7 @@ test('before the factory resolves: a server that it makes later is closed', asyn
   expect(seen).toEqual([]);
 });
 
-test('while the server is asked for its tools, of which the call is one', async () => {
+test('while the router lists the tools of the server for a call', async () => {
   await serve(() => {
     const server = askingServer({ seen });
     const handlers = (server.server as unknown as { _requestHandlers: Map<string, unknown> })._requestHandlers;

@@ -198,7 +198,7 @@ describe('a server of SDK v2 with the option perRequest.sdk', () => {
 test('a server of SDK v1 is bridged as without the option, and a state that it does not know is refused', async () => {
   const bridged = await start({ perRequest: { sdk: v2() }, serverFactory: () => askingServer() });
   expect((await call(bridged.url, 'add', { a: 1, b: 2 })).result).toMatchObject(text('3'));
-  const unknown = await call(bridged.url, 'add', { a: 1, b: 2 }, { params: { requestState: 'of nobody' } });
+  const unknown = await call(bridged.url, 'add', { a: 1, b: 2 }, { params: { requestState: 'of no call' } });
   expect(unknown).toMatchObject({ status: 200, error: { code: -32602 } });
   await bridged.close();
 });

@@ -57,7 +57,7 @@ describe('a request of MCP 2026-07-28', () => {
     const reply = await call(harness.url, 'session', {}, { headers });
     expect(reply.status).toBe(200);
     expect(reply.result?.content).not.toEqual([{ type: 'text', text: session }]);
-    expect((await call(harness.url, 'add', {}, { headers: { 'mcp-session-id': 'of nobody' } })).status).toBe(200);
+    expect((await call(harness.url, 'add', {}, { headers: { 'mcp-session-id': 'of no session' } })).status).toBe(200);
   });
 
   test('discovers the versions and capabilities, without tasks (server/discover)', async () => {

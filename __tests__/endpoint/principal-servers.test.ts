@@ -51,7 +51,7 @@ const of = (user: string, more: PerRequest = {}): PerRequest => ({
 const add = (more: PerRequest) => call(harness.url, 'add', { a: 1, b: 2 }, more);
 
 describe('a principal\'s server (docs/transport.md, "MCP 2026-07-28")', () => {
-  test('is shared by its requests, and by those of nobody else', async () => {
+  test('is shared by the requests of its principal, and by no others', async () => {
     await serve();
     const raw = { 'io.modelcontextprotocol/clientInfo': { name: 'raw', version: '2.0.0' } };
     for (const more of [of('alice'), of('alice'), of('alice', { meta: raw }), of('bob')]) {

@@ -261,15 +261,15 @@ describe('what other servers announce', () => {
     const filter = { toolsListChanged: true, resourceSubscriptions: [URI] };
     const alice = await listen(filter, as('alice'));
     const bob = await listen(filter, as('bob'));
-    const nobody = await listen(filter);
+    const anonymous = await listen(filter);
     await change('tools', 'alice');
     await call(harness.url, 'update', { uri: URI }, as('bob'));
     await change('tools');
     const _meta = { [ID]: 'sub' };
     expect((await alice.stream.message()).params).toEqual({ _meta });
     expect((await bob.stream.message()).params).toEqual({ uri: URI, _meta });
-    expect((await nobody.stream.message()).params).toEqual({ _meta });
-    for (const { stream, server } of [alice, bob, nobody]) {
+    expect((await anonymous.stream.message()).params).toEqual({ _meta });
+    for (const { stream, server } of [alice, bob, anonymous]) {
       await server.server.sendResourceUpdated({ uri: `${URI}/last` });
       expect(await stream.message()).toMatchObject({ params: { uri: `${URI}/last` } });
     }

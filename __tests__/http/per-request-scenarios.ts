@@ -94,6 +94,6 @@ export const PER_REQUEST_SCENARIOS: [ErrorName, PerRequestScenario][] = [
   ],
   [
     'invalidRequestState',
-    scenario((target) => send(target, ...call('once', { ...asks, params: { requestState: 'of nobody' } }))),
+    scenario((target) => send(target, ...call('once', { ...asks, params: { requestState: 'of no call' } }))),
   ],
 ];

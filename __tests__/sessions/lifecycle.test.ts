@@ -252,7 +252,7 @@ describe('close ends everything (README, "Options")', () => {
       },
     ],
     ['rejects', () => Promise.reject(new Error('cannot close'))],
-  ])('a server whose close() %s is logged, and holds up nobody', async (_, close) => {
+  ])('a server whose close() %s is logged, and does not delay the close of the router', async (_, close) => {
     const log = new LogLines();
     await started({ logger: pino({ level: 'error' }, log) });
     for (const id of ['a', 'b']) {

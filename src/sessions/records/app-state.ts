@@ -66,7 +66,7 @@ export class UnkeptState extends AppState {
 
   override set(): Promise<void> {
     const refused = Promise.reject(new Error(`context.state: nothing is kept, as ${this.#why}`));
-    // A rejection that nobody handles would end the process.
+    // An unhandled rejection would end the process.
     refused.catch(() => undefined);
     return refused;
   }

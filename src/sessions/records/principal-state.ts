@@ -83,7 +83,7 @@ class PrincipalState extends AppState {
     this.#changes.set(key, change);
     // A handler may await it after the last socket has closed.
     const saved = keepingAlive(this.#next(() => this.#save(key, change)));
-    // A rejection that nobody handles would end the process.
+    // An unhandled rejection would end the process.
     saved.catch(ignore);
     return saved;
   }
