@@ -3,8 +3,8 @@ import { mcpRouter, memoryEventStore } from '../../src/index.js';
 import { scriptedServer } from '../support/scripted.js';
 
 // A router in a process of its own, for `node --expose-gc`. Its method `fill` sends as many notifications as its params say, and
-// `big` returns so many bytes; `hang` never ends. `GET /stalled` returns the number of resumes and calls so far, and the memory of
-// the process; `?gc` collects garbage first.
+// `big` returns so many bytes; `hang` never ends. `GET /stalled` returns the number of resumes and calls so far, and the memory in
+// use; `?gc` collects garbage first.
 
 let resumes = 0;
 let calls = 0;
@@ -28,10 +28,17 @@ const serverFactory = () =>
     },
   });
 
+/** Bytes. The resident set is no measure: V8 returns freed pages in threads of its own, late on a busy machine. */
+function memoryInUse(): number {
+  const { heapUsed, external, arrayBuffers } = process.memoryUsage();
+  // A string that Node writes is in `arrayBuffers` alone; a buffer that JavaScript holds is in both.
+  return heapUsed + Math.max(external, arrayBuffers);
+}
+
 const app = express();
 app.get('/stalled', (req, res) => {
   if ('gc' in req.query) globalThis.gc!();
-  res.json({ resumes, calls, rss: process.memoryUsage().rss });
+  res.json({ resumes, calls, inUse: memoryInUse() });
 });
 app.use((req, _res, next) => {
   if (req.headers['last-event-id'] !== undefined) resumes += 1;
