@@ -12,22 +12,22 @@ const BUSY = 6;
 /** Sessions that all other nodes are asked for at once, and how often each. */
 const WANTED = 20;
 const TIMES = 2;
-/** Times in ms until a session is claimed. */
+/** A time in ms that only a hang exceeds. The figures are what the test prints on an idle machine. */
+const HUNG = 30_000;
+/** `atLeast`: the shortest time in ms until a session is claimed. */
 const DEATHS = [
-  // With a lease so long, a session that is claimed sooner was not waited for.
-  { death: 'is proved', apart: false, options: LONG_LEASE, kills: KILLS, atLeast: 0, median: 15_000 },
-  // With a lease of 5 s that is renewed every 1.5 s, the defaults.
+  // With a lease as long as `HUNG`, a session that is claimed sooner did not wait for it.
+  { death: 'is proved', apart: false, options: LONG_LEASE, kills: KILLS, atLeast: 0 },
+  // With the default lease: `lease` less `fenceAfter`, as the last renewal was sent at most `fenceAfter` before the kill. Requests
+  // are held for longer than by default, so that a busy machine costs them no 503.
   {
     death: 'shows by its lease alone',
     apart: true,
-    options: {},
+    options: { claimTimeout: 40_000 },
     kills: Math.ceil(KILLS / 2),
-    atLeast: 3_000,
-    median: 60_000,
+    atLeast: 1_700,
   },
 ];
-/** The bound of p99 if a death is proved, in ms. It is 1 s in the long run, on a machine that does nothing else. */
-const P99 = Number(process.env.CLUSTER_RECOVERY_MS ?? 30_000);
 
 const random = new Random(SEED);
 
@@ -56,7 +56,7 @@ const quantile = (times: readonly number[], part: number): number =>
 
 describe.each(DEATHS)(
   'kill -9 of a node whose death $death (docs/scaling.md)',
-  ({ apart, options, kills, atLeast, median }) => {
+  ({ apart, options, kills, atLeast }) => {
     let cluster: Cluster;
     beforeAll(async () => {
       cluster = await startCluster({ apart, options });
@@ -126,8 +126,7 @@ describe.each(DEATHS)(
         expect(failed).toBeLessThanOrEqual(kills * BUSY);
         expect(recoveries.length).toBeGreaterThan(0);
         expect(Math.min(...recoveries)).toBeGreaterThan(atLeast);
-        expect(quantile(recoveries, 0.5)).toBeLessThan(median);
-        if (!apart) expect(quantile(recoveries, 0.99)).toBeLessThan(P99);
+        expect(Math.max(...recoveries)).toBeLessThan(HUNG);
         expect(cluster.nodes.map(({ health }) => health)).toEqual(cluster.nodes.map(() => 'alive'));
       },
       60_000 + kills * 20_000,
