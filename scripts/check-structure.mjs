@@ -11,21 +11,22 @@ const MAX_EXPORTS = 71;
 
 /** Files with code that may be shorter, and why. A file of types or of exports alone may be as short as it likes. */
 const SHORT_FILES = new Map([
+  ['src/cluster/forwarding/owner-cache.ts', 'a bounded table that has nothing in common with the one beside it'],
   ['src/cluster/membership/unreachable.ts', 'the errors of two layers that may not import each other'],
   ['src/endpoint/dispatch.ts', 'the one place where an endpoint is picked'],
   ['src/http/per-request/encoded-header.ts', 'one rule of the specification, which two kinds of headers follow'],
   ['src/http/per-request/mirrored-headers.ts', 'one rule of the specification'],
   ['src/runtime/transitions.ts', 'what the phases of a router and the states of a session share'],
   ['src/runtime/user-code.ts', 'how user code is called, for every layer'],
-  ['src/sessions/answers-to.ts', 'the one rule that says which callers reach a session'],
+  ['src/sessions/access.ts', 'the one rule that says which callers reach a session'],
   ['src/sessions/limits/slot.ts', 'sessions have slots, and the caps, which make them, know sessions'],
-  ['src/sessions/records/kept-json.ts', 'two parts of a record that may not import each other write JSON so'],
+  ['src/sessions/records/record-json.ts', 'two parts of a record that may not import each other write JSON so'],
 ]);
 
 /** Classes with more public members, how many each may have, and why. No class joins them, and none of them grows. */
 const LARGE_CLASSES = new Map([
   ['Session', [50, 'a row of state that its registry, its records and its transport each read in part']],
-  ['SessionLife', [19, 'the part of Session that begins anew with each server']],
+  ['SessionEpoch', [19, 'the part of Session that begins anew with each server']],
   ['Registry', [27, 'what sessions, the reaper and the persistence each call back']],
   ['HttpTransport', [23, "the nine members of the SDK's Transport, and what replies and streams see of it"]],
   ['ClusterNode', [17, 'three ports (ForwardingPort, OtherNodes of both eras) and what its router reads']],

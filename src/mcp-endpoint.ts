@@ -36,7 +36,7 @@ import { LocalDelivery } from './notify/local-delivery.js';
 import { createNotify, type Notify } from './notify/notify.js';
 import type { HttpRequest, McpEndpointOptions, MountOptions, ResolvedOptions } from './options/options.js';
 import { resolveOptions } from './options/resolve.js';
-import { createAnswersTo } from './sessions/answers-to.js';
+import { accessRule } from './sessions/access.js';
 import { ServerBuilder } from './sessions/server/server-builder.js';
 import { NotOwner, type UnownedSession } from './sessions/ownership.js';
 import { SessionPersistence } from './sessions/session-persistence.js';
@@ -162,15 +162,15 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     sessionIdGenerator: resolved.sessionIdGenerator,
   };
   const isSessionId = sessionIdCheck(resolved.sessionIdGenerator !== randomUUID);
-  const answersTo = createAnswersTo(resolved.adoptAnonymous);
-  const restorer = new Restorer(opener, events, isSessionId, answersTo, resolved.maxLifetime, member?.pauseRestoring);
+  const mayUse = accessRule(resolved.adoptAnonymous);
+  const restorer = new Restorer(opener, events, isSessionId, mayUse, resolved.maxLifetime, member?.pauseRestoring);
   const reissuer =
     resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
   const bodies = new BodyReader(resolved, phase);
   const createSessionEndpoint = (): Endpoint => {
     if (!resolved.sessions) return new UnservedSessions();
     if (resolved.stateless) return new StatelessEndpoint(builder, transports, phase);
-    return new SessionEndpoint(opener, restorer, answersTo, reissuer, member, events, bodies.arriving);
+    return new SessionEndpoint(opener, restorer, mayUse, reissuer, member, events, bodies.arriving);
   };
   const sessionEndpoint = createSessionEndpoint();
   const endpoint = perRequest === undefined ? sessionEndpoint : new EraEndpoint(sessionEndpoint, perRequest);

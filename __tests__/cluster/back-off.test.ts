@@ -1,5 +1,5 @@
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
-import { BACK_OFF, BackOff } from '../../src/cluster/forwarding/session-memory.js';
+import { BACK_OFF, BackOff } from '../../src/cluster/forwarding/back-off.js';
 import type { ServerFactory } from '../../src/index.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { until } from '../support/waiting.js';

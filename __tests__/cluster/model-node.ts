@@ -8,12 +8,12 @@ import type { RequestHeaders, Sending, Sent } from '../../src/cluster/port/node-
 import { watchNode } from '../../src/cluster/port/ask-node.js';
 import type { Lease } from '../../src/cluster/membership/lease.js';
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
-import { OwnerCache } from '../../src/cluster/forwarding/session-memory.js';
+import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
 import { Peers } from '../../src/cluster/membership/peers.js';
 import { Refusal } from '../../src/errors.js';
 import type { CoreEvents } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
-import { createAnswersTo, mayAnswer } from '../../src/sessions/answers-to.js';
+import { accessRule, mayUseRecord } from '../../src/sessions/access.js';
 import type { ForwardedRequest } from '../../src/endpoint/session/forwarding-port.js';
 import { postOf } from '../support/posts.js';
 import { NotOwner, type Membership } from '../../src/sessions/ownership.js';
@@ -139,7 +139,7 @@ export class ModelNode {
       events,
       claimTimeout: CLAIM_TIMEOUT,
       migration: undefined,
-      mayAnswer: (record, id, caller) => mayAnswer(record, id, caller, createAnswersTo(false)),
+      mayUseRecord: (record, id, caller) => mayUseRecord(record, id, caller, accessRule(false)),
     });
     this.node.start();
   }

@@ -5,7 +5,7 @@ import { NO_SESSIONS, type LocalSessions } from '../../src/cluster/local-session
 import type { MessageId } from '../../src/cluster/membership/challenges.js';
 import { askNode, watchNode } from '../../src/cluster/port/ask-node.js';
 import type { NodeKind, NodePort, Sent } from '../../src/cluster/port/node-port.js';
-import { OwnerCache } from '../../src/cluster/forwarding/session-memory.js';
+import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
 import { OwnerRouting } from '../../src/cluster/forwarding/owner-routing.js';
 import { DEAD, encodeLease, nodesKey } from '../../src/cluster/membership/lease.js';
 import { NodeMembership } from '../../src/cluster/membership/membership.js';
@@ -118,7 +118,7 @@ export class OwnerRoutingWorld {
       others,
       relay: { relay: () => Promise.resolve() },
       records: this.records,
-      mayAnswer: () => true,
+      mayUseRecord: () => true,
       isMoving: (sessionId) => this.leaving.has(sessionId),
       clock: this.clock,
       lifecycle: this.phase,

@@ -1,4 +1,4 @@
-import { OwnerCache } from '../../src/cluster/forwarding/session-memory.js';
+import { OwnerCache } from '../../src/cluster/forwarding/owner-cache.js';
 
 const MOST = 20_000;
 

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { CloseReason, CoreEvents, SessionStats } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
-import { createAnswersTo } from '../../src/sessions/answers-to.js';
+import { accessRule } from '../../src/sessions/access.js';
 import { Adopter } from '../../src/sessions/life/adopt.js';
 import { openSession, type Caller, type Opener } from '../../src/sessions/life/open.js';
 import { Restorer } from '../../src/sessions/life/restore.js';
@@ -130,8 +130,8 @@ class SessionWorld {
       recordKey: undefined,
       sessionIdGenerator: () => `session-${(this.#ids += 1)}`,
     };
-    const answersTo = createAnswersTo(true);
-    this.#restorer = new Restorer(this.#opener, events, () => true, answersTo, LIMITS.maxLifetime);
+    const mayUse = accessRule(true);
+    this.#restorer = new Restorer(this.#opener, events, () => true, mayUse, LIMITS.maxLifetime);
     this.#adopter = new Adopter(this.#opener, this.#restorer);
   }
 

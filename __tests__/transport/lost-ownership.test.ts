@@ -38,7 +38,7 @@ function begin(enableJsonResponse = false, eventStore?: ReturnType<typeof memory
     transportClosed: nothing,
     reserve: () => true,
     free: nothing,
-    settledWell: () => undefined,
+    requestSucceeded: () => undefined,
   };
   transport = new HttpTransport({
     context,

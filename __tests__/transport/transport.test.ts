@@ -36,7 +36,7 @@ class FourthLife {
       transportClosed: nothing,
       reserve: () => true,
       free: nothing,
-      settledWell: () => undefined,
+      requestSucceeded: () => undefined,
     };
     this.#transport = new HttpTransport({
       context,

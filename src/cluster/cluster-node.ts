@@ -11,7 +11,7 @@ import type { ForwardedRequest, ForwardingPort } from '../endpoint/session/forwa
 import type { Notice, Notified } from '../notify/notification.js';
 import type { NotifiedNodes } from '../notify/notify.js';
 import type { Membership, OtherNodes, UnownedSession } from '../sessions/ownership.js';
-import { createAnswersTo, mayAnswer, type AnswersTo } from '../sessions/answers-to.js';
+import { accessRule, mayUseRecord, type MayUse } from '../sessions/access.js';
 import type { PrincipalCounts } from '../sessions/limits/principal-counts.js';
 import { RecordStore } from '../sessions/records/record-store.js';
 import type { Registry } from '../sessions/registry.js';
@@ -19,7 +19,7 @@ import type { Sessions } from '../sessions/session-api.js';
 import { openRedis, type SendCommand } from '../stores/redis-client.js';
 import { recordKey, redisStoreWithSpare } from '../stores/redis-store.js';
 import { Eviction } from './eviction.js';
-import { OwnerCache } from './forwarding/session-memory.js';
+import { OwnerCache } from './forwarding/owner-cache.js';
 import { OwnerRouting } from './forwarding/owner-routing.js';
 import { ResponseRelay } from './forwarding/response-relay.js';
 import { localSessionsOf, NO_SESSIONS, type LocalSessions } from './local-sessions.js';
@@ -81,7 +81,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly #mailbox: Mailbox | undefined;
   readonly #migration: Migration | undefined;
   readonly #options: ResolvedClusterOptions;
-  readonly #answersTo: AnswersTo;
+  readonly #mayUse: MayUse;
   readonly #clock: Clock;
   #local: LocalSessions = NO_SESSIONS;
   /** The time of the last request, or of the beginning of the drain, by the router's clock. */
@@ -114,7 +114,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     const { claimTimeout } = options;
     const isMoving = (sessionId: string): boolean => this.#local.isMoving(sessionId);
     this.#options = options;
-    this.#answersTo = createAnswersTo(adoptAnonymous);
+    this.#mayUse = accessRule(adoptAnonymous);
     this.#clock = clock;
     this.recordKey = (id) => recordKey(prefix, id);
     const proof = ownProof();
@@ -208,7 +208,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       port: this.#port,
       others,
       relay: this.#relay,
-      mayAnswer: (record, id, caller) => mayAnswer(record, id, caller, this.#answersTo),
+      mayUseRecord: (record, id, caller) => mayUseRecord(record, id, caller, this.#mayUse),
       migration: this.#migration,
       events,
       claimTimeout,
@@ -250,7 +250,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     if (this.#mailbox === undefined || this.#migration === undefined) return;
     void this.#mailbox.open(
       () => this.membership.id,
-      createMessageReader({ registry, sessions, migration: this.#migration, answersTo: this.#answersTo }),
+      createMessageReader({ registry, sessions, migration: this.#migration, mayUse: this.#mayUse }),
     );
   }
 

@@ -154,7 +154,7 @@ export class Registry implements SessionHome, ReaperActions {
     session.beginClosing();
     this.#remove(session);
     void session.transport?.close();
-    session.life.end();
+    session.lifetime.end();
     this.#events.emit('closed', before, reason);
     const moving = reason === 'shutdown' || reason === 'moved' ? session.id : undefined;
     return this.closingSessions.track(this.#closeServer(session, reason), moving);
@@ -261,9 +261,9 @@ export class Registry implements SessionHome, ReaperActions {
   }
 
   async #hibernate(session: Session): Promise<void> {
-    const { life, record, idleSince } = session;
+    const { lifetime, record, idleSince } = session;
     try {
-      await life.save();
+      await lifetime.save();
       await record?.flush();
     } catch (error) {
       this.#events.emit('failure', 'a session cannot hibernate', error, session.id);
@@ -276,12 +276,12 @@ export class Registry implements SessionHome, ReaperActions {
 
   /** Makes a session hibernate. When this returns, only the server's own clean-up is not done yet. The promise waits for it. */
   #sleep(session: Session, record: RecordWriter): Promise<void> {
-    const { life, transport, server } = session;
+    const { lifetime, transport, server } = session;
     const before = session.info();
     session.hibernate(record.encode());
     this.#events.emit('hibernated', before);
     void transport?.close();
-    life.end();
+    lifetime.end();
     return server === undefined ? Promise.resolve() : this.closingSessions.track(this.#builder.close(server));
   }
 

@@ -32,7 +32,7 @@ export abstract class SessionSettings {
     this.settings?.free(request);
   }
 
-  settledWell(request: JSONRPCRequest): Promise<void> | undefined {
+  requestSucceeded(request: JSONRPCRequest): Promise<void> | undefined {
     if (this.record !== undefined) return this.record.remember(request);
     this.#settings?.remember(request);
     return undefined;

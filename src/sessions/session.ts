@@ -8,7 +8,7 @@ import type { Lease, TransportOwner } from '../transport/transport-types.js';
 import type { HttpTransport } from '../transport/transport.js';
 import type { FactoryContext } from './server/server-context.js';
 import type { Membership } from './ownership.js';
-import { SessionLife } from './session-life.js';
+import { SessionEpoch } from './session-epoch.js';
 import type { SessionStates } from './session-states.js';
 import type { Slot } from './limits/slot.js';
 
@@ -30,7 +30,7 @@ export interface SessionHome {
 }
 
 /** One client's session: its state and its leases. Its home decides what happens to it. */
-export class Session extends SessionLife implements TransportOwner {
+export class Session extends SessionEpoch implements TransportOwner {
   readonly id: string;
   readonly clientInfo: Implementation | undefined;
   /** The epoch in which this process got the session. Requests of earlier epochs ended with their process. */

@@ -75,13 +75,13 @@ export interface TransportOwner {
   fenced(): void;
   /**
    * Whether the session has room for the change that a request makes. If true, `free` is called for the request later, and
-   * `settledWell` before it if the request succeeded.
+   * `requestSucceeded` before it if the request succeeded.
    */
   reserve(request: JSONRPCRequest): boolean;
-  /** Called when a request is settled. It has changed nothing unless `settledWell` was called. */
+  /** Called when a request is settled. It has changed nothing unless `requestSucceeded` was called. */
   free(request: JSONRPCRequest): void;
   /** Called when a request that changes the session succeeded. The answer is sent once the promise, if any, is settled. */
-  settledWell(request: JSONRPCRequest): Promise<void> | undefined;
+  requestSucceeded(request: JSONRPCRequest): Promise<void> | undefined;
 }
 
 /** The session of a new transport. */

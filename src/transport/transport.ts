@@ -308,7 +308,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     }
     const failed = 'error' in message || message.result.isError === true;
     const answer = (): void => this.#pending.answer(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
-    const saved = failed || pending.message === undefined ? undefined : this.owner?.settledWell(pending.message);
+    const saved = failed || pending.message === undefined ? undefined : this.owner?.requestSucceeded(pending.message);
     if (saved === undefined) {
       answer();
       return undefined;

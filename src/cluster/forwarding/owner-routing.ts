@@ -8,7 +8,8 @@ import { nodeOf, type RecordStore } from '../../sessions/records/record-store.js
 import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
 import { NotOwner, type UnownedSession } from '../../sessions/ownership.js';
 import { replyEmpty } from '../../transport/response.js';
-import { BackOff, type OwnerCache } from './session-memory.js';
+import { BackOff } from './back-off.js';
+import type { OwnerCache } from './owner-cache.js';
 import { readAnswer } from '../port/ask-node.js';
 import type { NodePort, Sending, Sent } from '../port/node-port.js';
 import type { MessageId } from '../membership/challenges.js';
@@ -48,7 +49,7 @@ export interface OwnerRoutingInit {
   readonly others: () => Promise<Lease[]>;
   readonly relay: Pick<ResponseRelay, 'relay'>;
   readonly records: RecordStore;
-  readonly mayAnswer: (record: StoredRecord, id: string | undefined, caller: string | undefined) => boolean;
+  readonly mayUseRecord: (record: StoredRecord, id: string | undefined, caller: string | undefined) => boolean;
   /** Whether the session was closed so that another node can own it, and its record still names this node. */
   readonly isMoving: (sessionId: string) => boolean;
   readonly clock: Clock;
@@ -70,9 +71,9 @@ interface NoOwner {
 /** Whether the session ended after an owner was asked to end it. The owner's answer may have been lost. */
 const isEnded = ({ unowned, asked }: NoOwner): boolean => asked && unowned.record === undefined;
 
-type Concerns = (record: StoredRecord) => boolean;
+type IsWanted = (record: StoredRecord) => boolean;
 
-const ANY_NODE: Concerns = () => true;
+const ANY_NODE: IsWanted = () => true;
 
 /**
  * `moving`: this node still has to release the session. `missing`: the owner may be alive, but its address is not known.
@@ -101,11 +102,11 @@ export class OwnerRouting {
   async forward(request: ForwardedRequest, res: ServerResponse): Promise<UnownedSession | undefined> {
     const { sessionId, forwarded, principal } = request;
     const forwarding: Forwarding = { request, res, doubt: undefined };
-    const { migration, mayAnswer } = this.#init;
+    const { migration, mayUseRecord } = this.#init;
     // The owner checks the principal of a forwarded request itself. In all other cases, this node checks it by the record.
-    const answers = (record: StoredRecord): boolean => mayAnswer(record, sessionId, principal);
-    const concerns = migration === undefined && request.method !== 'DELETE' ? undefined : answers;
-    const end = await this.#withOwner(sessionId, concerns, async (owner, remaining, asked) => {
+    const isForCaller = (record: StoredRecord): boolean => mayUseRecord(record, sessionId, principal);
+    const isWanted = migration === undefined && request.method !== 'DELETE' ? undefined : isForCaller;
+    const end = await this.#withOwner(sessionId, isWanted, async (owner, remaining, asked) => {
       if (forwarded) throw new NotOwner();
       const tried = await (migration?.move(owner, request, res) ?? this.#sendTo(owner, forwarding, remaining, asked));
       return res.destroyed ? 'done' : tried;
@@ -125,7 +126,7 @@ export class OwnerRouting {
     const { record } = end.unowned;
     if (record === undefined || sessionId === undefined || !this.#backOff.isOn(sessionId)) return end.unowned;
     // Another principal's session is treated exactly like a missing one.
-    if (!answers(record)) return end.unowned;
+    if (!isForCaller(record)) return end.unowned;
     return this.#forwardToClaimant(sessionId, record, forwarding);
   }
 
@@ -165,19 +166,19 @@ export class OwnerRouting {
   /**
    * Calls `act` with the node that owns the session, until it resolves to `done` or no other node owns the session.
    *
-   * @param concerns - Whether the caller may use the session of this record. If not, the session counts as missing. Without
+   * @param isWanted - Whether the caller may use the session of this record. If not, the session counts as missing. Without
    * this check, the last known owner is asked first, and its record is not read.
    */
   async #withOwner<Done extends 'done'>(
     sessionId: string | undefined,
-    concerns: Concerns | undefined,
+    isWanted: IsWanted | undefined,
     act: (owner: Lease, remaining: number, asked: boolean) => Promise<Done | 'again' | 'unreachable'>,
   ): Promise<Done | NoOwner> {
     const { clock, claimTimeout, peers } = this.#init;
     const deadline = clock.now() + claimTimeout;
     let asked = false;
     for (let wait: number = WAITS[0]; ; wait = Math.min(wait * 2, WAITS[1])) {
-      const owner = await this.#ownerOf(sessionId, concerns);
+      const owner = await this.#ownerOf(sessionId, isWanted);
       if (this.#init.lifecycle.phase === 'closed') throw new Refusal('draining');
       const node = typeof owner === 'string' ? undefined : owner;
       if (node !== undefined && 'record' in node) return { unowned: node, asked };
@@ -192,13 +193,13 @@ export class OwnerRouting {
     }
   }
 
-  async #ownerOf(sessionId: string | undefined, concerns?: Concerns): Promise<Owner> {
+  async #ownerOf(sessionId: string | undefined, isWanted?: IsWanted): Promise<Owner> {
     const { node, owners, records, isMoving } = this.#init;
     if (sessionId === undefined) return this.#claimantOf({ record: undefined });
-    const known = concerns === undefined ? await this.#live(owners.get(sessionId)) : undefined;
+    const known = isWanted === undefined ? await this.#live(owners.get(sessionId)) : undefined;
     if (known !== undefined && known !== 'missing') return known;
     const record = await records.find(sessionId);
-    if (record === undefined || concerns?.(record) === false) return { record: undefined };
+    if (record === undefined || isWanted?.(record) === false) return { record: undefined };
     if (nodeOf(record.owner) === node.membership.id) {
       return this.#init.lifecycle.isDraining || isMoving(sessionId) ? 'moving' : { record };
     }

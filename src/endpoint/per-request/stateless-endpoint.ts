@@ -142,7 +142,7 @@ class StatelessCall implements Lease {
   release(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#context.life.end();
+    this.#context.lifetime.end();
     const closed = this.#server === undefined ? this.transport.close() : this.#builder.close(this.#server);
     void closed.finally(this.#onEnd);
   }

@@ -1,5 +1,5 @@
 import { Refusal } from '../../errors.js';
-import type { AnswersTo } from '../../sessions/answers-to.js';
+import type { MayUse } from '../../sessions/access.js';
 import type { Adopter } from '../../sessions/life/adopt.js';
 import type { Restorer } from '../../sessions/life/restore.js';
 import { OwnershipChanged, retryOnOwnershipChange, type UnownedSession } from '../../sessions/ownership.js';
@@ -26,7 +26,7 @@ export interface LocatorInit {
   readonly registry: Registry;
   readonly restorer: Restorer;
   readonly adopter: Adopter;
-  readonly answersTo: AnswersTo;
+  readonly mayUse: MayUse;
   /** Undefined without a cluster. */
   readonly forwarding: ForwardingPort | undefined;
 }
@@ -126,7 +126,7 @@ export class SessionLocator {
   /** Another principal's session is treated exactly like a missing one. */
   #findLocal({ principal }: Exchange, sessionId: string): Session | undefined {
     const session = this.#init.registry.get(sessionId);
-    return session !== undefined && this.#init.answersTo(session.principal, principal) ? session : undefined;
+    return session !== undefined && this.#init.mayUse(session.principal, principal) ? session : undefined;
   }
 
   async #prepare(session: Session, exchange: Exchange, at: Here['at']): Promise<Here> {
@@ -149,7 +149,7 @@ export class SessionLocator {
       while (session.opening !== undefined) await session.opening;
       if (session.mayNotRespond) throw new Refusal('storeUnavailable');
       if (session.state === 'closing' || session.state === 'closed') throw new Refusal('sessionNotFound');
-      if (!this.#init.answersTo(session.principal, principal)) throw new Refusal('sessionNotFound');
+      if (!this.#init.mayUse(session.principal, principal)) throw new Refusal('sessionNotFound');
       isUsed = true;
       await act();
       return lease;

@@ -5,7 +5,7 @@ import { Refusal } from '../../errors.js';
 import type { CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { Adopter } from '../../sessions/life/adopt.js';
-import type { AnswersTo } from '../../sessions/answers-to.js';
+import type { MayUse } from '../../sessions/access.js';
 import type { ForwardingPort } from './forwarding-port.js';
 import type { Opener } from '../../sessions/life/open.js';
 import type { Registry } from '../../sessions/registry.js';
@@ -43,7 +43,7 @@ export class SessionEndpoint implements Endpoint {
   constructor(
     opener: Opener,
     restorer: Restorer,
-    answersTo: AnswersTo,
+    mayUse: MayUse,
     reissuer: Reissuer | undefined,
     forwarding: ForwardingPort | undefined,
     events: Emitter<CoreEvents>,
@@ -57,7 +57,7 @@ export class SessionEndpoint implements Endpoint {
       registry: opener.registry,
       restorer,
       adopter: new Adopter(opener, restorer),
-      answersTo,
+      mayUse,
       forwarding,
     });
     this.#events = events;

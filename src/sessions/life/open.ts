@@ -14,7 +14,7 @@ import type { SessionPersistence } from '../session-persistence.js';
 import type { Registry } from '../registry.js';
 import type { Session } from '../session.js';
 import { AppState } from '../records/app-state.js';
-import { recordJson } from '../records/kept-json.js';
+import { recordJson } from '../records/record-json.js';
 
 /**
  * Bounds of `initialize` params, which the session's server keeps in memory. By default `maxSessions` allows one session for
@@ -113,7 +113,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     }
   };
   const opening = open();
-  session.lock(locked(opening, () => new Refusal('sessionNotFound')));
+  session.lock(openingLock(opening, () => new Refusal('sessionNotFound')));
   try {
     const opened = await opening;
     settled('ok');
@@ -160,7 +160,7 @@ export async function start<T>(
  *
  * @param asError - The error that those requests get when opening fails.
  */
-export function locked(opening: Promise<unknown>, asError: (error: unknown) => Error): Promise<void> {
+export function openingLock(opening: Promise<unknown>, asError: (error: unknown) => Error): Promise<void> {
   const lock = opening.then(
     () => undefined,
     (error: unknown) => {

@@ -3,10 +3,10 @@ import { Refusal } from '../../errors.js';
 import { rejectReason, type CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import type { StoredRecord } from '../../stores/session-store.js';
-import type { AnswersTo } from '../answers-to.js';
+import type { MayUse } from '../access.js';
 import { FactoryContext } from '../server/server-context.js';
 import { OwnershipChanged, type UnownedSession } from '../ownership.js';
-import { start, locked, type Caller, type Opener } from './open.js';
+import { start, openingLock, type Caller, type Opener } from './open.js';
 import {
   decodeIfReadable,
   decodeRecord,
@@ -28,7 +28,7 @@ export class Restorer {
   readonly #opener: Opener;
   readonly #events: Emitter<CoreEvents>;
   readonly #isSessionId: (id: string) => boolean;
-  readonly #answersTo: AnswersTo;
+  readonly #mayUse: MayUse;
   readonly #maxLifetime: number;
   readonly #pauseRestoring: ((sessionId: string) => void) | undefined;
   /** The locks, by session ID and principal: the restore of a refused principal must not block the session's own principal. */
@@ -42,14 +42,14 @@ export class Restorer {
     opener: Opener,
     events: Emitter<CoreEvents>,
     isSessionId: (id: string) => boolean,
-    answersTo: AnswersTo,
+    mayUse: MayUse,
     maxLifetime: number | undefined,
     pauseRestoring?: (sessionId: string) => void,
   ) {
     this.#opener = opener;
     this.#events = events;
     this.#isSessionId = isSessionId;
-    this.#answersTo = answersTo;
+    this.#mayUse = mayUse;
     this.#maxLifetime = maxLifetime ?? Infinity;
     this.#pauseRestoring = pauseRestoring;
   }
@@ -86,7 +86,7 @@ export class Restorer {
    */
   async wake(session: Session, caller: Caller): Promise<void> {
     const waking = this.#countFailure(this.#wake(session, caller));
-    const unlock = session.lock(locked(waking, (error) => error as Error));
+    const unlock = session.lock(openingLock(waking, (error) => error as Error));
     await waking.finally(unlock);
   }
 
@@ -103,7 +103,7 @@ export class Restorer {
     const { record: stored } = unowned ?? { record: await records.find(id) };
     if (stored === undefined) return false;
     const record = await this.#read(records, id, stored);
-    if (record === undefined || !this.#answersTo(record.principal, principal)) return false;
+    if (record === undefined || !this.#mayUse(record.principal, principal)) return false;
     return this.#destroy(id, principal, unowned);
   }
 
@@ -118,7 +118,7 @@ export class Restorer {
     if (records === undefined || !this.#isSessionId(id)) return false;
     const stored = await records.find(id);
     const record = stored && decodeIfReadable(stored, id);
-    return record !== undefined && this.#answersTo(record.principal, principal);
+    return record !== undefined && this.#mayUse(record.principal, principal);
   }
 
   /** Ends a session of any principal that this process does not have. False when the store has none of that ID. */
@@ -146,7 +146,7 @@ export class Restorer {
       const { record: stored } = unowned ?? { record: await records.find(id) };
       if (stored === undefined) return undefined;
       const record = await this.#read(records, id, stored);
-      if (record === undefined || !this.#answersTo(record.principal, caller.principal)) return undefined;
+      if (record === undefined || !this.#mayUse(record.principal, caller.principal)) return undefined;
       // The session is here already: a request with another principal, or without one, is restoring it.
       if (this.#opener.registry.get(id) !== undefined) throw new OwnershipChanged();
       const session = await this.#rebuild(records, stored, record, caller);
@@ -207,7 +207,7 @@ export class Restorer {
     };
     const building = build();
     session.lock(
-      locked(
+      openingLock(
         building.then((claimed) => checkClaimed(claimed, session)),
         (error) => error as Error,
       ),

@@ -1,5 +1,5 @@
 import type { ContextState } from '../../options/options.js';
-import { recordJson } from './kept-json.js';
+import { recordJson } from './record-json.js';
 
 /** Bytes that the keys and values of one session may take as JSON. Each change writes the whole record. */
 const MAX_STATE = 64 * 1024;

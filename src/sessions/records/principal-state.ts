@@ -5,7 +5,7 @@ import { keepingAlive } from '../../runtime/clock.js';
 import { isTextDeeperThan } from '../../runtime/json-depth.js';
 import { principalStateId } from '../session-ids.js';
 import { AppState, UnkeptState } from './app-state.js';
-import { MAX_RECORD_DEPTH } from './kept-json.js';
+import { MAX_RECORD_DEPTH } from './record-json.js';
 import type { Claim, RecordStore } from './record-store.js';
 
 /** Another one is not read: a router that wrote it may mean something else by the same words. */

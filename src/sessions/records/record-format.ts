@@ -9,7 +9,7 @@ import {
 import { Refusal } from '../../errors.js';
 import { isObject } from '../../runtime/checks.js';
 import { isTextDeeperThan } from '../../runtime/json-depth.js';
-import { MAX_RECORD_DEPTH } from './kept-json.js';
+import { MAX_RECORD_DEPTH } from './record-json.js';
 import type { StoredRecord } from '../../stores/session-store.js';
 
 /** The data from which a session is built again under its ID. It contains no token, and no other part of earlier requests. */

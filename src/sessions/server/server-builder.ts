@@ -81,7 +81,7 @@ export class ServerBuilder {
       return await Promise.race([working, late, gone]);
     } catch (error) {
       abandoned = true;
-      context.life.end();
+      context.lifetime.end();
       await transport.close();
       // A server that did not start this transport may be connected to another one. Closing the server would end that one.
       const closeIfConnected = async (): Promise<void> => {

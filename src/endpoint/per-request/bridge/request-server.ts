@@ -10,7 +10,8 @@ import type { McpServerLike } from '../../../options/options.js';
 import type { PerRequestSdk } from '../../../options/per-request-sdk.js';
 import type { ServerBuilder } from '../../../sessions/server/server-builder.js';
 import type { AppState } from '../../../sessions/records/app-state.js';
-import type { FactoryContext, Life } from '../../../sessions/server/server-context.js';
+import type { FactoryContext } from '../../../sessions/server/server-context.js';
+import type { ServerLifetime } from '../../../sessions/server/server-lifetime.js';
 import { isObject } from '../../../runtime/checks.js';
 import { without, type Fields } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';
@@ -42,7 +43,7 @@ export class RequestServer implements PooledServer {
   readonly bridge: BridgedServer;
   readonly #builder: ServerBuilder;
   readonly #state: AppState;
-  readonly #life: Life;
+  readonly #lifetime: ServerLifetime;
   readonly #isShared: boolean;
   readonly #sdk: PerRequestSdk | undefined;
   readonly #onEnd: () => void;
@@ -75,7 +76,7 @@ export class RequestServer implements PooledServer {
     this.bridge = bridge;
     this.#builder = builder;
     this.#state = context.state;
-    this.#life = context.life;
+    this.#lifetime = context.lifetime;
     this.#sdk = sdk;
     // The context of a shared server tells nothing of a client.
     this.#isShared = context.clientCapabilities === undefined;
@@ -159,7 +160,7 @@ export class RequestServer implements PooledServer {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#onEnd();
-    this.#life.end();
+    this.#lifetime.end();
     void this.#close().finally(this.#onClosed);
   }
 

@@ -1,14 +1,15 @@
 import type { McpServerLike } from '../options/options.js';
 import type { HttpTransport } from '../transport/transport.js';
-import type { FactoryContext, Life } from './server/server-context.js';
+import type { FactoryContext } from './server/server-context.js';
+import type { ServerLifetime } from './server/server-lifetime.js';
 import type { Claim } from './records/record-store.js';
 import type { RecordWriter } from './records/record-writer.js';
 import { SessionSettings } from './session-settings.js';
 import type { RecordState, SessionStates } from './session-states.js';
 
 /** The part of a session that each epoch replaces: server, transport and record writer. Also the lock while it is built. */
-export abstract class SessionLife extends SessionSettings {
-  #life: Life;
+export abstract class SessionEpoch extends SessionSettings {
+  #lifetime: ServerLifetime;
   #epoch: number;
   #owner: string | undefined;
   #transport: HttpTransport | undefined;
@@ -19,16 +20,16 @@ export abstract class SessionLife extends SessionSettings {
   #opening: Promise<void> | undefined;
   #abandon: ((reason: Error) => void) | undefined;
 
-  constructor({ life, epoch }: FactoryContext, states: SessionStates) {
+  constructor({ lifetime, epoch }: FactoryContext, states: SessionStates) {
     super();
     this.#states = states;
-    this.#life = life;
+    this.#lifetime = lifetime;
     this.#epoch = epoch;
   }
 
   /** The lifetime of the current server. */
-  get life(): Life {
-    return this.#life;
+  get lifetime(): ServerLifetime {
+    return this.#lifetime;
   }
 
   /** Grows with each build of the server. */
@@ -92,8 +93,8 @@ export abstract class SessionLife extends SessionSettings {
   }
 
   /** Begins an epoch with that transport. The promise rejects when the build of the server is abandoned. */
-  begin({ life, epoch }: FactoryContext, transport: HttpTransport): Promise<never> {
-    this.#life = life;
+  begin({ lifetime, epoch }: FactoryContext, transport: HttpTransport): Promise<never> {
+    this.#lifetime = lifetime;
     this.#epoch = epoch;
     this.#transport = transport;
     return new Promise<never>((_, reject) => (this.#abandon = reject));
