@@ -142,6 +142,10 @@ export const ERRORS = {
 /** The name of a row in {@link ERRORS}. The set is closed, so a metric can use it as a label. */
 export type ErrorName = keyof typeof ERRORS;
 
+export function isErrorName(name: unknown): name is ErrorName {
+  return typeof name === 'string' && Object.hasOwn(ERRORS, name);
+}
+
 /** The Retry-After of every 429 and 503, in seconds. */
 export const RETRY_AFTER_SECONDS = 5;
 

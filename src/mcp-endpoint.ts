@@ -217,8 +217,9 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
       completeHttp2(req, res);
       watchQueue(req, res);
       logRequest(req, res);
+      metrics?.countResponse(res);
     } catch (error) {
-      reportFailure('a request could not be logged', error);
+      reportFailure('a request could not be observed', error);
     }
   };
 
@@ -247,13 +248,15 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   };
 
   const preflight = (req: HttpRequest, res: ServerResponse): boolean => {
+    let answered = true;
     try {
       guard(req);
-      return cors(req, res);
+      answered = cors(req, res);
     } catch (error) {
       refuse(res, error, undefined);
-      return true;
     }
+    if (answered) metrics?.countResponse(res);
+    return answered;
   };
 
   const ready = createReady(() => {

@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { SUPPORTED_PROTOCOL_VERSIONS, type RequestId } from '@modelcontextprotocol/sdk/types.js';
 import express from 'express';
+import { Registry } from 'prom-client';
 import { encodeLease } from '../../src/cluster/membership/lease.js';
 import { ERRORS, type ErrorName } from '../../src/errors.js';
 import { mcpErrorHandler, type McpRouterOptions } from '../../src/index.js';
 import { memoryEventStore, memoryStore } from '../../src/stores/index.js';
 import { SessionEventLog } from '../../src/transport/session-events.js';
+import { valueOf } from '../support/exposition.js';
 import { initializeBody, JSON_HEADERS, messagesOf } from '../support/harness.js';
 import { chunked, type RawResponse } from '../support/raw-http.js';
 import { freePort } from '../support/free-port.js';
@@ -358,6 +360,7 @@ const SCENARIOS = new Map<ErrorName, Scenario>([
   ],
 ]);
 
+const PARSER_REFUSES = new Set<ErrorName>(['parseError', 'bodyTooDeep', 'bodyTooLarge', 'unsupportedMediaType']);
 const BEHIND_PARSER = 'behind express.json(), before mcpErrorHandler()';
 
 const MOUNTS: readonly Mount[] = [
@@ -403,7 +406,9 @@ describe.each(MOUNTS)('every row of the error table, as a client gets it from a 
   test.each(names)('%s', async (name) => {
     const scenario = SCENARIOS.get(name);
     if (scenario === undefined) throw new Error(`no request is known that provokes ${name}`);
+    const registry = new Registry();
     await target.start(mount, {
+      metrics: { registry },
       serverFactory: ({ req }) => {
         if (req.headers['x-slow'] === undefined) return target.server();
         target.happened.emit('asked');
@@ -425,6 +430,12 @@ describe.each(MOUNTS)('every row of the error table, as a client gets it from a 
       expect(response.headers.get(header)).toBe(expected);
     }
     expect(response.body).not.toMatch(/<|SECRET|\.[jt]s:|\n\s+at /);
+    // The router cannot count what the parser before it refuses.
+    if (mount.where === BEHIND_PARSER && PARSER_REFUSES.has(name)) return;
+    await until('the metrics have counted it', async () => {
+      const labels = { status: String(status), error: name };
+      return valueOf(await registry.metrics(), 'mcp_http_responses_total', labels)! > 0;
+    });
   });
 });
 

@@ -70,6 +70,7 @@ describe('before the first event', () => {
       'mcp_streams_open',
       'mcp_server_operation_duration_seconds',
       'mcp_log_lines_lost_total',
+      'mcp_http_responses_total',
     ]);
   });
 

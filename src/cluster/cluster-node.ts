@@ -21,6 +21,7 @@ import { recordKey, redisStoreWithSpare } from '../stores/redis-store.js';
 import { Eviction } from './eviction.js';
 import { OwnerCache } from './forwarding/owner-cache.js';
 import { OwnerRouting } from './forwarding/owner-routing.js';
+import { watchError } from '../transport/response-facts.js';
 import { ResponseRelay } from './forwarding/response-relay.js';
 import { localSessionsOf, NO_SESSIONS, type LocalSessions } from './local-sessions.js';
 import type { Lease } from './membership/lease.js';
@@ -32,6 +33,7 @@ import { Migration } from './migration/migration.js';
 import { createMessageReader } from './migration/read-message.js';
 import { NotifiedClusterNodes } from './notify/notified-nodes.js';
 import { authOf } from './port/envelope.js';
+import { ERROR } from './port/node-client.js';
 import type { RequestHeaders } from './port/node-port.js';
 import { SignedHttpPort } from './port/signed-http-port.js';
 import { PerRequestNodes } from './per-request/per-request-nodes.js';
@@ -228,6 +230,9 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   start({ registry, sessions, announced, notified, destroy, serve }: Host): void {
     this.#local = localSessionsOf(registry);
     this.#port.handle('request', async ({ headers, body, req, reply }) => {
+      watchError(reply, (error) => {
+        if (!reply.headersSent) reply.setHeader(ERROR, error);
+      });
       await serve({ ...headers, auth: authOf(headers.auth) }, body, req, reply);
       return undefined;
     });

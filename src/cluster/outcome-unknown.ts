@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { RequestId } from '../protocol/messages.js';
 import { errorResponse } from '../errors.js';
 import type { ForwardedRequest } from '../endpoint/session/forwarding-port.js';
+import { noteError } from '../transport/response-facts.js';
 import { frame, sseHeaders } from '../transport/sse.js';
 
 /** The IDs of the JSON-RPC requests in the body. */
@@ -14,6 +15,7 @@ export function answerOutcomeUnknown(res: ServerResponse, request: ForwardedRequ
   if (res.destroyed || res.headersSent) return;
   const answers = requestIdsOf(request).map((id) => errorResponse('outcomeUnknown', id));
   if (answers.length === 0) return accept(res);
+  noteError(res, 'outcomeUnknown');
   if (request.post?.form === 'sse') {
     res.writeHead(200, sseHeaders());
     res.end(outcomeUnknownEvents(request));

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { RequestId } from '../protocol/messages.js';
 import { streamOf } from '../transport/response.js';
+import { noteError } from '../transport/response-facts.js';
 import { frame, sseHeaders } from '../transport/sse.js';
 import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName, Refusal } from '../errors.js';
 import type { CoreEvents } from '../events.js';
@@ -49,6 +50,7 @@ export function sendEvent(res: ServerResponse, message: unknown): void {
 /** Sends an error of the table, with the header that belongs to its status. */
 export function sendError(res: ServerResponse, reason: ErrorName, id: RequestId | null = null, data?: unknown): void {
   const { status } = ERRORS[reason];
+  noteError(res, reason);
   sendJson(res, status, errorResponse(reason, id, data), EXTRA_HEADERS.get(status));
 }
 
@@ -60,7 +62,6 @@ export function createRefuse(
     const refusal = error instanceof Refusal ? error : undefined;
     if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
     else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
-    exchange?.note({ error: refusal?.reason ?? 'internalError' });
     try {
       // The rest of the request may never arrive, and the router does not wait for it.
       if (refusal?.reason === 'draining' && exchange?.req.message.complete === false) closeAfter(res);

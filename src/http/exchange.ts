@@ -2,22 +2,12 @@ import type { ServerResponse } from 'node:http';
 import type { RequestId } from '../protocol/messages.js';
 import { SUPPORTED_PROTOCOL_VERSIONS } from '../protocol/session-era.js';
 import type { MessageExtraInfo } from '../protocol/wire-transport.js';
-import { Refusal, type ErrorName } from '../errors.js';
+import { Refusal } from '../errors.js';
 import type { Caller } from '../sessions/life/open.js';
 import { shortId } from '../sessions/session-ids.js';
+import { noteFacts } from '../transport/response-facts.js';
 import type { McpRequest } from './mcp-request.js';
 import { lazyRequest, RequestInfo, requestFactsOf } from './request-info.js';
-
-/** Facts about a request that its log line shows: the short ID of its session, and its RPC method. */
-export interface LogFacts {
-  session?: string;
-  method?: string;
-  /** The name of the error that refused the request. */
-  error?: string;
-}
-
-/** Express keeps data of one request in `locals`. For responses of other servers, the router adds it. */
-type ResponseWithLocals = ServerResponse & { locals?: { mcp?: LogFacts } };
 
 /** One HTTP request with its reply. */
 export class Exchange {
@@ -68,24 +58,13 @@ export class Exchange {
     return { principal, extra, req: { headers: req.headers, auth: req.auth } };
   }
 
-  /** Puts a fact into `res.locals.mcp` for the request log, and for the app's own log. */
-  note(fact: { session: string } | { method: string } | { error: ErrorName }): void {
-    const facts: LogFacts = 'session' in fact ? { session: shortId(fact.session) } : fact;
-    try {
-      const locals = ((this.res as ResponseWithLocals).locals ??= {});
-      Object.assign((locals.mcp ??= {}), facts);
-    } catch {
-      // Other middleware set `locals` to `true`, froze or removed it. The log line then lacks these facts.
-    }
+  /** Notes a fact for the request log, and for the app's own log. */
+  note(fact: { session: string } | { method: string }): void {
+    noteFacts(this.res, 'session' in fact ? { session: shortId(fact.session) } : fact);
   }
 
   #header(name: string): string | undefined {
     const value = this.req.headers[name];
     return typeof value === 'string' && value !== '' ? value : undefined;
   }
-}
-
-/** The facts in `res.locals.mcp`. Other middleware may have put values of any type there. */
-export function logFactsOf(res: ServerResponse): Partial<Record<keyof LogFacts, unknown>> {
-  return (res as ResponseWithLocals).locals?.mcp ?? {};
 }

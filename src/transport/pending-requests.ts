@@ -156,6 +156,7 @@ export class PendingRequests {
 
   /** Settles a request with a row of the error table. */
   fail(request: PendingRequest, outcome: Outcome, reason: ErrorName): void {
+    request.stream.noteError(reason);
     this.answer(request, outcome, { ...errorResponse(reason), id: request.id });
   }
 
@@ -164,6 +165,7 @@ export class PendingRequests {
     const request = this.get(key);
     if (request === undefined) return;
     request.stream.refuse(ERRORS[reason].status);
+    request.stream.noteError(reason);
     this.settle(request, 'error', JSON.stringify(errorResponse(reason, request.id, data)));
   }
 

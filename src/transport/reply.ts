@@ -4,6 +4,7 @@ import { errorResponse, ERRORS, RETRY_AFTER_SECONDS } from '../errors.js';
 import type { StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
 import { breakOff, isCutOff } from './response.js';
+import { noteError } from './response-facts.js';
 import { frame, retryBlock, retryLine, sseHeaders } from './sse.js';
 
 /** What a reply carries. It has a lease of the transport's owner, at least until the reply is over. */
@@ -277,6 +278,7 @@ export class Reply {
       return;
     }
     this.#ended = true;
+    noteError(res, errors === undefined ? 'storeUnavailable' : 'outcomeUnknown');
     if (this.#headSent) {
       res.end(errors);
     } else if (errors === undefined) {

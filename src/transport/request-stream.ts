@@ -1,11 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage, JSONRPCRequest, RequestId } from '../protocol/messages.js';
-import { errorResponse } from '../errors.js';
+import { errorResponse, type ErrorName } from '../errors.js';
 import { EventStream } from './event-stream.js';
 import type { Lease, PostInit, TransportSide } from './transport-types.js';
 import type { SessionEventLog } from './session-events.js';
 import { isJson } from './reply-form.js';
 import { Reply, type ReplyListener } from './reply.js';
+import { noteError } from './response-facts.js';
 import { frame } from './sse.js';
 
 const REPLY_CLOSED = 'The client has gone: its reply was closed, and what is said now cannot be resumed';
@@ -23,6 +24,8 @@ export class RequestStream implements ReplyListener {
   #openReplies = 0;
   /** Undefined when all requests are settled and no reply is open. */
   #lease: Lease | undefined;
+  /** The response of the newest reply. Undefined when no reply is open. */
+  #res: ServerResponse | undefined;
   /** Whether an answer was sent as an event. */
   #answered = false;
   /** The answers so far, as long as the reply may still be JSON. */
@@ -55,6 +58,7 @@ export class RequestStream implements ReplyListener {
     // A client may resume the stream after its requests are settled.
     this.#lease ??= this.#side.owner?.acquire('request');
     this.#openReplies += 1;
+    this.#res = res;
     return new Reply(res, 'request', this.#side, this, jsonFirst);
   }
 
@@ -82,6 +86,11 @@ export class RequestStream implements ReplyListener {
   /** Sets the HTTP status of the answer. It counts only if no event was sent before. */
   refuse(status: number): void {
     this.#status = status;
+  }
+
+  /** Notes that the answer to one of its requests is an error of the router. */
+  noteError(reason: ErrorName): void {
+    if (this.#res !== undefined) noteError(this.#res, reason);
   }
 
   /** Called when one request is settled. A cancelled request has no answer. */
@@ -114,6 +123,7 @@ export class RequestStream implements ReplyListener {
     // These answers can reach the client no more.
     if (this.#answers !== undefined) this.#answers = [];
     this.#openReplies -= 1;
+    if (this.#openReplies === 0) this.#res = undefined;
     if (!complete && this.#openReplies === 0 && this.#unsettled > 0) this.#side.disconnected(this);
     this.#releaseIfOver();
   }

@@ -1,11 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import type { RequestId } from '../protocol/messages.js';
-import { errorResponse, Refusal } from '../errors.js';
+import { errorResponse, Refusal, type ErrorName } from '../errors.js';
 import type { TransportSide } from './transport-types.js';
 import type { SessionEventLog } from './session-events.js';
 import type { Answer, PendingRequests } from './pending-requests.js';
 import { Replay, ReplayStopped, type Replays } from './replay.js';
 import { replyEmpty } from './response.js';
+import { noteError } from './response-facts.js';
 import { Reply } from './reply.js';
 import type { StandaloneStream } from './standalone-stream.js';
 
@@ -100,9 +101,9 @@ async function beginAgain(res: ServerResponse, lastEventId: string, streams: Res
   const streamId = eventLog.lostStreamOf(lastEventId);
   if (streamId === undefined || pending.stream(streamId) !== undefined) throw new Refusal('unknownEventId');
   if (streamId === eventLog.standaloneId) return standalone.start(res, primed, true);
-  const { answers, errors } = unstored(eventLog, streamId, new Set());
-  if (answers.length + errors.length === 0) throw new Refusal('unknownEventId');
-  endWith(finishedReply(res, side), [...answers, ...errors]);
+  const rest = unstored(eventLog, streamId, new Set());
+  if (isEmpty(rest)) throw new Refusal('unknownEventId');
+  endWith(res, finishedReply(res, side), rest);
 }
 
 /**
@@ -127,9 +128,8 @@ async function replayFinished(
   });
   if (!known) throw new Refusal('unknownEventId');
   if (replay.stopped) return;
-  const { answers, errors } = unstored(eventLog, streamId, answered);
-  const rest = [...answers, ...errors];
-  if (replay.reply !== undefined || rest.length > 0) return endWith(replay.begin(), rest);
+  const rest = unstored(eventLog, streamId, answered);
+  if (replay.reply !== undefined || !isEmpty(rest)) return endWith(res, replay.begin(), rest);
   // An answer was lost, and its request is not known. The status 204 would hide the loss from the client.
   if (eventLog.lossOf(streamId)?.requests.length === 0) throw new Refusal('unknownEventId');
   await replyEmpty(res, 204, side.owner);
@@ -138,6 +138,8 @@ async function replayFinished(
 interface Unstored {
   readonly answers: readonly string[];
   readonly errors: readonly string[];
+  /** The error in `errors`. */
+  readonly reason: ErrorName;
 }
 
 /** For requests without a stored answer: the answers that are kept in memory, and errors for the others. */
@@ -150,7 +152,7 @@ function unstored(eventLog: SessionEventLog, streamId: string, answered: Set<Req
   });
   const { requests, reason } = eventLog.lossOf(streamId) ?? { requests: [], reason: 'outcomeUnknown' };
   const lost = requests.filter((id) => !answered.has(id));
-  return { answers, errors: lost.map((id) => JSON.stringify(errorResponse(reason, id))) };
+  return { answers, errors: lost.map((id) => JSON.stringify(errorResponse(reason, id))), reason };
 }
 
 function finishedReply(res: ServerResponse, side: TransportSide): Reply {
@@ -158,7 +160,12 @@ function finishedReply(res: ServerResponse, side: TransportSide): Reply {
   return new Reply(res, 'request', side, { replyClosed: () => lease?.release() });
 }
 
-function endWith(reply: Reply, messages: readonly string[]): void {
-  for (const json of messages) reply.event(json);
+function isEmpty({ answers, errors }: Unstored): boolean {
+  return answers.length + errors.length === 0;
+}
+
+function endWith(res: ServerResponse, reply: Reply, { answers, errors, reason }: Unstored): void {
+  if (errors.length > 0) noteError(res, reason);
+  for (const json of [...answers, ...errors]) reply.event(json);
   reply.end();
 }

@@ -204,6 +204,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     this.#closed = true;
     this.#routerRequests?.close();
     for (const pending of this.#pending.all()) {
+      pending.stream.noteError('sessionClosed');
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
     this.standalone.close();
@@ -271,6 +272,7 @@ export class HttpTransport implements WireTransport, TransportSide {
   /** The server never answers a cancelled request (spec 2025-11-25, basic/utilities/cancellation), so its reply is ended here. */
   #cancel(pending: PendingRequest, reason: unknown): void {
     this.#abort(pending, reason);
+    if (pending.stream.json) pending.stream.noteError('requestCancelled');
     const answer = pending.stream.json ? JSON.stringify(errorResponse('requestCancelled', pending.id)) : undefined;
     this.#pending.settle(pending, 'cancelled', answer);
   }

@@ -1,6 +1,8 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { isErrorName } from '../../errors.js';
 import { SSE_TYPE } from '../../transport/reply-form.js';
-import { BEGUN, PEER } from '../port/node-client.js';
+import { noteError } from '../../transport/response-facts.js';
+import { BEGUN, ERROR, PEER } from '../port/node-client.js';
 import type { NodeResponse } from '../port/node-port.js';
 
 /**
@@ -9,6 +11,7 @@ import type { NodeResponse } from '../port/node-port.js';
  */
 const HOP_BY_HOP = new Set([
   BEGUN,
+  ERROR,
   PEER,
   'connection',
   'date',
@@ -54,6 +57,8 @@ export class ResponseRelay {
       response.destroy();
       return;
     }
+    const error = response.headers[ERROR];
+    if (isErrorName(error)) noteError(res, error);
     const headers: OutgoingHttpHeaders = {};
     for (const [name, value] of Object.entries(response.headers)) if (!HOP_BY_HOP.has(name)) headers[name] = value;
     // The app's middleware may have wrapped the response. An error that it throws ends this reply only.

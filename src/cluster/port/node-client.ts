@@ -16,6 +16,9 @@ export const BEGUN = 'x-mcp-node';
 /** Header that a node sends once on each connection: the peer's address as the node sees it. It differs behind a proxy. */
 export const PEER = 'x-mcp-peer';
 
+/** The header with the name of the error in an answer, for the metrics and the log of the node that relays it. */
+export const ERROR = 'x-mcp-error';
+
 /** One end of a connection. An IPv4 address equals its IPv4-mapped IPv6 form (RFC 4291, 2.5.5.2). */
 export const endOf = (address: string | undefined, port: number | undefined): string =>
   `${address?.replace('::ffff:', '')} ${port}`;

@@ -1,6 +1,5 @@
 import type { JSONRPCRequest } from '../../protocol/messages.js';
 import type { MessageExtraInfo } from '../../protocol/wire-transport.js';
-import type { ErrorName } from '../../errors.js';
 import type { Exchange } from '../../http/exchange.js';
 import type { Envelope } from '../../http/per-request/envelope.js';
 import type { Post } from '../../http/receive.js';
@@ -37,14 +36,13 @@ export class Replies {
     take: RoundTaker,
   ): Promise<void> {
     const { res, extra } = exchange;
-    const refused = (error: ErrorName): void => exchange.note({ error });
     const transport = new HttpTransport({ context: this.#context, onDisconnect: 'cancel' });
     let cancel: (() => void) | undefined;
     transport.onmessage = (message, messageExtra = {}) => {
       if (!('method' in message)) return;
       // Without an ID it is the transport's own: the client closed the reply, or the request timed out.
       if (!('id' in message)) return cancel?.();
-      const round = new Round(transport, message.id, envelope, request.params?._meta?.progressToken, refused);
+      const round = new Round(transport, message.id, envelope, request.params?._meta?.progressToken);
       const call = take(round, messageExtra);
       cancel = () => call.cancelled(round);
     };

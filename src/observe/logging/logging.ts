@@ -3,11 +3,11 @@ import { type DestinationStream, type LevelWithSilent, type Logger, pino } from 
 import { pinoHttp } from 'pino-http';
 import { ERRORS, Refusal } from '../../errors.js';
 import type { CoreEvents, SessionInfo } from '../../events.js';
-import { logFactsOf, type LogFacts } from '../../http/exchange.js';
 import type { HttpRequest } from '../../options/options.js';
 import type { Clock } from '../../runtime/clock.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { shortId } from '../../sessions/session-ids.js';
+import { logFactsOf, type LogFacts } from '../../transport/response-facts.js';
 import { LineLimit } from './line-limit.js';
 import { type ErrorLine, errorLine, bounded } from './log-text.js';
 

@@ -13,6 +13,7 @@ import {
 import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each, SharedMetrics } from './shared-metrics.js';
 import { countCluster } from './cluster-metrics.js';
+import { createResponseCounter, type CountResponse } from './http-metrics.js';
 import { showPerRequest, type PerRequestLevels } from './per-request-metrics.js';
 import type { SessionLevels } from './session-levels.js';
 
@@ -65,6 +66,7 @@ export interface Metrics {
   readonly registry: Registry;
   /** Answers GET and HEAD in Prometheus' text format. */
   readonly handler: MetricsHandler;
+  readonly countResponse: CountResponse;
 }
 
 /**
@@ -92,9 +94,11 @@ export function createMetrics(
   countStreams(events, metrics);
   timeOperations(events, metrics, perRequest === undefined ? ['session'] : ['session', 'request']);
   countLogLosses(events, metrics);
+  const countResponse = createResponseCounter(metrics);
   if (leaseAge !== undefined) countCluster(events, sessions, metrics, leaseAge);
   if (perRequest !== undefined) showPerRequest(perRequest, metrics);
-  return { registry, handler: metricsHandler(registry, (error) => events.emit('failure', 'metrics', error)) };
+  const handler = metricsHandler(registry, (error) => events.emit('failure', 'metrics', error));
+  return { registry, handler, countResponse };
 }
 
 function showSessions(sessions: SessionLevels, metrics: SharedMetrics): void {

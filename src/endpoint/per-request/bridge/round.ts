@@ -4,7 +4,7 @@ import type {
   JSONRPCResultResponse,
   RequestId,
 } from '../../../protocol/messages.js';
-import { Refusal, type ErrorName } from '../../../errors.js';
+import { Refusal } from '../../../errors.js';
 import { LOG_LEVELS, type LogLevel } from '../../../protocol/session-era.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
 import type { Fields } from '../../../transport/jsonrpc.js';
@@ -19,7 +19,6 @@ export class Round {
   readonly #transport: Pick<HttpTransport, 'send' | 'refuse'>;
   readonly #id: RequestId;
   readonly #progressToken: unknown;
-  readonly #onRefused: (reason: ErrorName) => void;
   #progress = -Infinity;
 
   /** @param id - The ID that the transport knows the request by. */
@@ -28,13 +27,11 @@ export class Round {
     id: RequestId,
     envelope: Envelope,
     progressToken: unknown,
-    onRefused: (reason: ErrorName) => void,
   ) {
     this.#transport = transport;
     this.#id = id;
     this.envelope = envelope;
     this.#progressToken = progressToken;
-    this.#onRefused = onRefused;
   }
 
   /** Sends what its client asked for: progress that rises, and log messages from a level on. */
@@ -48,10 +45,8 @@ export class Round {
 
   /** Ends the reply. A refusal gets its HTTP status, if nothing was sent yet. */
   end(outcome: Outcome): void {
-    if (outcome instanceof Refusal) {
-      this.#onRefused(outcome.reason);
-      this.#transport.refuse(this.#id, outcome);
-    } else void this.#transport.send({ jsonrpc: '2.0', id: this.#id, ...outcome });
+    if (outcome instanceof Refusal) this.#transport.refuse(this.#id, outcome);
+    else void this.#transport.send({ jsonrpc: '2.0', id: this.#id, ...outcome });
   }
 
   #send(notification: JSONRPCNotification): Promise<void> {
