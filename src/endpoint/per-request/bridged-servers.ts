@@ -7,7 +7,7 @@ import type { PrincipalStates } from '../../sessions/records/principal-state.js'
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';
 import { FactoryContext } from '../../sessions/server/server-context.js';
 import type { TransportContext } from '../../transport/transport-types.js';
-import { BridgedServer, callScopes, type ServerListener } from './bridge/bridged-server.js';
+import { BridgedServer, type ServerListener } from './bridge/bridged-server.js';
 import { digestOf } from './bridge/questions.js';
 import { RequestServer } from './bridge/request-server.js';
 import type { TakeAnnouncement } from './other-nodes.js';
@@ -107,7 +107,7 @@ export class BridgedServers {
       state: this.#states.of(principal),
     });
     const report = (what: string, error: unknown): void => this.#events.emit('failure', what, error);
-    const bridge = new BridgedServer(this.#sessionIdOf(principal), report, isShared ? callScopes() : undefined);
+    const bridge = new BridgedServer(this.#sessionIdOf(principal), report, isShared);
     if (isShared) bridge.listen(this.#announcing(principal));
     this.#unclosed.begin();
     return new RequestServer(bridge, this.#builder, context, this.#sdk, onEnd, () => this.#unclosed.end());

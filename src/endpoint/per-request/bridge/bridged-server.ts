@@ -25,24 +25,24 @@ export interface Asked {
   readonly answer: Promise<Answer>;
 }
 
-/** The request that a server works on. */
-export interface CallScope {
+/** What a server works on. */
+interface CallScope {
   /** The transport of the server. */
   readonly server: object;
-  /** The ID that the server knows the request by. */
-  readonly id: RequestId;
+  /** The ID that the server knows the request by; undefined for what began when the server was greeted. */
+  readonly id: RequestId | undefined;
 }
 
-let scopes: AsyncLocalStorage<CallScope> | undefined;
+let storage: AsyncLocalStorage<CallScope> | undefined;
 
 /**
- * The storage that tells which request a shared server works on, from a handler's first step to its last.
+ * The storage that tells what a server works on, from a handler's first step to its last.
  *
  * It is the one state of a module in this package. On Node 20 each storage in use is copied with each promise: one for each server
- * took ten times as long as one for all. A router without shared servers makes none.
+ * took ten times as long as one for all. A router without bridged servers makes none.
  */
-export function callScopes(): AsyncLocalStorage<CallScope> {
-  return (scopes ??= new AsyncLocalStorage());
+function scopes(): AsyncLocalStorage<CallScope> {
+  return (storage ??= new AsyncLocalStorage());
 }
 
 /** What has a server, as its transport sees it. */
@@ -71,26 +71,25 @@ export class BridgedServer implements WireTransport {
   onmessage?: WireTransport['onmessage'];
   readonly sessionId: string;
   readonly #report: (what: string, error: unknown) => void;
-  readonly #scopes: AsyncLocalStorage<CallScope> | undefined;
+  readonly #isShared: boolean;
   readonly #waiting = new Map<RequestId, Waiting>();
   #owner: BridgeOwner | undefined;
-  #listener: ServerListener | undefined;
+  /** Of the one call of a server that is not shared. */
+  #call: ServerListener | undefined;
+  /** Takes what belongs to no call. */
+  #outside: ServerListener | undefined;
   #lastId = 0;
   #started = false;
   #closed = false;
 
   /**
    * @param sessionId - What handlers get as `extra.sessionId`. Servers keep maps by it.
-   * @param scopes - Of a server that several requests share.
+   * @param isShared - Whether several requests share the server.
    */
-  constructor(
-    sessionId: string,
-    report: (what: string, error: unknown) => void,
-    scopes?: AsyncLocalStorage<CallScope>,
-  ) {
+  constructor(sessionId: string, report: (what: string, error: unknown) => void, isShared: boolean) {
     this.sessionId = sessionId;
     this.#report = report;
-    this.#scopes = scopes;
+    this.#isShared = isShared;
   }
 
   get started(): boolean {
@@ -106,9 +105,9 @@ export class BridgedServer implements WireTransport {
     this.#owner = owner;
   }
 
-  /** Sends notifications that belong to no request to the listener from now on; of a server that is not shared, all that it says. */
+  /** Sends notifications that belong to no request to the listener from now on; of a server without calls, all that it says. */
   listen(listener: ServerListener): void {
-    this.#listener = listener;
+    this.#outside = listener;
   }
 
   /**
@@ -120,20 +119,25 @@ export class BridgedServer implements WireTransport {
   ask(method: string, params: Fields | undefined, extra?: MessageExtraInfo, listener?: ServerListener): Asked {
     const id = (this.#lastId += 1);
     const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, { answer: resolve, listener }));
-    if (this.#scopes === undefined && listener !== undefined) this.#listener ??= listener;
+    if (!this.#isShared && listener !== undefined) this.#call ??= listener;
     if (this.#closed) this.#answer(errorResponse('sessionClosed'), id);
     else {
       const message = { jsonrpc: '2.0' as const, id, method, ...(params && { params: withToken(params, id) }) };
       const hand = (): void => this.#hand(message, extra, id);
-      if (this.#scopes === undefined) hand();
-      else this.#scopes.run({ server: this, id }, hand);
+      if (this.#isShared) scopes().run({ server: this, id }, hand);
+      else hand();
     }
     return { id, answer };
   }
 
-  /** Hands the server a notification, or the answer to a question of its own. */
+  /**
+   * Hands the server a notification, or the answer to a question of its own. What it asks because it is initialized belongs to no
+   * call, even if a call runs by then.
+   */
   tell(message: JSONRPCNotification | Answer): void {
-    this.#hand(message);
+    const isGreeting = 'method' in message && message.method === 'notifications/initialized';
+    if (isGreeting) scopes().run({ server: this, id: undefined }, () => this.#hand(message));
+    else this.#hand(message);
   }
 
   /** Cancels a request. The server never answers it then (spec 2025-11-25, basic/utilities/cancellation). */
@@ -158,7 +162,7 @@ export class BridgedServer implements WireTransport {
     // The timer that withdraws a question may run outside of the scope. IDs of questions are unique in a server.
     if (method === 'notifications/cancelled') {
       for (const each of this.#waiting.values()) void each.listener?.notified(message);
-    } else if (method !== 'notifications/progress') return this.#listener?.notified(message);
+    } else if (method !== 'notifications/progress') return this.#outside?.notified(message);
   }
 
   close(): Promise<void> {
@@ -167,9 +171,9 @@ export class BridgedServer implements WireTransport {
     for (const id of this.#waiting.keys()) this.#answer(errorResponse('sessionClosed'), id);
     this.#run('the server threw on close', () => this.onclose?.());
     this.onmessage = this.onclose = undefined;
-    const listener = this.#listener;
-    this.#listener = undefined;
-    listener?.closed?.();
+    const outside = this.#outside;
+    this.#call = this.#outside = undefined;
+    outside?.closed?.();
     this.#owner?.ended();
     return Promise.resolve();
   }
@@ -179,10 +183,16 @@ export class BridgedServer implements WireTransport {
       const token = params?.progressToken as RequestId;
       return related === undefined || related === token ? this.#waiting.get(token)?.listener : undefined;
     }
-    if (this.#scopes === undefined) return this.#listener;
-    if (related !== undefined) return this.#waiting.get(related)?.listener;
-    const scope = this.#scopes.getStore();
-    return scope?.server === this ? this.#waiting.get(scope.id)?.listener : undefined;
+    const named = related === undefined ? undefined : this.#waiting.get(related);
+    if (named !== undefined || (related !== undefined && this.#isShared)) return named?.listener;
+    const scope = this.#scope();
+    if (!this.#isShared) return scope === undefined ? (this.#call ?? this.#outside) : undefined;
+    return scope?.id === undefined ? undefined : this.#waiting.get(scope.id)?.listener;
+  }
+
+  #scope(): CallScope | undefined {
+    const scope = storage?.getStore();
+    return scope?.server === this ? scope : undefined;
   }
 
   #answer(message: object, id: RequestId | undefined): void {
