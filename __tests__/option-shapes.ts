@@ -63,12 +63,19 @@ const metrics: Shape = {
   accepts: (value) =>
     isObject(value) &&
     !Array.isArray(value) &&
-    Object.keys(value).every((key) => ['registry', 'prefix', 'route'].includes(key)) &&
+    Object.keys(value).every((key) => ['registry', 'prefix', 'tools', 'route'].includes(key)) &&
     optional(having(...REGISTRY), Reflect.get(value, 'registry')) &&
     optional(prefix, Reflect.get(value, 'prefix')) &&
+    optional(flag, Reflect.get(value, 'tools')) &&
     optional(flag, Reflect.get(value, 'route')),
   near: fc.record(
-    { registry: having(...REGISTRY).near, prefix: prefix.near, route: flag.near, other: fc.constant(1) },
+    {
+      registry: having(...REGISTRY).near,
+      prefix: prefix.near,
+      tools: flag.near,
+      route: flag.near,
+      other: fc.constant(1),
+    },
     { requiredKeys: [] },
   ),
 };

@@ -173,7 +173,7 @@ describe('the options as a whole', () => {
       }),
     );
     expect(() => resolve({ metrics: { Prefix: 'x' } })).toThrow(
-      'unknown option metrics.Prefix; known are registry, prefix, route',
+      'unknown option metrics.Prefix; known are registry, prefix, tools, route',
     );
   });
 

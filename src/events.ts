@@ -37,6 +37,9 @@ export const OUTCOMES = ['ok', 'error', 'cancelled', 'timeout', 'closed'] as con
 /** How a request was settled. */
 export type Outcome = (typeof OUTCOMES)[number];
 
+/** Why a request failed: the code of its JSON-RPC error, or `tool_error` for a result with `isError` (OpenTelemetry, `error.type`). */
+export type ErrorType = number | 'tool_error';
+
 export const FORWARD_OUTCOMES = ['answered', 'lost', 'unreachable'] as const;
 /** The outcome of a forwarded request. `lost`: the other node took the request, or may have taken it, and did not answer. */
 export type ForwardOutcome = (typeof FORWARD_OUTCOMES)[number];
@@ -97,6 +100,8 @@ export interface ObservedRequest {
   readonly method: string;
   /** Default: `session`. */
   readonly era?: Era;
+  /** Set before the request is settled. Undefined when it succeeded, or was cancelled. */
+  readonly errorType?: ErrorType | undefined;
 }
 
 /** All events of the core, for its observers. */

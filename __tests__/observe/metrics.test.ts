@@ -133,9 +133,13 @@ describe('events', () => {
     pairs.forEach(({ method, outcome }, n) =>
       events.emit('requestSettled', { id: 1, method }, outcome, (n + 1) * 1000),
     );
-    const text = await registry.metrics();
+    const samples = parseExposition(await registry.metrics()).filter(
+      ({ name }) => name === 'mcp_server_operation_duration_seconds_sum',
+    );
     const sums = pairs.map(({ method, outcome }) =>
-      valueOf(text, 'mcp_server_operation_duration_seconds_sum', { mcp_method_name: method, outcome }),
+      samples
+        .filter(({ labels }) => labels.mcp_method_name === method && labels.outcome === outcome)
+        .reduce((sum, { value }) => sum + value, 0),
     );
     expect(sums).toEqual(pairs.map((_pair, n) => n + 1));
   });

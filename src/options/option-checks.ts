@@ -36,12 +36,13 @@ const metricPrefix: Check = (value) =>
 const METRICS_CHECKS = new Map<string, Check>([
   ['registry', having('a prom-client Registry', 'registerMetric', 'getSingleMetric', 'metrics')],
   ['prefix', metricPrefix],
+  ['tools', flag],
   ['route', flag],
 ]);
 
 /** @throws TypeError when an option within `metrics` is wrong. The message names it. */
 export const metricsOptions: Check = (value) => {
-  const wanted = object('an object of registry, prefix, route')(value);
+  const wanted = object('an object of registry, prefix, tools, route')(value);
   if (wanted === undefined) checkOptions('mcpRouter', value, METRICS_CHECKS, 'metrics.');
   return wanted;
 };

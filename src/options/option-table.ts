@@ -223,7 +223,7 @@ const TABLE = {
     check: orFalse(metricsOptions),
     defaultFrom: () => ({}),
     shownDefault: 'own registry',
-    meaning: '`{ registry, prefix, route }`, or `false`',
+    meaning: '`{ registry, prefix, tools, route }`, or `false`',
   },
   logger: {
     check: orFalse(having('a pino logger', 'info', 'warn', 'error', 'child', 'isLevelEnabled')),

@@ -1,7 +1,7 @@
 import type { JSONRPCErrorResponse, JSONRPCRequest, JSONRPCResultResponse, RequestId } from '../protocol/messages.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
-import type { Outcome } from '../events.js';
+import type { ErrorType, ObservedRequest, Outcome } from '../events.js';
 import type { Era } from '../options/options.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
 import type { RequestStream } from './request-stream.js';
@@ -21,12 +21,13 @@ export const CHANGES_SESSION: ReadonlySet<string> = new Set([
 ]);
 
 /** A request of the client that is not settled. */
-export class PendingRequest {
+export class PendingRequest implements ObservedRequest {
   /** The request itself, if it is one of {@link CHANGES_SESSION}. */
   message: JSONRPCRequest | undefined;
   /** Bytes of memory that it takes, an estimate. */
   memory = 0;
   era: Era = 'session';
+  errorType: ErrorType | undefined;
   /** The time when it times out. */
   readonly due = new Deadline<{ timeOut(): void }>(this);
   /** The ID that the server knows it by. */
@@ -57,6 +58,11 @@ export class PendingRequest {
  */
 export function keyOf(id: RequestId): RequestId {
   return id === 0 || id === '' ? `\0${id}` : id;
+}
+
+function errorTypeOf(answer: Answer): ErrorType | undefined {
+  if ('error' in answer) return answer.error.code;
+  return answer.result.isError === true ? 'tool_error' : undefined;
 }
 
 /** The unsettled requests of one transport, by the ID that the server knows them by. */
@@ -141,8 +147,10 @@ export class PendingRequests {
   answer(request: PendingRequest, outcome: Outcome, answer: Answer): void {
     if (this.get(request.key) !== request) return;
     let json: string;
+    let errorType: ErrorType | undefined;
     try {
       json = JSON.stringify(answer);
+      errorType = errorTypeOf(answer);
     } catch (error) {
       const fault = new TypeError(`the result of ${request.method} must be JSON`, { cause: error });
       this.#report('an answer cannot be written as JSON', fault);
@@ -150,7 +158,11 @@ export class PendingRequests {
       return;
     }
     request.stream
-      .publishAnswer(answer, (eventId) => this.settle(request, outcome, json, eventId))
+      .publishAnswer(answer, (eventId) => {
+        // The request may have been cancelled while its answer was stored.
+        request.errorType = errorType;
+        this.settle(request, outcome, json, eventId);
+      })
       ?.catch((error: unknown) => this.#report('an answer could not be sent', error));
   }
 
@@ -164,6 +176,7 @@ export class PendingRequests {
   refuse(key: RequestId, { reason, data }: Refusal): void {
     const request = this.get(key);
     if (request === undefined) return;
+    request.errorType = ERRORS[reason].code;
     request.stream.refuse(ERRORS[reason].status);
     request.stream.noteError(reason);
     this.settle(request, 'error', JSON.stringify(errorResponse(reason, request.id, data)));

@@ -205,6 +205,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     this.#routerRequests?.close();
     for (const pending of this.#pending.all()) {
       pending.stream.noteError('sessionClosed');
+      pending.errorType = ERRORS.sessionClosed.code;
       this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
     }
     this.standalone.close();

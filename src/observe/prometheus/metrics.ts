@@ -5,7 +5,6 @@ import {
   CLOSE_REASONS,
   LOG_LOSSES,
   ORPHAN_CAUSES,
-  OUTCOMES,
   REJECT_REASONS,
   STREAM_KINDS,
   type CoreEvents,
@@ -14,50 +13,11 @@ import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each, SharedMetrics } from './shared-metrics.js';
 import { countCluster } from './cluster-metrics.js';
 import { createResponseCounter, type CountResponse } from './http-metrics.js';
+import { OPERATION_BUCKETS, timeOperations } from './operation-metrics.js';
 import { showPerRequest, type PerRequestLevels } from './per-request-metrics.js';
 import type { SessionLevels } from './session-levels.js';
 
-/** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema). They include those of all earlier versions. */
-const SESSION_METHODS = [
-  'completion/complete',
-  'initialize',
-  'logging/setLevel',
-  'ping',
-  'prompts/get',
-  'prompts/list',
-  'resources/list',
-  'resources/read',
-  'resources/subscribe',
-  'resources/templates/list',
-  'resources/unsubscribe',
-  'tasks/cancel',
-  'tasks/get',
-  'tasks/list',
-  'tasks/result',
-  'tools/call',
-  'tools/list',
-] as const;
-/** The same in MCP 2026-07-28, without `subscriptions/listen`, which is counted as a stream. */
-const PER_REQUEST_METHODS = [
-  'completion/complete',
-  'prompts/get',
-  'prompts/list',
-  'resources/list',
-  'resources/read',
-  'resources/templates/list',
-  'server/discover',
-  'tools/call',
-  'tools/list',
-] as const;
-const OTHER_METHOD = 'other';
-const METHODS = new Map<Era, readonly string[]>([
-  ['session', [...SESSION_METHODS, OTHER_METHOD]],
-  ['request', [...PER_REQUEST_METHODS, OTHER_METHOD]],
-]);
-
-// The buckets of OpenTelemetry's conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md). They end at 5 minutes, so
-// there are more for sessions, which live longer.
-const OPERATION_BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
+// They go on where those of operations end, as sessions live longer.
 const SESSION_BUCKETS = [...OPERATION_BUCKETS, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
 
 type MetricsHandler = (req: IncomingMessage, res: ServerResponse) => Promise<void>;
@@ -92,7 +52,8 @@ export function createMetrics(
   showSessions(sessions, metrics);
   countSessions(events, metrics);
   countStreams(events, metrics);
-  timeOperations(events, metrics, perRequest === undefined ? ['session'] : ['session', 'request']);
+  const eras: readonly Era[] = perRequest === undefined ? ['session'] : ['session', 'request'];
+  timeOperations(events, metrics, eras, options.tools ?? false);
   countLogLosses(events, metrics);
   const countResponse = createResponseCounter(metrics);
   if (leaseAge !== undefined) countCluster(events, sessions, metrics, leaseAge);
@@ -177,40 +138,6 @@ function countStreams(events: Emitter<CoreEvents>, metrics: SharedMetrics): void
     (gauge) => each(STREAM_KINDS, (kind) => atZero(gauge.labels({ kind }))),
   );
   events.on('streamOpened', (kind) => open[kind].inc()).on('streamClosed', (kind) => open[kind].dec());
-}
-
-function timeOperations(events: Emitter<CoreEvents>, metrics: SharedMetrics, eras: readonly Era[]): void {
-  const durations = metrics.share(
-    Histogram,
-    {
-      name: 'mcp_server_operation_duration_seconds',
-      help: 'Time from the arrival of an MCP request until it was settled.',
-      labelNames: ['mcp_method_name', 'era', 'outcome'],
-      buckets: OPERATION_BUCKETS,
-    },
-    (histogram, isNew) =>
-      each(eras, (era) => {
-        const methods = METHODS.get(era) ?? [];
-        return new Map(
-          methods.map((method) => [
-            method,
-            each(OUTCOMES, (outcome) => {
-              const labels = { mcp_method_name: method, era, outcome };
-              // Each label value exists with 0, but not each combination: most of those series would always stay empty. In a
-              // shared metric, nothing is set to 0, as `zero` would reset the observations of the other router.
-              if (isNew && (outcome === 'ok' || method === 'tools/call')) histogram.zero(labels);
-              return histogram.labels(labels);
-            }),
-          ]),
-        );
-      }),
-  );
-
-  // Children are made once, as this runs for every request. They are in a Map, as the client sends the name.
-  events.on('requestSettled', ({ method, era = 'session' }, outcome, durationMs) => {
-    const byMethod = durations[era];
-    (byMethod.get(method) ?? byMethod.get(OTHER_METHOD))?.[outcome].observe(durationMs / 1000);
-  });
 }
 
 function countLogLosses(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {

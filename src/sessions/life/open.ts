@@ -1,9 +1,9 @@
 import type { InitializeRequestParams } from '../../protocol/session-era.js';
-import type { JSONRPCRequest } from '../../protocol/messages.js';
+import type { JSONRPCErrorResponse, JSONRPCRequest } from '../../protocol/messages.js';
 import type { MessageExtraInfo } from '../../protocol/wire-transport.js';
 import { wallTime } from '../../runtime/clock.js';
-import { Refusal } from '../../errors.js';
-import type { ObservedRequest } from '../../events.js';
+import { ERRORS, Refusal } from '../../errors.js';
+import type { ErrorType, ObservedRequest } from '../../events.js';
 import type { OpeningRequest } from '../../options/options.js';
 import type { TransportContext } from '../../transport/transport-types.js';
 import type { FencedEventStore } from '../../stores/session-event-store.js';
@@ -80,9 +80,11 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
   const session = registry.admit(context);
   session.ownBy({ owner: persistence.records?.newOwner(), epoch: context.epoch });
   const since = registry.clock.now();
-  const request: ObservedRequest = { id: call.message.id, method: 'initialize' };
-  const settled = (outcome: 'ok' | 'error'): void =>
+  const request: ObservedRequest & { errorType?: ErrorType } = { id: call.message.id, method: 'initialize' };
+  const settled = (outcome: 'ok' | 'error', errorType?: ErrorType): void => {
+    if (errorType !== undefined) request.errorType = errorType;
     transports.events.emit('requestSettled', request, outcome, registry.clock.now() - since);
+  };
   transports.events.emit('requestStarted', request, call.message, session.id);
   call.onGone(() => session.abandonOpening(() => new Refusal('sessionClosed')));
 
@@ -119,7 +121,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     settled('ok');
     return opened;
   } catch (error) {
-    settled('error');
+    settled('error', codeOf(error));
     if (error instanceof Rejected) return { session: undefined, answer: error.answer };
     throw error;
   }
@@ -213,8 +215,14 @@ function firstFacts(
 }
 
 /** The server answered `initialize` with an error. The client gets that answer, and the session is not opened. */
+/** The JSON-RPC code that the client gets. */
+function codeOf(error: unknown): number {
+  if (error instanceof Rejected) return error.answer.error.code;
+  return ERRORS[error instanceof Refusal ? error.reason : 'internalError'].code;
+}
+
 class Rejected extends Error {
-  constructor(readonly answer: unknown) {
+  constructor(readonly answer: JSONRPCErrorResponse) {
     super('The server rejected initialize');
   }
 }

@@ -1,0 +1,175 @@
+import { Histogram } from 'prom-client';
+import { ERRORS } from '../../errors.js';
+import { OUTCOMES, type CoreEvents, type ErrorType, type ObservedRequest, type Outcome } from '../../events.js';
+import type { Era } from '../../options/options.js';
+import type { Emitter } from '../../runtime/emitter.js';
+import { each, type SharedMetrics } from './shared-metrics.js';
+import { ToolNames } from './tool-names.js';
+
+/** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema). They include those of all earlier versions. */
+const SESSION_METHODS = [
+  'completion/complete',
+  'initialize',
+  'logging/setLevel',
+  'ping',
+  'prompts/get',
+  'prompts/list',
+  'resources/list',
+  'resources/read',
+  'resources/subscribe',
+  'resources/templates/list',
+  'resources/unsubscribe',
+  'tasks/cancel',
+  'tasks/get',
+  'tasks/list',
+  'tasks/result',
+  'tools/call',
+  'tools/list',
+] as const;
+/** The same in MCP 2026-07-28, without `subscriptions/listen`, which is counted as a stream. */
+const PER_REQUEST_METHODS = [
+  'completion/complete',
+  'prompts/get',
+  'prompts/list',
+  'resources/list',
+  'resources/read',
+  'resources/templates/list',
+  'server/discover',
+  'tools/call',
+  'tools/list',
+] as const;
+const OTHER = 'other';
+const METHODS = new Map<Era, readonly string[]>([
+  ['session', [...SESSION_METHODS, OTHER]],
+  ['request', [...PER_REQUEST_METHODS, OTHER]],
+]);
+
+/** JSON-RPC codes that MCP defines and that are not in the error table: resource not found, URL elicitation required. */
+const OTHER_CODES = [-32002, -32042];
+const ERROR_TYPES: ReadonlySet<ErrorType> = new Set<ErrorType>([
+  'tool_error',
+  ...OTHER_CODES,
+  ...Object.values(ERRORS).map(({ code }) => code),
+]);
+
+/** The error type with which a call of a tool ends most often, for each outcome. Such series exist with 0. */
+const USUAL_ERRORS: Readonly<Record<Outcome, ErrorType | undefined>> = {
+  ok: undefined,
+  error: 'tool_error',
+  cancelled: undefined,
+  timeout: ERRORS.requestTimedOut.code,
+  closed: ERRORS.sessionClosed.code,
+};
+
+// The buckets of OpenTelemetry's conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md).
+export const OPERATION_BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
+
+/**
+ * Times requests from their arrival until they are settled.
+ *
+ * @param tools - Whether calls of a tool have its name.
+ */
+export function timeOperations(
+  events: Emitter<CoreEvents>,
+  metrics: SharedMetrics,
+  eras: readonly Era[],
+  tools: boolean,
+): void {
+  const children = metrics.share(
+    Histogram,
+    {
+      name: 'mcp_server_operation_duration_seconds',
+      help: 'Time from the arrival of an MCP request until it was settled.',
+      labelNames: ['mcp_method_name', 'era', 'outcome', 'error_type', 'gen_ai_tool_name'],
+      buckets: OPERATION_BUCKETS,
+    },
+    (histogram, isNew) => new OperationChildren(histogram, eras, isNew),
+  );
+  const toolNames = tools ? new ToolNames() : undefined;
+  if (toolNames !== undefined) events.on('requestStarted', (request, message) => toolNames.started(request, message));
+  events.on('requestSettled', (request, outcome, durationMs) => {
+    children.observe(request, outcome, toolNames?.settled(request, outcome), durationMs / 1000);
+  });
+}
+
+type Child = Histogram.Internal<string>;
+type Labels = Readonly<Record<string, string>>;
+
+/** The children of one method. */
+interface MethodChildren {
+  readonly labels: Labels;
+  /** Those without an error type and without a tool: most requests have neither. */
+  readonly plain: Readonly<Record<Outcome, Child>>;
+  readonly others: Map<string, Child>;
+}
+
+/** The children of the histogram. Each is made once, as this runs for every request. */
+class OperationChildren {
+  readonly #histogram: Histogram;
+  /** In a Map by method, as the client sends its name. */
+  readonly #byEra: ReadonlyMap<Era, ReadonlyMap<string, MethodChildren>>;
+
+  /** @param isNew - In a shared metric nothing is set to 0, as `zero` would reset the observations of the other router. */
+  constructor(histogram: Histogram, eras: readonly Era[], isNew: boolean) {
+    this.#histogram = histogram;
+    this.#byEra = new Map(eras.map((era) => [era, this.#byMethod(era, isNew)]));
+  }
+
+  /** @param tool - The label of the tool. Undefined where tools are not told apart. */
+  observe(
+    { method, era = 'session', errorType }: ObservedRequest,
+    outcome: Outcome,
+    tool: string | undefined,
+    seconds: number,
+  ): void {
+    const byMethod = this.#byEra.get(era);
+    const children = byMethod?.get(method) ?? byMethod?.get(OTHER);
+    if (children === undefined) return;
+    const isPlain = errorType === undefined && tool === undefined;
+    const child = isPlain ? children.plain[outcome] : this.#other(children, outcome, errorType, tool);
+    child.observe(seconds);
+  }
+
+  #other(
+    { labels, others }: MethodChildren,
+    outcome: Outcome,
+    errorType: ErrorType | undefined,
+    tool: string | undefined,
+  ): Child {
+    const error = errorType === undefined || ERROR_TYPES.has(errorType) ? errorType : OTHER;
+    const key = `${outcome} ${error} ${tool}`;
+    let child = others.get(key);
+    if (child === undefined) {
+      child = this.#histogram.labels({
+        ...labels,
+        outcome,
+        ...errorLabel(error),
+        ...(tool !== undefined && { gen_ai_tool_name: tool }),
+      });
+      others.set(key, child);
+    }
+    return child;
+  }
+
+  #byMethod(era: Era, isNew: boolean): ReadonlyMap<string, MethodChildren> {
+    const methods = METHODS.get(era) ?? [];
+    return new Map(
+      methods.map((method) => {
+        const labels = { mcp_method_name: method, era };
+        // Each label value exists with 0, but not each combination: most of those series would always stay empty.
+        if (isNew) {
+          for (const outcome of method === 'tools/call' ? OUTCOMES : (['ok'] as const)) {
+            this.#histogram.zero({ ...labels, outcome, ...errorLabel(USUAL_ERRORS[outcome]) });
+          }
+        }
+        const plain = each(OUTCOMES, (outcome) => this.#histogram.labels({ ...labels, outcome }));
+        return [method, { labels, plain, others: new Map<string, Child>() }];
+      }),
+    );
+  }
+}
+
+/** Without an error there is no label, so that those series are the same as in earlier versions. */
+function errorLabel(error: ErrorType | typeof OTHER | undefined): Labels {
+  return error === undefined ? {} : { error_type: String(error) };
+}
