@@ -123,6 +123,46 @@ describe('the time to live of a record in a cluster (docs/scaling.md, "The times
     expect(await cluster.ask('EXISTS', key)).toBe(status === 404 ? 0 : 1);
   });
 
+  /** Steps Redis' clock forward, as far as this record sees it. */
+  async function step(ms: number): Promise<void> {
+    const { key } = await cluster.record();
+    await cluster.ask('PEXPIRE', key, String(Number(await cluster.ask('PTTL', key)) - ms));
+  }
+
+  test.each([
+    ['in use', {}],
+    ['that hibernates', { orphanAfter: 1, hibernateAfter: 1 }],
+  ])('a session %s outlives a drain of its node after a step of Redis’ clock by 2 h', async (_what, delays) => {
+    const [a, b] = await cluster.nodes(2, { ttl: HOUR, ...delays });
+    const session = await AnyNodeSession.open(a!.url);
+    await session.call(a!.url, 'add');
+    await until(
+      'it is as it should be',
+      () => 'orphanAfter' in delays === (a!.router.sessions.stats().hibernated === 1),
+    );
+    await step(2 * HOUR);
+    await a!.router.drain(5_000);
+    expect(await session.call(b!.url, 'add')).toMatchObject({ node: 'b', epoch: 1, count: 2 });
+  });
+
+  test('a drain gives a session no more time than it had: the time to live is what is left of it by the owner’s clock', async () => {
+    const clock = new FakeClock();
+    const redis = new ModelRedis(() => clock.now());
+    const sendCommand: SendCommand = (command, ...args) => Promise.resolve().then(() => redis.do(command, ...args));
+    const store = redisStore({ sendCommand });
+    const records = new RecordStore({ store, clock, node: () => 'node', lifetime: HOUR, keepsExpired: true });
+    const claim = { owner: records.newOwner(), epoch: 0 };
+    await records.create('id', '{}', claim.owner);
+    const writtenAt = clock.now();
+    const touches = jest.spyOn(store, 'touch');
+    clock.advance(HOUR / 4);
+    await records.release('id', { ...claim, epoch: 1 }, writtenAt);
+    expect(await records.find('id')).toEqual({ data: '{}', ...claim });
+    await records.release('id', claim, writtenAt);
+    expect(await records.find('id')).toEqual({ data: '{}', epoch: 0, owner: undefined });
+    expect(touches.mock.calls.map(([, , ttl]) => ttl)).toEqual([0.75 * HOUR, 0.75 * HOUR]);
+  });
+
   test.each([
     ['that cannot read its record', async (key: string) => cluster.ask('HSET', key, 'd', '{"v":0}'), 200],
     [

@@ -55,6 +55,8 @@ export class SessionPersistence {
   readonly #clock: Clock;
   readonly #touched: DeadlineQueue<Session>;
   readonly #untouched: DeadlineQueue<Session>;
+  /** When this router last wrote or touched the record, by its clock. A hibernated session has no record writer. */
+  readonly #writtenAt = new WeakMap<Session, number>();
   /** Sessions whose records this router lost, while the store is asked for the new owner. */
   readonly #losing = new Map<Session, Promise<void>>();
 
@@ -98,7 +100,11 @@ export class SessionPersistence {
       return undefined;
     }
     const claim = { owner: session.owner, epoch };
-    return session.keepRecord(new RecordWriter(init, session, claim, this, () => void this.#lost(session)));
+    const listener = {
+      onWritten: (at: number): void => void this.#writtenAt.set(session, at),
+      onLost: (): void => void this.#lost(session),
+    };
+    return session.keepRecord(new RecordWriter(init, session, claim, this, listener));
   }
 
   /**
@@ -148,10 +154,14 @@ export class SessionPersistence {
    * @throws Refusal `sessionNotFound` when the record was removed, or another node claimed it.
    */
   async rewrite(session: Session, text: string, epoch = session.epoch): Promise<void> {
+    if (this.records === undefined) return;
     const claim = { owner: session.owner, epoch };
-    if (this.records === undefined || (await this.records.update(session.id, claim, text))) return;
-    await this.#lost(session);
-    throw new Refusal('sessionNotFound');
+    const at = this.#clock.now();
+    if (!(await this.records.update(session.id, claim, text))) {
+      await this.#lost(session);
+      throw new Refusal('sessionNotFound');
+    }
+    this.#writtenAt.set(session, at);
   }
 
   /** Begins the next epoch of a hibernated session. False when its record was removed, or another node claimed it. */
@@ -206,7 +216,7 @@ export class SessionPersistence {
       if (reason === 'moved' || reason === 'shutdown') {
         if (reason === 'moved' && !session.stored) return;
         await session.record?.flush();
-        if (session.stored) await records?.release(session.id, session);
+        if (session.stored) await records?.release(session.id, session, this.#writtenAt.get(session));
         return;
       }
       if (session.principal !== undefined) await this.#principals?.leave(session.principal, session.id);

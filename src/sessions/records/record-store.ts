@@ -95,9 +95,24 @@ export class RecordStore {
     return Math.max(0, this.#lifetime - remaining);
   }
 
-  /** Gives up the ownership, so that the next node that gets a request can claim the session. */
-  async release(id: string, { owner, epoch }: Claim): Promise<void> {
+  /** The router's clock, for the time of a write. */
+  now(): number {
+    return this.#clock.now();
+  }
+
+  /**
+   * Gives up the ownership, so that the next node that gets a request can claim the session.
+   *
+   * @param writtenAt - When the owner last wrote or touched the record, by the router's clock. In a cluster the owner decides when a
+   * session expires, and from now on the store's clock does. So the record gets the time to live that it has by the owner's clock,
+   * which undoes steps of the store's clock.
+   */
+  async release(id: string, { owner, epoch }: Claim, writtenAt?: number): Promise<void> {
     if (owner === undefined) return;
+    if (this.keepsExpired && writtenAt !== undefined) {
+      const remaining = Math.max(1, Math.floor(this.#lifetime - (this.#clock.now() - writtenAt)));
+      if ((await this.#ask('touch', async (store) => store.touch?.(id, epoch, remaining, owner))) === false) return;
+    }
     await this.#ask('release', async (store) => store.release?.(id, owner, epoch));
   }
 

@@ -21,6 +21,13 @@ interface Aging {
   readonly age: number;
 }
 
+interface RecordWriterListener {
+  /** Called when the record was written or touched. @param at - When that was sent, by the router's clock. */
+  readonly onWritten: (at: number) => void;
+  /** Called when the record was removed or claimed by another node. The session must then end here. */
+  readonly onLost: () => void;
+}
+
 /** Shared by all record writers of a router. */
 interface RecordWriterContext {
   /** Undefined without a store. */
@@ -40,20 +47,19 @@ export class RecordWriter {
   readonly #session: Aging;
   readonly #claim: Claim;
   readonly #records: RecordStore | undefined;
-  readonly #onLost: () => void;
+  readonly #listener: RecordWriterListener;
   /** The record was changed after the last successful write, or was never written. */
   #dirty = false;
   #ended = false;
   #writing: Promise<void> | undefined;
   #nextWrite: Promise<void> | undefined;
 
-  /** @param onLost - Called when the record was removed or claimed by another node. The session must then end here. */
   constructor(
     init: RecordWriterInit,
     session: Aging,
     claim: Claim,
     { records, maxSubscriptions }: RecordWriterContext,
-    onLost: () => void,
+    listener: RecordWriterListener,
   ) {
     this.#id = init.id;
     this.#principal = init.principal;
@@ -65,7 +71,7 @@ export class RecordWriter {
     this.#session = session;
     this.#claim = claim;
     this.#records = records;
-    this.#onLost = onLost;
+    this.#listener = listener;
     // A handler may await the save after the last socket has closed. The process must not exit before it is done.
     init.state.save = () => handled(keepingAlive(this.save()));
   }
@@ -93,7 +99,7 @@ export class RecordWriter {
 
   /** Writes the record for the first time. Later changes are written after it. False when the store has a record of that ID. */
   async create(records: RecordStore): Promise<boolean> {
-    const creating = records.create(this.#id, this.encode(), this.#claim.owner);
+    const creating = this.#timed(records, records.create(this.#id, this.encode(), this.#claim.owner));
     this.#writing = handled(creating.then(ignore).finally(() => (this.#writing = undefined)));
     return creating;
   }
@@ -124,7 +130,8 @@ export class RecordWriter {
     const records = this.#records;
     if (records === undefined) return;
     if (this.#dirty) return this.save();
-    if (!(await records.touch(this.#id, this.#claim, () => this.encode()))) this.#lose();
+    const touching = records.touch(this.#id, this.#claim, () => this.encode());
+    if (!(await this.#timed(records, touching))) this.#lose();
   }
 
   /**
@@ -164,15 +171,24 @@ export class RecordWriter {
   async #write(records: RecordStore): Promise<void> {
     this.#dirty = false;
     try {
-      if (!(await records.update(this.#id, this.#claim, this.encode()))) this.#lose();
+      const updating = records.update(this.#id, this.#claim, this.encode());
+      if (!(await this.#timed(records, updating))) this.#lose();
     } catch (error) {
       this.#dirty = true;
       throw error;
     }
   }
 
+  /** @param sent - A write that was sent in this turn of the event loop. */
+  async #timed(records: RecordStore, sent: Promise<boolean>): Promise<boolean> {
+    const at = records.now();
+    const done = await sent;
+    if (done) this.#listener.onWritten(at);
+    return done;
+  }
+
   #lose(): never {
-    if (!this.#ended) this.#onLost();
+    if (!this.#ended) this.#listener.onLost();
     throw new Refusal('sessionNotFound');
   }
 }
