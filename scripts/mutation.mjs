@@ -112,7 +112,7 @@ async function mutate(folder) {
     // Such mutants run every test, each in a world of its own.
     ignoreStatic: true,
     // A wait that a mutant makes endless ends by its own limit (`__tests__/support/waiting.ts`), or by this one.
-    timeoutMS: 20_000,
+    timeoutMS: 10_000,
     timeoutFactor: 3,
     reporters: ['dots'],
     tempDirName: '.cache/mutation',
