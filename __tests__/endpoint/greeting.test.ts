@@ -1,6 +1,8 @@
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
-import { start, type Harness } from '../support/harness.js';
-import { call, type PerRequest } from '../support/per-request.js';
+import { ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { EventStream } from '../support/event-stream.js';
+import { post, start, type Harness } from '../support/harness.js';
+import { bodyOf, call, headersOf, type PerRequest } from '../support/per-request.js';
 import { Deferred, until } from '../support/waiting.js';
 import { answersTo, askedBy, textOf } from './asked.js';
 import { askingServer } from './asking-server.js';
@@ -102,4 +104,44 @@ test('a worker that `oninitialized` started may ask for a call that it names by 
   const asked = askedBy(await ask('delegate'));
   const params = { requestState: asked.requestState, inputResponses: answersTo(asked, { 'by a worker': 'x' }) };
   expect(textOf(await ask('delegate', { params }))).toBe('answered');
+});
+
+describe.each(['request', 'principal'] as const)('a change that a server announces (servers: %s)', (servers) => {
+  const METHOD = 'subscriptions/listen';
+  const MARK = 'notifications/resources/list_changed';
+  let isListening: boolean;
+  beforeEach(async () => {
+    isListening = false;
+    harness = await start({
+      perRequest: { servers },
+      principal: () => 'alice',
+      serverFactory: () => {
+        const server = askingServer();
+        const { server: low } = server;
+        const announceTools = (): void => void low.sendToolListChanged();
+        server.registerTool('mark', {}, async () => {
+          await low.sendResourceListChanged();
+          return { content: [] };
+        });
+        // The subscription has a server of its own, which announces to it whatever it likes.
+        if (isListening) {
+          low.oninitialized = announceTools;
+          low.setRequestHandler(ListToolsRequestSchema, async () => {
+            await low.sendToolListChanged();
+            return { tools: [{ name: 'mark', inputSchema: { type: 'object' } }] };
+          });
+        }
+        isListening = true;
+        return server;
+      },
+    });
+  });
+
+  test('while the bridge greets it, or lists its tools for the headers of a call, reaches no client', async () => {
+    const params = { notifications: { toolsListChanged: true, resourcesListChanged: true } };
+    const stream = new EventStream(await post(harness.url, bodyOf(METHOD, { params }), headersOf(METHOD, { params })));
+    expect(await stream.message()).toMatchObject({ method: 'notifications/subscriptions/acknowledged' });
+    expect((await ask('mark')).status).toBe(200);
+    expect(await stream.message()).toMatchObject({ method: MARK });
+  });
 });

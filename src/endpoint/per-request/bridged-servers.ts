@@ -108,17 +108,19 @@ export class BridgedServers {
     });
     const report = (what: string, error: unknown): void => this.#events.emit('failure', what, error);
     const bridge = new BridgedServer(this.#sessionIdOf(principal), report, isShared);
-    if (isShared) bridge.listen(this.#announcing(principal));
     this.#unclosed.begin();
-    return new RequestServer(bridge, this.#builder, context, this.#sdk, onEnd, () => this.#unclosed.end());
+    const onClosed = (): void => this.#unclosed.end();
+    const server = new RequestServer(bridge, this.#builder, context, this.#sdk, onEnd, onClosed);
+    if (isShared) bridge.listen(this.#announcing(principal, server));
+    return server;
   }
 
   /** Takes what a shared server says outside of its calls: it may announce a change. */
-  #announcing(principal: string | undefined): ServerListener {
+  #announcing(principal: string | undefined, server: RequestServer): ServerListener {
     return {
       asked: () => undefined,
       notified: (notification) => {
-        this.#announce(principal, notification);
+        if (server.hasOpened) this.#announce(principal, notification);
         return undefined;
       },
     };

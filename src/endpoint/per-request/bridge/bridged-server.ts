@@ -150,7 +150,8 @@ export class BridgedServer implements WireTransport {
   async send(message: JSONRPCMessage, { relatedRequestId }: Parameters<WireTransport['send']>[1] = {}): Promise<void> {
     if (!('method' in message)) return this.#answer(message, message.id);
     const { method } = message;
-    if (method === 'notifications/tools/list_changed') this.#owner?.toolsChanged();
+    const isOfRouter = this.#worksForRouter();
+    if (method === 'notifications/tools/list_changed' && !isOfRouter) this.#owner?.toolsChanged();
     const listener = this.#listenerOf(message, relatedRequestId);
     if ('id' in message) {
       if (listener !== undefined) return listener.asked(message);
@@ -162,7 +163,7 @@ export class BridgedServer implements WireTransport {
     // The timer that withdraws a question may run outside of the scope. IDs of questions are unique in a server.
     if (method === 'notifications/cancelled') {
       for (const each of this.#waiting.values()) void each.listener?.notified(message);
-    } else if (method !== 'notifications/progress') return this.#outside?.notified(message);
+    } else if (method !== 'notifications/progress' && !isOfRouter) return this.#outside?.notified(message);
   }
 
   close(): Promise<void> {
@@ -188,6 +189,13 @@ export class BridgedServer implements WireTransport {
     const scope = this.#scope();
     if (!this.#isShared) return scope === undefined ? (this.#call ?? this.#outside) : undefined;
     return scope?.id === undefined ? undefined : this.#waiting.get(scope.id)?.listener;
+  }
+
+  /** Whether a server that is shared answers a request of the router's own now. What it says meanwhile is for no client. */
+  #worksForRouter(): boolean {
+    const id = this.#scope()?.id;
+    const waiting = id === undefined ? undefined : this.#waiting.get(id);
+    return waiting !== undefined && waiting.listener === undefined;
   }
 
   #scope(): CallScope | undefined {

@@ -94,6 +94,11 @@ export class RequestServer implements PooledServer {
     return this.#isNative;
   }
 
+  /** Whether its opening is over. What a server announces before says nothing new to any client. */
+  get hasOpened(): boolean {
+    return this.#server !== undefined;
+  }
+
   /**
    * Builds the server and greets it as a client of its era would, within `openTimeout`. Requests that come meanwhile await the same
    * opening. Each request begins with the state as the store has it.
