@@ -11,6 +11,8 @@
  * @property {number} sessions Sessions of the workloads with many sessions.
  * @property {number} streams Standalone streams open at once.
  * @property {number} notifications Notifications sent on each stream.
+ * @property {number} clusterStreams Standalone streams at each node of a cluster.
+ * @property {number} clusterNotifications Notifications that one node sends to the streams of all.
  * @property {readonly number[]} openSessions
  * @property {readonly [number, number]} idleSessions Two counts; memory for each session comes from the difference.
  * @property {readonly [number, number]} hibernated The same for hibernated sessions.
@@ -31,6 +33,8 @@ export const FULL = {
   sessions: 100,
   streams: 1000,
   notifications: 50,
+  clusterStreams: 10,
+  clusterNotifications: 10_000,
   openSessions: [10, 1000, 10_000],
   idleSessions: [200, 1000],
   hibernated: [1000, 11_000],
@@ -52,6 +56,8 @@ export const QUICK = {
   sessions: 20,
   streams: 20,
   notifications: 3,
+  clusterStreams: 2,
+  clusterNotifications: 20,
   openSessions: [5, 10, 20],
   idleSessions: [5, 15],
   hibernated: [15, 45],

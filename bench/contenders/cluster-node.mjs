@@ -5,7 +5,9 @@ import { createClient } from 'redis';
 import { answerParent, endWithParent } from '../run/answering.mjs';
 import { cpuMs } from '../run/cpu.mjs';
 import { sdkFactory } from '../tools/sdk-v1.mjs';
+import { sinceEpoch } from '../run/since-epoch.mjs';
 import { listen } from './listening.mjs';
+import { notifyAll } from './notify-all.mjs';
 
 endWithParent();
 const { redisUrl, settings } = JSON.parse(process.argv[2]);
@@ -27,5 +29,8 @@ const url = await listen(createHttpServer(app));
 answerParent({
   url: () => url,
   cpu: cpuMs,
+  notifyTimed: async ({ from, count }) => {
+    for (let number = from; number < from + count; number++) await notifyAll(mcp, { number, at: sinceEpoch() });
+  },
   redisCommands: async () => Number(/^total_commands_processed:(\d+)/m.exec(await client.info('stats'))[1]),
 });

@@ -29,6 +29,7 @@ export async function start({ balancer, ...settings }) {
       const times = await Promise.all(nodes.map((node) => node.ask('cpu')));
       return times.reduce((sum, time) => sum + time, 0);
     },
+    notifyTimed: (from, count) => nodes[0].ask('notifyTimed', { from, count }, 600_000),
     redisCommands: () => nodes[0].ask('redisCommands'),
   };
 }

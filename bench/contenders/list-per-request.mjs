@@ -49,4 +49,11 @@ export const OURS_PER_REQUEST = [
     options: { servers: 'principal' },
     fields: [...BOTH, 'session-reference'],
   },
+  {
+    name: 'bridged-notify',
+    title: 'ours, SDK v1 bridged, router.notify',
+    module: 'per-request',
+    options: { servers: 'request', byRouter: true },
+    fields: ['per-request-listen'],
+  },
 ].flatMap(ways);

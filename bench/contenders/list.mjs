@@ -20,11 +20,12 @@ import { OURS_PER_REQUEST } from './list-per-request.mjs';
  * @property {Readonly<Record<string, string>>} [remarks] Explanations of its figures, by workload.
  * @property {Readonly<Record<string, string>>} [fails] Reasons of known failures, by workload; the run still tries.
  *
- * @typedef {'call' | 'call-1' | 'sessions' | 'many' | 'open-servers' | 'memory' | 'hibernation' | 'stateless' | 'stateless-modern' | 'per-request-call' | 'per-request-listen' | 'session-reference' | 'cluster' | 'cluster-hop' | 'layers'} Field
- * `call`: tools/call in many sessions, `call-1`: in one. `sessions`: what else a server with sessions does, `many`: with
+ * @typedef {'call' | 'call-1' | 'sessions' | 'fanout' | 'many' | 'open-servers' | 'memory' | 'hibernation' | 'stateless' | 'stateless-modern' | 'per-request-call' | 'per-request-listen' | 'session-reference' | 'cluster' | 'cluster-hop' | 'cluster-notify' | 'layers'} Field
+ * `call`: tools/call in many sessions, `call-1`: in one. `sessions`: what else a server with sessions does, `fanout`: only its notifications, `many`: with
  * many of them open, `open-servers`: the SDK's servers by themselves, `hibernation`: with most of them asleep. `stateless`: without any, `stateless-modern`: the same in the
  * protocol's next version (2026-07-28). `per-request-call`, `per-request-listen`: calls and subscriptions of that version,
- * `session-reference`: the same with sessions, for comparison. `cluster`: many nodes behind a balancer, `cluster-hop`: without one.
+ * `session-reference`: the same with sessions, for comparison. `cluster`: many nodes behind a balancer, `cluster-hop`,
+ * `cluster-notify`: without one.
  * `layers`: its CPU time is split by layer.
  *
  * @typedef {object} Settings
@@ -40,6 +41,7 @@ import { OURS_PER_REQUEST } from './list-per-request.mjs';
  * @property {() => Promise<void>} [hibernate] Puts every session to sleep.
  * @property {(count: number) => number} [build] Builds `count` servers, one after the other; returns the median in ms.
  * @property {() => Promise<number>} [cpu] CPU time so far in ms, of a contender with several processes.
+ * @property {(from: number, count: number) => Promise<void>} [notifyTimed] Has one node send every session of all nodes `count` log notifications with the time of each.
  * @property {readonly string[]} [nodes] The URL of each node's own endpoint.
  * @property {() => Promise<number>} [redisCommands] Commands that Redis has run so far, this query included.
  */
@@ -52,6 +54,7 @@ const ON_NODES = { module: 'cluster', starting: 300_000 };
 /** @type {readonly Contender[]} */
 const OURS = [
   { name: 'router', title: 'ours, SSE', options: {}, fields: [...FULL, 'layers'], lowLevel: true },
+  { name: 'router-notify', title: 'ours, SSE, router.notify', options: { byRouter: true }, fields: ['fanout'] },
   { name: 'router-json', title: 'ours, JSON', options: { json: true }, fields: SESSIONS },
   {
     name: 'router-fast',
@@ -120,7 +123,13 @@ const OURS = [
     fields: ['cluster'],
     ...ON_NODES,
   },
-  { name: 'cluster-direct', title: 'ours, 3 nodes, no balancer', options: {}, fields: ['cluster-hop'], ...ON_NODES },
+  {
+    name: 'cluster-direct',
+    title: 'ours, 3 nodes, no balancer',
+    options: {},
+    fields: ['cluster-hop', 'cluster-notify'],
+    ...ON_NODES,
+  },
 ]
   .map((entry) => ({ module: 'router', ...entry, cheap: true }))
   .concat(OURS_PER_REQUEST)

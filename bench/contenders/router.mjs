@@ -4,22 +4,23 @@ import { createHttpServer, mcpRouter } from 'express-mcp-router';
 import { sdkFactory } from '../tools/sdk-v1.mjs';
 import { listen } from './listening.mjs';
 import { openServers } from './open-servers.mjs';
+import { notifyAll } from './notify-all.mjs';
 import { silentLogger } from './silent-logger.mjs';
 
-/** This package. */
-export async function start({ fast, json, observed, stateless, ...settings }) {
+/** This package. With `byRouter`, `router.notify` sends what else each session's own server does. */
+export async function start({ fast, json, observed, stateless, byRouter, ...settings }) {
   const servers = openServers(sdkFactory(settings));
-  const app = express();
-  app.use(
-    '/mcp',
-    mcpRouter({
-      serverFactory: servers.create,
-      stateless,
-      enableJsonResponse: json,
-      maxSessions: stateless ? undefined : 100_000,
-      metrics: observed ? {} : false,
-      logger: observed ? silentLogger() : false,
-    }),
-  );
-  return { url: await listen(fast ? createHttpServer(app) : http.createServer(app)), notify: servers.notify };
+  const mcp = mcpRouter({
+    serverFactory: byRouter ? sdkFactory(settings) : servers.create,
+    stateless,
+    enableJsonResponse: json,
+    maxSessions: stateless ? undefined : 100_000,
+    metrics: observed ? {} : false,
+    logger: observed ? silentLogger() : false,
+  });
+  const app = express().use('/mcp', mcp);
+  return {
+    url: await listen(fast ? createHttpServer(app) : http.createServer(app)),
+    notify: byRouter ? (data) => notifyAll(mcp, data) : servers.notify,
+  };
 }

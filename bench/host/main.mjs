@@ -38,6 +38,7 @@ answerParent({
       await turn();
     }
   },
+  notifyTimed: ({ from, count }) => running.notifyTimed(from, count),
   hold: (count) => running.hold(count),
   call: (order) => running.call(order),
   hibernate: () => running.hibernate(),

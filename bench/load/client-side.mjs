@@ -112,16 +112,16 @@ export class ClientSide {
   }
 
   /**
-   * Opens a stream of every client: the standalone stream of a session, or a subscription.
+   * Opens a stream of every client that has none: the standalone stream of a session, or a subscription.
    *
    * @param {{ subject: import('./listener.mjs').Subject }} what
    */
   async listen({ subject }) {
-    for (const client of this.#clients) {
-      const listener = new Listener(client, this.#target, subject, (error) => {
+    for (const client of this.#clients.slice(this.#listeners.length)) {
+      const listener = new Listener(client, this.#target, subject, (error, ms) => {
         this.#heard += 1;
         this.#failure ??= error;
-        this.#onHeard();
+        this.#onHeard(ms);
       });
       this.#listeners.push(listener);
       await listener.open();
@@ -137,9 +137,10 @@ export class ClientSide {
   hear({ total }) {
     const wanted = total * this.#listeners.length;
     return measured(
-      () =>
+      (done) =>
         new Promise((resolve, reject) => {
-          this.#onHeard = () => {
+          this.#onHeard = (ms) => {
+            if (ms !== undefined) done(ms);
             if (this.#failure !== undefined) reject(this.#failure);
             else if (this.#heard >= wanted) resolve();
           };

@@ -1,12 +1,13 @@
 import { StringDecoder } from 'node:string_decoder';
+import { sinceEpoch } from '../run/since-epoch.mjs';
 import { eventData, expect } from './answers.mjs';
 import { Connection } from './connection.mjs';
 
 /**
- * What a listener counts on a stream: log notifications, which must be 0, 1, 2 and so on, without gaps; or announcements that the
- * tools have changed.
+ * What a listener counts on a stream: log notifications, which must be 0, 1, 2 and so on, without gaps; the same with the time at
+ * which each was sent; or announcements that the tools have changed.
  *
- * @typedef {'logs' | 'changes'} Subject
+ * @typedef {'logs' | 'timed-logs' | 'changes'} Subject
  */
 
 /** Reads the standalone stream of a session, or the subscription of a client without one. */
@@ -23,7 +24,7 @@ export class Listener {
    * @param {import('./session.mjs').Session | import('./modern-client.mjs').ModernClient} client
    * @param {import('./client.mjs').Target} target
    * @param {Subject} subject
-   * @param {(error?: Error) => void} onHeard Called for each notification that counts.
+   * @param {(error?: Error, ms?: number) => void} onHeard Called for each notification that counts; `ms`: how long a timed one took.
    */
   constructor(client, target, subject, onHeard) {
     this.#client = client;
@@ -51,7 +52,7 @@ export class Listener {
 
   #hear(message) {
     try {
-      if (this.#counts(message)) this.#onHeard();
+      if (this.#counts(message)) this.#onHeard(undefined, this.#subject === 'timed-logs' ? timeOf(message) : undefined);
     } catch (error) {
       this.#onHeard(error);
     }
@@ -61,7 +62,10 @@ export class Listener {
     if (this.#subject === 'changes') return this.#client.isChange(message);
     // Some contenders ping on this stream.
     if (message.method !== 'notifications/message') return false;
-    expect('a log notification', message.params.data, this.#heard++);
+    const { data } = message.params;
+    expect('a log notification', this.#subject === 'timed-logs' ? data.number : data, this.#heard++);
     return true;
   }
 }
+
+const timeOf = ({ params: { data } }) => sinceEpoch() - data.at;

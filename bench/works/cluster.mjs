@@ -1,8 +1,12 @@
 import { CLUSTER_BASE } from '../contenders/list.mjs';
 import { callsOf, competesIn, GENERATOR, openSessions, sample, USUAL } from './work.mjs';
 
-/** Samples a workload, and adds the Redis commands for each call. Reading the counter is one command, which is subtracted. */
-async function sampled(scene, work) {
+/**
+ * Samples a workload, and adds the Redis commands for each piece of work. Reading the counter is one command, which is subtracted.
+ *
+ * @param {number} [pieces] How many pieces; default: what the generator counted.
+ */
+async function sampled(scene, work, pieces) {
   const { host } = scene;
   let count;
   const counted = async () => {
@@ -11,9 +15,9 @@ async function sampled(scene, work) {
     return window;
   };
   const before = await host.ask('redisCommands');
-  const measured = await sample(scene, counted);
+  const measured = await sample(scene, counted, pieces);
   const commands = (await host.ask('redisCommands')) - before - 1;
-  return { ...measured, redis: commands / count };
+  return { ...measured, redis: commands / (pieces ?? count) };
 }
 
 /** @type {import('./work.mjs').Work} */
@@ -95,5 +99,44 @@ export const CLUSTER_HOP = {
       ownerRedis: owner.redis,
       otherRedis: other.redis,
     };
+  },
+};
+
+/** @type {import('./work.mjs').Work} */
+export const CLUSTER_NOTIFY = {
+  name: 'cluster-notify',
+  title: 'A cluster of 3 nodes: router.notify',
+  about:
+    'The same three nodes, each with 10 sessions whose standalone stream is open. One node sends 10,000 log notifications to all ' +
+    'of them by `router.notify`, one after the other. Each stream must get each of them once, in order. The time is from the call ' +
+    'to the arrival at a client. CPU is the sum over the three nodes, for each notification on each stream.',
+  takes: competesIn('cluster-notify'),
+  settings: [USUAL],
+  base: CLUSTER_BASE,
+  columns: [
+    { metric: 'throughput', title: 'arrivals/s', better: 'higher', digits: 0 },
+    { metric: 'cpu', title: 'CPU µs/arrival', better: 'lower', digits: 1 },
+    { metric: 'p50', title: 'p50 ms', better: 'lower', digits: 2 },
+    { metric: 'p99', title: 'p99 ms', better: 'lower', digits: 2 },
+    { metric: 'redis', title: 'Redis commands/arrival', better: 'lower', digits: 4 },
+    GENERATOR,
+  ],
+  async run(scene) {
+    const { host, load, sizes } = scene;
+    const { clusterStreams, clusterNotifications, timeoutMs } = sizes;
+    const nodes = await host.ask('nodes');
+    for (const [index, url] of nodes.entries()) {
+      await load.ask('move', url);
+      await openSessions(scene, (index + 1) * clusterStreams);
+      await load.ask('listen', { subject: 'timed-logs' }, timeoutMs);
+    }
+    const send = async (from, count) => {
+      const heard = load.ask('hear', { total: from + count }, 5 * timeoutMs);
+      const [window] = await Promise.all([heard, host.ask('notifyTimed', { from, count }, 5 * timeoutMs)]);
+      return window;
+    };
+    const warm = Math.ceil(clusterNotifications / 5);
+    await send(0, warm);
+    return sampled(scene, () => send(warm, clusterNotifications));
   },
 };

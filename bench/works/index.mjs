@@ -1,5 +1,5 @@
 import { CALL_WORKS } from './calls.mjs';
-import { CLUSTER, CLUSTER_HOP } from './cluster.mjs';
+import { CLUSTER, CLUSTER_HOP, CLUSTER_NOTIFY } from './cluster.mjs';
 import { FANOUT } from './fanout.mjs';
 import { HIBERNATION } from './hibernation.mjs';
 import { LAYER_WORKS } from './layers.mjs';
@@ -23,5 +23,6 @@ export const WORKS = [
   ...PER_REQUEST_WORKS,
   CLUSTER,
   CLUSTER_HOP,
+  CLUSTER_NOTIFY,
   ...LAYER_WORKS,
 ];
