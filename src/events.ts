@@ -48,6 +48,22 @@ export const STREAM_KINDS = ['request', 'standalone', 'subscription'] as const;
 /** The kinds of SSE stream: the reply to a POST, the stream that a GET opens, and the reply to a `subscriptions/listen`. */
 export type StreamKind = (typeof STREAM_KINDS)[number];
 
+export const STREAM_ENDS = ['ended', 'disconnected', 'slow_reader', 'ping_unanswered', 'replaced', 'failed'] as const;
+/**
+ * Why an SSE stream is over:
+ * - `ended`: the server ended it, and the client has all of it.
+ * - `disconnected`: the client closed it, or the connection broke.
+ * - `slow_reader`: the client read too slowly. The router broke it off.
+ * - `ping_unanswered`: the client did not answer a ping.
+ * - `replaced`: a newer request of the client took the stream.
+ * - `failed`: an error of the store, of other middleware or of the membership broke it off.
+ */
+export type StreamEnd = (typeof STREAM_ENDS)[number];
+
+export const RESUME_OUTCOMES = ['recovered', 'lost'] as const;
+/** The outcome of a resume. `lost`: events or answers that the client missed are not kept any more. */
+export type ResumeOutcome = (typeof RESUME_OUTCOMES)[number];
+
 export const LOG_LOSSES = ['threw', 'unwritten'] as const;
 /** Why a log line is lost: the logger threw, or its destination did not accept the line. */
 export type LogLoss = (typeof LOG_LOSSES)[number];
@@ -121,7 +137,9 @@ export interface CoreEvents extends SessionEvents {
   /** A request was forwarded to the node that owns its session. */
   forwarded: [outcome: ForwardOutcome];
   streamOpened: [kind: StreamKind];
-  streamClosed: [kind: StreamKind];
+  streamClosed: [kind: StreamKind, reason: StreamEnd];
+  /** A client resumed a stream. Not emitted when the client disconnects first, or when the event store fails. */
+  streamResumed: [outcome: ResumeOutcome];
   /** A request of a client is in flight. Its `requestSettled` follows, with the same object. `sessionId` is undefined when stateless. */
   requestStarted: [request: ObservedRequest, message: JSONRPCRequest, sessionId: string | undefined];
   /** `durationMs` since the request arrived. */

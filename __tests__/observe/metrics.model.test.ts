@@ -63,7 +63,7 @@ test('the gauges of two routers in one registry show each session and stream exa
       const sources = model.sessions.map((states) => {
         // Read anew at each scrape.
         const now = () => levelsOf(states.map((state) => STATES[state]));
-        return { stats: () => now().stats(), all: () => now().all() };
+        return { caps: { limit: 1 }, stats: () => now().stats(), all: () => now().all() };
       });
       const routers = sources.map((source) => {
         const events = new Emitter<CoreEvents>((_name, error) => {
@@ -79,7 +79,7 @@ test('the gauges of two routers in one registry show each session and stream exa
           routers[next.router]!.emit('streamOpened', next.opened);
         } else if (model.streams.length > 0) {
           const [stream] = model.streams.splice(next.closed % model.streams.length, 1);
-          routers[stream!.router]!.emit('streamClosed', stream!.kind);
+          routers[stream!.router]!.emit('streamClosed', stream!.kind, 'ended');
         }
         expect(await gauges(registry)).toEqual(expected(model));
       }

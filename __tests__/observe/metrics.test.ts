@@ -3,7 +3,14 @@ import express from 'express';
 import fc from 'fast-check';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import request from 'supertest';
-import { REJECT_REASONS, type CoreEvents, type Outcome, type SessionInfo } from '../../src/events.js';
+import {
+  REJECT_REASONS,
+  RESUME_OUTCOMES,
+  STREAM_ENDS,
+  type CoreEvents,
+  type Outcome,
+  type SessionInfo,
+} from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import type { SessionLevels } from '../../src/observe/prometheus/session-levels.js';
 import { createMetrics } from '../../src/observe/prometheus/metrics.js';
@@ -41,12 +48,15 @@ describe('before the first event', () => {
     const text = await createMetrics(throwing(), NONE, {}).registry.metrics();
     expect(labelValues(text, 'mcp_sessions_orphaned', 'cause')).toEqual(['idle', 'stream_lost']);
     expect(labelValues(text, 'mcp_streams_open', 'kind')).toEqual(['request', 'standalone', 'subscription']);
+    expect(labelValues(text, 'mcp_streams_closed_total', 'reason')).toEqual([...STREAM_ENDS].sort());
+    expect(labelValues(text, 'mcp_streams_resumed_total', 'outcome')).toEqual([...RESUME_OUTCOMES].sort());
     expect(labelValues(text, 'mcp_sessions_closed_total', 'reason')).toEqual(
       ['deleted', 'evicted', 'expired', 'failed', 'lifetime', 'moved', 'shutdown'].sort(),
     );
     expect(labelValues(text, 'mcp_sessions_rejected_total', 'reason')).toEqual([...REJECT_REASONS].sort());
     expect(labelValues(text, 'mcp_server_operation_duration_seconds', 'outcome')).toEqual([...OUTCOMES].sort());
-    expect(new Set(parseExposition(text).map(({ value }) => value))).toEqual(new Set([0]));
+    const values = parseExposition(text).filter(({ name }) => name !== 'mcp_sessions_limit');
+    expect(new Set(values.map(({ value }) => value))).toEqual(new Set([0]));
   });
 
   test('the methods are those that the SDK knows from clients, and `other`', async () => {
@@ -62,12 +72,15 @@ describe('before the first event', () => {
       'mcp_sessions_active',
       'mcp_sessions_orphaned',
       'mcp_sessions_hibernated',
+      'mcp_sessions_limit',
       'mcp_sessions_opened_total',
       'mcp_sessions_restored_total',
       'mcp_sessions_closed_total',
       'mcp_sessions_rejected_total',
       'mcp_server_session_duration_seconds',
       'mcp_streams_open',
+      'mcp_streams_closed_total',
+      'mcp_streams_resumed_total',
       'mcp_server_operation_duration_seconds',
       'mcp_log_lines_lost_total',
       'mcp_http_responses_total',
@@ -245,6 +258,7 @@ describe('registries', () => {
 
     const text = await registry.metrics();
     expect(valueOf(text, 'mcp_sessions_active')).toBe(2);
+    expect(valueOf(text, 'mcp_sessions_limit')).toBe(ONE.caps.limit + OTHER.caps.limit);
     expect(valueOf(text, 'mcp_sessions_opened_total')).toBe(2);
     expect(valueOf(text, 'mcp_sessions_rejected_total', { reason: 'draining' })).toBe(1);
     expect(valueOf(text, 'mcp_streams_open', { kind: 'standalone' })).toBe(2);

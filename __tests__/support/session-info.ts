@@ -21,6 +21,7 @@ export function sessionInfo(known: Partial<SessionInfo> = {}): SessionInfo {
 export function levelsOf(sessions: ReturnType<SessionLevels['all']>): SessionLevels {
   const inState = (wanted: SessionState): number => sessions.filter(({ state }) => state === wanted).length;
   return {
+    caps: { limit: 100 },
     all: () => sessions,
     stats: () => ({
       initializing: inState('initializing'),

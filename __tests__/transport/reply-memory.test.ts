@@ -20,7 +20,7 @@ class WaitingResponse extends EventEmitter {
   }
 
   hold(): void {
-    this.memory.hold(this as unknown as ServerResponse);
+    this.memory.hold(this as unknown as ServerResponse, this);
   }
 
   destroy(): void {
@@ -88,7 +88,7 @@ describe('replies that wait for their readers (docs/transport.md, "Back-pressure
 describe('bytes that wait outside of a response', () => {
   test('count beside those in it, and until the response is ended', () => {
     const first = waiting(0);
-    memory.hold(first as unknown as ServerResponse, 60);
+    memory.hold(first as unknown as ServerResponse, first, 60);
     const second = waiting(30);
     first.emit('drain');
     const third = waiting(30);

@@ -55,7 +55,7 @@ export class EventStream {
 
   /** Makes a new reply carry the stream from now on. */
   carryOn(reply: Reply): void {
-    this.#replay?.destroy();
+    this.#replay?.destroy('replaced');
     // Without a `retry` field: the client of the old reply need not reconnect, as the new reply carries the stream.
     this.reply?.end(false);
     this.reply = reply;
@@ -65,9 +65,15 @@ export class EventStream {
    * Lets a new reply replace the current one, after it has sent the events that the client missed.
    *
    * @param makeReply - Called with the first event to send, or when nothing was missed. The current reply stays until then.
+   * @returns Whether the client was sent all of them. False when it disconnected, or a newer resume has begun.
    * @throws Refusal `unknownEventId` when the event is not kept; ReplayStopped when the client has gone; the store's own errors.
    */
-  async resume(replay: Replay, lastEventId: string, eventLog: SessionEventLog, makeReply: () => Reply): Promise<void> {
+  async resume(
+    replay: Replay,
+    lastEventId: string,
+    eventLog: SessionEventLog,
+    makeReply: () => Reply,
+  ): Promise<boolean> {
     replay.open = () => {
       this.reply?.end(false);
       this.reply = makeReply();
@@ -77,6 +83,7 @@ export class EventStream {
     this.#replay = replay;
     // Answers that the store refuses later are published, and reach the replay that way.
     replay.refused = eventLog.refusedAnswers(this.streamId);
+    let caughtUp = false;
     try {
       while (this.#replay === replay && !replay.stopped) {
         const from = replay.lastKey ?? lastEventId;
@@ -86,9 +93,11 @@ export class EventStream {
         if (!known && !quiet) throw new Refusal('unknownEventId');
         // A queued job runs while no event is being stored. So a later event goes to the new reply directly.
         await this.#enqueue(() => {
-          if (replay.stopped || replay.catchUp()) this.#endReplay(replay);
+          caughtUp = !replay.stopped && replay.catchUp();
+          if (replay.stopped || caughtUp) this.#endReplay(replay);
         });
       }
+      return caughtUp;
     } finally {
       this.#endReplay(replay);
     }

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
+import type { StreamEnd } from '../events.js';
 import { breakOff } from './response.js';
 import type { EventSink, StoredEvent } from './session-events.js';
 import type { Reply } from './reply.js';
@@ -99,7 +100,7 @@ export class Replay implements EventSink {
   /** Collects an event that was published during the replay. One without an ID must fit, as the store cannot read it later. */
   follow(json: string, eventId: string | undefined): void {
     const fits = this.#followingSize + json.length <= this.#maxFollowing;
-    if (!fits && eventId === undefined) return this.destroy();
+    if (!fits && eventId === undefined) return this.destroy('slow_reader');
     if (!fits) this.#overflown = true;
     if (this.#overflown && eventId !== undefined) return;
     this.#following.push({ json, eventId });
@@ -121,9 +122,10 @@ export class Replay implements EventSink {
   }
 
   /** Breaks the reply off, because a newer resume has come or this one failed. */
-  destroy(): void {
+  destroy(reason: StreamEnd): void {
     this.#stop();
-    breakOff(this.#res);
+    if (this.#reply === undefined) breakOff(this.#res);
+    else this.#reply.destroy(reason);
   }
 
   /** Ends the replay with its session. A reply that has not begun stays free for the refusal. */
@@ -172,7 +174,7 @@ export class Replays {
     if (replay.stopped) return;
     const older = this.#running.get(key);
     this.#running.set(key, replay);
-    older?.destroy();
+    older?.destroy('replaced');
   }
 
   end(key: string, replay: Replay): void {

@@ -1,12 +1,17 @@
 import type { ServerResponse } from 'node:http';
-import type { CoreEvents } from '../events.js';
+import type { CoreEvents, StreamEnd } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
-import { breakOff } from './response.js';
+
+/** The reply that writes to a response. */
+interface Writer {
+  destroy(reason: StreamEnd): void;
+}
 
 interface Waiting {
   readonly bytes: number;
   /** The part of `bytes` that Node's response does not have yet: it is in middleware, or in an incomplete batch of answers. */
   readonly unsent: number;
+  readonly writer: Writer;
 }
 
 /**
@@ -32,22 +37,22 @@ export class ReplyMemory {
    *
    * @param unsent - Bytes that wait outside of Node's response.
    */
-  hold(res: ServerResponse, unsent = 0): void {
+  hold(res: ServerResponse, writer: Writer, unsent = 0): void {
     if (res.writableLength + unsent === 0 || res.destroyed) return;
-    if (!this.#waiting.has(res)) this.#watch(res);
-    this.#set(res, unsent);
-    for (const [first, { bytes }] of this.#waiting) {
+    if (!this.#waiting.has(res)) this.#watch(res, writer);
+    this.#set(res, writer, unsent);
+    for (const [first, waiting] of this.#waiting) {
       if (this.#memory <= this.#limit || this.#waiting.size === 1) return;
-      this.#renew(first, bytes);
+      this.#renew(first, waiting);
     }
   }
 
-  #watch(res: ServerResponse): void {
+  #watch(res: ServerResponse, writer: Writer): void {
     const onDrain = (): void => {
       const { unsent = 0 } = this.#waiting.get(res) ?? {};
       this.#delete(res);
       // The bytes outside of Node's response are written next.
-      if (unsent > 0 && !res.writableEnded) this.#set(res, unsent);
+      if (unsent > 0 && !res.writableEnded) this.#set(res, writer, unsent);
       else release();
     };
     const release = (): void => {
@@ -58,20 +63,19 @@ export class ReplyMemory {
   }
 
   /** Puts a reply last if its reader has taken something since the reply was counted, else breaks it off. */
-  #renew(res: ServerResponse, before: number): void {
-    const { unsent = 0 } = this.#waiting.get(res) ?? {};
+  #renew(res: ServerResponse, { bytes: before, unsent, writer }: Waiting): void {
     this.#delete(res);
-    if (this.#set(res, res.writableEnded ? 0 : unsent) < before) return;
+    if (this.#set(res, writer, res.writableEnded ? 0 : unsent) < before) return;
     this.#delete(res);
     this.#events.emit('failure', 'a reply was broken off: what waits for readers exceeds maxReplyMemory', undefined);
-    breakOff(res);
+    writer.destroy('slow_reader');
   }
 
   /** @returns All bytes that wait in the reply. */
-  #set(res: ServerResponse, unsent: number): number {
+  #set(res: ServerResponse, writer: Writer, unsent: number): number {
     const bytes = res.writableLength + unsent;
     this.#memory += bytes - (this.#waiting.get(res)?.bytes ?? 0);
-    this.#waiting.set(res, { bytes, unsent });
+    this.#waiting.set(res, { bytes, unsent, writer });
     return bytes;
   }
 

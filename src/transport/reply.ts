@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { Deadline } from '../runtime/deadline-queue.js';
 import { errorResponse, ERRORS, RETRY_AFTER_SECONDS } from '../errors.js';
-import type { StreamKind } from '../events.js';
+import type { StreamEnd, StreamKind } from '../events.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
 import { breakOff, isCutOff } from './response.js';
 import { noteError } from './response-facts.js';
@@ -65,6 +65,8 @@ export class Reply {
   #streaming = false;
   #retrySent = false;
   #ended = false;
+  /** Why the router broke it off. */
+  #brokenOff: StreamEnd | undefined;
   /** More than `maxStreamBuffer` still waited one turn of the event loop after the last write. */
   #full = false;
   /** The reader has taken nothing for a whole keep-alive interval. Senders no longer wait for it. */
@@ -140,7 +142,8 @@ export class Reply {
   }
 
   /** Ends the reply without waiting for its reader. */
-  destroy(): void {
+  destroy(reason: StreamEnd): void {
+    this.#brokenOff ??= reason;
     breakOff(this.#res);
   }
 
@@ -197,8 +200,9 @@ export class Reply {
       this.#context.quiet.add(this.#due);
     };
     const decide = (): void => {
-      if (this.#ended || res.writableLength > 0) res.destroy();
-      else goOn();
+      if (!this.#ended && res.writableLength === 0) return goOn();
+      this.#brokenOff ??= 'slow_reader';
+      res.destroy();
     };
     res.setTimeout(this.#context.keepAlive, decide).once('drain', goOn);
   }
@@ -219,10 +223,7 @@ export class Reply {
 
   #write(text: string): void {
     if (!this.live) return;
-    if (this.#full && this.#res.writableLength > this.#context.maxStreamBuffer) {
-      breakOff(this.#res);
-      return;
-    }
+    if (this.#full && this.#res.writableLength > this.#context.maxStreamBuffer) return this.destroy('slow_reader');
     if (!this.#streaming) {
       this.#streaming = true;
       this.#context.events.emit('streamOpened', this.#kind);
@@ -262,7 +263,7 @@ export class Reply {
       else if (text !== '' || !this.#headSent) this.#writeNow(text);
     } catch (error) {
       this.#context.events.emit('failure', 'a reply could not be written', error, this.#side.sessionId);
-      breakOff(res);
+      this.destroy('failed');
     }
   }
 
@@ -274,8 +275,7 @@ export class Reply {
       (res.headersSent && errors === undefined) ||
       (errors !== undefined && this.#side.owner?.pastGracePeriod === true)
     ) {
-      breakOff(res);
-      return;
+      return this.destroy('failed');
     }
     this.#ended = true;
     noteError(res, errors === undefined ? 'storeUnavailable' : 'outcomeUnknown');
@@ -328,7 +328,7 @@ export class Reply {
 
   readonly #checkBuffer = (): void => {
     this.#full = this.#res.writableLength > this.#context.maxStreamBuffer;
-    this.#context.replyMemory.hold(this.#res, this.#unsent);
+    this.#context.replyMemory.hold(this.#res, this, this.#unsent);
   };
 
   readonly #onClose = (): void => {
@@ -336,7 +336,10 @@ export class Reply {
     this.#ended = true;
     this.#due.cancel();
     this.#drained();
-    if (this.#streaming) this.#context.events.emit('streamClosed', this.#kind);
+    if (this.#streaming) {
+      const reason = complete ? 'ended' : (this.#brokenOff ?? 'disconnected');
+      this.#context.events.emit('streamClosed', this.#kind, reason);
+    }
     this.#listener.replyClosed(this, complete);
   };
 }

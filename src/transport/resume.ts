@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { RequestId } from '../protocol/messages.js';
 import { errorResponse, Refusal, type ErrorName } from '../errors.js';
+import type { ResumeOutcome } from '../events.js';
 import type { TransportSide } from './transport-types.js';
 import type { SessionEventLog } from './session-events.js';
 import type { Answer, PendingRequests } from './pending-requests.js';
@@ -38,19 +39,23 @@ export async function resume(res: ServerResponse, lastEventId: string, streams: 
   const replay = new Replay(res, side.context.maxStreamBuffer / 2);
   // Until the stream is known, the event is the key. No stream ID begins with a question mark.
   let key = `?${lastEventId}`;
+  const resumed = (outcome: ResumeOutcome | undefined): void => {
+    if (outcome !== undefined) side.context.events.emit('streamResumed', outcome);
+  };
   try {
     replays.begin(key, replay);
     const streamId = (await eventLog.streamOf(lastEventId, replay)) ?? quietStream(lastEventId, streams);
     replays.end(key, replay);
     if (streams.isClosed()) throw new Refusal('sessionNotFound');
     if (streamId === undefined) {
-      if (!replay.stopped) await beginAgain(res, lastEventId, streams);
+      if (!replay.stopped) resumed(await beginAgain(res, lastEventId, streams));
       return;
     }
     replays.begin((key = streamId), replay);
-    await replayStream(res, replay, lastEventId, streamId, streams);
+    resumed(await replayStream(res, replay, lastEventId, streamId, streams));
     if (replay.stopped) fail(new ReplayStopped(), res, replay, streams);
   } catch (error) {
+    if (error instanceof Refusal && error.reason === 'unknownEventId') resumed('lost');
     fail(error, res, replay, streams);
   } finally {
     replays.end(key, replay);
@@ -58,18 +63,22 @@ export async function resume(res: ServerResponse, lastEventId: string, streams: 
   }
 }
 
+/** Undefined when the client disconnected first. */
 async function replayStream(
   res: ServerResponse,
   replay: Replay,
   lastEventId: string,
   streamId: string,
   streams: ResumableStreams,
-): Promise<void> {
+): Promise<ResumeOutcome | undefined> {
   const { eventLog, standalone, pending } = streams;
-  if (streamId === eventLog.standaloneId) return standalone.resume(res, replay, lastEventId, eventLog);
   const stream = pending.stream(streamId);
-  if (stream === undefined) return replayFinished(res, replay, lastEventId, streamId, streams);
-  return stream.events.resume(replay, lastEventId, eventLog, () => stream.openReply(res));
+  const isStandalone = streamId === eventLog.standaloneId;
+  if (!isStandalone && stream === undefined) return replayFinished(res, replay, lastEventId, streamId, streams);
+  const caughtUp = isStandalone
+    ? await standalone.resume(res, replay, lastEventId, eventLog)
+    : await stream?.events.resume(replay, lastEventId, eventLog, () => stream.openReply(res));
+  return caughtUp === true ? 'recovered' : undefined;
 }
 
 /** @throws Refusal when the reply has not begun and the client is still connected. */
@@ -81,7 +90,7 @@ function fail(error: unknown, res: ServerResponse, replay: Replay, { side, isClo
   }
   // The reply is broken off, not ended, so that the client resumes for the missing events.
   side.context.events.emit('failure', 'a replay could not go on', error, side.sessionId);
-  replay.destroy();
+  replay.destroy('failed');
 }
 
 /** The stream that ends with the event, when it was quiet for so long that the store has deleted even its last event. */
@@ -96,14 +105,18 @@ function quietStream(lastEventId: string, { standalone, pending }: ResumableStre
  *
  * @throws Refusal `unknownEventId` when the stream is not this session's, or no answer was lost with its events.
  */
-async function beginAgain(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
+async function beginAgain(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<ResumeOutcome> {
   const { side, eventLog, standalone, pending, primed } = streams;
   const streamId = eventLog.lostStreamOf(lastEventId);
   if (streamId === undefined || pending.stream(streamId) !== undefined) throw new Refusal('unknownEventId');
-  if (streamId === eventLog.standaloneId) return standalone.start(res, primed, true);
+  if (streamId === eventLog.standaloneId) {
+    await standalone.start(res, primed, true);
+    return 'lost';
+  }
   const rest = unstored(eventLog, streamId, new Set());
   if (isEmpty(rest)) throw new Refusal('unknownEventId');
   endWith(res, finishedReply(res, side), rest);
+  return 'lost';
 }
 
 /**
@@ -117,7 +130,7 @@ async function replayFinished(
   lastEventId: string,
   streamId: string,
   { side, eventLog }: ResumableStreams,
-): Promise<void> {
+): Promise<ResumeOutcome | undefined> {
   replay.open = () => finishedReply(res, side);
   const answered = new Set<RequestId | undefined>();
   const known = await eventLog.replay(lastEventId, streamId, {
@@ -127,12 +140,17 @@ async function replayFinished(
     },
   });
   if (!known) throw new Refusal('unknownEventId');
-  if (replay.stopped) return;
+  if (replay.stopped) return undefined;
   const rest = unstored(eventLog, streamId, answered);
-  if (replay.reply !== undefined || !isEmpty(rest)) return endWith(res, replay.begin(), rest);
+  const outcome = rest.errors.length === 0 ? 'recovered' : 'lost';
+  if (replay.reply !== undefined || !isEmpty(rest)) {
+    endWith(res, replay.begin(), rest);
+    return outcome;
+  }
   // An answer was lost, and its request is not known. The status 204 would hide the loss from the client.
   if (eventLog.lossOf(streamId)?.requests.length === 0) throw new Refusal('unknownEventId');
   await replyEmpty(res, 204, side.owner);
+  return outcome;
 }
 
 interface Unstored {

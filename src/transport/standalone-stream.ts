@@ -74,17 +74,19 @@ export class StandaloneStream implements ReplyListener {
   /**
    * Lets a new reply take over, after it has sent the events that the client missed.
    *
+   * @returns Whether the client was sent all of them.
    * @throws Refusal when the stream was stopped.
    * @throws The errors of `EventStream.resume`.
    */
-  async resume(res: ServerResponse, replay: Replay, lastEventId: string, eventLog: SessionEventLog): Promise<void> {
+  async resume(res: ServerResponse, replay: Replay, lastEventId: string, eventLog: SessionEventLog): Promise<boolean> {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
-    await this.events.resume(replay, lastEventId, eventLog, () => {
+    const caughtUp = await this.events.resume(replay, lastEventId, eventLog, () => {
       const reply = this.#openReply(res);
       this.#opened();
       return reply;
     });
     if (replay.reply !== undefined) this.#sendWaiting(replay.reply, true);
+    return caughtUp;
   }
 
   /** Ends the stream for good: a GET for it is refused from now on. */
@@ -140,7 +142,7 @@ export class StandaloneStream implements ReplyListener {
   ping(): void {
     if (!this.open) return;
     if (this.#unansweredPing !== undefined) {
-      this.events.reply?.destroy();
+      this.events.reply?.destroy('ping_unanswered');
       return;
     }
     this.#unansweredPing = randomUUID();
@@ -191,7 +193,7 @@ export class StandaloneStream implements ReplyListener {
     if (this.#stopped !== undefined) throw new Refusal(this.#stopped);
     if (lives || !probe.isNewest(res)) throw new Refusal('streamConflict');
     // Destroyed, not ended: the old client does not read the rest, so a proxy would keep the connection open.
-    probe.reply.destroy();
+    probe.reply.destroy('replaced');
   }
 
   #ask(reply: Reply): Probe {

@@ -147,7 +147,10 @@ export class HttpTransport implements WireTransport, TransportSide {
   async get(res: ServerResponse, lastEventId: string | undefined): Promise<void> {
     const primed = this.#eventLog !== undefined && (this.protocolVersion ?? '') >= PRIMING_SINCE;
     if (lastEventId !== undefined) {
-      if (this.#eventLog === undefined) throw new Refusal('unknownEventId');
+      if (this.#eventLog === undefined) {
+        this.context.events.emit('streamResumed', 'lost');
+        throw new Refusal('unknownEventId');
+      }
       return resume(res, lastEventId, {
         side: this,
         eventLog: this.#eventLog,

@@ -1,14 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Histogram, Registry } from 'prom-client';
 import type { Era, MetricsOptions } from '../../options/options.js';
-import {
-  CLOSE_REASONS,
-  LOG_LOSSES,
-  ORPHAN_CAUSES,
-  REJECT_REASONS,
-  STREAM_KINDS,
-  type CoreEvents,
-} from '../../events.js';
+import { CLOSE_REASONS, LOG_LOSSES, ORPHAN_CAUSES, REJECT_REASONS, type CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each, SharedMetrics } from './shared-metrics.js';
 import { countCluster } from './cluster-metrics.js';
@@ -16,6 +9,7 @@ import { createResponseCounter, type CountResponse } from './http-metrics.js';
 import { OPERATION_BUCKETS, timeOperations } from './operation-metrics.js';
 import { showPerRequest, type PerRequestLevels } from './per-request-metrics.js';
 import type { SessionLevels } from './session-levels.js';
+import { countStreams } from './stream-metrics.js';
 
 // They go on where those of operations end, as sessions live longer.
 const SESSION_BUCKETS = [...OPERATION_BUCKETS, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
@@ -87,6 +81,11 @@ function showSessions(sessions: SessionLevels, metrics: SharedMetrics): void {
     sessions,
     (source, gauge) => gauge.inc(source.stats().hibernated),
   );
+  metrics.level(
+    { name: 'mcp_sessions_limit', help: 'MCP sessions that may be open: the option maxSessions.' },
+    sessions,
+    (source, gauge) => gauge.inc(source.caps.limit),
+  );
 }
 
 function countSessions(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {
@@ -129,15 +128,6 @@ function countSessions(events: Emitter<CoreEvents>, metrics: SharedMetrics): voi
       duration.observe(session.ageMs / 1000);
     })
     .on('rejected', (reason) => rejected[reason].inc());
-}
-
-function countStreams(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {
-  const open = metrics.share(
-    Gauge,
-    { name: 'mcp_streams_open', help: 'Open SSE streams.', labelNames: ['kind'] },
-    (gauge) => each(STREAM_KINDS, (kind) => atZero(gauge.labels({ kind }))),
-  );
-  events.on('streamOpened', (kind) => open[kind].inc()).on('streamClosed', (kind) => open[kind].dec());
 }
 
 function countLogLosses(events: Emitter<CoreEvents>, metrics: SharedMetrics): void {

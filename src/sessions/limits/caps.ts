@@ -23,6 +23,11 @@ export class Caps {
     this.#evict = evict;
   }
 
+  /** The number of sessions that may be open. */
+  get limit(): number {
+    return this.#limits.maxSessions;
+  }
+
   /** Whether a new session of a named principal is refused: all places are taken, and no session can be evicted. */
   get full(): boolean {
     return !this.#isBelowTotal() && this.#reaper.longestOrphaned() === undefined;
