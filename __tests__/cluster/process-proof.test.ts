@@ -68,23 +68,72 @@ describe('the proof that a process on this machine exists no more (docs/scaling.
 });
 
 describe('a /proc that does not describe this process', () => {
-  /** Has /proc/self/stat read so. */
-  const misread = (stat: string): void => {
-    const read = fs.readFileSync;
+  const read = fs.readFileSync;
+  /** Has a file of /proc read so. */
+  const misread = (file: string, text: string): void => {
     jest.spyOn(fs, 'readFileSync').mockImplementation((...args: Parameters<typeof read>) => {
-      return args[0] === '/proc/self/stat' ? stat : read(...args);
+      return args[0] === file ? text : read(...args);
+    });
+  };
+  afterEach(() => jest.restoreAllMocks());
+
+  const { pid } = process;
+  test.each<[string, string, (text: string) => string]>([
+    [
+      'is of another PID namespace, in which this process has another ID (unshare(1), --pid without --mount-proc)',
+      '/proc/self/status',
+      (status) => status.replace(/^NSpid:.*$/m, `NSpid:\t1${pid}\t${pid}`),
+    ],
+    [
+      'is of another PID namespace, in which this process happens to have the same ID',
+      '/proc/self/status',
+      (status) => status.replace(/^NSpid:.*$/m, `NSpid:\t${pid}\t${pid}`),
+    ],
+    [
+      'does not say which namespace it is of, as where another system imitates Linux',
+      '/proc/self/status',
+      (status) => status.replace(/^NSpid:.*\n/m, ''),
+    ],
+    ['has too few fields', '/proc/self/stat', (stat) => stat.split(' ').slice(0, 10).join(' ')],
+  ])('gives no proof when it %s', (_what, file, change) => {
+    const text = fs.readFileSync(file, 'utf8');
+    misread(file, text);
+    expect(ownProof()).toEqual(own);
+    misread(file, change(text));
+    expect(ownProof()).toBeUndefined();
+  });
+});
+
+describe('two processes of one machine with the same host name (docs/scaling.md, "When the owner dies")', () => {
+  const read = fs.readlinkSync;
+  /** Has a link of /proc read so; with an error if there is no target. */
+  const relink = (link: string, target?: string): void => {
+    jest.spyOn(fs, 'readlinkSync').mockImplementation((...args: Parameters<typeof read>) => {
+      if (args[0] !== link) return read(...args);
+      if (target === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
+      return target;
     });
   };
   afterEach(() => jest.restoreAllMocks());
 
   test.each([
-    ['is of another PID namespace (unshare(1), --pid without --mount-proc)', (stat: string) => `1${stat}`],
-    ['has too few fields', (stat: string) => stat.split(' ').slice(0, 10).join(' ')],
-  ])('gives no proof when it %s', (_what, change) => {
-    const stat = fs.readFileSync('/proc/self/stat', 'utf8');
-    misread(stat);
-    expect(ownProof()).toEqual(own);
-    misread(change(stat));
-    expect(ownProof()).toBeUndefined();
+    ['PID', 'as of two containers: they do not see each other', '/proc/self/ns/pid', 'pid:[1]'],
+    ['time', 'as the same process has another start time in each', '/proc/self/ns/time', 'time:[1]'],
+  ])('prove nothing about each other from different %s namespaces, %s', async (_name, _why, link, target) => {
+    const pid = await children.sleeper();
+    const proof = proofOf(pid);
+    await children.kill(pid);
+    expect(isGone(proof, own)).toBe(true);
+    relink(link, target);
+    const other = ownProof()!;
+    expect(other).toEqual({ ...own, machine: expect.stringMatching(/^[0-9a-f]{32}$/) });
+    expect(isGone(proof, other)).toBe(false);
+  });
+
+  test('have a proof on a Linux without time namespaces, too', () => {
+    relink('/proc/self/ns/time');
+    const proof = ownProof()!;
+    expect(proof).toMatchObject({ pid: own.pid, startedAt: own.startedAt });
+    expect(ownProof()).toEqual(proof);
   });
 });

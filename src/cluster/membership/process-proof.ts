@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 
 /** Identifies the process of a node, so that nodes on the same machine can check whether it still exists. */
 export interface ProcessProof {
-  /** Processes with the same value can see each other's process IDs. */
+  /** Processes with the same value can see each other, and read the same process IDs and start times. */
   readonly machine: string;
   readonly pid: number;
   /** The system reuses process IDs. Together with its start time, one is unique until the machine restarts. */
@@ -14,16 +14,15 @@ export interface ProcessProof {
 /** The proof of this process. Undefined on a system without /proc (not Linux). Only the lease shows whether a node lives then. */
 export function ownProof(): ProcessProof | undefined {
   try {
+    if (!showsOwnNamespace()) return undefined;
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    const namespace = readlinkSync('/proc/self/ns/pid');
-    const { pid, startedAt } = statOf('self');
-    // A /proc of another namespace (`unshare --pid` without its own mount) shows other processes.
-    if (pid !== process.pid) return undefined;
+    // Containers may share a host name, and always share the boot ID of their machine.
+    const namespaces = [readlinkSync('/proc/self/ns/pid'), timeNamespace()];
     const machine = createHash('sha256')
-      .update(JSON.stringify([hostname(), boot, namespace]))
+      .update(JSON.stringify([hostname(), boot, ...namespaces]))
       .digest('hex')
       .slice(0, 32);
-    return { machine, pid, startedAt };
+    return { machine, pid: process.pid, startedAt: statOf('self').startedAt };
   } catch {
     return undefined;
   }
@@ -38,6 +37,26 @@ export function isGone(proof: ProcessProof, own: ProcessProof): boolean {
     return startedAt !== proof.startedAt || state === 'Z' || state === 'X';
   } catch (error) {
     return codeOf(error) === 'ENOENT' && !answersSignals(proof.pid);
+  }
+}
+
+/**
+ * Whether /proc shows the processes of this process's own PID namespace. That of another one (`unshare --pid` without its own
+ * mount) shows other processes under the same IDs. See proc(5): `NSpid` lists the process's IDs from the namespace of this /proc
+ * to its own, so there is one where both are the same. A system that imitates Linux may not have the line.
+ */
+function showsOwnNamespace(): boolean {
+  const ids = /^NSpid:(.*)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '';
+  return ids.trim() === String(process.pid);
+}
+
+/** Start times are read in the time namespace of the reader (time_namespaces(7)). Linux has them from version 5.6 on. */
+function timeNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/time');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return 'none';
+    throw error;
   }
 }
 
@@ -59,10 +78,10 @@ function codeOf(error: unknown): string | undefined {
 }
 
 /** See proc(5), /proc/[pid]/stat. The second field is the program's name in parentheses, which may contain any character. */
-function statOf(process: number | 'self'): { pid: number; state: string; startedAt: string } {
+function statOf(process: number | 'self'): { state: string; startedAt: string } {
   const stat = readFileSync(`/proc/${process}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, startedAt] = [fields[0], fields[19]];
   if (state === undefined || startedAt === undefined) throw new Error('/proc/[pid]/stat has too few fields');
-  return { pid: parseInt(stat, 10), state, startedAt };
+  return { state, startedAt };
 }
