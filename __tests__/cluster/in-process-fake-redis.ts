@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { SendCommand } from '../../src/stores/redis.js';
 import type { FakeClock } from '../support/fake-clock.js';
-import { nodesKey, RENEW, REPLACE_FIELD } from '../../src/cluster/membership/lease.js';
+import { nodesKey, REMOVE_LAST, RENEW, REPLACE_FIELD } from '../../src/cluster/membership/lease.js';
 import { ModelRedis } from './model-redis.js';
 
 export const PREFIX = 'p:';
@@ -82,7 +82,7 @@ export class FakeRedis {
 
   #empty(): ModelRedis {
     const redis = new ModelRedis(() => this.#clock.now());
-    redis.load(RENEW, REPLACE_FIELD);
+    redis.load(RENEW, REPLACE_FIELD, REMOVE_LAST);
     return redis;
   }
 

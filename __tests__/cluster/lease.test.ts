@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { decodeLease, fieldsOf, LEFT, nodesKey, RENEW as RENEWAL } from '../../src/cluster/membership/lease.js';
+import { DEAD, decodeLease, fieldsOf, LEFT, nodesKey, RENEW as RENEWAL } from '../../src/cluster/membership/lease.js';
 import { connectRedis, type ConnectedRedis } from '../support/redis-clients.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from '../support/waiting.js';
@@ -206,9 +206,34 @@ describe('leaving (docs/scaling.md: released on SIGTERM, so that others take ove
     const node = new FakeNode();
     await node.pass(0);
     const { membership } = node;
+    node.redis.setField('another', '1 {}');
     await node.node.leave();
     expect([membership.isValid, node.redis.field(membership.id)]).toEqual([false, LEFT]);
     expect([node.clock.pending, node.fenced, node.failures]).toEqual([0, [], []]);
+  });
+
+  test.each([LEFT, DEAD])(
+    'leaves no field when no node has a lease: none would remove it (docs/scaling.md, "What it costs"); another’s “%s” stays',
+    async (ended) => {
+      const node = new FakeNode();
+      await node.pass(0);
+      const { id } = node.membership;
+      node.redis.setField('another', ended);
+      await node.node.leave();
+      expect([node.redis.field(id), node.redis.field('another')]).toEqual([undefined, ended]);
+      expect(node.failures).toEqual([]);
+    },
+  );
+
+  test('is over, and no failure, when Redis goes away before that field is removed', async () => {
+    const node = new FakeNode();
+    await node.pass(0);
+    const { id } = node.membership;
+    const leaving = node.node.leave();
+    while (node.redis.commands.at(-1)?.[0] !== 'HSET') await Promise.resolve();
+    node.redis.mode = 'down';
+    await leaving;
+    expect([node.redis.field(id), node.failures]).toEqual([LEFT, []]);
   });
 
   test.each(['down', 'hang'] as const)('never rejects, and is over soon, while Redis is %s', async (mode) => {
@@ -303,12 +328,7 @@ describe('with a real Redis', () => {
     const again = node.membership.id;
     expect(again).not.toBe(id);
     await node.leave();
-    expect(fieldsOf(await redis.ask('HGETALL', nodesKey(PREFIX)))).toEqual(
-      new Map([
-        [id, LEFT],
-        [again, LEFT],
-      ]),
-    );
+    expect(fieldsOf(await redis.ask('HGETALL', nodesKey(PREFIX)))).toEqual(new Map([[id, LEFT]]));
   });
 
   test('two of the same ID are impossible: a lease that is there is not joined under', async () => {

@@ -1,5 +1,13 @@
 import fc from 'fast-check';
-import { DEAD, fieldsOf, LEFT, nodesKey, RENEW, REPLACE_FIELD } from '../../src/cluster/membership/lease.js';
+import {
+  DEAD,
+  fieldsOf,
+  LEFT,
+  nodesKey,
+  REMOVE_LAST,
+  RENEW,
+  REPLACE_FIELD,
+} from '../../src/cluster/membership/lease.js';
 import { redisEventStore, redisStore, type SendCommand } from '../../src/stores/redis.js';
 import { recordKey } from '../../src/stores/redis-store.js';
 import { sessionHash } from '../../src/stores/session-event-store.js';
@@ -36,7 +44,7 @@ const STEPS: fc.Arbitrary<Step> = fc
     owner: fc.constantFrom(...OWNERS),
     other: fc.constantFrom(...OWNERS),
     epoch: fc.nat({ max: 2 }),
-    what: fc.nat({ max: 14 }),
+    what: fc.nat({ max: 15 }),
   })
   .map(({ id, owner, other, epoch, what }): Step => {
     return async (send, prefix) => {
@@ -77,6 +85,8 @@ const STEPS: fc.Arbitrary<Step> = fc
           return REPLACE_FIELD.run(send, nodesKey(prefix), owner, `${epoch} {}`, other === 'x' ? '' : DEAD);
         case 13:
           return send('HSET', nodesKey(prefix), owner, LEFT);
+        case 14:
+          return REMOVE_LAST.run(send, nodesKey(prefix), owner);
         default:
           return [...fieldsOf(await send('HGETALL', nodesKey(prefix)))].sort();
       }

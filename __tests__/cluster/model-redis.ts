@@ -1,3 +1,4 @@
+import { DEAD, LEFT } from '../../src/cluster/membership/lease.js';
 import type { Script } from '../../src/stores/redis-client.js';
 
 /** A hash of a session's record, as `redisStore` has it. */
@@ -25,6 +26,7 @@ const SCRIPTS: readonly [RegExp, Run][] = [
   [/XADD/, (redis, keys, args) => redis.append(keys, args)],
   [/ZRANDMEMBER/, () => ['0', [], []]],
   [/string.match\(held/, (redis, [key], [id, text, from, to]) => redis.renew(key!, id!, text!, from!, to!)],
+  [/HVALS/, (redis, [key], [id]) => redis.removeLast(key!, id!)],
   [/'HDEL'/, (redis, [key], [id, text, by]) => redis.replace(key!, id!, text!, by!)],
   [/'HINCRBY'/, (redis, [key], [epoch, owner, next]) => redis.claim(key!, epoch!, owner!, next!)],
   [/'o', ''\)/, (redis, [key], [epoch, owner]) => redis.release(key!, epoch!, owner!)],
@@ -97,6 +99,12 @@ export class ModelRedis {
     if (by === '') this.#get<Fields>(key)?.delete(id);
     else this.#hset(key, id, by);
     return 1;
+  }
+
+  removeLast(key: string, id: string): number {
+    const fields = this.#get<Fields>(key);
+    const isInUse = [...(fields?.values() ?? [])].some((held) => held !== LEFT && held !== DEAD);
+    return Number(!isInUse && fields?.delete(id) === true);
   }
 
   /** All that it has, to be put back by `restore`. */

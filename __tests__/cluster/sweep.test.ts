@@ -20,4 +20,6 @@ test('Redis keeps nothing of nodes that left or were killed: fields that do not 
     return found.size === 1 && !found.has(ghost.lease.id);
   });
   expect(await a!.ready()).toBe(200);
+  await a!.close();
+  expect(await cluster.ask('EXISTS', nodesKey(cluster.prefix))).toBe(0);
 });

@@ -1,4 +1,4 @@
-import { notAReply, Script } from '../../stores/redis-client.js';
+import { notAReply, Script, type SendCommand } from '../../stores/redis-client.js';
 import type { ProcessProof } from './process-proof.js';
 
 /** The data that a node publishes about itself in Redis. */
@@ -51,6 +51,18 @@ if not held or (ARGV[2] ~= '' and held ~= ARGV[2]) then return 0 end
 if ARGV[3] == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1`);
+
+/** Removes the field of a membership that has ended, if no node of the hash has a lease. */
+export const REMOVE_LAST = new Script(`
+for _, held in ipairs(redis.call('HVALS', KEYS[1])) do
+  if held ~= '${LEFT}' and held ~= '${DEAD}' then return 0 end
+end
+return redis.call('HDEL', KEYS[1], ARGV[1])`);
+
+/** No other node is there to remove the field later. Never rejects: otherwise a node that starts later removes it. */
+export async function removeIfLast(send: SendCommand, prefix: string, id: string): Promise<void> {
+  await REMOVE_LAST.run(send, nodesKey(prefix), id).catch(() => undefined);
+}
 
 /** @param counter - Grows by one with each try to write the lease. */
 export function encodeLease(counter: number, lease: Lease): string {

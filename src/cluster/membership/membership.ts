@@ -9,7 +9,7 @@ import type { Membership } from '../../sessions/ownership.js';
 import { notAReply, type SendCommand } from '../../stores/redis-client.js';
 import { Challenges, type MessageId } from './challenges.js';
 import { EarlierVersion, isOfEarlierVersion, removeEarlierVersion } from './earlier-version.js';
-import { encodeLease, LEFT, nodesKey, RENEW, type Lease } from './lease.js';
+import { encodeLease, LEFT, nodesKey, removeIfLast, RENEW, type Lease } from './lease.js';
 import type { ProcessProof } from './process-proof.js';
 import { Unreachable } from './unreachable.js';
 
@@ -172,9 +172,11 @@ export class NodeMembership {
     this.#isLeaving = true;
     this.#wake();
     await this.#running;
+    const { id } = this.#membership;
     this.#endMembership();
     try {
       await this.#endFormer();
+      await this.#inTime(removeIfLast(this.#init.send, this.#init.prefix, id));
     } catch (error) {
       this.#init.events.emit('failure', 'cluster: the lease could not be given up', error);
     }
