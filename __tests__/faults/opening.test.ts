@@ -166,35 +166,6 @@ describe.each(MODES)('a serverFactory that returns the same server twice (%s)', 
   });
 });
 
-describe('a server that fails at initialize', () => {
-  test('and answers with an error: the client gets that error, and there is no session', async () => {
-    harness = await startScripted({}, {}, (server) => {
-      server.removeRequestHandler('initialize');
-      server.fallbackRequestHandler = () => Promise.reject(Object.assign(new Error('not today'), { code: -32042 }));
-    });
-    const response = await post(harness.url, initializeBody(7));
-    expect(response.status).toBe(200);
-    expect(response.headers.get('mcp-session-id')).toBeNull();
-    expect(await response.json()).toEqual({ jsonrpc: '2.0', id: 7, error: { code: -32042, message: 'not today' } });
-    await expectNothingLeft();
-    expect(harness.serversOpen()).toBe(0);
-  });
-
-  test('and never answers: 503 after openTimeout, and the server is closed', async () => {
-    const asked = new Deferred();
-    harness = await startScripted({}, { openTimeout: 5_000 }, (server) => {
-      server.removeRequestHandler('initialize');
-      server.fallbackRequestHandler = () => (asked.resolve(), never());
-    });
-    const reply = post(harness.url, initializeBody(7));
-    await asked.promise;
-    harness.clock.advance(5_000);
-    expect((await soon('the reply has ended', reply)).status).toBe(503);
-    expect(harness.serversOpen()).toBe(0);
-    await expectNothingLeft();
-  });
-});
-
 function fail(error: unknown): never {
   throw error;
 }
