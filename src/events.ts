@@ -64,6 +64,18 @@ export const RESUME_OUTCOMES = ['recovered', 'lost'] as const;
 /** The outcome of a resume. `lost`: events or answers that the client missed are not kept any more. */
 export type ResumeOutcome = (typeof RESUME_OUTCOMES)[number];
 
+/** The operations of each store: methods of `SessionStore`, and of the SDK's `EventStore` with `purge`. */
+export const STORE_OPERATIONS = {
+  session: ['create', 'get', 'update', 'destroy', 'claim', 'touch', 'remaining', 'release'],
+  event: ['storeEvent', 'getStreamIdForEventId', 'replayEventsAfter', 'purge'],
+} as const;
+export type StoreName = keyof typeof STORE_OPERATIONS;
+export type StoreOperation = (typeof STORE_OPERATIONS)[StoreName][number];
+
+export const STORE_OUTCOMES = ['ok', 'error', 'timeout'] as const;
+/** The outcome of an operation of a store. A write that was refused as another node owns the session is `ok`. */
+export type StoreOutcome = (typeof STORE_OUTCOMES)[number];
+
 export const LOG_LOSSES = ['threw', 'unwritten'] as const;
 /** Why a log line is lost: the logger threw, or its destination did not accept the line. */
 export type LogLoss = (typeof LOG_LOSSES)[number];
@@ -144,6 +156,8 @@ export interface CoreEvents extends SessionEvents {
   requestStarted: [request: ObservedRequest, message: JSONRPCRequest, sessionId: string | undefined];
   /** `durationMs` since the request arrived. */
   requestSettled: [request: ObservedRequest, outcome: Outcome, durationMs: number];
+  /** A store has answered, or not in time. */
+  storeAnswered: [store: StoreName, operation: StoreOperation, outcome: StoreOutcome, durationMs: number];
   /** A failure that no answer to a client reports. `sessionId`: the session in which it happened, if there is one. */
   failure: [what: string, error: unknown, sessionId?: string];
   /** A log line is lost. */

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
-import type { Logger } from 'pino';
 import { createLifecycle } from './lifecycle.js';
 import { guardClock } from './runtime/clock.js';
 import { ClusterNode } from './cluster/cluster-node.js';
@@ -26,12 +25,11 @@ import { PerRequestEndpoint } from './endpoint/per-request/per-request-endpoint.
 import { SessionEndpoint } from './endpoint/session/session-endpoint.js';
 import { UnservedSessions } from './endpoint/session/unserved-sessions.js';
 import { StatelessEndpoint } from './endpoint/per-request/stateless-endpoint.js';
-import { errorLine } from './observe/logging/log-text.js';
 import { createHealth, createReady } from './observe/health.js';
-import { stdoutDestination } from './observe/logging/log-destination.js';
-import { guardLogger } from './observe/logging/logger-guard.js';
-import { createLogger, createRequestLog, logSessions } from './observe/logging/logging.js';
+import { createGuardedLogger } from './observe/logging/logger-guard.js';
+import { createRequestLog, logSessions } from './observe/logging/logging.js';
 import { createMetrics } from './observe/prometheus/metrics.js';
+import { storesOf } from './observe/prometheus/store-metrics.js';
 import { LocalDelivery } from './notify/local-delivery.js';
 import { createNotify, type Notify } from './notify/notify.js';
 import type { HttpRequest, McpEndpointOptions, MountOptions, ResolvedOptions } from './options/options.js';
@@ -50,6 +48,7 @@ import { Restorer } from './sessions/life/restore.js';
 import { sessionIdCheck } from './sessions/session-ids.js';
 import { Sessions } from './sessions/session-api.js';
 import type { MemoryEvents } from './stores/memory-event-store.js';
+import type { OnStoreAnswer } from './stores/timed-call.js';
 import { createTransportContext } from './transport/transport-context.js';
 import { completeHttp2 } from './transport/response.js';
 
@@ -134,7 +133,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, reportFailure);
   const member =
     resolved.cluster && new ClusterNode(resolved.cluster, resolved, recordLifetime(resolved), phase, events);
-  const records = member?.records ?? createRecords(resolved);
+  const records = member?.records ?? createRecords(resolved, events);
   const transports = createTransportContext(resolved, events);
   const persistence = createPersistence(resolved, events, records, member, transports.refusedAnswers);
   const registry = new Registry(resolved, phase, events, builder, persistence, () => member?.membership);
@@ -151,7 +150,9 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
           member?.nodes.perRequest,
         );
   const metrics =
-    resolved.metrics === false ? undefined : createMetrics(events, registry, resolved.metrics, leaseAge, perRequest);
+    resolved.metrics === false
+      ? undefined
+      : createMetrics(events, registry, resolved.metrics, leaseAge, perRequest, storesOf(resolved));
   const opener: Opener = {
     registry,
     builder,
@@ -297,22 +298,11 @@ function createEvents(): Emitter<CoreEvents> {
   return events;
 }
 
-function createGuardedLogger({ logger, clock }: ResolvedOptions, events: Emitter<CoreEvents>): Logger {
-  const unwritten = (): void => events.emit('logLost', 'unwritten');
-  const destination = logger === undefined ? stdoutDestination(clock, unwritten) : undefined;
-  let warned = false;
-  return guardLogger(createLogger(logger, destination), (error) => {
-    events.emit('logLost', 'threw');
-    if (!warned)
-      process.emitWarning(`mcpRouter: the logger throws, and its lines are lost: ${errorLine(error).message}`);
-    warned = true;
-  });
-}
-
-function createRecords(options: ResolvedOptions): RecordStore | undefined {
+function createRecords(options: ResolvedOptions, events: Emitter<CoreEvents>): RecordStore | undefined {
   const { store, clock } = options;
   const owner = randomUUID();
-  return store && new RecordStore({ store, clock, node: () => owner, lifetime: recordLifetime(options) });
+  const onAnswer: OnStoreAnswer = (...answer) => events.emit('storeAnswered', 'session', ...answer);
+  return store && new RecordStore({ store, clock, node: () => owner, lifetime: recordLifetime(options), onAnswer });
 }
 
 /** The number of times that the record of a session in use is touched within `ttl`. */

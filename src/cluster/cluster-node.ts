@@ -138,7 +138,14 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       },
     });
     const store = redisStoreWithSpare(send, prefix, SPARE_LIFETIME);
-    this.records = new RecordStore({ store, clock, node: () => this.membership.id, lifetime, keepsExpired: true });
+    this.records = new RecordStore({
+      store,
+      clock,
+      node: () => this.membership.id,
+      lifetime,
+      keepsExpired: true,
+      onAnswer: (...answer) => events.emit('storeAnswered', 'session', ...answer),
+    });
     const others = (): Promise<Lease[]> => this.#others();
     this.#port = new SignedHttpPort({
       key: createSecretKey(Buffer.from(options.secret)),

@@ -1,4 +1,4 @@
-import { inTime, type Clock } from '../runtime/clock.js';
+import type { Clock } from '../runtime/clock.js';
 import { DeadlineQueue } from '../runtime/deadline-queue.js';
 import { Refusal } from '../errors.js';
 import type { CloseReason, CoreEvents } from '../events.js';
@@ -7,6 +7,7 @@ import type { MemoryEvents } from '../stores/memory-event-store.js';
 import { type FencedEventStore, sessionHash } from '../stores/session-event-store.js';
 import { OwnershipChanged } from './ownership.js';
 import { RecordWriter, type RecordWriterInit } from './records/record-writer.js';
+import { timedCall } from '../stores/timed-call.js';
 import type { PrincipalCounts } from './limits/principal-counts.js';
 import type { Claim, RecordStore } from './records/record-store.js';
 import type { Session } from './session.js';
@@ -252,7 +253,8 @@ export class SessionPersistence {
     const purged = this.#eventStore?.purge?.(sessionHash(id));
     if (purged === undefined) return;
     const onTimeout = (): Error => new Error('the event store did not answer purge in time');
-    await inTime(this.#clock, PURGE_TIMEOUT, Promise.resolve(purged), onTimeout);
+    const call = { operation: 'purge', answer: Promise.resolve(purged), limit: PURGE_TIMEOUT, onTimeout } as const;
+    await timedCall(this.#clock, call, (...answer) => this.#events.emit('storeAnswered', 'event', ...answer));
   }
 
   #leftBehind(id: string, error: unknown): void {

@@ -1,10 +1,16 @@
 import type { JSONRPCMessage, RequestId } from '../protocol/messages.js';
-import { inTime, type Clock } from '../runtime/clock.js';
+import type { Clock } from '../runtime/clock.js';
 import type { ErrorName } from '../errors.js';
+import type { STORE_OPERATIONS } from '../events.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';
 import { Fenced, type EventFence, type FencedEventStore, sessionHash } from '../stores/session-event-store.js';
+import { timedCall, type OnStoreAnswer, type StoreCall } from '../stores/timed-call.js';
 import { asPromise } from '../runtime/user-code.js';
 import type { SessionInit, TransportContext, TransportOwner } from './transport-types.js';
+
+type Operation = (typeof STORE_OPERATIONS)['event'][number];
+
+const ignore = (): void => undefined;
 
 /** An event that the store has read. */
 export interface StoredEvent {
@@ -74,6 +80,7 @@ export class SessionEventLog {
   readonly #firstEpoch: number;
   readonly #clock: Clock;
   readonly #onFailure: (what: string, error: unknown) => void;
+  readonly #onAnswer: OnStoreAnswer;
   readonly #refused: RefusedAnswers | undefined;
   #streams = 0;
   /** The store gets no events until this time of the router's clock. */
@@ -89,6 +96,7 @@ export class SessionEventLog {
     firstEpoch = epoch,
     fencing?: Fencing,
     refused?: RefusedAnswers,
+    onAnswer: OnStoreAnswer = ignore,
   ) {
     this.#store = store;
     this.#prefix = sessionHash(sessionId);
@@ -98,6 +106,7 @@ export class SessionEventLog {
     this.#refused = refused;
     this.#clock = clock;
     this.#onFailure = onFailure;
+    this.#onAnswer = onAnswer;
     this.standaloneId = `${this.#prefix}-get`;
   }
 
@@ -146,7 +155,9 @@ export class SessionEventLog {
       return undefined;
     }
     try {
-      const id = await this.#withTimeout(() => this.#store.storeEvent(streamId, message, this.#fencing?.fence));
+      const id = await this.#ask('storeEvent', () => this.#store.storeEvent(streamId, message, this.#fencing?.fence), {
+        isFault: (error) => !(error instanceof Fenced),
+      });
       if (isSendable(id)) return id;
       throw new TypeError('the event store gave an event ID that is empty or has a line break');
     } catch (error) {
@@ -168,7 +179,7 @@ export class SessionEventLog {
     const streamId =
       store.getStreamIdForEventId === undefined
         ? await this.#read(eventId, () => sink.skip())
-        : await this.#withTimeout(() => store.getStreamIdForEventId?.(eventId) ?? Promise.resolve(undefined));
+        : await this.#ask('getStreamIdForEventId', async () => store.getStreamIdForEventId?.(eventId));
     return this.#owns(streamId) ? streamId : undefined;
   }
 
@@ -204,36 +215,78 @@ export class SessionEventLog {
 
   /** Makes the store read the events after the given one. The time-out counts while the store reads, not while `take` runs. */
   async #read(eventId: string, take: (key: string, message: JSONRPCMessage) => Promise<void>): Promise<string> {
-    const clock = this.#clock;
-    let reading: number | undefined = clock.now();
+    const reading = new ReadingTime(this.#clock);
     let over = false;
+    let stoppedBy: unknown;
     const send = async (key: string, message: JSONRPCMessage): Promise<void> => {
       if (over) throw new Error('the event store did not answer in time');
-      reading = undefined;
-      await take(key, message);
-      reading = clock.now();
+      reading.pause();
+      try {
+        await take(key, message);
+      } catch (error) {
+        stoppedBy = error;
+        throw error;
+      }
+      reading.resume();
     };
     try {
-      const remaining = (): number => STORE_TIMEOUT - (reading === undefined ? 0 : clock.now() - reading);
-      return await this.#withTimeout(() => this.#store.replayEventsAfter(eventId, { send }), remaining);
+      return await this.#ask('replayEventsAfter', () => this.#store.replayEventsAfter(eventId, { send }), {
+        remaining: () => STORE_TIMEOUT - reading.current,
+        taken: () => reading.total,
+        isFault: (error) => error !== stoppedBy,
+      });
     } finally {
       over = true;
     }
   }
 
-  #withTimeout<T>(ask: () => Promise<T>, remaining?: () => number): Promise<T> {
-    const asked = asPromise(ask);
+  #ask<T>(
+    operation: Operation,
+    ask: () => Promise<T>,
+    more: Pick<StoreCall<T>, 'remaining' | 'taken' | 'isFault'> = {},
+  ): Promise<T> {
+    const answer = asPromise(ask);
     const onTimeout = (): Error => {
       this.#pausedUntil = this.#clock.now() + STORE_PAUSE;
       const answered = (): void => void (this.#pausedUntil = 0);
-      asked.then(answered, answered);
+      answer.then(answered, answered);
       return new Error('the event store did not answer in time');
     };
-    return inTime(this.#clock, STORE_TIMEOUT, asked, onTimeout, remaining);
+    return timedCall(this.#clock, { operation, answer, limit: STORE_TIMEOUT, onTimeout, ...more }, this.#onAnswer);
   }
 
   #owns(streamId: string | undefined): streamId is string {
     return typeof streamId === 'string' && streamId.startsWith(`${this.#prefix}-`);
+  }
+}
+
+/** How long a store reads, without the time in which its events are sent. In ms. */
+class ReadingTime {
+  readonly #clock: Clock;
+  #since: number | undefined;
+  #before = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.resume();
+  }
+
+  /** Since it began to read, or to read on. 0 while an event is being sent. */
+  get current(): number {
+    return this.#since === undefined ? 0 : this.#clock.now() - this.#since;
+  }
+
+  get total(): number {
+    return this.#before + this.current;
+  }
+
+  pause(): void {
+    this.#before = this.total;
+    this.#since = undefined;
+  }
+
+  resume(): void {
+    this.#since = this.#clock.now();
   }
 }
 
@@ -245,7 +298,9 @@ export function createEventLog(
   if (eventStore === undefined) return undefined;
   const onFailure = (what: string, error: unknown): void => events.emit('failure', what, error, id);
   const fencing = fence && { fence, onFenced: () => owner.fenced() };
-  return new SessionEventLog(eventStore, id, epoch, clock, onFailure, firstEpoch, fencing, kept && { kept, owner });
+  const onAnswer: OnStoreAnswer = (...answer) => events.emit('storeAnswered', 'event', ...answer);
+  const refused = kept && { kept, owner };
+  return new SessionEventLog(eventStore, id, epoch, clock, onFailure, firstEpoch, fencing, refused, onAnswer);
 }
 
 /** The text comes from an event ID that a client has sent, so it may be anything. */

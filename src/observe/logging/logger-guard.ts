@@ -1,5 +1,24 @@
 import type { Logger } from 'pino';
 import { onRejection } from '../../runtime/user-code.js';
+import type { CoreEvents } from '../../events.js';
+import type { ResolvedOptions } from '../../options/options.js';
+import type { Emitter } from '../../runtime/emitter.js';
+import { stdoutDestination } from './log-destination.js';
+import { errorLine } from './log-text.js';
+import { createLogger } from './logging.js';
+
+/** Makes the logger of a router. It never throws: lost lines are counted, and the first failure is a warning of the process. */
+export function createGuardedLogger({ logger, clock }: ResolvedOptions, events: Emitter<CoreEvents>): Logger {
+  const unwritten = (): void => events.emit('logLost', 'unwritten');
+  const destination = logger === undefined ? stdoutDestination(clock, unwritten) : undefined;
+  let warned = false;
+  return guardLogger(createLogger(logger, destination), (error) => {
+    events.emit('logLost', 'threw');
+    if (!warned)
+      process.emitWarning(`mcpRouter: the logger throws, and its lines are lost: ${errorLine(error).message}`);
+    warned = true;
+  });
+}
 
 /**
  * Makes a logger, and its children, safe to call from anywhere: an event listener, a timer, the middle of a reply.

@@ -1,7 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Counter, Histogram, Registry } from 'prom-client';
 import type { Era, MetricsOptions } from '../../options/options.js';
-import { CLOSE_REASONS, LOG_LOSSES, ORPHAN_CAUSES, REJECT_REASONS, type CoreEvents } from '../../events.js';
+import {
+  CLOSE_REASONS,
+  LOG_LOSSES,
+  ORPHAN_CAUSES,
+  REJECT_REASONS,
+  type CoreEvents,
+  type StoreName,
+} from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each, SharedMetrics } from './shared-metrics.js';
 import { countCluster } from './cluster-metrics.js';
@@ -9,6 +16,7 @@ import { createResponseCounter, type CountResponse } from './http-metrics.js';
 import { OPERATION_BUCKETS, timeOperations } from './operation-metrics.js';
 import { showPerRequest, type PerRequestLevels } from './per-request-metrics.js';
 import type { SessionLevels } from './session-levels.js';
+import { timeStores } from './store-metrics.js';
 import { countStreams } from './stream-metrics.js';
 
 // They go on where those of operations end, as sessions live longer.
@@ -32,6 +40,7 @@ export interface Metrics {
  *
  * @param leaseAge - The age of this node's lease, in ms. Undefined without a cluster.
  * @param perRequest - The endpoint of MCP 2026-07-28. Undefined if it is not served.
+ * @param stores - The stores that the router has.
  * @throws TypeError when the registry has another metric with one of the names.
  */
 export function createMetrics(
@@ -40,6 +49,7 @@ export function createMetrics(
   options: MetricsOptions,
   leaseAge?: () => number,
   perRequest?: PerRequestLevels,
+  stores: readonly StoreName[] = [],
 ): Metrics {
   const registry = options.registry ?? new Registry();
   const metrics = new SharedMetrics(registry, options.prefix ?? '');
@@ -52,6 +62,7 @@ export function createMetrics(
   const countResponse = createResponseCounter(metrics);
   if (leaseAge !== undefined) countCluster(events, sessions, metrics, leaseAge);
   if (perRequest !== undefined) showPerRequest(perRequest, metrics);
+  if (stores.length > 0) timeStores(events, metrics, stores);
   const handler = metricsHandler(registry, (error) => events.emit('failure', 'metrics', error));
   return { registry, handler, countResponse };
 }

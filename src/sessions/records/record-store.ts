@@ -1,10 +1,16 @@
-import { inTime, type Clock } from '../../runtime/clock.js';
+import type { Clock } from '../../runtime/clock.js';
 import { asPromise } from '../../runtime/user-code.js';
 import { orStoreUnavailable } from '../../errors.js';
+import type { STORE_OPERATIONS } from '../../events.js';
 import type { SessionStore, StoredRecord } from '../../stores/session-store.js';
+import { timedCall, type OnStoreAnswer } from '../../stores/timed-call.js';
 
 /** How long a store may take for one answer, in ms. After that, the waiting request is refused. */
 const STORE_TIMEOUT = 5_000;
+
+type Operation = (typeof STORE_OPERATIONS)['session'][number];
+
+const ignore = (): void => undefined;
 
 /** The owner and the epoch that a record must have, so that a write changes it. A {@link StoredRecord} is one. */
 export type Claim = Pick<StoredRecord, 'owner' | 'epoch'>;
@@ -18,6 +24,7 @@ export interface RecordStoreInit {
   readonly lifetime: number;
   /** Whether the store may have records that have expired. Their `remaining` is 0 or less. Default: false. */
   readonly keepsExpired?: boolean;
+  readonly onAnswer?: OnStoreAnswer;
 }
 
 /** The node that owns a session, by the owner in its record. */
@@ -32,16 +39,18 @@ export class RecordStore {
   readonly #clock: Clock;
   readonly #node: () => string;
   readonly #lifetime: number;
+  readonly #onAnswer: OnStoreAnswer;
   /** Whether the store may have records of sessions that have expired. */
   readonly keepsExpired: boolean;
   #claims = 0;
 
-  constructor({ store, clock, node, lifetime, keepsExpired = false }: RecordStoreInit) {
+  constructor({ store, clock, node, lifetime, keepsExpired = false, onAnswer = ignore }: RecordStoreInit) {
     this.#store = store;
     this.#clock = clock;
     this.#node = node;
     this.#lifetime = lifetime;
     this.keepsExpired = keepsExpired;
+    this.#onAnswer = onAnswer;
   }
 
   /**
@@ -81,6 +90,7 @@ export class RecordStore {
 
   /** Lets a record live on, whoever owns it. Does nothing where the store cannot touch: a write could undo that of its owner. */
   async extend(id: string, { owner, epoch }: Claim): Promise<void> {
+    if (this.#store.touch === undefined) return;
     await this.#ask('touch', async (store) => store.touch?.(id, epoch, this.#lifetime, owner));
   }
 
@@ -89,6 +99,7 @@ export class RecordStore {
    * for a store without `remaining`.
    */
   async idleTime(id: string): Promise<number | undefined> {
+    if (this.#store.remaining === undefined) return 0;
     const remaining = await this.#ask('remaining', async (store) => store.remaining?.(id));
     if (remaining === undefined) return 0;
     if (this.keepsExpired && remaining <= 0) return undefined;
@@ -108,7 +119,7 @@ export class RecordStore {
    * which undoes steps of the store's clock.
    */
   async release(id: string, { owner, epoch }: Claim, writtenAt?: number): Promise<void> {
-    if (owner === undefined) return;
+    if (owner === undefined || this.#store.release === undefined) return;
     if (this.keepsExpired && writtenAt !== undefined) {
       const remaining = Math.max(1, Math.floor(this.#lifetime - (this.#clock.now() - writtenAt)));
       if ((await this.#ask('touch', async (store) => store.touch?.(id, epoch, remaining, owner))) === false) return;
@@ -121,15 +132,10 @@ export class RecordStore {
     return this.#ask('destroy', (store) => store.destroy(id, claim?.epoch, claim?.owner));
   }
 
-  async #ask<T>(what: string, ask: (store: SessionStore) => Promise<T>): Promise<T> {
-    const onTimeout = (): Error => new Error(`the session store did not answer ${what} in time`);
-    return orStoreUnavailable(
-      inTime(
-        this.#clock,
-        STORE_TIMEOUT,
-        asPromise(() => ask(this.#store)),
-        onTimeout,
-      ),
-    );
+  #ask<T>(operation: Operation, ask: (store: SessionStore) => Promise<T>): Promise<T> {
+    const answer = asPromise(() => ask(this.#store));
+    const onTimeout = (): Error => new Error(`the session store did not answer ${operation} in time`);
+    const call = { operation, answer, limit: STORE_TIMEOUT, onTimeout };
+    return orStoreUnavailable(timedCall(this.#clock, call, this.#onAnswer));
   }
 }
