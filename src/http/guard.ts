@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIPv4 } from 'node:net';
 import { Refusal } from '../errors.js';
 import type { ResolvedOptions } from '../options/options.js';
+import { cached } from '../runtime/checks.js';
 
 /** A host with its port, both in canonical spelling. The port is '' when there is none. */
 interface Authority {
@@ -83,18 +84,6 @@ function hostEntry(entry: string): string {
   );
 }
 
-function withCache(check: (host: string) => boolean): (host: string) => boolean {
-  const verdicts = new Map<string, boolean>();
-  return (host) => {
-    const known = verdicts.get(host);
-    if (known !== undefined) return known;
-    if (verdicts.size >= MAX_CACHED_HOSTS) verdicts.clear();
-    const verdict = check(host);
-    verdicts.set(host, verdict);
-    return verdict;
-  };
-}
-
 /** Whether the Origin has the host and port of Host. Both schemes are accepted, as TLS may end at a proxy. */
 function isOwnOrigin(origin: Origin, host: string | undefined): boolean {
   if (!DEFAULT_PORTS.has(origin.scheme) || host === undefined) return false;
@@ -159,11 +148,11 @@ export function createGuard(
   const origins = new Set(options.allowedOrigins.map(canonicalOrigin));
 
   const isListedHost = (host: Authority) => hosts !== undefined && (hosts.has(host.name) || hosts.has(joined(host)));
-  const passesOnLoopback = withCache((text) => {
+  const passesOnLoopback = cached(MAX_CACHED_HOSTS, (text) => {
     const host = parseAuthority(text);
     return host !== undefined && (isLoopbackName(host.name) || isListedHost(host));
   });
-  const passesElsewhere = withCache((text) => {
+  const passesElsewhere = cached(MAX_CACHED_HOSTS, (text) => {
     const host = parseAuthority(text);
     return host !== undefined && isListedHost(host);
   });

@@ -85,3 +85,21 @@ export function checkOptions(name: string, options: unknown, checks: ReadonlyMap
     }
   }
 }
+
+/**
+ * Makes a function that remembers its results, each by the text that it was made of.
+ *
+ * It forgets all of them when there are `max`: clients choose the texts, and one that sends a new text in each request must not fill
+ * the memory.
+ */
+export function cached<Result>(max: number, make: (text: string) => Result): (text: string) => Result {
+  const results = new Map<string, Result>();
+  return (text) => {
+    const known = results.get(text);
+    if (known !== undefined) return known;
+    if (results.size >= max) results.clear();
+    const result = make(text);
+    results.set(text, result);
+    return result;
+  };
+}

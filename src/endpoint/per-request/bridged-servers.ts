@@ -2,6 +2,7 @@ import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import type { Exchange } from '../../http/exchange.js';
 import type { Envelope } from '../../http/per-request/envelope.js';
 import type { ResolvedPerRequest } from '../../options/resolve-per-request.js';
+import { cached } from '../../runtime/checks.js';
 import { InFlight } from '../../runtime/in-flight.js';
 import type { PrincipalStates } from '../../sessions/records/principal-state.js';
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';
@@ -12,6 +13,9 @@ import { digestOf } from './bridge/questions.js';
 import { RequestServer } from './bridge/request-server.js';
 import type { TakeAnnouncement } from './other-nodes.js';
 import { ServerPool, type ServerLease } from './server-pool.js';
+
+/** Clients in the cache of digests, by what they say of themselves. A client says the same in each request. */
+const MAX_CACHED_CLIENTS = 100;
 
 /** The servers that answer requests of MCP 2026-07-28, those of the session era through a bridge. */
 export class BridgedServers {
@@ -24,6 +28,7 @@ export class BridgedServers {
   readonly #leases: InFlight;
   readonly #announce: TakeAnnouncement;
   readonly #unclosed = new InFlight();
+  readonly #digestOf = cached(MAX_CACHED_CLIENTS, (client) => digestOf(JSON.parse(client)));
   /** Servers keep maps by session ID, so no client may have that of another principal. */
   readonly #sessionKey = randomBytes(32);
 
@@ -86,7 +91,9 @@ export class BridgedServers {
    */
   #keyOf(principal: string | undefined, { clientInfo, clientCapabilities }: Envelope): string | undefined {
     if (!this.#shares || principal === undefined) return undefined;
-    return digestOf([principal, clientInfo?.name ?? null, clientCapabilities]);
+    const client = JSON.stringify([clientInfo?.name ?? null, clientCapabilities]);
+    // A digest has a fixed length, so that the rest of the key is the principal.
+    return this.#digestOf(client) + principal;
   }
 
   #create(
