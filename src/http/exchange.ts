@@ -13,6 +13,7 @@ import { lazyRequest, RequestInfo, requestFactsOf } from './request-info.js';
 export class Exchange {
   /** The request ID for an error answer. Null until the body was read. */
   id: RequestId | null = null;
+  #extra: MessageExtraInfo | undefined;
 
   constructor(
     readonly req: McpRequest,
@@ -45,6 +46,10 @@ export class Exchange {
 
   /** The request of a message, for the handlers of the server. */
   get extra(): MessageExtraInfo {
+    return (this.#extra ??= this.#makeExtra());
+  }
+
+  #makeExtra(): MessageExtraInfo {
     const { auth } = this.req;
     const facts = requestFactsOf(this.req);
     // `requestInfo` is for servers of the SDK's version 1, `request` for those of version 2.

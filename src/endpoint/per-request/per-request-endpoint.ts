@@ -15,7 +15,7 @@ import type { TransportContext } from '../../transport/transport-types.js';
 import type { Endpoint } from '../endpoint.js';
 import { toForwardedRequest } from '../session/forwarded-request.js';
 import { BridgedCall, inputResponsesOf } from './bridge/call.js';
-import type { RequestServer } from './bridge/request-server.js';
+import type { OpeningCall, RequestServer } from './bridge/request-server.js';
 import { nodeOfState, SuspendedCalls } from './bridge/suspended-calls.js';
 import { BridgedServers } from './bridged-servers.js';
 import { NativeCall } from './native/native-call.js';
@@ -30,13 +30,6 @@ import type { Subscription } from './subscriptions/subscription.js';
 
 /** What servers of the session era answer, and MCP 2026-07-28 does not have (changelog). */
 const REMOVED_METHODS = /^(initialize|ping|logging\/setLevel|resources\/(un)?subscribe|tasks\/.*)$/;
-
-/** A server that is ready for a request. */
-interface Opened {
-  readonly lease: ServerLease<RequestServer>;
-  /** Begins the request, once there is a reply. */
-  readonly take: RoundTaker;
-}
 
 /** The endpoint of MCP 2026-07-28. Servers of the session era answer its requests through the bridge, others by themselves. */
 export class PerRequestEndpoint implements Endpoint {
@@ -144,40 +137,31 @@ export class PerRequestEndpoint implements Endpoint {
     await Promise.all([idle, this.#servers.close(new Refusal('draining'))]);
   }
 
+  /** Has a server answer a request. One that is open and knows what it needs gets the request at once. */
   async #begin(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
-    const { requestMemory } = this.#transports;
-    const opening = requestMemory.during(post.memory, () => this.#open(exchange, post, request, envelope));
-    const { lease, take } = await this.#inFlight.during(opening);
+    const lease = this.#servers.acquire(exchange, envelope);
+    const { server } = lease;
     try {
-      await this.#replies.post(exchange, post, request, envelope, take);
+      const call = { request, envelope, headers: exchange.req.headers, extra: exchange.extra };
+      const facts = server.factsIfReady(call) ?? (await this.#open(exchange, post, server, call));
+      // The states of other servers are the router's, and it knows none of this one.
+      if (request.params?.requestState !== undefined && !server.isNative) throw new Refusal('invalidRequestState');
+      await this.#replies.post(exchange, post, request, envelope, this.#taker(exchange, post, request, lease, facts));
     } catch (error) {
       lease.release();
       throw error;
     }
   }
 
-  /**
-   * Gets a server for a request, and waits until it is open.
-   *
-   * @throws Refusal `invalidRequestState` when the request has a state, and the server does not serve MCP 2026-07-28 itself.
-   */
-  async #open(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<Opened> {
-    const { req, extra } = exchange;
-    const lease = this.#servers.acquire(exchange, envelope);
-    try {
-      const opening = { request, envelope, headers: req.headers, extra };
-      const facts = await this.#whileWaitedFor(exchange, async () => {
-        const opened = await lease.server.open(opening);
-        await lease.server.checkArguments(opening);
-        return opened;
-      });
-      const { requestState } = request.params ?? {};
-      if (requestState !== undefined && !lease.server.isNative) throw new Refusal('invalidRequestState');
-      return { lease, take: this.#taker(exchange, post, request, lease, facts) };
-    } catch (error) {
-      lease.release();
-      throw error;
-    }
+  /** Waits until a server is open, and has listed the tool that is called. */
+  #open(exchange: Exchange, { memory }: Post, server: RequestServer, call: OpeningCall): Promise<ServerFacts> {
+    return this.#transports.requestMemory.during(memory, () =>
+      this.#whileWaitedFor(exchange, async () => {
+        const facts = await server.open(call);
+        await server.checkArguments(call);
+        return facts;
+      }),
+    );
   }
 
   /** Waits for what a server does, until `openTimeout` is over or the client hangs up. */

@@ -24,7 +24,12 @@ export class AppState implements ContextState {
     return this.save?.() ?? Promise.resolve();
   }
 
-  /** Reads the values anew, where other servers may have changed them. */
+  /** Whether other servers may change the values, so that they are read anew for each request. */
+  get isShared(): boolean {
+    return false;
+  }
+
+  /** Reads the values anew, where they are shared. */
   load(): Promise<void> {
     return Promise.resolve();
   }

@@ -67,6 +67,10 @@ class PrincipalState extends AppState {
     this.#id = principalStateId(createHash('sha256').update(principal).digest('base64url'));
   }
 
+  override get isShared(): boolean {
+    return true;
+  }
+
   override load(): Promise<void> {
     this.#reading ??= this.#next(async () => {
       this.#reading = undefined;

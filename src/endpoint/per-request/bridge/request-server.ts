@@ -55,6 +55,8 @@ export class RequestServer implements PooledServer {
   /** Undefined once the opening has begun. */
   #context: FactoryContext | undefined;
   #opening: Promise<ServerFacts>;
+  /** Undefined until the server is open. */
+  #facts: ServerFacts | undefined;
   #server: McpServerLike | undefined;
   #closesFor: Error | undefined;
   #hasEnded = false;
@@ -100,6 +102,21 @@ export class RequestServer implements PooledServer {
   }
 
   /**
+   * What the server said of itself, if it can take the request at once. Most requests take only this path.
+   *
+   * @throws Refusal `headerMismatch` when the arguments of a tool differ from their headers.
+   */
+  factsIfReady({ request, headers }: OpeningCall): ServerFacts | undefined {
+    if (this.#facts === undefined || this.#state.isShared) return undefined;
+    const tool = toolOf(request);
+    if (tool === undefined) return this.#facts;
+    const declared = this.#tools.get(tool);
+    if (declared === undefined) return undefined;
+    checkMirrored(headers, declared, request);
+    return this.#facts;
+  }
+
+  /**
    * Builds the server and greets it as a client of its era would, within `openTimeout`. Requests that come meanwhile await the same
    * opening. Each request begins with the state as the store has it.
    *
@@ -120,10 +137,10 @@ export class RequestServer implements PooledServer {
    */
   async checkArguments(call: OpeningCall): Promise<void> {
     const { request, headers } = call;
-    const { name, arguments: args } = request.params ?? {};
-    if (request.method !== 'tools/call' || typeof name !== 'string') return;
-    const declared = this.#tools.get(name) ?? (await this.#listTools(name, call)).get(name);
-    if (!mirrorArguments(headers, declared ?? [], args)) throw new Refusal('headerMismatch');
+    const tool = toolOf(request);
+    if (tool === undefined) return;
+    const declared = this.#tools.get(tool) ?? (await this.#listTools(tool, call)).get(tool);
+    checkMirrored(headers, declared ?? [], request);
   }
 
   /** Closes the server, or gives its opening up. */
@@ -149,7 +166,7 @@ export class RequestServer implements PooledServer {
       );
       this.#server = built.server;
       this.#checkOpen();
-      return built.result;
+      return (this.#facts = built.result);
     } catch (error) {
       this.#end();
       throw error;
@@ -226,6 +243,16 @@ export class RequestServer implements PooledServer {
     if (this.#tools === before) this.#tools = listed;
     return listed;
   }
+}
+
+/** The tool that a request calls. */
+function toolOf({ method, params }: JSONRPCRequest): string | undefined {
+  return method === 'tools/call' && typeof params?.name === 'string' ? params.name : undefined;
+}
+
+/** @throws Refusal `headerMismatch` */
+function checkMirrored(headers: IncomingHttpHeaders, declared: readonly ParamHeader[], request: JSONRPCRequest): void {
+  if (!mirrorArguments(headers, declared, request.params?.arguments)) throw new Refusal('headerMismatch');
 }
 
 /** The fields of `_meta` by which a client of MCP 2026-07-28 describes itself, for a request of the router's own. */
