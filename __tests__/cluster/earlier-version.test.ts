@@ -1,4 +1,5 @@
 import { nodesKey } from '../../src/cluster/membership/lease.js';
+import type { SendCommand } from '../../src/stores/redis.js';
 import { until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster } from './in-process.js';
@@ -46,6 +47,30 @@ describe('an upgrade from a version whose leases had a time to live (docs/scalin
     await until('it joins', async () => (await node.ready()) === 200);
     expect(await leasesIn(cluster.ask, cluster.prefix)).toHaveLength(1);
   });
+
+  test.each(['SMEMBERS', 'EXISTS', 'SREM'])(
+    'a node that finds only the dead joins as soon as Redis answers its %s: the log says that it did not answer in time',
+    async (hangs) => {
+      await joinAsEarlier('killed before', 1);
+      let away = true;
+      let asked = 0;
+      const tap =
+        (send: SendCommand): SendCommand =>
+        (...command) => {
+          if (command[0] !== hangs || !away) return send(...command);
+          asked += 1;
+          return new Promise(() => undefined);
+        };
+      const node = await cluster.node({ joins: false, tap });
+      await until('it has tried again', () => asked >= 2);
+      const what = 'cluster: no lease';
+      expect(node.lines('failure')).toMatchObject([{ what, err: { message: 'Redis did not answer in time' } }]);
+      expect(await node.ready()).toBe(503);
+      away = false;
+      await until('it joins', async () => (await node.ready()) === 200);
+      expect(await leasesIn(cluster.ask, cluster.prefix)).toHaveLength(1);
+    },
+  );
 
   test.each([
     ['just used', 1.25 * HOUR],
