@@ -379,6 +379,21 @@ describe('a node whose process was on this machine (docs/scaling.md, "When the o
     for (const id of ['a', 'b', 'c']) expect(redis.field(id)).not.toBe(DEAD);
   });
 
+  test('is not looked for once the observer is stopped, as its own node leaves', async () => {
+    const pid = await children.sleeper();
+    const lease = lives('a', proofOf(pid));
+    let calls = 0;
+    peers.watch(lease, () => (calls += 1));
+    await peers.find('a');
+    await children.kill(pid);
+    peers.stop();
+    await tick(2 * LOOK);
+    expect(await peers.find('a')).toEqual(lease);
+    await settled();
+    expect(redis.field('a')).not.toBe(DEAD);
+    expect([calls, clock.pending]).toEqual([0, 0]);
+  });
+
   test('is gone although Redis is away and its field cannot be written, and no failure is logged', async () => {
     const pid = await children.sleeper();
     lives('a', proofOf(pid));

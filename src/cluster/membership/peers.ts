@@ -22,6 +22,7 @@ export class Peers {
   readonly #checkedAt = new WeakMap<Lease, number>();
   /** Listeners for the end of a node, by its ID. */
   readonly #watches = new Map<string, Set<() => void>>();
+  #stopped = false;
 
   constructor(init: PeersInit) {
     this.#observer = new NodeObserver(init);
@@ -34,7 +35,9 @@ export class Peers {
     this.#observer.start();
   }
 
+  /** Called when this node leaves. No process is checked any more, and no listener called. */
   stop(): void {
+    this.#stopped = true;
     this.#observer.stop();
   }
 
@@ -127,6 +130,7 @@ export class Peers {
   async #watch(lease: Lease, listeners: Set<() => void>): Promise<void> {
     while (listeners.size > 0) {
       await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, CHECK_INTERVAL));
+      if (this.#stopped) return;
       if (this.#observer.stateOf(lease.id) === 'over' || this.#unlessGone(lease) === undefined) break;
     }
     this.#watches.delete(lease.id);
@@ -135,7 +139,7 @@ export class Peers {
 
   /** To check its process takes up to three system calls, and every forwarded request asks. */
   #unlessGone(lease: Lease): Lease | undefined {
-    if (this.#proof === undefined || lease.proof === undefined) return lease;
+    if (this.#stopped || this.#proof === undefined || lease.proof === undefined) return lease;
     const now = this.#clock.now();
     if (now - (this.#checkedAt.get(lease) ?? -Infinity) < CHECK_INTERVAL) return lease;
     this.#checkedAt.set(lease, now);
