@@ -69,8 +69,10 @@ describe('a record that its owner writes after another node has read it, and bef
         await new Promise<void>((resolve) => (goOn = resolve));
         return reply;
       };
-    const a = await cluster.node({ name: 'a' });
-    const b = await cluster.node({ name: 'b', tap });
+    // Only the lost lease fences a node, and not a busy machine.
+    const times = { lease: 12_000, fenceAfter: 10_000, claimTimeout: 30_000 };
+    const a = await cluster.node({ name: 'a', times });
+    const b = await cluster.node({ name: 'b', times, tap });
     const session = await AnyNodeSession.open(a.url);
     holds = true;
     const asked = session.request(b.url, 'add').then(async (response) => {
@@ -78,14 +80,24 @@ describe('a record that its owner writes after another node has read it, and bef
       return response.status;
     });
     await until('the other node has read the record', () => goOn !== undefined);
+    const { owner } = await cluster.record();
     const fenceAndGoOn = async (): Promise<void> => {
       // Redis loses its lease. The node is fenced at its next renewal, and releases nothing.
-      await cluster.ask('HDEL', nodesKey(cluster.prefix), (await cluster.record()).owner);
+      await cluster.ask('HDEL', nodesKey(cluster.prefix), owner);
       await until('the other node has read that this one left', () => hasSeenEnd);
       goOn?.();
     };
     return { a, b, session, asked, fenceAndGoOn };
   }
+
+  test('is 404 if its owner had ended the session', async () => {
+    const { a, session, asked, fenceAndGoOn } = await readAtOther();
+    const { key } = await cluster.record();
+    expect((await session.delete(a.url)).status).toBe(200);
+    await fenceAndGoOn();
+    expect(await asked).toBe(404);
+    expect(await cluster.ask('EXISTS', key)).toBe(0);
+  });
 
   test('is read again after the claim: no acknowledged write is lost', async () => {
     const { a, b, session, asked, fenceAndGoOn } = await readAtOther();

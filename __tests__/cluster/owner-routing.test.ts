@@ -1,4 +1,5 @@
 import { NO_SESSIONS } from '../../src/cluster/local-sessions.js';
+import { encodeLease, nodesKey } from '../../src/cluster/membership/lease.js';
 import type { Sent } from '../../src/cluster/port/node-port.js';
 import { answered, CLAIM_TIMEOUT, createReply, NOT_REACHED, OwnerRoutingWorld } from './owner-routing-world.js';
 import { postOf } from '../support/posts.js';
@@ -196,19 +197,28 @@ describe('a session whose owner ends while another node looks for that owner (do
 
   beforeEach(() => world.addSession('s', OWNER));
 
-  test('is claimed with all that the owner had stored until its end', async () => {
-    afterFirstRead(() => world.store.update('s', 0, '{"appended":true}', 60_000, OWNER));
-    expect(await world.forward({ sessionId: 's' })).toEqual({ record: { ...FIRST, data: '{"appended":true}' } });
-  });
-
-  test('is gone if the owner had ended it', async () => {
+  test('is not claimed if the owner had ended it', async () => {
     afterFirstRead(() => world.store.destroy('s'));
-    expect(await world.forward({ sessionId: 's' })).toEqual({ record: undefined });
+    const { record } = (await world.forward({ sessionId: 's' }))!;
+    expect(await world.store.claim('s', record!, 'b.1')).toBe(false);
   });
 
   test('is not claimed from a third node that claimed it meanwhile', async () => {
     afterFirstRead(() => world.store.claim('s', FIRST, 'c.1'));
     const { record } = (await world.forward({ sessionId: 's' }))!;
     expect(await world.store.claim('s', record!, 'b.1')).toBe(false);
+  });
+
+  test('is not claimed if the owner is alive after all: this node had read from a Redis that the owner had left', async () => {
+    const lease = { id: 'a', host: 'a', port: 1, proof: undefined, challenge: 'challenge', leaving: false };
+    world.redis.do('HSET', nodesKey('mcp:'), 'a', encodeLease(1, lease));
+    await world.addSession('another', OWNER);
+    const claimed = (): Promise<unknown> => world.forward({ sessionId: 'another' }).catch(() => undefined);
+    while ((await claimed()) === undefined);
+    world.clock.advance(1);
+    world.redis.do('HSET', nodesKey('mcp:'), 'a', encodeLease(2, lease));
+    world.answer = () => answered({});
+    expect(await world.forward({ sessionId: 's' })).toBeUndefined();
+    expect(world.received.at(-1)).toMatchObject({ node: 'a' });
   });
 });

@@ -232,6 +232,41 @@ describe('a membership is over, so that its sessions may be claimed (docs/scalin
     expect(await isOver('a')).toBe(true);
   });
 
+  test('not by an end that was observed before Redis failed over: each claim needs a reading that was sent after it was asked for', async () => {
+    lives('a');
+    peers.start();
+    await tick(LEASE + MAX_AGE);
+    expect(await isOver('a')).toBe(true);
+    // The readings came from an old primary. The node had renewed its lease at the new one, to which this one has moved.
+    const lease = lives('a');
+    clock.advance(1);
+    expect(await peers.find('a')).toEqual(lease);
+  });
+
+  test('not by an end that was observed while Redis does not answer', async () => {
+    lives('a');
+    lives('b');
+    expect(await isOver('a')).toBe(false);
+    redis.setField('b', LEFT);
+    clock.advance(LEASE);
+    expect([await isOver('a'), await isOver('b')]).toEqual([true, true]);
+    redis.mode = 'down';
+    clock.advance(1);
+    await expect(peers.find('a')).rejects.toThrow();
+    expect(await isOver('b')).toBe(true);
+  });
+
+  test('by one reading for all that are asked for at once', async () => {
+    lives('a');
+    expect(await isOver('a')).toBe(false);
+    clock.advance(LEASE);
+    expect(await isOver('a')).toBe(true);
+    clock.advance(1);
+    const before = readings();
+    expect(await Promise.all(Array.from({ length: 20 }, () => isOver('a')))).not.toContain(false);
+    expect(readings()).toBe(before + 1);
+  });
+
   test('not by readings from before a fence of this node: it may have missed renewals, and Redis may have gone back since', async () => {
     lives('a');
     lives('b');

@@ -194,9 +194,10 @@ export class OwnerRouting {
   }
 
   async #ownerOf(sessionId: string | undefined, isWanted?: IsWanted): Promise<Owner> {
-    const { node, owners, records, isMoving } = this.#init;
+    const { node, peers, owners, records, isMoving } = this.#init;
     if (sessionId === undefined) return this.#claimantOf({ record: undefined });
-    const known = isWanted === undefined ? await this.#live(owners.get(sessionId)) : undefined;
+    const cached = isWanted === undefined ? owners.get(sessionId) : undefined;
+    const known = cached === undefined || peers.isOver(cached) ? undefined : await this.#live(cached);
     if (known !== undefined && known !== 'missing') return known;
     const record = await records.find(sessionId);
     if (record === undefined || isWanted?.(record) === false) return { record: undefined };
@@ -204,20 +205,10 @@ export class OwnerRouting {
       return this.#init.lifecycle.isDraining || isMoving(sessionId) ? 'moving' : { record };
     }
     const owner = await this.#live(nodeOf(record.owner));
-    if (owner === undefined) return this.#claimantOf({ record: await this.#lastRecord(sessionId, record) });
+    // The owner may have written the record since it was read, until its end. So a claim reads it once more (`Restorer`).
+    if (owner === undefined) return this.#claimantOf({ record });
     if (owner !== 'missing') owners.set(sessionId, owner.id);
     return owner;
-  }
-
-  /**
-   * The record as its owner left it. The first read is older than the proof that the owner is gone, and the owner may have
-   * written the record in between. A record that another node claimed in between is returned as first read, so that no claim of
-   * it succeeds.
-   */
-  async #lastRecord(sessionId: string, first: StoredRecord): Promise<StoredRecord | undefined> {
-    if (first.owner === undefined) return first;
-    const last = await this.#init.records.find(sessionId);
-    return last === undefined || last.owner === first.owner ? last : first;
   }
 
   /** The node that may claim an unowned session: this one, unless it is draining and there is another. */

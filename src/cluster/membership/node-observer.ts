@@ -98,9 +98,12 @@ export class NodeObserver {
 
   /**
    * Resolves when the state of a node is known from a reading that was sent at `after` or later. A state that was the same for
-   * `lease` is read once more.
+   * `lease` is read once more. So is an observed end each time: this node may have moved to another Redis since, as after a
+   * fail-over, where the node has renewed its lease.
    */
   async observe(id: string, after: number): Promise<void> {
+    const end = this.#over.get(id);
+    if (end !== undefined) return end === 'proved' ? undefined : this.read(this.#init.clock.now());
     const known = this.#fields.get(id) ?? this.#missing.get(id);
     if (known === undefined) {
       this.#wanted.add(id);

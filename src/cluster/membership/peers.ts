@@ -53,14 +53,15 @@ export class Peers {
    * Rejects when Redis does not answer. The node may be alive then.
    */
   async find(id: string): Promise<Lease | 'missing' | undefined> {
-    if (this.#observer.stateOf(id) === 'over') {
-      this.#forgotten.delete(id);
-      return undefined;
-    }
     await this.#observer.observe(id, this.#neededReading(id));
     const state = this.#observer.stateOf(id);
     if (state === 'over') return undefined;
     return state === 'missing' ? state : this.#unlessGone(state);
+  }
+
+  /** Whether the membership is over, as far as this node has read. Before a claim, {@link find} must say so. */
+  isOver(id: string): boolean {
+    return this.#observer.stateOf(id) === 'over';
   }
 
   /**
@@ -131,7 +132,7 @@ export class Peers {
     while (listeners.size > 0) {
       await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, CHECK_INTERVAL));
       if (this.#stopped) return;
-      if (this.#observer.stateOf(lease.id) === 'over' || this.#unlessGone(lease) === undefined) break;
+      if (this.isOver(lease.id) || this.#unlessGone(lease) === undefined) break;
     }
     this.#watches.delete(lease.id);
     for (const listener of listeners) listener();
