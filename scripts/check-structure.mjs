@@ -7,7 +7,7 @@ import ts from 'typescript';
 const MAX_LINES = 350;
 const MIN_LINES = 30;
 const MAX_MEMBERS = 12;
-const MAX_EXPORTS = 71;
+const MAX_EXPORTS = 80;
 
 /** Files with code that may be shorter, and why. A file of types or of exports alone may be as short as it likes. */
 const SHORT_FILES = new Map([
@@ -28,7 +28,7 @@ const LARGE_CLASSES = new Map([
   ['Session', [50, 'a row of state that its registry, its records and its transport each read in part']],
   ['SessionEpoch', [19, 'the part of Session that begins anew with each server']],
   ['Registry', [27, 'what sessions, the reaper and the persistence each call back']],
-  ['HttpTransport', [23, "the nine members of the SDK's Transport, and what replies and streams see of it"]],
+  ['HttpTransport', [24, "the nine members of the SDK's Transport, and what replies and streams see of it"]],
   ['ClusterNode', [17, 'three ports (ForwardingPort, OtherNodes of both eras) and what its router reads']],
   ['SessionPersistence', [14, 'each step in the life of a record']],
   ['Reply', [15, 'JSON, events and back-pressure of one reply']],

@@ -15,12 +15,19 @@ export type { PerRequestSdk } from './options/per-request-sdk.js';
 export type { CacheHint, PerRequestOptions } from './options/resolve-per-request.js';
 export type {
   CloseReason,
+  ErrorType,
   OrphanCause,
+  Outcome,
+  Party,
   RejectReason,
   SessionEvents,
   SessionInfo,
+  SessionReports,
   SessionState,
   SessionStats,
+  SessionStreams,
+  StreamEnd,
+  StreamKind,
 } from './events.js';
 export type { Sessions } from './sessions/session-api.js';
 export type { Notify } from './notify/notify.js';

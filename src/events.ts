@@ -97,7 +97,16 @@ export interface SessionInfo {
   readonly idleMs: number;
   /** Requests that are not settled yet. */
   readonly requests: number;
+  /** Its open SSE streams. */
+  readonly streams: SessionStreams;
+  /** When it was opened, by the wall clock: milliseconds since 1970. */
+  readonly openedAt: number;
+  /** The ID of the node that owns it. Undefined without a cluster. */
+  readonly node: string | undefined;
 }
+
+/** The number of open SSE streams of a session, by kind. */
+export type SessionStreams = Readonly<Record<Exclude<StreamKind, 'subscription'>, number>>;
 
 /** The number of sessions in each state. */
 export interface SessionStats {
@@ -105,6 +114,37 @@ export interface SessionStats {
   readonly active: number;
   readonly orphaned: number;
   readonly hibernated: number;
+}
+
+/** The caller of a request or a stream, and its session. */
+export interface Party {
+  /** Undefined for a request without a session. */
+  readonly sessionId: string | undefined;
+  readonly principal: string | undefined;
+}
+
+/** What the events of `router.sessions` tell that are not about a change of a session's state. */
+export interface SessionReports {
+  /** A request of a client is settled, in either era. An open `subscriptions/listen` is a stream instead. */
+  readonly settled: Party & {
+    readonly method: string;
+    /** The tool of a `tools/call`, as the client named it. It need not exist. */
+    readonly tool: string | undefined;
+    readonly era: Era;
+    readonly outcome: Outcome;
+    /** Undefined when it succeeded, or was cancelled. */
+    readonly errorType: ErrorType | undefined;
+    /** Milliseconds since the request arrived. */
+    readonly durationMs: number;
+  };
+  /** A session was not opened, or not restored. `sessionId`: that of a session that could not be restored. */
+  readonly rejected: Party & { readonly reason: RejectReason };
+  /** This node was fenced: other nodes of the cluster may own its sessions, so it ends them. */
+  readonly fenced: { readonly node: string; readonly why: string };
+  /** An SSE stream has begun: its first event or its head is written. */
+  readonly streamOpened: Party & { readonly kind: StreamKind };
+  /** An SSE stream is over. */
+  readonly streamClosed: Party & { readonly kind: StreamKind; readonly reason: StreamEnd };
 }
 
 /** The events of `router.sessions`. */
@@ -119,6 +159,14 @@ export interface SessionEvents {
   orphaned: [session: SessionInfo, cause: OrphanCause];
   /** A session ended. `session.state` is the state before the end. */
   closed: [session: SessionInfo, reason: CloseReason];
+  /** A request of a client is settled. */
+  settled: [request: SessionReports['settled']];
+  /** A session was refused: it could not be opened or restored. */
+  rejected: [session: SessionReports['rejected']];
+  /** This node was fenced. It ends its sessions, as other nodes may own them now. */
+  fenced: [node: SessionReports['fenced']];
+  streamOpened: [stream: SessionReports['streamOpened']];
+  streamClosed: [stream: SessionReports['streamClosed']];
 }
 
 /** A request of a client, by the identity of the object. It does not keep the message in memory while a handler runs. */
@@ -126,6 +174,8 @@ export interface ObservedRequest {
   /** The client's own ID. */
   readonly id: RequestId;
   readonly method: string;
+  /** The tool of a `tools/call`, as the client named it. */
+  readonly tool?: string | undefined;
   /** Default: `session`. */
   readonly era?: Era;
   /** Set before the request is settled. Undefined when it succeeded, or was cancelled. */
@@ -133,13 +183,13 @@ export interface ObservedRequest {
 }
 
 /** All events of the core, for its observers. */
-export interface CoreEvents extends SessionEvents {
+export interface CoreEvents extends Omit<SessionEvents, keyof SessionReports> {
   /** An orphaned session is used again. `session`: the orphaned session. */
   revived: [session: SessionInfo];
   /** A session hibernates: only its record is kept. `session`: the session before that. */
   hibernated: [session: SessionInfo];
   /** A session was refused. */
-  rejected: [reason: RejectReason];
+  rejected: [reason: RejectReason, party: Party];
   /** This node has joined its cluster, under that node ID. */
   joined: [node: string];
   /** This node was fenced. It ends its sessions, as other nodes may own them now. */
@@ -148,14 +198,14 @@ export interface CoreEvents extends SessionEvents {
   claimed: [sessionId: string, from: string | undefined, epoch: number];
   /** A request was forwarded to the node that owns its session. */
   forwarded: [outcome: ForwardOutcome];
-  streamOpened: [kind: StreamKind];
-  streamClosed: [kind: StreamKind, reason: StreamEnd];
+  streamOpened: [kind: StreamKind, party: Party];
+  streamClosed: [kind: StreamKind, reason: StreamEnd, party: Party];
   /** A client resumed a stream. Not emitted when the client disconnects first, or when the event store fails. */
   streamResumed: [outcome: ResumeOutcome];
   /** A request of a client is in flight. Its `requestSettled` follows, with the same object. `sessionId` is undefined when stateless. */
   requestStarted: [request: ObservedRequest, message: JSONRPCRequest, sessionId: string | undefined];
   /** `durationMs` since the request arrived. */
-  requestSettled: [request: ObservedRequest, outcome: Outcome, durationMs: number];
+  requestSettled: [request: ObservedRequest, outcome: Outcome, durationMs: number, party: Party];
   /** A store has answered, or not in time. */
   storeAnswered: [store: StoreName, operation: StoreOperation, outcome: StoreOutcome, durationMs: number];
   /** A failure that no answer to a client reports. `sessionId`: the session in which it happened, if there is one. */

@@ -3,6 +3,7 @@ import { encodeLease, nodesKey } from '../../src/cluster/membership/lease.js';
 import type { Sent } from '../../src/cluster/port/node-port.js';
 import { answered, CLAIM_TIMEOUT, createReply, NOT_REACHED, OwnerRoutingWorld } from './owner-routing-world.js';
 import { postOf } from '../support/posts.js';
+import { sessionInfo } from '../support/session-info.js';
 
 let world: OwnerRoutingWorld;
 beforeEach(async () => {
@@ -178,6 +179,16 @@ describe('an owner that refuses what it is sent', () => {
       cause: new Error(`a node of the cluster ${cause}`),
     });
   });
+});
+
+test('sessions.list names the node of each session, and adds what a node of an earlier version leaves out', async () => {
+  world.addNode('b');
+  const { streams, openedAt, node: _, ...earlier } = sessionInfo({ ageMs: 400 });
+  world.answer = () => answered([earlier, { ...earlier, streams: { standalone: 1, request: 2 }, openedAt, node: 'b' }]);
+  expect(await world.settle(world.routing.list())).toEqual([
+    { ...earlier, streams, node: 'b', openedAt: expect.any(Number) as number },
+    { ...earlier, streams: { standalone: 1, request: 2 }, node: 'b', openedAt },
+  ]);
 });
 
 describe('a session whose owner ends while another node looks for that owner (docs/scaling.md, "What is guaranteed")', () => {

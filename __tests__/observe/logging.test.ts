@@ -6,7 +6,7 @@ import { Emitter } from '../../src/runtime/emitter.js';
 import { createLogger, logSessions } from '../../src/observe/logging/logging.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { LogLines } from '../support/log-lines.js';
-import { sessionInfo } from '../support/session-info.js';
+import { NO_PARTY, sessionInfo } from '../support/session-info.js';
 
 const ID = '3f2b8c1e-0d4a-4b7c-9a52-6a1f0e9d8c7b';
 const SHORT = '3f2b8c1e';
@@ -111,7 +111,7 @@ describe("the lines of a session's life", () => {
 
   test('rejected is a warning with the reason', () => {
     const { events, lines } = logged();
-    events.emit('rejected', 'atCapacity');
+    events.emit('rejected', 'atCapacity', NO_PARTY);
     expect(lines.all).toEqual([{ level: 40, reason: 'atCapacity', msg: 'session rejected' }]);
   });
 

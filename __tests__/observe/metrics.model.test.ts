@@ -3,7 +3,7 @@ import { type Metric, Registry } from 'prom-client';
 import type { CoreEvents, OrphanCause, StreamKind } from '../../src/events.js';
 import { createMetrics } from '../../src/observe/prometheus/metrics.js';
 import { Emitter } from '../../src/runtime/emitter.js';
-import { levelsOf, sessionInfo } from '../support/session-info.js';
+import { NO_PARTY, levelsOf, sessionInfo } from '../support/session-info.js';
 
 const ROUTERS = 2;
 const CAUSES: readonly OrphanCause[] = ['stream_lost', 'idle'];
@@ -76,10 +76,10 @@ test('the gauges of two routers in one registry show each session and stream exa
         if ('sessions' in next) model.sessions[next.router]!.splice(0, Infinity, ...next.sessions);
         else if ('opened' in next) {
           model.streams.push({ router: next.router, kind: next.opened });
-          routers[next.router]!.emit('streamOpened', next.opened);
+          routers[next.router]!.emit('streamOpened', next.opened, NO_PARTY);
         } else if (model.streams.length > 0) {
           const [stream] = model.streams.splice(next.closed % model.streams.length, 1);
-          routers[stream!.router]!.emit('streamClosed', stream!.kind, 'ended');
+          routers[stream!.router]!.emit('streamClosed', stream!.kind, 'ended', NO_PARTY);
         }
         expect(await gauges(registry)).toEqual(expected(model));
       }

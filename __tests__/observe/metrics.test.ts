@@ -16,7 +16,7 @@ import type { SessionLevels } from '../../src/observe/prometheus/session-levels.
 import { createMetrics } from '../../src/observe/prometheus/metrics.js';
 import { parseExposition, valueOf } from '../support/exposition.js';
 import { buildProgram } from '../support/program.js';
-import { levelsOf, sessionInfo } from '../support/session-info.js';
+import { NO_PARTY, levelsOf, sessionInfo } from '../support/session-info.js';
 
 const METHODS = ClientRequestSchema.options.map((schema) => schema.shape.method.value as string);
 const OUTCOMES: readonly Outcome[] = ['ok', 'error', 'cancelled', 'timeout', 'closed'];
@@ -131,9 +131,9 @@ describe('events', () => {
   test('refusals count by the row of the error table', async () => {
     const events = throwing();
     const { registry } = createMetrics(events, NONE, {});
-    events.emit('rejected', 'atCapacity');
-    events.emit('rejected', 'atCapacity');
-    events.emit('rejected', 'draining');
+    events.emit('rejected', 'atCapacity', NO_PARTY);
+    events.emit('rejected', 'atCapacity', NO_PARTY);
+    events.emit('rejected', 'draining', NO_PARTY);
     const text = await registry.metrics();
     expect(valueOf(text, 'mcp_sessions_rejected_total', { reason: 'atCapacity' })).toBe(2);
     expect(valueOf(text, 'mcp_sessions_rejected_total', { reason: 'draining' })).toBe(1);
@@ -144,7 +144,7 @@ describe('events', () => {
     const { registry } = createMetrics(events, NONE, {});
     const pairs = METHODS.flatMap((method) => OUTCOMES.map((outcome) => ({ method, outcome })));
     pairs.forEach(({ method, outcome }, n) =>
-      events.emit('requestSettled', { id: 1, method }, outcome, (n + 1) * 1000),
+      events.emit('requestSettled', { id: 1, method }, outcome, (n + 1) * 1000, NO_PARTY),
     );
     const samples = parseExposition(await registry.metrics()).filter(
       ({ name }) => name === 'mcp_server_operation_duration_seconds_sum',
@@ -167,7 +167,8 @@ describe('events', () => {
       fc.asyncProperty(fc.array(fc.tuple(method, fc.constantFrom(...OUTCOMES))), async (requests) => {
         const events = throwing();
         const { registry } = createMetrics(events, NONE, {});
-        for (const [name, outcome] of requests) events.emit('requestSettled', { id: 1, method: name }, outcome, 1);
+        for (const [name, outcome] of requests)
+          events.emit('requestSettled', { id: 1, method: name }, outcome, 1, NO_PARTY);
         const text = await registry.metrics();
         expect(labelValues(text, 'mcp_server_operation_duration_seconds', 'mcp_method_name')).toEqual(
           [...METHODS, 'other'].sort(),
@@ -248,13 +249,13 @@ describe('registries', () => {
     const [first, second] = [throwing(), throwing()];
     createMetrics(first, ONE, { registry });
     first.emit('opened', sessionInfo());
-    first.emit('requestSettled', { id: 1, method: 'tools/call' }, 'ok', 20);
-    first.emit('rejected', 'draining');
-    first.emit('streamOpened', 'standalone');
+    first.emit('requestSettled', { id: 1, method: 'tools/call' }, 'ok', 20, NO_PARTY);
+    first.emit('rejected', 'draining', NO_PARTY);
+    first.emit('streamOpened', 'standalone', NO_PARTY);
     createMetrics(second, OTHER, { registry });
     second.emit('opened', sessionInfo());
-    second.emit('requestSettled', { id: 1, method: 'tools/call' }, 'ok', 20);
-    second.emit('streamOpened', 'standalone');
+    second.emit('requestSettled', { id: 1, method: 'tools/call' }, 'ok', 20, NO_PARTY);
+    second.emit('streamOpened', 'standalone', NO_PARTY);
 
     const text = await registry.metrics();
     expect(valueOf(text, 'mcp_sessions_active')).toBe(2);

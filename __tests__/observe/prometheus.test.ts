@@ -9,7 +9,7 @@ import { createMetrics } from '../../src/observe/prometheus/metrics.js';
 import { startApp, type StartedApp } from '../example-app/start.js';
 import { ensureDebianTool } from '../support/debian.js';
 import { openSession } from '../support/harness.js';
-import { levelsOf, sessionInfo } from '../support/session-info.js';
+import { NO_PARTY, levelsOf, sessionInfo } from '../support/session-info.js';
 import { freePort } from '../support/free-port.js';
 
 /** Of each state some, so that no query gives the right number by chance. */
@@ -31,9 +31,9 @@ function routerWithSessions() {
     throw error;
   });
   const metrics = createMetrics(events, SESSIONS, {});
-  events.emit('requestSettled', { id: 1, method: 'tools/call' }, 'ok', 42);
-  events.emit('requestSettled', { id: 1, method: '"}\n\\' }, 'error', 42);
-  events.emit('rejected', 'atCapacity');
+  events.emit('requestSettled', { id: 1, method: 'tools/call' }, 'ok', 42, NO_PARTY);
+  events.emit('requestSettled', { id: 1, method: '"}\n\\' }, 'error', 42, NO_PARTY);
+  events.emit('rejected', 'atCapacity', NO_PARTY);
   return metrics;
 }
 

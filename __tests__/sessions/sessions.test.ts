@@ -41,6 +41,9 @@ describe('the events of a session (docs/sessions.md, "States" and "How a session
       protocolVersion: '2025-11-25',
       clientInfo: { name: 'raw', version: '1.0.0' },
       requests: 0,
+      streams: { standalone: 0, request: 0 },
+      openedAt: world.clock.wallTime() - 1_000,
+      node: undefined,
     };
     expect(seen).toEqual([
       [{ ...known, state: 'active', orphanCause: undefined, ageMs: 0, idleMs: 0 }],
@@ -236,7 +239,9 @@ describe('list and get', () => {
       },
     ].map((session) => {
       const protocolVersion = session.state === 'initializing' ? undefined : '2025-11-25';
-      return { ...session, protocolVersion, clientInfo };
+      const openedAt = world.clock.wallTime() - session.ageMs;
+      const streams = { standalone: 0, request: 0 };
+      return { ...session, protocolVersion, clientInfo, streams, openedAt, node: undefined };
     });
     const { sessions } = world.router;
     expect(sessions.list()).toEqual(expected);
@@ -254,6 +259,42 @@ describe('list and get', () => {
     await world.router.sessions.close('a');
     expect(world.router.sessions.get('a')).toBeUndefined();
     expect(ids()).toEqual([]);
+  });
+});
+
+describe('server', () => {
+  test('returns the server of an open session, which the factory made', async () => {
+    await started();
+    await world.open('a');
+    await world.open('b');
+    expect(world.router.sessions.server('a')).toBe(world.serverOf.get('a'));
+    expect(world.router.sessions.server('b')).toBe(world.serverOf.get('b'));
+    await world.router.sessions.close('a');
+    expect(world.router.sessions.server('a')).toBeUndefined();
+  });
+
+  test('returns nothing while the session is opened, from when the server is made until the client can use it', async () => {
+    await started();
+    const gate = world.holdFactory('a');
+    const opening = world.initialize('a');
+    await gate.reached.promise;
+    expect(world.router.sessions.server('a')).toBeUndefined();
+    gate.resolve();
+    await opening.reply();
+    expect(world.router.sessions.server('a')).toBe(world.serverOf.get('a'));
+  });
+
+  test('returns nothing while the session hibernates, and the new server once it was woken', async () => {
+    world = await World.start({ orphanAfter: 100, hibernateAfter: 100 });
+    await world.open('a');
+    const before = world.router.sessions.server('a');
+    world.clock.advance(100);
+    world.clock.advance(100);
+    await until('it hibernates', () => world.router.sessions.get('a')?.state === 'hibernated');
+    expect(world.router.sessions.server('a')).toBeUndefined();
+    await world.ping('a').reply();
+    expect(world.router.sessions.server('a')).toBe(world.serverOf.get('a'));
+    expect(world.router.sessions.server('a')).not.toBe(before);
   });
 });
 

@@ -1,5 +1,8 @@
-import type { SessionInfo, SessionState } from '../../src/events.js';
+import type { Party, SessionInfo, SessionState } from '../../src/events.js';
 import type { SessionLevels } from '../../src/observe/prometheus/session-levels.js';
+
+/** Of a caller without a principal and without a session. */
+export const NO_PARTY: Party = { sessionId: undefined, principal: undefined };
 
 /** What an event tells of a session; an active one unless said otherwise. */
 export function sessionInfo(known: Partial<SessionInfo> = {}): SessionInfo {
@@ -13,6 +16,9 @@ export function sessionInfo(known: Partial<SessionInfo> = {}): SessionInfo {
     ageMs: 0,
     idleMs: 0,
     requests: 0,
+    streams: { standalone: 0, request: 0 },
+    openedAt: 1_800_000_000_000,
+    node: undefined,
     ...known,
   };
 }

@@ -34,6 +34,8 @@ function begin(enableJsonResponse = false, eventStore?: ReturnType<typeof memory
     fenced: nothing,
     acquire: () => ({ release: nothing }),
     streamOpened: nothing,
+    streamClosed: nothing,
+    principal: undefined,
     streamLost: nothing,
     transportClosed: nothing,
     reserve: () => true,

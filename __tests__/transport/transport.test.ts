@@ -32,6 +32,8 @@ class FourthLife {
       fenced: () => undefined,
       acquire: () => lease,
       streamOpened: nothing,
+      streamClosed: nothing,
+      principal: undefined,
       streamLost: nothing,
       transportClosed: nothing,
       reserve: () => true,

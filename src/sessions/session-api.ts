@@ -1,9 +1,11 @@
 import { keepingAlive } from '../runtime/clock.js';
 import type { CoreEvents, SessionEvents, SessionInfo, SessionStats } from '../events.js';
+import type { McpServerLike } from '../options/options.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { Registry } from './registry.js';
 import { retryOnOwnershipChange, type OtherNodes, type UnownedSession } from './ownership.js';
 import type { PrincipalRef } from './principal-name.js';
+import { AppEvents } from './app-events.js';
 import type { Session } from './session.js';
 
 /** The app's access to the sessions of a router. */
@@ -11,7 +13,7 @@ export class Sessions {
   readonly #registry: Registry;
   readonly #destroyStored: (id: string, unowned?: UnownedSession) => Promise<boolean>;
   readonly #otherNodes: OtherNodes | undefined;
-  readonly #events: Emitter<CoreEvents>;
+  readonly #events: AppEvents;
   readonly #nameOf: (principal: PrincipalRef) => string;
 
   /**
@@ -31,7 +33,7 @@ export class Sessions {
     this.#registry = registry;
     this.#otherNodes = otherNodes;
     this.#destroyStored = destroyStored;
-    this.#events = events;
+    this.#events = new AppEvents(events);
   }
 
   /** The number of sessions of this process, by state. */
@@ -52,6 +54,25 @@ export class Sessions {
 
   get(id: string): SessionInfo | undefined {
     return this.#registry.get(id)?.info();
+  }
+
+  /**
+   * The server of a session on this node, as `serverFactory` returned it. Undefined while the session is opened or restored, while it
+   * hibernates, and when another node owns it.
+   *
+   * @example
+   * ```ts
+   * import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+   *
+   * for (const { id } of mcp.sessions.list()) {
+   *   const server = mcp.sessions.server(id) as McpServer | undefined;
+   *   await server?.server.listRoots();
+   * }
+   * ```
+   */
+  server(id: string): McpServerLike | undefined {
+    const session = this.#registry.get(id);
+    return session?.opening === undefined ? session?.server : undefined;
   }
 
   /**
@@ -82,7 +103,7 @@ export class Sessions {
   }
 
   /**
-   * Calls the listener at each event of that name. Errors and rejections of the listener are logged, and have no other effect.
+   * Calls the listener at each event of that name (see {@link SessionEvents}). Errors and rejections of the listener are logged, and have no other effect.
    *
    * @example
    * ```ts
@@ -90,18 +111,18 @@ export class Sessions {
    * ```
    */
   on<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
-    this.#events.on(name, listener);
+    this.#events.change('on', name, listener);
     return this;
   }
 
   /** Like {@link on}, for the next event of that name only. */
   once<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
-    this.#events.once(name, listener);
+    this.#events.change('once', name, listener);
     return this;
   }
 
   off<K extends keyof SessionEvents>(name: K, listener: (...args: SessionEvents[K]) => unknown): this {
-    this.#events.off(name, listener);
+    this.#events.change('off', name, listener);
     return this;
   }
 

@@ -1,8 +1,8 @@
 import type { Implementation } from '../protocol/client.js';
-import type { Clock } from '../runtime/clock.js';
+import { wallTime, type Clock } from '../runtime/clock.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import type { InFlight } from '../runtime/in-flight.js';
-import type { OrphanCause, SessionInfo, SessionState, StreamKind } from '../events.js';
+import type { OrphanCause, SessionInfo, SessionState, SessionStreams, StreamKind } from '../events.js';
 import { Refusal } from '../errors.js';
 import type { Lease, TransportOwner } from '../transport/transport-types.js';
 import type { HttpTransport } from '../transport/transport.js';
@@ -56,6 +56,7 @@ export class Session extends SessionEpoch implements TransportOwner {
   #leases = 0;
   #requests = 0;
   #streamLost = false;
+  readonly #streams = { standalone: 0, request: 0 };
   #answersRefused = false;
 
   constructor(id: string, context: FactoryContext, slot: Slot, home: SessionHome, membership?: Membership) {
@@ -281,8 +282,13 @@ export class Session extends SessionEpoch implements TransportOwner {
     };
   }
 
-  streamOpened(): void {
-    this.#streamLost = false;
+  streamOpened(kind: keyof SessionStreams): void {
+    this.#streams[kind] += 1;
+    if (kind === 'standalone') this.#streamLost = false;
+  }
+
+  streamClosed(kind: keyof SessionStreams): void {
+    this.#streams[kind] -= 1;
   }
 
   streamLost(): void {
@@ -315,6 +321,9 @@ export class Session extends SessionEpoch implements TransportOwner {
       ageMs: now - this.#openedAt,
       idleMs: this.attached ? 0 : now - this.#idleSince,
       requests: this.transport?.unsettled ?? 0,
+      streams: { ...this.#streams },
+      openedAt: Math.round(wallTime(this.#home.clock) - (now - this.#openedAt)),
+      node: this.membership?.id,
     };
   }
 

@@ -1,4 +1,4 @@
-import type { JSONRPCErrorResponse, JSONRPCResultResponse } from '../protocol/messages.js';
+import type { JSONRPCErrorResponse, JSONRPCRequest, JSONRPCResultResponse } from '../protocol/messages.js';
 import { RELATED_TASK } from '../protocol/session-era.js';
 import { isObject } from '../runtime/checks.js';
 
@@ -30,6 +30,12 @@ export function kindOf(value: unknown): MessageKind | undefined {
 /** Whether {@link kindOf} returns `response`. */
 export function isResponse(value: unknown): value is JSONRPCResultResponse | JSONRPCErrorResponse {
   return kindOf(value) === 'response';
+}
+
+/** The tool that a request calls, as the client names it. Undefined if it calls none. */
+export function toolOf({ method, params }: JSONRPCRequest): string | undefined {
+  const name = method === 'tools/call' ? params?.name : undefined;
+  return typeof name === 'string' ? name : undefined;
 }
 
 function kindOfCall(message: Fields): 'request' | 'notification' | undefined {

@@ -28,10 +28,12 @@ export class PendingRequest implements ObservedRequest {
   memory = 0;
   era: Era = 'session';
   errorType: ErrorType | undefined;
+  tool: string | undefined;
   /** The time when it times out. */
   readonly due = new Deadline<{ timeOut(): void }>(this);
   /** The ID that the server knows it by. */
   readonly key: RequestId;
+  readonly #taker: TimeOutTaker;
 
   /**
    * @param id - The client's own ID.
@@ -42,13 +44,14 @@ export class PendingRequest implements ObservedRequest {
     readonly method: string,
     readonly since: number,
     readonly stream: RequestStream,
-    readonly taker: TimeOutTaker,
+    taker: TimeOutTaker,
   ) {
     this.key = keyOf(id);
+    this.#taker = taker;
   }
 
   timeOut(): void {
-    this.taker.timeOut(this);
+    this.#taker.timeOut(this);
   }
 }
 
@@ -190,7 +193,13 @@ export class PendingRequests {
     this.#context.requestMemory.release(request.memory);
     request.due.cancel();
     if (request.message !== undefined) this.#side.owner?.free(request.message);
-    this.#context.events.emit('requestSettled', request, outcome, this.#context.clock.now() - request.since);
+    this.#context.events.emit(
+      'requestSettled',
+      request,
+      outcome,
+      this.#context.clock.now() - request.since,
+      this.#side,
+    );
     const { stream } = request;
     stream.settle(answer, eventId);
     if (stream.settled) this.#streams?.delete(stream.events.streamId);

@@ -226,7 +226,8 @@ export class Reply {
     if (this.#full && this.#res.writableLength > this.#context.maxStreamBuffer) return this.destroy('slow_reader');
     if (!this.#streaming) {
       this.#streaming = true;
-      this.#context.events.emit('streamOpened', this.#kind);
+      if (this.#kind !== 'subscription') this.#side.owner?.streamOpened(this.#kind);
+      this.#context.events.emit('streamOpened', this.#kind, this.#side);
     }
     this.#append(text);
     this.#context.quiet.add(this.#due);
@@ -331,15 +332,17 @@ export class Reply {
     this.#context.replyMemory.hold(this.#res, this, this.#unsent);
   };
 
+  #streamClosed(reason: StreamEnd): void {
+    if (this.#kind !== 'subscription') this.#side.owner?.streamClosed(this.#kind);
+    this.#context.events.emit('streamClosed', this.#kind, reason, this.#side);
+  }
+
   readonly #onClose = (): void => {
     const complete = this.#ended && !isCutOff(this.#res);
     this.#ended = true;
     this.#due.cancel();
     this.#drained();
-    if (this.#streaming) {
-      const reason = complete ? 'ended' : (this.#brokenOff ?? 'disconnected');
-      this.#context.events.emit('streamClosed', this.#kind, reason);
-    }
+    if (this.#streaming) this.#streamClosed(complete ? 'ended' : (this.#brokenOff ?? 'disconnected'));
     this.#listener.replyClosed(this, complete);
   };
 }

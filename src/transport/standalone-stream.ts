@@ -205,7 +205,6 @@ export class StandaloneStream implements ReplyListener {
   #opened(): void {
     this.#probe?.settle(true);
     this.#unansweredPing = undefined;
-    this.#side.owner?.streamOpened();
     this.#pingLater();
   }
 

@@ -2,7 +2,7 @@ import type { JSONRPCRequest } from '../protocol/messages.js';
 import type { MessageExtraInfo } from '../protocol/wire-transport.js';
 import type { Clock } from '../runtime/clock.js';
 import type { DeadlineQueue } from '../runtime/deadline-queue.js';
-import type { CoreEvents, StreamKind } from '../events.js';
+import type { CoreEvents, Party, SessionStreams, StreamKind } from '../events.js';
 import type { Era } from '../options/options.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';
@@ -55,6 +55,7 @@ export interface Lease {
 
 /** The session of a transport, as the transport sees it. It must not end while it has leases. */
 export interface TransportOwner {
+  readonly principal: string | undefined;
   /** True when another node may own the session. This node may then send no answer of its server. */
   readonly mayNotRespond: boolean;
   /** Whether this node may not even send a final error. */
@@ -65,8 +66,10 @@ export interface TransportOwner {
   answerRefused(): void;
   /** @param kind - `standalone` for a stream that is only open: no request is in flight on it. */
   acquire(kind: StreamKind): Lease;
-  /** A standalone stream was opened. */
-  streamOpened(): void;
+  /** An SSE stream has begun. */
+  streamOpened(kind: keyof SessionStreams): void;
+  /** An SSE stream is over. */
+  streamClosed(kind: keyof SessionStreams): void;
   /** An SSE stream broke off: the server had not ended it. */
   streamLost(): void;
   /** The server closed its own transport, or was closed by the app. */
@@ -107,6 +110,8 @@ export interface TransportInit {
   readonly onDisconnect: 'continue' | 'cancel';
   /** Undefined for the transport of one POST. */
   readonly session?: SessionInit;
+  /** The caller of the one POST. That of a session is its owner's. */
+  readonly principal?: string | undefined;
 }
 
 /** The properties of a POST, beside its messages. */
@@ -124,8 +129,7 @@ export interface PostInit {
 }
 
 /** A transport, as its replies and streams see it. */
-export interface TransportSide {
-  readonly sessionId: string | undefined;
+export interface TransportSide extends Party {
   readonly context: TransportContext;
   /** Undefined for the transport of one POST. */
   readonly owner: TransportOwner | undefined;

@@ -7,7 +7,7 @@ import type { PostInit, TransportContext, TransportInit, TransportOwner, Transpo
 import { EpochIds } from './epoch-ids.js';
 import { createEventLog, type SessionEventLog } from './session-events.js';
 import { RouterRequests } from './router-requests.js';
-import { isResponse } from './jsonrpc.js';
+import { isResponse, toolOf } from './jsonrpc.js';
 import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending-requests.js';
 import { RequestStream } from './request-stream.js';
 import { Replays } from './replay.js';
@@ -30,6 +30,7 @@ export class HttpTransport implements WireTransport, TransportSide {
   onerror?: WireTransport['onerror'];
   onmessage?: WireTransport['onmessage'];
   readonly sessionId: string | undefined;
+  readonly principal: string | undefined;
   readonly context: TransportContext;
   readonly owner: TransportOwner | undefined;
   /** Negotiated by `initialize`. */
@@ -46,10 +47,11 @@ export class HttpTransport implements WireTransport, TransportSide {
   #started = false;
   #closed = false;
 
-  constructor({ context, onDisconnect, session }: TransportInit) {
+  constructor({ context, onDisconnect, session, principal }: TransportInit) {
     this.sessionId = session?.id;
     this.context = context;
     this.owner = session?.owner;
+    this.principal = session === undefined ? principal : session.owner.principal;
     this.#onDisconnect = onDisconnect;
     this.#pending = new PendingRequests(this);
     this.#epochIds = new EpochIds(session?.epoch ?? 0);
@@ -127,6 +129,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     for (const message of requests) {
       const request = new PendingRequest(message.id, message.method, this.context.clock.now(), stream, this);
       request.memory = memory / requests.length;
+      request.tool = toolOf(message);
       this.#pending.add(request, message, resumable);
     }
     const primed = resumable && version >= PRIMING_SINCE && !stream.json;

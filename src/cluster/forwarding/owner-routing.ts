@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { Clock } from '../../runtime/clock.js';
+import { wallTime, type Clock } from '../../runtime/clock.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import { orStoreUnavailable, Refusal } from '../../errors.js';
 import type { CoreEvents, SessionInfo } from '../../events.js';
@@ -133,9 +133,9 @@ export class OwnerRouting {
   /** See {@link ForwardingPort.list}. */
   async list(): Promise<SessionInfo[]> {
     const answers = await this.#init.port.broadcast('list', {});
-    return answers.flatMap(({ result }) => {
+    return answers.flatMap(({ node, result }) => {
       if (result.status === 'rejected') throw result.reason;
-      return result.value;
+      return result.value.map((session) => completed(session, node.id, this.#init.clock));
     });
   }
 
@@ -237,7 +237,7 @@ export class OwnerRouting {
       if (forwarding.doubt !== undefined) return this.#replyUnknown(forwarding);
       if (tried === 'done' || res.destroyed) return undefined;
     }
-    events.emit('rejected', 'restoreFailed');
+    events.emit('rejected', 'restoreFailed', { sessionId, principal: request.principal });
     throw new Refusal('restoreFailed');
   }
 
@@ -325,4 +325,11 @@ export function abortOnDisconnect({ abort, closed }: Sending, res: ServerRespons
   // If the client disconnected during the lookup, `close` has already fired: abort now.
   if (res.destroyed) disconnected();
   void closed.then(() => res.off('close', disconnected));
+}
+
+/** Adds what a node of an earlier version does not tell. */
+function completed(session: SessionInfo, node: string, clock: Clock): SessionInfo {
+  const openedAt = Math.round(wallTime(clock) - session.ageMs);
+  const unknown: Partial<SessionInfo> = { streams: { standalone: 0, request: 0 }, openedAt };
+  return { ...unknown, ...session, node };
 }

@@ -35,8 +35,8 @@ export class Replies {
     envelope: Envelope,
     take: RoundTaker,
   ): Promise<void> {
-    const { res, extra } = exchange;
-    const transport = new HttpTransport({ context: this.#context, onDisconnect: 'cancel' });
+    const { res, extra, principal } = exchange;
+    const transport = new HttpTransport({ context: this.#context, onDisconnect: 'cancel', principal });
     let cancel: (() => void) | undefined;
     transport.onmessage = (message, messageExtra = {}) => {
       if (!('method' in message)) return;

@@ -114,7 +114,7 @@ class StatelessCall implements Lease {
     this.#context = context;
     this.#builder = builder;
     this.#onEnd = onEnd;
-    this.transport = new HttpTransport({ context: transports, onDisconnect: 'continue' });
+    this.transport = new HttpTransport({ context: transports, onDisconnect: 'continue', principal: context.principal });
     this.#abandoned = new Promise<never>((_, reject) => (this.#reject = reject));
     this.#abandoned.catch(ignore);
   }

@@ -49,7 +49,8 @@ async function open(
     });
   } catch (error) {
     const reason = rejectReason(error);
-    if (!res.destroyed && reason !== undefined) events.emit('rejected', reason);
+    const { principal } = caller;
+    if (!res.destroyed && reason !== undefined) events.emit('rejected', reason, { principal, sessionId: undefined });
     throw error;
   }
 }

@@ -79,11 +79,12 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
   });
   const session = registry.admit(context);
   session.ownBy({ owner: persistence.records?.newOwner(), epoch: context.epoch });
+  const party = { sessionId: session.id, principal: session.principal };
   const since = registry.clock.now();
   const request: ObservedRequest & { errorType?: ErrorType } = { id: call.message.id, method: 'initialize' };
   const settled = (outcome: 'ok' | 'error', errorType?: ErrorType): void => {
     if (errorType !== undefined) request.errorType = errorType;
-    transports.events.emit('requestSettled', request, outcome, registry.clock.now() - since);
+    transports.events.emit('requestSettled', request, outcome, registry.clock.now() - since, party);
   };
   transports.events.emit('requestStarted', request, call.message, session.id);
   call.onGone(() => session.abandonOpening(() => new Refusal('sessionClosed')));

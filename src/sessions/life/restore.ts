@@ -72,7 +72,7 @@ export class Restorer {
     const key = JSON.stringify([id, caller.principal]);
     const current = this.#restoring.get(key);
     if (current !== undefined) return current;
-    const restoring = this.#countFailure(this.#restore(records, id, caller, unowned)).finally(() =>
+    const restoring = this.#countFailure(this.#restore(records, id, caller, unowned), id, caller).finally(() =>
       this.#restoring.delete(key),
     );
     this.#restoring.set(key, restoring);
@@ -85,7 +85,7 @@ export class Restorer {
    * @throws The errors of {@link restore}. The session then still hibernates, unless it was ended or another node claimed it.
    */
   async wake(session: Session, caller: Caller): Promise<void> {
-    const waking = this.#countFailure(this.#wake(session, caller));
+    const waking = this.#countFailure(this.#wake(session, caller), session.id, caller);
     const unlock = session.lock(openingLock(waking, (error) => error as Error));
     await waking.finally(unlock);
   }
@@ -303,16 +303,17 @@ export class Restorer {
 
   #unrestorable(error: UnreadableRecord, id: string): void {
     this.#events.emit('failure', 'a session can never be restored', error, id);
-    this.#events.emit('rejected', 'unrestorable');
+    this.#events.emit('rejected', 'unrestorable', { sessionId: id, principal: undefined });
   }
 
   /** Counts a failed restore once, even if many requests wait for it. */
-  async #countFailure<T>(restoring: Promise<T>): Promise<T> {
+  async #countFailure<T>(restoring: Promise<T>, sessionId: string, { principal }: Caller): Promise<T> {
     try {
       return await restoring;
     } catch (error) {
       const reason = rejectReason(error);
-      if (reason !== undefined && !(error instanceof OwnershipChanged)) this.#events.emit('rejected', reason);
+      if (reason !== undefined && !(error instanceof OwnershipChanged))
+        this.#events.emit('rejected', reason, { sessionId, principal });
       throw error;
     }
   }

@@ -17,7 +17,7 @@ type NewServer = (exchange: Exchange, envelope: Envelope) => ServerLease<Request
 
 /** The open `subscriptions/listen` of an endpoint. Each has a server of its own until its end. */
 export class OpenSubscriptions {
-  readonly #side: TransportSide;
+  readonly #context: TransportContext;
   readonly #results: Results;
   readonly #newServer: NewServer;
   readonly #shares: Shares;
@@ -28,7 +28,7 @@ export class OpenSubscriptions {
   readonly #open = new Map<Subscription, string | undefined>();
 
   constructor(context: TransportContext, results: Results, limits: ShareLimits, newServer: NewServer) {
-    this.#side = { sessionId: undefined, context, owner: undefined, disconnected: () => undefined };
+    this.#context = context;
     this.#results = results;
     this.#newServer = newServer;
     this.#shares = new Shares(limits);
@@ -69,7 +69,7 @@ export class OpenSubscriptions {
       // Bound, as a closure would keep the request for as long as the one of `onEnd` lives.
       const prepare = subscription.subscribe.bind(subscription, requested);
       const open = server.open.bind(server, { request, envelope, headers: req.headers, extra, prepare });
-      await this.#side.context.requestMemory.during(memory, open);
+      await this.#context.requestMemory.during(memory, open);
       // Its server was closed by the application before the stream could begin.
       if (subscription.hasEnded) throw new Refusal('sessionClosed');
     } catch (error) {
@@ -80,7 +80,11 @@ export class OpenSubscriptions {
     }
     this.#open.set(subscription, principal);
     this.#announcements.join(principal, subscription);
-    subscription.open(res, this.#side);
+    subscription.open(res, this.#sideOf(principal));
+  }
+
+  #sideOf(principal: string | undefined): TransportSide {
+    return { sessionId: undefined, principal, context: this.#context, owner: undefined, disconnected: () => undefined };
   }
 
   #take(principal: string | undefined, memory: number): boolean {
