@@ -3,6 +3,8 @@ import express, { type Express } from 'express';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Counter, Registry } from 'prom-client';
 import { inVariables, keepsSessions, type Config } from './config.js';
+import { createHooks } from './hooks.js';
+import { operatorsOnly } from './operators.js';
 import { renderPage } from './page.js';
 import { buildServer } from './server.js';
 import type { Stores } from './stores.js';
@@ -51,6 +53,7 @@ export function createApp(
   app.get('/metrics', router.metrics);
   app.get('/healthz', router.health);
   app.get('/readyz', router.ready);
+  app.use('/hooks', createHooks(router, operatorsOnly(config.adminToken)));
   app.get('/', (req, res) => {
     res
       .set({ 'Cache-Control': 'no-store', 'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'" })

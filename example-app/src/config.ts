@@ -22,6 +22,8 @@ export interface Config {
   readonly logLevel: string;
   readonly drainTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
+  /** Of operators. Undefined: requests from this machine are theirs. */
+  readonly adminToken: string | undefined;
   /** Undefined: sessions are not recorded. */
   readonly place: Place | undefined;
   /** Whether an event store keeps recent events, so that clients can resume streams. */
@@ -80,6 +82,7 @@ export function loadConfig(env: Environment): Config {
     logLevel: own(APP.logLevel),
     drainTimeoutMs: own(APP.drainTimeoutMs),
     keepAliveTimeoutMs: own(APP.keepAliveTimeoutMs),
+    adminToken: own(APP.adminToken),
     place,
     // The default must not contradict MCP_STATELESS or MCP_SESSIONS; only an explicit value may.
     resumable: given(APP.resumable) ?? (APP.resumable.fallback && withoutSessions === undefined),

@@ -190,6 +190,12 @@ export const APP = {
     true,
     'Serve clients of MCP 2026-07-28 too, which keep no session. Their notes are kept by user, in MCP_SESSION_STORE.',
   ),
+  adminToken: own<string | undefined>(
+    'MCP_ADMIN_TOKEN',
+    secret,
+    undefined,
+    'Token of operators for /hooks/announce, at least 32 bytes; empty to serve those only to this machine, past no proxy.',
+  ),
 };
 
 export const ROUTER: readonly RouterVariable[] = [
