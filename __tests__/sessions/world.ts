@@ -20,7 +20,7 @@ import { initializeBody, JSON_HEADERS } from '../support/harness.js';
 import { ProcessClock } from '../support/process-clock.js';
 import { StopStore } from '../support/restartable.js';
 
-const COUNTED = /^mcp_(sessions|streams)_/;
+const COUNTED = /^mcp_(sessions_(?!limit$)|streams_open$)/;
 const isCount = (name: string, labels: Readonly<Record<string, string>>): boolean =>
   name === 'mcp_server_operation_duration_seconds_count' && labels.mcp_method_name === 'tools/call';
 
