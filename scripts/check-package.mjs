@@ -19,6 +19,7 @@ const ALLOWED = [
   /^dist\/cjs\/package\.json$/,
   // The README links to these files, directly or through another one.
   /^(CONTRIBUTING|docs\/[\w-]+|example-app\/README|bench\/RESULTS)\.md$/,
+  /^observability\/(dashboard\.json|rules(\.test)?\.yml)$/,
   /^bench\/plots\/[\w-]+\.svg$/,
   /^example-app\/src\/[\w-]+\.ts$/,
 ];
