@@ -24,7 +24,7 @@ import { Replies, type RoundTaker } from './replies.js';
 import { Results, type ServerFacts } from './results.js';
 import type { ServerLease } from './server-pool.js';
 import { keptMemory } from './shares.js';
-import { isAnnouncement } from './subscriptions/filter.js';
+import { asksForList, isAnnouncement } from './subscriptions/filter.js';
 import { OpenSubscriptions } from './subscriptions/open-subscriptions.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
@@ -198,9 +198,8 @@ export class PerRequestEndpoint implements Endpoint {
       facts,
       results: this.#results,
       suspended: this.#suspended,
-      // A server that changes a list whenever it is asked for it would have its clients ask for ever.
       announce: (notification: JSONRPCNotification) =>
-        request.method.endsWith('/list') ? undefined : this.#announce(principal, notification),
+        asksForList(request.method) ? undefined : this.#announce(principal, notification),
       report: (what: string, error: unknown) => this.#transports.events.emit('failure', what, error),
       memory,
       onServed: () => lease.release(),

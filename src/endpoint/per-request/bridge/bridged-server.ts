@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '../../../protocol/messages.js';
 import type { MessageExtraInfo, WireTransport } from '../../../protocol/wire-transport.js';
 import { errorResponse } from '../../../errors.js';
@@ -6,9 +5,15 @@ import { onRejection } from '../../../runtime/user-code.js';
 import { isObject } from '../../../runtime/checks.js';
 import { isResponse, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
+import { callScopes, type CallScope } from './call-scopes.js';
 
 /** Takes what a server says by itself. */
 export interface ServerListener {
+  /**
+   * Whether a shared server may say something of the request without naming it, which only a scope tells then: a question or a log
+   * message for its client, or an announcement that is to reach no stream. Default: true.
+   */
+  readonly needsScope?: boolean;
   /** The server asks its client something. */
   asked(question: JSONRPCRequest): void;
   /** @returns The back-pressure of the client's reader. */
@@ -25,26 +30,6 @@ export interface Asked {
   readonly answer: Promise<Answer>;
 }
 
-/** What a server works on. */
-interface CallScope {
-  /** The transport of the server. */
-  readonly server: object;
-  /** The ID that the server knows the request by; undefined for what began when the server was greeted. */
-  readonly id: RequestId | undefined;
-}
-
-let storage: AsyncLocalStorage<CallScope> | undefined;
-
-/**
- * The storage that tells what a server works on, from a handler's first step to its last.
- *
- * It is the one state of a module in this package. On Node 20 each storage in use is copied with each promise: one for each server
- * took ten times as long as one for all. A router without bridged servers makes none.
- */
-function scopes(): AsyncLocalStorage<CallScope> {
-  return (storage ??= new AsyncLocalStorage());
-}
-
 /** What has a server, as its transport sees it. */
 export interface BridgeOwner {
   /** The transport is closed. */
@@ -57,6 +42,7 @@ export interface BridgeOwner {
 interface Waiting {
   readonly answer: (answer: Answer) => void;
   readonly listener: ServerListener | undefined;
+  readonly isScoped: boolean;
 }
 
 /**
@@ -81,6 +67,8 @@ export class BridgedServer implements WireTransport {
   #lastId = 0;
   #started = false;
   #closed = false;
+  /** Whether the scope of its greeting is in use. */
+  #isGreeted = false;
 
   /**
    * @param sessionId - What handlers get as `extra.sessionId`. Servers keep maps by it.
@@ -118,13 +106,14 @@ export class BridgedServer implements WireTransport {
    */
   ask(method: string, params: Fields | undefined, extra?: MessageExtraInfo, listener?: ServerListener): Asked {
     const id = (this.#lastId += 1);
-    const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, { answer: resolve, listener }));
+    const isScoped = this.#isShared && !this.#closed && listener?.needsScope !== false;
+    const answer = new Promise<Answer>((resolve) => this.#waiting.set(id, { answer: resolve, listener, isScoped }));
     if (!this.#isShared && listener !== undefined) this.#call ??= listener;
     if (this.#closed) this.#answer(errorResponse('sessionClosed'), id);
     else {
       const message = { jsonrpc: '2.0' as const, id, method, ...(params && { params: withToken(params, id) }) };
       const hand = (): void => this.#hand(message, extra, id);
-      if (this.#isShared) scopes().run({ server: this, id }, hand);
+      if (isScoped) callScopes.enter({ server: this, id }, hand);
       else hand();
     }
     return { id, answer };
@@ -135,14 +124,16 @@ export class BridgedServer implements WireTransport {
    * call, even if a call runs by then.
    */
   tell(message: JSONRPCNotification | Answer): void {
-    const isGreeting = 'method' in message && message.method === 'notifications/initialized';
-    if (isGreeting) scopes().run({ server: this, id: undefined }, () => this.#hand(message));
-    else this.#hand(message);
+    if (!('method' in message) || message.method !== 'notifications/initialized' || this.#closed) this.#hand(message);
+    else {
+      this.#isGreeted = true;
+      callScopes.enter({ server: this, id: undefined }, () => this.#hand(message));
+    }
   }
 
   /** Cancels a request. The server never answers it then (spec 2025-11-25, basic/utilities/cancellation). */
   cancel(requestId: RequestId, reason: string): void {
-    this.#waiting.delete(requestId);
+    this.#take(requestId);
     this.tell({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId, reason } });
   }
 
@@ -170,6 +161,7 @@ export class BridgedServer implements WireTransport {
     if (this.#closed) return Promise.resolve();
     this.#closed = true;
     for (const id of this.#waiting.keys()) this.#answer(errorResponse('sessionClosed'), id);
+    if (this.#isGreeted) callScopes.leave();
     this.#run('the server threw on close', () => this.onclose?.());
     this.onmessage = this.onclose = undefined;
     const outside = this.#outside;
@@ -199,14 +191,21 @@ export class BridgedServer implements WireTransport {
   }
 
   #scope(): CallScope | undefined {
-    const scope = storage?.getStore();
+    const scope = callScopes.current();
     return scope?.server === this ? scope : undefined;
   }
 
-  #answer(message: object, id: RequestId | undefined): void {
-    const waiting = id === undefined ? undefined : this.#waiting.get(id);
-    if (id === undefined || waiting === undefined) return;
+  /** Takes a request out of those that are not answered. */
+  #take(id: RequestId): Waiting | undefined {
+    const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
+    if (waiting?.isScoped === true) callScopes.leave();
+    return waiting;
+  }
+
+  #answer(message: object, id: RequestId | undefined): void {
+    const waiting = id === undefined ? undefined : this.#take(id);
+    if (id === undefined || waiting === undefined) return;
     const answer = { ...message, id };
     if (isResponse(answer)) return waiting.answer(answer);
     // The SDK's server sends whatever a handler returns, even if it is not a result.

@@ -6,6 +6,7 @@ import type { Answer } from '../../../transport/pending-requests.js';
 import { METHOD_NOT_FOUND, outcomeOfMethodNotFound, refuseQuestion } from '../bridge/answers.js';
 import type { Asked, BridgedServer, ServerListener } from '../bridge/bridged-server.js';
 import type { Outcome, Round } from '../bridge/round.js';
+import { asksForList } from '../subscriptions/filter.js';
 
 const MISSING_CAPABILITY = -32021;
 
@@ -23,6 +24,8 @@ export interface NativeCallInit {
 
 /** One request to a server that serves MCP 2026-07-28 itself. It goes in as the client sent it, and so does the result go out. */
 export class NativeCall implements ServerListener {
+  /** Its client is never asked, and gets log messages only if it wants them. What a list request announces reaches no stream. */
+  readonly needsScope: boolean;
   readonly #init: NativeCallInit;
   readonly #round: Round;
   #asked: Asked | undefined;
@@ -31,6 +34,7 @@ export class NativeCall implements ServerListener {
   constructor(init: NativeCallInit, round: Round) {
     this.#init = init;
     this.#round = round;
+    this.needsScope = round.envelope.logLevel !== undefined || asksForList(init.request.method);
   }
 
   begin(extra: MessageExtraInfo): void {

@@ -29,6 +29,14 @@ export function isAnnouncement({ method }: JSONRPCNotification): boolean {
   return method === RESOURCE_UPDATED || FIELD_OF.has(method);
 }
 
+/**
+ * Whether the answer to a method is a list. What a server announces meanwhile reaches no stream: one that changes a list whenever it
+ * is asked for it would have its clients ask for ever.
+ */
+export function asksForList(method: string): boolean {
+  return method.endsWith('/list');
+}
+
 /** The filter that a request asks for; undefined when it is missing or malformed. Fields of extensions are ignored. */
 export function filterOf({ params }: JSONRPCRequest): Fields | undefined {
   const filter: unknown = params?.notifications;
