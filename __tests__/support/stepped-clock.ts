@@ -12,6 +12,7 @@ export class SteppedClock {
   readonly env: NodeJS.ProcessEnv;
   readonly #folder: string;
   readonly #file: string;
+  #offset = 0;
 
   private constructor(folder: string, library: string) {
     this.#folder = folder;
@@ -27,8 +28,14 @@ export class SteppedClock {
     return new SteppedClock(folder, library);
   }
 
+  /** Whether a time in ms since 1970 is of this clock, to a few seconds. */
+  shows(time: number): boolean {
+    return Math.abs(time - Date.now() - 1_000 * this.#offset) < 5_000;
+  }
+
   /** @param seconds - How far it is from the real clock from now on. */
   stepTo(seconds: number): void {
+    this.#offset = seconds;
     const bytes = Buffer.alloc(8);
     bytes.writeBigInt64LE(BigInt(seconds));
     // In place: the program has mapped this very file into its memory.
