@@ -50,7 +50,20 @@ export interface OwnedSession {
   readonly owner: string;
   readonly membership: Membership;
   said: number;
+  /** All that was appended, as a handler keeps it in the session's state. */
+  readonly list: string[];
+  /** The writes of the record. One runs at a time. */
+  writing: Promise<unknown>;
 }
+
+const begun = (epoch: number, owner: string, membership: Membership, list: string[]): OwnedSession => ({
+  epoch,
+  owner,
+  membership,
+  said: 0,
+  list,
+  writing: Promise.resolve(),
+});
 
 /** The world as one node has it: whatever comes to it from outside may be late, as long as it is stopped. */
 export interface Surroundings extends Clock {
@@ -70,7 +83,7 @@ const answered = (answer: Answer): Sent => {
   return { outcome: 'answered', response: { answer, statusCode, resume: () => undefined } as never, informed: true };
 };
 
-/** A node with the real code of ownership. Of a session it has the owner only. */
+/** A node with the real code of ownership. Of a session it has the owner and a list. */
 export class ModelNode {
   readonly name: string;
   readonly sessions = new Map<string, OwnedSession>();
@@ -150,8 +163,8 @@ export class ModelNode {
       await this.node.checkMember();
       const { membership } = this.node;
       const owner = this.#records.newOwner();
-      if (!(await this.#records.create(id, '{}', owner)) || !membership.isValid) return false;
-      this.sessions.set(id, { epoch: 0, owner, membership, said: 0 });
+      if (!(await this.#records.create(id, '[]', owner)) || !membership.isValid) return false;
+      this.sessions.set(id, begun(0, owner, membership, []));
       return true;
     } catch {
       return false;
@@ -216,7 +229,8 @@ export class ModelNode {
       return removed ? 'served' : 'refused';
     }
     this.#watcher.served(this, name, id, session);
-    const { epoch, owner } = session;
+    const { epoch, owner, list } = session;
+    list.push(name);
     const message = {
       jsonrpc: '2.0' as const,
       method: 'said',
@@ -228,7 +242,18 @@ export class ModelNode {
     } catch (error) {
       if (error instanceof Fenced) this.sessions.delete(id);
     }
-    return 'served';
+    return (await this.#save(id, session)) ? 'served' : 'refused';
+  }
+
+  /** As `RecordWriter` does. False when the answer would be wrong. */
+  async #save(id: string, session: OwnedSession): Promise<boolean> {
+    const write = (): Promise<boolean> => this.#records.update(id, session, JSON.stringify(session.list));
+    const writing = session.writing.then(write, write);
+    session.writing = writing.catch(() => undefined);
+    const written = await writing;
+    if (!written && this.sessions.get(id) === session) this.sessions.delete(id);
+    // The router checks that before each write of a reply.
+    return written && session.membership.isValid;
   }
 
   #restore(id: string, record: StoredRecord): Promise<OwnedSession> {
@@ -241,10 +266,16 @@ export class ModelNode {
     const { membership } = this.node;
     const owner = this.#records.newOwner();
     const claimed = await this.#records.claim(id, record, owner);
+    const current = claimed ? await this.#records.find(id) : undefined;
     if (!claimed || !membership.isValid || membership !== this.node.membership || this.#ended.has(id)) {
       throw new Refusal('restoreFailed');
     }
-    const session = { epoch: record.epoch + 1, owner, membership, said: 0 };
+    const epoch = record.epoch + 1;
+    if (current?.data !== record.data) {
+      await this.#records.release(id, { owner, epoch });
+      throw new Refusal('restoreFailed');
+    }
+    const session = begun(epoch, owner, membership, JSON.parse(record.data) as string[]);
     this.sessions.set(id, session);
     return session;
   }

@@ -115,7 +115,7 @@ const ROLLED_BACK = fc.array(
 const SPEEDS = fc.array(fc.constantFrom(0.97, 1, 1.03), { minLength: 3, maxLength: 3 });
 
 test(
-  `a session has one owner at any time, a request is carried out once at most, DELETE is final and no stream goes back (docs/scaling.md), however nodes stop, go on and die, leases are lost and clocks are wrong, in ${RUNS} orders of events`,
+  `a session has one owner at any time, no answered append is lost, a request is carried out once at most, DELETE is final and no stream goes back (docs/scaling.md), however nodes stop, go on and die, leases are lost and clocks are wrong, in ${RUNS} orders of events`,
   async () => {
     const answers = new Map<string, number>();
     await fc.assert(

@@ -32,6 +32,13 @@ export class FakeClock implements Clock {
     return this.#now;
   }
 
+  /** The time in ms until the next timer is due. Infinity without timers. */
+  get untilNext(): number {
+    let dueAt = Infinity;
+    for (const timer of this.#timers) dueAt = Math.min(dueAt, timer.dueAt);
+    return Math.max(0, dueAt - this.#now);
+  }
+
   /** Goes with the hands. */
   wallTime(): number {
     return 1_800_000_000_000 + this.#now;
