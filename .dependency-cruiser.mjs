@@ -3,7 +3,7 @@
 
 /** Below every level: all may import them. `options` names types of the stores. */
 const LEAVES =
-  '^src/(errors|events)[.]ts$|^src/(protocol|runtime|options)/|^src/stores/(session-store|redis-client)[.]ts$';
+  '^src/(errors|events|http-error)[.]ts$|^src/(protocol|runtime|options)/|^src/stores/(session-store|redis-client)[.]ts$';
 
 /** From the top down. Parts on the same level do not import one another. */
 const LEVELS = [

@@ -169,11 +169,13 @@ describe('the options as a whole', () => {
         const options = Object.defineProperty({ serverFactory }, key, { value, enumerable: true });
         const error = errorOf(() => resolveOptions(options)) as Error;
         expect(error).toBeInstanceOf(TypeError);
-        expect(error.message).toBe(`mcpRouter: unknown option ${key}; known are ${KEYS.join(', ')}`);
+        const [start, hint = '', end] = error.message.split(/( \(did you mean \w+\?\))?; known are /);
+        expect([start, end]).toEqual([`mcpRouter: unknown option ${key}`, KEYS.join(', ')]);
+        if (hint !== '') expect(KEYS).toContain(/mean (\w+)/.exec(hint)?.[1]);
       }),
     );
     expect(() => resolve({ metrics: { Prefix: 'x' } })).toThrow(
-      'unknown option metrics.Prefix; known are registry, prefix, tools, route',
+      'unknown option metrics.Prefix (did you mean metrics.prefix?); known are registry, prefix, tools, route',
     );
   });
 
@@ -250,7 +252,10 @@ describe('contradictions', () => {
 describe('mcpRouter', () => {
   test.each([
     [{ ttl: '1000' }, 'option ttl must be'],
-    [{ Ttl: 1_000 }, 'unknown option Ttl'],
+    [{ Ttl: 1_000 }, 'unknown option Ttl (did you mean ttl?)'],
+    [{ maxSesions: 5 }, 'unknown option maxSesions (did you mean maxSessions?)'],
+    [{ max_body_size: 5 }, 'unknown option max_body_size (did you mean maxBodySize?)'],
+    [{ sessionTimeout: 5 }, 'unknown option sessionTimeout; known are'],
     [{ allowedHosts: ['https://mcp.example.com'] }, 'option allowedHosts must hold'],
     [{ metrics: { prefix: '5' } }, 'option metrics.prefix must be'],
   ])('throws at construction: %j', (options, message) => {

@@ -39,6 +39,7 @@ export {
   type BearerOptions,
   type TrustedProxyOptions,
 } from './http/identity.js';
+export { HttpError, type HttpErrorOptions } from './http-error.js';
 export { stop, trackConnections, type Drainable, type StopOptions } from './http/stop.js';
 export { principalOf, type AuthSubject, type PrincipalRef } from './sessions/principal-name.js';
 export { memoryEventStore, type MemoryEventStore, type MemoryEventStoreOptions } from './stores/memory-event-store.js';

@@ -146,6 +146,9 @@ export function isErrorName(name: unknown): name is ErrorName {
   return typeof name === 'string' && Object.hasOwn(ERRORS, name);
 }
 
+/** The error in a reply: a row of {@link ERRORS}, or an `HttpError` of the app. */
+export type RepliedError = ErrorName | 'httpError';
+
 /** The Retry-After of every 429 and 503, in seconds. */
 export const RETRY_AFTER_SECONDS = 5;
 

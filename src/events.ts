@@ -1,5 +1,6 @@
 import type { JSONRPCRequest, RequestId } from './protocol/messages.js';
 import { Refusal, type ErrorName } from './errors.js';
+import { isHttpError } from './http-error.js';
 import type { Era } from './options/options.js';
 
 // Each set is closed, so metrics can use it for labels.
@@ -18,18 +19,20 @@ export const REJECT_REASONS = [
   'draining',
   'openTimeout',
   'internalError',
+  'httpError',
   'storeUnavailable',
   'restoreFailed',
   'unrestorable',
-] as const satisfies readonly (ErrorName | 'unrestorable')[];
+] as const satisfies readonly (ErrorName | 'httpError' | 'unrestorable')[];
 /**
- * Why opening or restoring a session was refused: the name of the error that the client got. `unrestorable`: the record can never
- * be restored. It was removed, and the client got 404.
+ * Why opening or restoring a session was refused: the name of the error that the client got. `httpError`: the app threw an
+ * `HttpError`. `unrestorable`: the record can never be restored. It was removed, and the client got 404.
  */
 export type RejectReason = (typeof REJECT_REASONS)[number];
 
 /** The reason for which a failed opening counts as refused. Undefined when it does not, for example for a closed session. */
 export function rejectReason(error: unknown): RejectReason | undefined {
+  if (isHttpError(error)) return 'httpError';
   return error instanceof Refusal ? REJECT_REASONS.find((reason) => reason === error.reason) : 'internalError';
 }
 

@@ -33,7 +33,7 @@ import { storesOf } from './observe/prometheus/store-metrics.js';
 import { LocalDelivery } from './notify/local-delivery.js';
 import { createNotify, type Notify } from './notify/notify.js';
 import type { HttpRequest, McpEndpointOptions, MountOptions, ResolvedOptions } from './options/options.js';
-import { resolveOptions } from './options/resolve.js';
+import { resolveOptions, warnOfShortTimes } from './options/resolve.js';
 import { accessRule } from './sessions/access.js';
 import { ServerBuilder } from './sessions/server/server-builder.js';
 import { NotOwner, type UnownedSession } from './sessions/ownership.js';
@@ -188,7 +188,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     (error, id) => events.emit('failure', 'a notification', error, id),
   );
   const notify = createNotify(delivery, principalNames, member?.nodes.notified);
-  const refuse = createRefuse(events);
+  const refuse = createRefuse(events, resolved.resourceMetadataUrl);
   member?.start({
     registry,
     sessions,
@@ -205,6 +205,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     },
   });
 
+  warnOfShortTimes(resolved, warn);
   const guard = createGuard(resolved, warn, warn);
   const cors = createCors(resolved);
   const identify = createIdentify(resolved, warn);

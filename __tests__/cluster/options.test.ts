@@ -60,7 +60,7 @@ describe('each option of cluster (docs/scaling.md: times are options, checked ag
 
   test('one that is unknown is refused, and those that are known are named', () => {
     expect(() => resolve({ ...cluster, secrets: [SECRET] })).toThrow(
-      /^mcpRouter: unknown option cluster\.secrets; known are redis, secret, host, port, advertise, /,
+      /^mcpRouter: unknown option cluster\.secrets \(did you mean cluster\.secret\?\); known are redis, secret, host, port, advertise, /,
     );
   });
 

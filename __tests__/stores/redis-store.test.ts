@@ -245,7 +245,10 @@ describe('options', () => {
     [{ sendCommand: client }, 'redisStore: option sendCommand must be a function; got an object'],
     [{ client, prefix: 1 }, 'redisStore: option prefix must be a string without braces; got 1'],
     [{ client, prefix: 'mcp{}' }, 'redisStore: option prefix must be a string without braces; got "mcp{}"'],
-    [{ client, prefx: 'x' }, 'redisStore: unknown option prefx; known are client, sendCommand, prefix'],
+    [
+      { client, prefx: 'x' },
+      'redisStore: unknown option prefx (did you mean prefix?); known are client, sendCommand, prefix',
+    ],
   ])('%j throws a TypeError that names the option, the value and the rule', (options, message) => {
     expect(() => redisStore(options as RedisStoreOptions)).toThrow(new TypeError(message));
   });

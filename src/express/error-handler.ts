@@ -1,7 +1,8 @@
 import { STATUS_CODES } from 'node:http';
 import type { ErrorRequestHandler } from 'express';
 import { Refusal, type ErrorName } from '../errors.js';
-import { sendError, sendJson } from '../http/answer.js';
+import { isHttpError } from '../http-error.js';
+import { sendError, sendHttpError, sendJson } from '../http/answer.js';
 
 /** The `error.type` of the body parsers of Express (body-parser, raw-body). */
 const PARSER_ERRORS = new Map<unknown, ErrorName>([
@@ -32,6 +33,10 @@ export function mcpErrorHandler(): ErrorRequestHandler {
     }
     if (error instanceof Refusal) {
       sendError(res, error.reason, error.id);
+      return;
+    }
+    if (isHttpError(error)) {
+      sendHttpError(res, error);
       return;
     }
     const { type, code, status } = (typeof error === 'object' && error !== null ? error : {}) as HttpErrorLike;

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { RequestId } from '../protocol/messages.js';
+import { isHttpError, type HttpError } from '../http-error.js';
 import { streamOf } from '../transport/response.js';
 import { noteError } from '../transport/response-facts.js';
 import { frame, sseHeaders } from '../transport/sse.js';
@@ -48,24 +49,57 @@ export function sendEvent(res: ServerResponse, message: unknown): void {
 }
 
 /** Sends an error of the table, with the header that belongs to its status. */
-export function sendError(res: ServerResponse, reason: ErrorName, id: RequestId | null = null, data?: unknown): void {
-  const { status } = ERRORS[reason];
+export function sendError(
+  res: ServerResponse,
+  reason: ErrorName,
+  id: RequestId | null = null,
+  data?: unknown,
+  headers = EXTRA_HEADERS.get(ERRORS[reason].status),
+): void {
   noteError(res, reason);
-  sendJson(res, status, errorResponse(reason, id, data), EXTRA_HEADERS.get(status));
+  sendJson(res, ERRORS[reason].status, errorResponse(reason, id, data), headers);
 }
 
-/** Makes a function that answers a request with the error that its handling threw. The function never throws. */
+/** Sends the error that the app threw to refuse a request. */
+export function sendHttpError(res: ServerResponse, error: HttpError, id: RequestId | null = null): void {
+  const { status, code, message } = error;
+  noteError(res, 'httpError');
+  // `Headers` ignores the case of a name, so that the app's headers replace the defaults.
+  const headers = new Headers({ ...EXTRA_HEADERS.get(status) });
+  for (const [name, value] of Object.entries(error.headers)) headers.set(name, value);
+  for (const name of ['content-type', 'content-length', 'transfer-encoding']) headers.delete(name);
+  sendJson(res, status, { jsonrpc: '2.0', error: { code, message }, id }, Object.fromEntries(headers));
+}
+
+/**
+ * Makes a function that answers a request with the error that its handling threw. The function never throws.
+ *
+ * @param resourceMetadataUrl - Tells clients of a 401 where to sign in (RFC 9728, 5.1).
+ */
 export function createRefuse(
   events: Emitter<CoreEvents>,
+  resourceMetadataUrl?: string,
 ): (res: ServerResponse, error: unknown, exchange: Exchange | undefined) => void {
+  const challenge =
+    resourceMetadataUrl === undefined
+      ? undefined
+      : { 'WWW-Authenticate': `Bearer resource_metadata="${resourceMetadataUrl}"` };
   return (res, error, exchange) => {
     const refusal = error instanceof Refusal ? error : undefined;
-    if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
+    const httpError = isHttpError(error) ? error : undefined;
+    if (httpError !== undefined) {
+      if (httpError.cause !== undefined) {
+        events.emit('failure', 'the app refused a request', httpError.cause, exchange?.sessionId);
+      }
+    } else if (refusal === undefined) events.emit('failure', 'a request failed', error, exchange?.sessionId);
     else if (refusal.cause !== undefined) events.emit('failure', refusal.message, refusal.cause, exchange?.sessionId);
+    const reason = refusal?.reason ?? 'internalError';
     try {
       // The rest of the request may never arrive, and the router does not wait for it.
       if (refusal?.reason === 'draining' && exchange?.req.message.complete === false) closeAfter(res);
-      sendError(res, refusal?.reason ?? 'internalError', refusal?.id ?? exchange?.id, refusal?.data);
+      const id = refusal?.id ?? exchange?.id;
+      if (httpError !== undefined) sendHttpError(res, httpError, id);
+      else sendError(res, reason, id, refusal?.data, reason === 'unauthorized' ? challenge : undefined);
     } catch (thrown) {
       // Middleware may have wrapped the response.
       events.emit('failure', 'an error could not be sent', thrown, exchange?.sessionId);

@@ -8,6 +8,12 @@ export const path: Check = (value) =>
     ? undefined
     : 'a path such as /mcp, as it stands in URLs, without / at its end';
 
+/** A URL that may stand in a quoted string of a header (RFC 9110, 5.6.4). */
+export const webUrl: Check = (value) =>
+  typeof value === 'string' && /^https?:\/\/[^\s"\\]+$/.test(value) && URL.canParse(value)
+    ? undefined
+    : 'a URL such as https://mcp.example.com/.well-known/oauth-protected-resource/mcp';
+
 /** RFC 6454, 6.2, and `null`, which browsers send for an opaque origin. */
 const ORIGIN = /^(null|[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+)$/;
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { callable, clock, count, delay, flag, having, orFalse, strings, timer, type Check } from '../runtime/checks.js';
 import { systemClock } from '../runtime/clock.js';
 import { MIB, sessionsThatFit, shareOfMemory } from './heap-defaults.js';
-import { metricsOptions, object, origins, path, perRequest, staleSessions } from './option-checks.js';
+import { metricsOptions, object, origins, path, perRequest, staleSessions, webUrl } from './option-checks.js';
 import type { AnyOptions, ResolvedOptions } from './options.js';
 
 export type OptionName = keyof AnyOptions;
@@ -144,6 +144,10 @@ const TABLE = {
       'the first principal adopts a session that was opened without one ([lazy sign-in](docs/identity.md#lazy-sign-in))',
   },
   requirePrincipal: { check: flag, default: false, meaning: '401 when the request has no principal' },
+  resourceMetadataUrl: {
+    check: webUrl,
+    meaning: "where clients learn how to sign in (RFC 9728); the router's own 401 [names it](docs/authentication.md)",
+  },
   allowedHosts: {
     check: strings,
     shownDefault: 'see meaning',

@@ -222,6 +222,11 @@ export interface McpEndpointOptions<R = HttpRequest> {
   /** Answer 401 when there is no principal. Default: false. */
   requirePrincipal?: boolean | undefined;
   /**
+   * The URL of the protected resource metadata (RFC 9728), which tells clients where to sign in. The router's own 401 names it in
+   * `WWW-Authenticate`. The SDK's `getOAuthProtectedResourceMetadataUrl()` gives it. Default: none.
+   */
+  resourceMetadataUrl?: string | undefined;
+  /**
    * Host header values to accept, with or without port. Default: any, but on a loopback address only loopback names
    * (DNS rebinding; spec 2025-11-25, basic/transports, "Security Warning").
    */
@@ -316,6 +321,7 @@ export type ResolvedClusterOptions = { readonly [key in keyof ClusterOptions]-?:
 /** Options that may be undefined after resolving. */
 type WithoutDefault =
   | 'maxLifetime'
+  | 'resourceMetadataUrl'
   | 'maxSessionsPerPrincipal'
   | 'allowedHosts'
   | 'retryInterval'

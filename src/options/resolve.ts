@@ -1,4 +1,5 @@
-import { checkOptions, type Check } from '../runtime/checks.js';
+import { IncomingMessage } from 'node:http';
+import { checkOptions, timer, type Check } from '../runtime/checks.js';
 import { MOST_SESSIONS } from './heap-defaults.js';
 import { OPTIONS, type OptionName } from './option-table.js';
 import { resolveCluster } from './resolve-cluster.js';
@@ -20,6 +21,12 @@ function refuse(message: string): never {
  * message has the option, its value and a valid one. A timer above 2^31 - 1 ms is out of range, as it would fire at once.
  */
 export function resolveOptions(options: AnyOptions): ResolvedOptions {
+  if ((options as unknown) instanceof IncomingMessage) {
+    refuse(
+      'it was mounted as a request handler, and got a request in place of options; ' +
+        "mount what it returns: app.use('/mcp', mcpRouter({ serverFactory }))",
+    );
+  }
   checkOptions('mcpRouter', options, CHECKS);
   if ((options.serverFactory as unknown) === undefined) {
     refuse('option serverFactory must be a function; got undefined');
@@ -88,6 +95,25 @@ function checkWithoutSessions({ perRequest = false, stateless = false }: AnyOpti
       'option stateless has no meaning with sessions: false, which serves only MCP 2026-07-28; leave out one of them',
     );
   }
+}
+
+const SECOND = 1_000;
+
+/**
+ * Warns of times that are less than a second, which were probably meant as seconds.
+ *
+ * An `orphanAfter` or `orphanTtl` of the same time as `ttl` is its default.
+ */
+export function warnOfShortTimes(options: ResolvedOptions, warn: (message: string) => void): void {
+  const short = [...OPTIONS]
+    .filter(([, { check }]) => check === timer)
+    .map(([name, { defaultFrom }]) => ({ name, value: options[name] as number | undefined, defaultFrom }))
+    .filter(
+      ({ value = SECOND, defaultFrom }) => value < SECOND && (defaultFrom === undefined || value !== options.ttl),
+    );
+  if (short.length === 0) return;
+  const list = short.map(({ name, value }) => `${name} (${value})`).join(', ');
+  warn(`options of less than a second: ${list}; all times are milliseconds`);
 }
 
 /** Fills in the defaults. `cluster` and `perRequest` are not resolved yet. */

@@ -1,3 +1,5 @@
+import { nearestName } from './nearest-name.js';
+
 /** The longest delay of a Node timer, in ms. A timer with a longer delay fires at once. */
 export const MAX_TIMER = 2 ** 31 - 1;
 
@@ -74,7 +76,11 @@ export function checkOptions(name: string, options: unknown, checks: ReadonlyMap
   }
   const unknown = Object.keys(options).find((key) => !checks.has(key));
   if (unknown !== undefined) {
-    throw new TypeError(`${name}: unknown option ${prefix}${unknown}; known are ${[...checks.keys()].join(', ')}`);
+    const nearest = nearestName(unknown, checks.keys());
+    const hint = nearest === undefined ? '' : ` (did you mean ${prefix}${nearest}?)`;
+    throw new TypeError(
+      `${name}: unknown option ${prefix}${unknown}${hint}; known are ${[...checks.keys()].join(', ')}`,
+    );
   }
   // Inherited properties are checked, too, as the router reads them: a class may have options as getters.
   for (const [key, check] of checks) {

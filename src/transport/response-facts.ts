@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { ErrorName } from '../errors.js';
+import type { RepliedError } from '../errors.js';
 
 /** Facts about a request that its log line shows: the short ID of its session, and its RPC method. */
 export interface LogFacts {
@@ -15,8 +15,8 @@ const ON_ERROR = Symbol('the listener for that error');
 /** Express keeps data of one request in `locals`. For responses of other servers, the router adds it. */
 type NotedResponse = ServerResponse & {
   locals?: { mcp?: LogFacts };
-  [ERROR]?: ErrorName;
-  [ON_ERROR]?: (error: ErrorName) => void;
+  [ERROR]?: RepliedError;
+  [ON_ERROR]?: (error: RepliedError) => void;
 };
 
 /** Puts facts into `res.locals.mcp` for the request log, and for the app's own log. */
@@ -35,7 +35,7 @@ export function logFactsOf(res: ServerResponse): Partial<Record<keyof LogFacts, 
 }
 
 /** Notes the error of the table that a reply has, for metrics and logs. A later error replaces an earlier one. */
-export function noteError(res: ServerResponse, error: ErrorName): void {
+export function noteError(res: ServerResponse, error: RepliedError): void {
   const noted = res as NotedResponse;
   // Not only in `locals`, as other middleware may change that.
   noted[ERROR] = error;
@@ -44,11 +44,11 @@ export function noteError(res: ServerResponse, error: ErrorName): void {
 }
 
 /** The error that was noted. Undefined if there is none. */
-export function errorOf(res: ServerResponse): ErrorName | undefined {
+export function errorOf(res: ServerResponse): RepliedError | undefined {
   return (res as NotedResponse)[ERROR];
 }
 
 /** Calls a function for each error that is noted from now on. */
-export function watchError(res: ServerResponse, listener: (error: ErrorName) => void): void {
+export function watchError(res: ServerResponse, listener: (error: RepliedError) => void): void {
   (res as NotedResponse)[ON_ERROR] = listener;
 }

@@ -1,6 +1,6 @@
 import { STATUS_CODES, type ServerResponse } from 'node:http';
 import { Counter } from 'prom-client';
-import { ERRORS, type ErrorName } from '../../errors.js';
+import { ERRORS, type ErrorName, type RepliedError } from '../../errors.js';
 import { errorOf } from '../../transport/response-facts.js';
 import { atZero, type SharedMetrics } from './shared-metrics.js';
 
@@ -31,7 +31,7 @@ export function createResponseCounter(metrics: SharedMetrics): CountResponse {
     (shared) => shared,
   );
   const children = new Map<string, Map<number, Counter.Internal>>();
-  const childOf = (status: number, error: ErrorName | typeof NO_ERROR): Counter.Internal => {
+  const childOf = (status: number, error: RepliedError | typeof NO_ERROR): Counter.Internal => {
     let byStatus = children.get(error);
     if (byStatus === undefined) children.set(error, (byStatus = new Map<number, Counter.Internal>()));
     let child = byStatus.get(status);

@@ -1,5 +1,6 @@
 import { wallTime } from '../../runtime/clock.js';
 import { Refusal } from '../../errors.js';
+import { isHttpError, type HttpError } from '../../http-error.js';
 import { rejectReason, type CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import type { StoredRecord } from '../../stores/session-store.js';
@@ -260,11 +261,11 @@ export class Restorer {
     session.agreeOnVersion(record.protocolVersion);
   }
 
-  /** Whether other nodes may be able to build the server. If so, this node restores the session no more for a while. */
+  /** Whether other nodes may be able to build the server, unless the app refuses. If so, this node pauses restoring it. */
   #mayOthersRestore({ id, membership }: Session, error: unknown): boolean {
     if (this.#pauseRestoring === undefined || membership?.isValid !== true || error instanceof UnreadableRecord)
       return false;
-    if (error instanceof Refusal && error.reason !== 'openTimeout') return false;
+    if (isHttpError(error) || (error instanceof Refusal && error.reason !== 'openTimeout')) return false;
     this.#events.emit('failure', 'a session could not be restored by this node', error, id);
     this.#pauseRestoring(id);
     return true;
@@ -293,9 +294,9 @@ export class Restorer {
   }
 
   /** The refusal of a request whose session could not be restored. */
-  #refusal(error: unknown, id: string): Refusal {
+  #refusal(error: unknown, id: string): Refusal | HttpError {
     if (!(error instanceof UnreadableRecord)) {
-      return error instanceof Refusal ? error : new Refusal('restoreFailed', { cause: error });
+      return error instanceof Refusal || isHttpError(error) ? error : new Refusal('restoreFailed', { cause: error });
     }
     this.#unrestorable(error, id);
     return new Refusal('sessionNotFound');

@@ -123,8 +123,21 @@ export class ServerBuilder {
       );
     }
     this.#seen.add(server);
+    if (isConnected(server)) {
+      throw new Error(
+        'serverFactory returned a server that is connected already. Leave out the call of connect(): the router connects the ' +
+          'server to the transport of its session.',
+      );
+    }
     return server;
   }
+}
+
+/** The low-level servers of both versions of the SDK have their transport as a property, and the others have such a server. */
+function isConnected(server: object): boolean {
+  const lowLevel: unknown = 'server' in server ? server.server : server;
+  if (typeof lowLevel !== 'object' || lowLevel === null || !('transport' in lowLevel)) return false;
+  return lowLevel.transport !== undefined && lowLevel.transport !== null;
 }
 
 function isServer(value: unknown): value is McpServerLike {
