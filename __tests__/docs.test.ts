@@ -20,7 +20,9 @@ import { until } from './support/waiting.js';
 
 const root = resolve(__dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
-const readme = read('README.md');
+const optionsPage = read('docs/options.md');
+const operations = read('docs/operations.md');
+const testing = read('docs/testing.md');
 
 /** The rows of the first table after a heading or marker, as cells. */
 function tableAfter(text: string, marker: string): string[][] {
@@ -49,7 +51,7 @@ function codeAfter(text: string, marker: string): string {
   return outputText.replace(/^export \{\};$/m, '');
 }
 
-/** A default as the README shows it. */
+/** A default as the page shows it. */
 function shownDefault({ default: value, shownDefault }: OptionRow): string {
   if (shownDefault !== undefined) return shownDefault;
   if (value === undefined) return 'none';
@@ -57,36 +59,39 @@ function shownDefault({ default: value, shownDefault }: OptionRow): string {
   return typeof value === 'boolean' ? `\`${value}\`` : `\`'${value as string}'\``;
 }
 
-describe("the README's options", () => {
-  test('are the rows of the table in src/options/option-table.ts: name, default and meaning', () => {
+describe('docs/options.md', () => {
+  test('has the rows of the table in src/options/option-table.ts: name, default and meaning', () => {
     const rows = [...OPTIONS].map(([name, row]) => [
       `\`${name}\``,
       shownDefault(row),
-      row.meaning.replaceAll('|', '\\|'),
+      row.meaning.replaceAll('|', '\\|').replaceAll(/(?<=[[(])docs\//g, ''),
     ]);
-    expect(tableAfter(readme, '<!-- options -->')).toEqual(rows);
+    expect(tableAfter(optionsPage, '<!-- options -->')).toEqual(rows);
   });
 
-  test('name those that a stateless router refuses', () => {
+  test('names the options that a stateless router refuses', () => {
     const names = [...OPTIONS].filter(([, { sessionsOnly }]) => sessionsOnly).map(([name]) => name);
-    const [, stated = ''] = /With `stateless: true`, these are refused[^:]*: ([^.]*)\./.exec(readme) ?? [];
+    const [, stated = ''] = /With `stateless: true`, these are refused[^:]*: ([^.]*)\./.exec(optionsPage) ?? [];
     expect([...stated.matchAll(/`(\w+)`/g)].map(([, name]) => name)).toEqual(names);
   });
 });
 
-test("the README's metrics table names every metric that the router registers, and no other", async () => {
+test('the metrics table of docs/operations.md names every metric that the router registers, and no other', async () => {
   const app = express().get('/metrics', mcpRouter({ serverFactory: echoServer, logger: false }).metrics);
   const { text } = await request(app).get('/metrics').expect(200);
   const registered = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
-  const stated = tableAfter(readme, '## Metrics').flatMap(([names = '']) =>
+  const stated = tableAfter(operations, '## Metrics').flatMap(([names = '']) =>
     [...names.matchAll(/`([a-z_]+)/g)].map(([, name]) => name),
   );
   expect(stated.sort()).toEqual(registered.sort());
 });
 
-describe("the README's private metrics", () => {
+describe('the private metrics of docs/operations.md', () => {
   test('are served by the second app, and not at the mount', async () => {
-    const code = codeAfter(readme, '<!-- private metrics -->').replace(/internal\.listen\(.*\);/, 'return internal;');
+    const code = codeAfter(operations, '<!-- private metrics -->').replace(
+      /internal\.listen\(.*\);/,
+      'return internal;',
+    );
     const app = express();
     const quiet = (options: McpRouterOptions) => mcpRouter({ ...options, logger: false });
     // eslint-disable-next-line @typescript-eslint/no-implied-eval
@@ -105,16 +110,16 @@ describe("the README's private metrics", () => {
   });
 });
 
-describe("the README's test of an app with supertest", () => {
+describe('the test with supertest of docs/testing.md', () => {
   const app = express().use('/mcp', mcpRouter({ serverFactory: echoServer, logger: false }));
-  const code = codeAfter(readme, '<!-- test: supertest -->');
+  const code = codeAfter(testing, '<!-- test: supertest -->');
   expect(code).toContain('test(');
   // eslint-disable-next-line @typescript-eslint/no-implied-eval
   new Function('request', 'app', 'test', code)(request, app, test);
 });
 
 test("docs/testing.md's clock: a session expires at the turns that the page names", async () => {
-  const code = codeAfter(read('docs/testing.md'), '<!-- test: clock -->');
+  const code = codeAfter(testing, '<!-- test: clock -->');
   const [setUp = '', turns = ''] = code.split(/^\/\/ A client opens a session.*\n/m);
   const quiet = (options: McpRouterOptions) => mcpRouter({ ...options, logger: false });
   // eslint-disable-next-line @typescript-eslint/no-implied-eval

@@ -92,8 +92,8 @@ describe('each option', () => {
 });
 
 describe('the defaults', () => {
-  // docs.test.ts holds the plain ones to the README.
-  test('that are computed are those that the README describes', () => {
+  // docs.test.ts holds the plain ones to docs/options.md.
+  test('that are computed are those that docs/options.md describes', () => {
     const { sessionIdGenerator, ...defaults } = resolve({});
     expect(defaults).toMatchObject({
       orphanAfter: 60_000,

@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from '@modelcontextprotocol/client';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 
@@ -53,6 +54,17 @@ async function useIt(app, port) {
   assert.match(await (await fetch(`${url}/metrics`)).text(), /^mcp_sessions_active 1$/m);
   await transport.terminateSession();
   await client.close();
+  await useWithoutSession(url);
+}
+
+/** A client that knows both eras chooses MCP 2026-07-28, which has no session. */
+async function useWithoutSession(url) {
+  const client = new ClientV2({ name: 'newcomer', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } });
+  await client.connect(new TransportV2(new URL(url)));
+  const { content } = await client.callTool({ name: 'add', arguments: { a: 2, b: 2 } });
+  assert.deepEqual(content, [{ type: 'text', text: '4' }]);
+  assert.match(await (await fetch(`${url}/metrics`)).text(), /^mcp_sessions_opened_total 1$/m);
+  await client.close();
 }
 
 /**
@@ -73,6 +85,9 @@ export async function checkQuickStart(exec, root, tarball) {
   const app = spawn('node', [file], { cwd: dir, env: { ...process.env, PORT: String(port) }, stdio: 'ignore' });
   try {
     await useIt(app, port);
+    app.kill('SIGTERM');
+    const [code] = await once(app, 'exit');
+    assert.equal(code, 0, 'SIGTERM ends the quick start');
   } finally {
     app.kill('SIGKILL');
   }

@@ -14,13 +14,13 @@ export interface OptionRow {
   readonly default?: unknown;
   /** Computes that value from `known`, the options above it in the table, and `given`, the app's options. */
   readonly defaultFrom?: (known: ResolvedOptions, given: AnyOptions) => unknown;
-  /** The default in the README, if it is not a plain value. */
+  /** The default in docs/options.md, if it is not a plain value. */
   readonly shownDefault?: string;
   /** Whether the option is only for routers with sessions, so not for a stateless one. */
   readonly sessionsOnly?: true;
   /** Whether it also has a meaning for requests of MCP 2026-07-28, which have no session but state, and nodes to go to. */
   readonly alsoPerRequest?: true;
-  /** The text in the README. Editors show the TSDoc of options.ts instead. */
+  /** The text in docs/options.md. Editors show the TSDoc of options.ts instead. */
   readonly meaning: string;
 }
 
@@ -250,5 +250,5 @@ const TABLE = {
   },
 } satisfies Table;
 
-/** Each option of `mcpRouter`, in the order of the README. */
+/** Each option of `mcpRouter`, in the order of docs/options.md. */
 export const OPTIONS: ReadonlyMap<OptionName, OptionRow> = new Map(Object.entries(TABLE) as [OptionName, OptionRow][]);
