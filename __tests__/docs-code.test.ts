@@ -29,11 +29,11 @@ const GIVEN_TO_EXAMPLES = `
   import * as stores from 'express-mcp-router/stores';
   import * as testing from 'express-mcp-router/testing';
 
-  const { bearerPrincipal, createHttpServer, createHttpsServer, mcpErrorHandler, mcpRouter, principalOf, stop, trustedProxyPrincipal } = main;
+  const { bearerPrincipal, createHttpServer, createHttpsServer, HttpError, mcpErrorHandler, mcpRouter, principalOf, stop, trustedProxyPrincipal } = main;
   const { createMcpEndpoint } = node;
   const { redisEventStore, redisStore } = redisStores;
   const { keyvStore, memoryEventStore, memoryStore } = stores;
-  const { sessionStoreContract } = testing;
+  const { fakeClock, parseReply, sessionStoreContract, testClient } = testing;
 
   declare const app: Express, mcp: main.McpRouter, serverFactory: main.ServerFactory;
   declare const client: ReturnType<typeof createClient>, redis: Redis, url: string, verifier: OAuthTokenVerifier;

@@ -14,6 +14,7 @@ import { mcpRouter, type McpRouter, type McpRouterOptions, type ServerFactory } 
 import { OPTIONS, type OptionRow } from '../src/options/option-table.js';
 import { resolvePerRequest, type ResolvedPerRequest } from '../src/options/resolve-per-request.js';
 import { memoryStore } from '../src/stores/index.js';
+import { fakeClock, testClient, type FakeClock } from '../src/testing/index.js';
 import { v2 } from '../src/v2.js';
 import { echoServer, initializeBody, JSON_HEADERS, start, type Harness } from './support/harness.js';
 import { until } from './support/waiting.js';
@@ -118,26 +119,42 @@ describe('the test with supertest of docs/testing.md', () => {
   new Function('request', 'app', 'test', code)(request, app, test);
 });
 
+describe('the test with testClient of docs/testing.md', () => {
+  const serverFactory = () => {
+    const server = echoServer();
+    server.registerTool('add', { inputSchema: { a: z.number(), b: z.number() } }, ({ a, b }) => ({
+      content: [{ type: 'text', text: String(a + b) }],
+    }));
+    return server;
+  };
+  const app = express().use('/mcp', mcpRouter({ serverFactory, logger: false }));
+  const code = codeAfter(testing, '<!-- test: testClient -->');
+  expect(code).toContain('test(');
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval
+  new Function('testClient', 'app', 'test', 'expect', code)(testClient, app, test, expect);
+});
+
 test("docs/testing.md's clock: a session expires at the turns that the page names", async () => {
   const code = codeAfter(testing, '<!-- test: clock -->');
   const [setUp = '', turns = ''] = code.split(/^\/\/ A client opens a session.*\n/m);
   const quiet = (options: McpRouterOptions) => mcpRouter({ ...options, logger: false });
   // eslint-disable-next-line @typescript-eslint/no-implied-eval
-  const { mcp, turn, run } = new Function(
+  const { mcp, clock, run } = new Function(
     'mcpRouter',
+    'fakeClock',
     'serverFactory',
-    `${setUp}; return { mcp, turn, run: () => { ${turns} } };`,
-  )(quiet, echoServer) as { mcp: McpRouter; turn: (ms: number) => void; run: () => void };
+    `${setUp}; return { mcp, clock, run: () => { ${turns} } };`,
+  )(quiet, fakeClock, echoServer) as { mcp: McpRouter; clock: FakeClock; run: () => void };
   const app = express().use('/mcp', mcp);
   await request(app).post('/mcp').set(JSON_HEADERS).send(initializeBody()).expect(200);
   await until('the reply is over', () => {
-    turn(1);
+    clock.advance(1);
     return (mcp.sessions.list()[0]?.idleMs ?? 0) > 0;
   });
   const ended: string[] = [];
   mcp.sessions.on('orphaned', () => ended.push('orphaned')).on('closed', (_, reason) => ended.push(reason));
   run();
-  expect(turns.match(/turn\(/g)).toHaveLength(2);
+  expect(turns.match(/advance\(/g)).toHaveLength(2);
   await until('the session has closed', () => ended.length === 2);
   expect(ended).toEqual(['orphaned', 'expired']);
   await mcp.close();

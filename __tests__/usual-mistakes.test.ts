@@ -1,3 +1,5 @@
+import cluster from 'node:cluster';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -85,4 +87,32 @@ test.each([
   expect(log.text).toContain(
     'serverFactory returned a server that is connected already. Leave out the call of connect()',
   );
+});
+
+describe('several workers without the option `cluster`', () => {
+  const ping = (id: string) =>
+    post(harness!.url, { jsonrpc: '2.0', id: 1, method: 'ping' }, { 'mcp-session-id': id }).then(
+      ({ status }) => status,
+    );
+  const begin = async () => {
+    const log = new LogLines();
+    harness = await start({ logger: pino({ level: 'warn' }, log) });
+    return log;
+  };
+  afterEach(() => jest.restoreAllMocks());
+
+  test('have one log line at the first 404 for a session ID, which names the option', async () => {
+    jest.replaceProperty(cluster, 'isWorker', true);
+    const log = await begin();
+    expect([await ping(randomUUID()), await ping(randomUUID())]).toEqual([404, 404]);
+    expect(log.all.map(({ msg }) => msg)).toEqual([
+      expect.stringMatching(/^a client sent the ID of a session that this worker does not have.*set option cluster/),
+    ]);
+  });
+
+  test('one process has none', async () => {
+    const log = await begin();
+    expect(await ping(randomUUID())).toBe(404);
+    expect(log.all).toEqual([]);
+  });
 });

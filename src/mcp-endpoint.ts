@@ -28,6 +28,7 @@ import { StatelessEndpoint } from './endpoint/per-request/stateless-endpoint.js'
 import { createHealth, createReady } from './observe/health.js';
 import { createGuardedLogger } from './observe/logging/logger-guard.js';
 import { createRequestLog, logSessions } from './observe/logging/logging.js';
+import { createWorkerWarning } from './observe/worker-warning.js';
 import { createMetrics } from './observe/prometheus/metrics.js';
 import { storesOf } from './observe/prometheus/store-metrics.js';
 import { LocalDelivery } from './notify/local-delivery.js';
@@ -209,6 +210,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const guard = createGuard(resolved, warn, warn);
   const cors = createCors(resolved);
   const identify = createIdentify(resolved, warn);
+  const warnOfWorkers = member === undefined ? createWorkerWarning(warn) : undefined;
   const watchQueue = createQueueWatch((error) => reportFailure('a listener of a response', error));
 
   let timersChecked = false;
@@ -242,6 +244,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
       await dispatch(exchange);
     } catch (error) {
       try {
+        warnOfWorkers?.(error);
         refuse(res, error, exchange);
       } catch {
         res.destroy();

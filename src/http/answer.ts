@@ -65,7 +65,10 @@ export function sendHttpError(res: ServerResponse, error: HttpError, id: Request
   const { status, code, message } = error;
   noteError(res, 'httpError');
   // `Headers` ignores the case of a name, so that the app's headers replace the defaults.
-  const headers = new Headers({ ...EXTRA_HEADERS.get(status) });
+  const headers = new Headers(
+    // Other middleware may have set them: express-rate-limit knows when a client may try again.
+    Object.entries(EXTRA_HEADERS.get(status) ?? {}).filter(([name]) => !res.hasHeader(name)),
+  );
   for (const [name, value] of Object.entries(error.headers)) headers.set(name, value);
   for (const name of ['content-type', 'content-length', 'transfer-encoding']) headers.delete(name);
   sendJson(res, status, { jsonrpc: '2.0', error: { code, message }, id }, Object.fromEntries(headers));

@@ -1,0 +1,192 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type {
+  JSONRPCErrorResponse,
+  JSONRPCMessage,
+  JSONRPCNotification,
+  JSONRPCResultResponse,
+} from '../protocol/messages.js';
+import { LATEST_PROTOCOL_VERSION } from '../protocol/session-era.js';
+import { parseReply } from './parse-reply.js';
+
+/** The revision of MCP whose clients keep no session. */
+const PER_REQUEST_VERSION = '2026-07-28';
+const META = 'io.modelcontextprotocol/';
+
+const CLIENT_INFO = { name: 'test', version: '1.0.0' };
+
+/** Options of {@link testClient}. */
+export interface TestClientOptions {
+  /** The path of the endpoint. Default: `/mcp`. */
+  path?: string | undefined;
+  /** Headers of each request, such as `authorization`. Default: none. */
+  headers?: Readonly<Record<string, string>> | undefined;
+  /** `session`: opens a session. `request`: speaks MCP 2026-07-28, which has none (option `perRequest`). Default: `session`. */
+  era?: 'session' | 'request' | undefined;
+  /** The capabilities of the client. Default: none. */
+  capabilities?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** The reply to one request. */
+export interface TestReply {
+  readonly status: number;
+  readonly headers: Headers;
+  /** The result, unless the answer is an error. */
+  readonly result?: JSONRPCResultResponse['result'];
+  readonly error?: JSONRPCErrorResponse['error'];
+  /** The notifications that came before the answer. */
+  readonly notifications: readonly JSONRPCNotification[];
+}
+
+/** A client that shows each reply as it came: its status, headers, answer and notifications. */
+export interface TestClient {
+  /** The URL of the endpoint, on a free port of this machine. */
+  readonly url: URL;
+  /** Undefined without a session, or when `initialize` was refused. */
+  readonly sessionId: string | undefined;
+  /** The reply to `initialize`. Undefined with `era: 'request'`. */
+  readonly opening: TestReply | undefined;
+  /** Sends a request and reads the whole reply. An error is part of the reply, and no rejection. */
+  request(method: string, params?: Readonly<Record<string, unknown>>): Promise<TestReply>;
+  /** Calls a tool. */
+  callTool(name: string, args?: Readonly<Record<string, unknown>>): Promise<TestReply>;
+  /** Ends the session and the HTTP server, not the router. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves an app on a free port, and connects a client to its endpoint.
+ *
+ * Close your router as well: its sessions and timers are its own.
+ *
+ * @param app - An Express app, or another request listener of `node:http`.
+ *
+ * @example
+ * ```ts
+ * const client = await testClient(app, { headers: { authorization: 'Bearer t' } });
+ * const { result } = await client.callTool('add', { a: 1, b: 2 });
+ * await client.close();
+ * ```
+ */
+export async function testClient(app: RequestListener, options: TestClientOptions = {}): Promise<TestClient> {
+  const server = createServer(app);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  const client = new HttpTestClient(server, new URL(options.path ?? '/mcp', `http://127.0.0.1:${port}`), options);
+  try {
+    await client.open();
+    return client;
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+class HttpTestClient implements TestClient {
+  sessionId: string | undefined;
+  opening: TestReply | undefined;
+  readonly url: URL;
+  readonly #server: Server;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #isPerRequest: boolean;
+  readonly #capabilities: Readonly<Record<string, unknown>>;
+  #lastId = 0;
+
+  constructor(server: Server, url: URL, { headers = {}, era = 'session', capabilities = {} }: TestClientOptions) {
+    this.#server = server;
+    this.url = url;
+    this.#headers = headers;
+    this.#isPerRequest = era === 'request';
+    this.#capabilities = capabilities;
+  }
+
+  async open(): Promise<void> {
+    if (this.#isPerRequest) return;
+    this.opening = await this.request('initialize', {
+      protocolVersion: LATEST_PROTOCOL_VERSION,
+      capabilities: this.#capabilities,
+      clientInfo: CLIENT_INFO,
+    });
+    this.sessionId = this.opening.headers.get('mcp-session-id') ?? undefined;
+    if (this.opening.result !== undefined) await this.#post({ method: 'notifications/initialized' }, {});
+  }
+
+  async request(method: string, params: Readonly<Record<string, unknown>> = {}): Promise<TestReply> {
+    this.#lastId += 1;
+    const response = this.#isPerRequest
+      ? await this.#post({ id: this.#lastId, method, params: this.#withEnvelope(params) }, mirrored(method, params))
+      : await this.#post({ id: this.#lastId, method, params }, {});
+    const messages = parseReply(await response.text());
+    const answer = messages.find(isAnswer);
+    const { status, headers } = response;
+    return {
+      status,
+      headers,
+      notifications: messages.filter(isNotification),
+      ...(answer !== undefined && ('result' in answer ? { result: answer.result } : { error: answer.error })),
+    };
+  }
+
+  callTool(name: string, args: Readonly<Record<string, unknown>> = {}): Promise<TestReply> {
+    return this.request('tools/call', { name, arguments: args });
+  }
+
+  async close(): Promise<void> {
+    const { sessionId } = this;
+    this.sessionId = undefined;
+    if (sessionId !== undefined) {
+      await fetch(this.url, { method: 'DELETE', headers: { ...this.#headers, 'mcp-session-id': sessionId } });
+    }
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #post(message: object, headers: Readonly<Record<string, string>>): Promise<Response> {
+    return fetch(this.url, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        ...(this.sessionId !== undefined && { 'mcp-session-id': this.sessionId }),
+        ...headers,
+        ...this.#headers,
+      },
+      body: JSON.stringify({ jsonrpc: '2.0', ...message }),
+    });
+  }
+
+  #withEnvelope(params: Readonly<Record<string, unknown>>): object {
+    const envelope = {
+      [`${META}protocolVersion`]: PER_REQUEST_VERSION,
+      [`${META}clientInfo`]: CLIENT_INFO,
+      [`${META}clientCapabilities`]: this.#capabilities,
+    };
+    return { ...params, _meta: { ...envelope, ...(params._meta as object | undefined) } };
+  }
+}
+
+function isAnswer(message: JSONRPCMessage): message is JSONRPCResultResponse | JSONRPCErrorResponse {
+  return 'result' in message || 'error' in message;
+}
+
+function isNotification(message: JSONRPCMessage): message is JSONRPCNotification {
+  return 'method' in message && !('id' in message);
+}
+
+/** The headers that repeat parts of the body (MCP 2026-07-28, basic/transports/streamable-http). */
+function mirrored(method: string, { name, uri }: Readonly<Record<string, unknown>>): Record<string, string> {
+  const target = name ?? uri;
+  return {
+    'mcp-protocol-version': PER_REQUEST_VERSION,
+    'mcp-method': method,
+    ...(typeof target === 'string' && { 'mcp-name': encoded(target) }),
+  };
+}
+
+/** A value of a header, in Base64 if it is not visible ASCII (MCP 2026-07-28, "Value Encoding"). */
+function encoded(value: string): string {
+  const isPlain = /^[\x20-\x7e]*$/.test(value) && value.trim() === value && !value.startsWith('=?base64?');
+  return isPlain ? value : `=?base64?${Buffer.from(value).toString('base64')}?=`;
+}
