@@ -51,6 +51,24 @@ describe('a claim that Redis has lost (docs/scaling.md, "What Redis must be")', 
   });
 });
 
+describe('a claim that a fail-over of Redis has lost, and no renewal of its node (docs/scaling.md, "What Redis must be")', () => {
+  const cluster = InProcessCluster.ofSuite();
+
+  test('is found out 5 s later, however rarely the session is written: the node gives the session up', async () => {
+    const [a, b, c] = await cluster.nodes(3);
+    const session = await AnyNodeSession.open(a!.url);
+    await session.call(a!.url, 'add');
+    await a!.close();
+    const { key } = await cluster.record();
+    const before = (await cluster.ask('HGETALL', key)) as Record<string, string>;
+    expect(await session.call(b!.url, 'echo')).toMatchObject({ node: 'b', epoch: 1 });
+    await cluster.ask('HSET', key, ...Object.entries(before).flat());
+    expect(await session.call(c!.url, 'add')).toMatchObject({ node: 'c', epoch: 1, count: 2 });
+    await until('one node owns it', () => b!.router.sessions.stats().active === 0);
+    expect(await session.call(b!.url, 'add')).toMatchObject({ node: 'c', epoch: 1, count: 3 });
+  });
+});
+
 describe('a record that its owner writes after another node has read it, and before that node claims the session', () => {
   const cluster = InProcessCluster.ofSuite();
 

@@ -12,7 +12,7 @@ import type { PrincipalCounts } from './limits/principal-counts.js';
 import type { Claim, RecordStore } from './records/record-store.js';
 import type { Session } from './session.js';
 
-/** The time after which a failed touch is repeated, in ms. */
+/** The time after which a failed touch is repeated, and a claim is checked by a touch, in ms. */
 const TOUCH_AGAIN = 5_000;
 
 /** How long the end of a session waits for the event store to remove its events, in ms. */
@@ -178,7 +178,9 @@ export class SessionPersistence {
   /** Called when the session is in use: keeps the record from expiring. */
   attached(session: Session): void {
     if (!session.stored || session.record === undefined || session.touchDue?.queue !== undefined) return;
-    this.#touch(session);
+    // After a claim. A fail-over of Redis may lose the claim and no renewal of this node, which only a write can find out.
+    const isClaimed = session.membership !== undefined && session.touchDue === undefined;
+    this.#touch(session, isClaimed ? this.#untouched : this.#touched);
   }
 
   /**
@@ -261,8 +263,9 @@ export class SessionPersistence {
     this.#events.emit('failure', 'what an ended session leaves behind', error, id);
   }
 
-  #touch(session: Session): void {
-    this.#touched.add(session.startTouching());
+  /** @param next - The queue for the touch after this one. */
+  #touch(session: Session, next = this.#touched): void {
+    next.add(session.startTouching());
     this.enlist(session);
     const { record } = session;
     // A touch does not write the age, so a crash would lose it. A save does.
