@@ -1,9 +1,10 @@
 // Checks the tarball that npm would publish: its files, its links, how it resolves, and that new projects can use it.
 // With `--all`: new projects also compile with the TypeScript of this repository.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { checkLicenses } from './licenses.mjs';
 import { checkQuickStart } from './quick-start.mjs';
 import { brokenLinks } from './tarball-links.mjs';
 
@@ -51,6 +52,14 @@ function checkContents(files) {
     throw new Error(
       `unexpected files in the tarball: ${unexpected.join(', ') || 'none'}; missing: ${missing.join(', ') || 'none'}`,
     );
+}
+
+/** npm would correct mistakes of package.json while it publishes, and only warn of them. */
+function checkPublish() {
+  const { status, stderr } = spawnSync('npm', ['publish', '--dry-run', '--ignore-scripts'], { encoding: 'utf8' });
+  const corrected = stderr.split('\n').filter((line) => /^npm warn publish/.test(line) && !line.includes('logged in'));
+  if (status !== 0 || corrected.length > 0) throw new Error(`npm publish --dry-run: ${stderr}`);
+  console.log('npm publish --dry-run: nothing to correct');
 }
 
 /** Follows each relative link and image of the packed documents, in the unpacked tarball. */
@@ -127,6 +136,8 @@ try {
   const { tarball, files } = pack();
   checkContents(files);
   checkLinks(tarball, files);
+  console.log(`licenses of ${checkLicenses('.')} runtime dependencies: all ask for a notice at most`);
+  checkPublish();
   bin('publint', 'run', tarball, '--strict');
   bin('attw', tarball, '--no-definitely-typed', '--no-emoji');
   const { peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'));

@@ -74,6 +74,7 @@ const STEPS = [
   { name: 'lint', command: npm('lint') },
   { name: 'format', command: npm('format:check') },
   { name: 'structure', command: npm('structure') },
+  { name: 'api', command: npm('api:check') },
   { name: 'build', command: npm('build'), builds: true },
   { ...jestStep('jest', (args) => jest(2, '--coverage', ...args)), processes: 2 },
   jestStep('express4', (args) => jest(1, ...BY_EXPRESS, ...args), { ...FEWER, EXPRESS: '4' }),
