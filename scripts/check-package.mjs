@@ -23,6 +23,8 @@ const ALLOWED = [
   /^observability\/(dashboard\.json|rules(\.test)?\.yml)$/,
   /^bench\/plots\/[\w-]+\.svg$/,
   /^example-app\/src\/[\w-]+\.ts$/,
+  /^examples\/(README\.md|[\w-]+\/server\.ts)$/,
+  /^deploy\/[\w./-]+$/,
 ];
 const CONSUMER_TIMEOUT_MS = 600_000;
 /** Consumers are outside of this repository, so that no import resolves from its `node_modules`. */
