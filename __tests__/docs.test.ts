@@ -253,6 +253,8 @@ test('every link between the documents leads to a file that is there', () => {
     'README.md',
     'CONTRIBUTING.md',
     'example-app/README.md',
+    'examples/README.md',
+    'deploy/README.md',
     ...readdirSync(join(root, 'docs')).map((file) => `docs/${file}`),
   ];
   const broken = documents.flatMap((document) =>

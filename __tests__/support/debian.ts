@@ -13,6 +13,7 @@ const TOOLS = {
   promtool: { path: 'usr/bin/promtool', version: '--version' },
   prometheus: { path: 'usr/bin/prometheus', version: '--version' },
   'redis-server': { path: 'usr/bin/redis-server', version: '--version' },
+  nginx: { path: 'usr/sbin/nginx', version: '-v' },
   haproxy: { path: 'usr/sbin/haproxy', version: '-v' },
   // Not the script in /usr/bin: it expects the program at the path of an installed package.
   'chromium-headless-shell': { path: 'usr/lib/chromium/chromium-headless-shell', version: '--version' },
