@@ -1,49 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { blocksOf, examplesOf, GIVEN, topLevelNames, typeCheck, type Page } from './support/code-blocks.js';
-
-const root = resolve(__dirname, '..');
-const read = (file: string) => readFileSync(join(root, file), 'utf8');
-
-const documents = [
-  'README.md',
-  'CONTRIBUTING.md',
-  'example-app/README.md',
-  ...readdirSync(join(root, 'docs')).map((file) => `docs/${file}`),
-];
-const pages = documents.map((name): Page => ({ name, blocks: blocksOf(read(name)) }));
-
-/** The names that an example in a comment may use: exports of the package, and names of the reader's own app. */
-const GIVEN_TO_EXAMPLES = `
-  import { readFileSync } from 'node:fs';
-  import { createServer } from 'node:http';
-  import { requireBearerAuth } from '@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js';
-  import type { OAuthTokenVerifier } from '@modelcontextprotocol/sdk/server/auth/provider.js';
-  import express, { type Express } from 'express';
-  import type { Redis } from 'ioredis';
-  import { Keyv, type KeyvStoreAdapter } from 'keyv';
-  import { createClient } from 'redis';
-  import * as main from 'express-mcp-router';
-  import * as node from 'express-mcp-router/node';
-  import * as redisStores from 'express-mcp-router/redis';
-  import * as stores from 'express-mcp-router/stores';
-  import * as testing from 'express-mcp-router/testing';
-
-  const { bearerPrincipal, createHttpServer, createHttpsServer, HttpError, mcpErrorHandler, mcpRouter, principalOf, stop, trustedProxyPrincipal } = main;
-  const { createMcpEndpoint } = node;
-  const { redisEventStore, redisStore } = redisStores;
-  const { keyvStore, memoryEventStore, memoryStore } = stores;
-  const { fakeClock, parseReply, sessionStoreContract, testClient } = testing;
-
-  declare const app: Express, mcp: main.McpRouter, serverFactory: main.ServerFactory;
-  declare const client: ReturnType<typeof createClient>, redis: Redis, url: string, verifier: OAuthTokenVerifier;
-  declare const adapter: KeyvStoreAdapter, myStore: stores.SessionStore;
-  declare function buildServer(principal?: string): main.McpServerLike;
-  declare function audit(principal: string | undefined, reason: main.CloseReason): void;
-`;
-const examples = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.ts'))
-  .flatMap((name) => examplesOf(`src/${name}`, read(`src/${name}`), GIVEN_TO_EXAMPLES));
+import { blocksOf, GIVEN, topLevelNames, typeCheck, type Page } from './support/code-blocks.js';
+import { EXAMPLES as examples, PAGES as pages, readDocument as read, ROOT as root } from './support/documents.js';
 
 /** A page with faults that the check must find. */
 const faulty = (name: string, text: string): Page => ({ name: `docs/${name}.md`, blocks: blocksOf(text) });

@@ -70,7 +70,10 @@ describe('testClient (docs/testing.md)', () => {
   test.each(['echo', 'écho 😀'])('speaks MCP 2026-07-28 without a session, with a tool called %p', async (name) => {
     const serverFactory = () => {
       const server = echoServer();
+      // The SDK warns of such names.
+      const warn = jest.spyOn(console, 'warn').mockImplementation();
       if (name !== 'echo') server.registerTool(name, {}, () => ({ content: [{ type: 'text', text: 'found' }] }));
+      warn.mockRestore();
       return server;
     };
     const { router, client } = await connect({ serverFactory, perRequest: true }, { era: 'request' });
