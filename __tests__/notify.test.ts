@@ -252,7 +252,7 @@ describe('what is in flight', () => {
     const storeEvent = () => (hangs ? never() : Promise.resolve('1'));
     const eventStore = { storeEvent, replayEventsAfter: never } satisfies EventStore;
     const clock = new FakeClock();
-    await serve({ eventStore, clock });
+    await serve({ eventStore, clock, maxBodySize: 32 * 1024 * 1024 });
     const session = await open();
     hangs = true;
     const waiting = Array.from({ length: 32 }, () => harness.router.notify.send(log('waits'), { session: session.id }));
@@ -280,6 +280,8 @@ describe('bad arguments', () => {
     ['a request', { id: 1, method: 'ping' }, undefined],
     ['an unknown JSON-RPC version', { jsonrpc: '1.0', method: TOOLS }, undefined],
     ['params that are no object', { method: TOOLS, params: [1] }, undefined],
+    ['params whose JSON is no object', { method: TOOLS, params: new Date(0) }, undefined],
+    ['a _meta that is no object', { method: TOOLS, params: { _meta: 'x' } }, undefined],
     ['params that JSON cannot have', { method: TOOLS, params: circular }, undefined],
     ['a notification of a request', { method: 'notifications/progress', params: {} }, undefined],
     ['an update without a URI', { method: UPDATED, params: {} }, undefined],
@@ -290,14 +292,21 @@ describe('bad arguments', () => {
     ['two targets', { method: TOOLS }, { session: 'a', principal: 'b' }],
     ['an unknown target', { method: TOOLS }, { tenant: 'a' }],
     ['claims where the app names principals', { method: TOOLS }, { principal: { sub: 'alice' } }],
+    ['a notification of more than maxBodySize', log('x'.repeat(100_000)), undefined],
   ])('%s: a TypeError, and no client gets anything', async (_, notification, target) => {
-    await serve();
+    await serve({ maxBodySize: 50_000 });
     const stream = await streamOf(await open());
     const { notify } = harness.router;
     await expect(notify.send(notification as JSONRPCNotification, target as NotifyTarget)).rejects.toThrow(TypeError);
     await notify.send(log('next'));
     expect((await stream.message()).params.data).toBe('next');
   });
+});
+
+test('claims of a wrong type are a TypeError', async () => {
+  await serve({ principal: undefined });
+  const target = { principal: { iss: 'https://idp.example', sub: 7 } } as unknown as NotifyTarget;
+  await expect(harness.router.notify.toolListChanged(target)).rejects.toThrow(TypeError);
 });
 
 test('router.notify(path, handler) adds a route for the HTTP method NOTIFY, as on each Express router', async () => {

@@ -188,7 +188,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     resolved.clock,
     (error, id) => events.emit('failure', 'a notification', error, id),
   );
-  const notify = createNotify(delivery, principalNames, member?.nodes.notified);
+  const notify = createNotify(delivery, principalNames, member?.nodes.notified, resolved.maxBodySize);
   const refuse = createRefuse(events, resolved.resourceMetadataUrl);
   member?.start({
     registry,

@@ -292,7 +292,7 @@ export class ModelNode {
     const onTaken = (): void => void (taken = true);
     const onBroken = (): void => void (broken = true);
     const sent = Promise.race([deliver(lease, message, onTaken, onBroken), aborted]);
-    return { id: message, sent, closed: sent.then(() => undefined), abort };
+    return { id: message, sent, begun: sent.then(() => false), closed: sent.then(() => undefined), abort };
   }
 }
 

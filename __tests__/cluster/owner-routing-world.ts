@@ -89,7 +89,9 @@ export class OwnerRoutingWorld {
         this.received.push(received);
         const sent = Promise.resolve(this.answer(received));
         const id = { challenge: 'challenge', nonce: String(this.received.length) };
-        return watchNode(peers, node, { id, sent, closed: sent.then(() => undefined), abort: () => undefined });
+        const begun = sent.then(() => false);
+        const closed = sent.then(() => undefined);
+        return watchNode(peers, node, { id, sent, begun, closed, abort: () => undefined });
       },
       broadcast: async (kind, headers) => {
         const nodes = await others();

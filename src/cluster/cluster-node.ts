@@ -34,7 +34,8 @@ import { createMessageReader } from './migration/read-message.js';
 import { NotifiedClusterNodes } from './notify/notified-nodes.js';
 import { authOf } from './port/envelope.js';
 import { ERROR } from './port/node-client.js';
-import type { RequestHeaders } from './port/node-port.js';
+import type { Announcement, RequestHeaders } from './port/node-port.js';
+import type { Reach } from './port/node-queues.js';
 import { SignedHttpPort } from './port/signed-http-port.js';
 import { PerRequestNodes } from './per-request/per-request-nodes.js';
 import { ClusterPrincipalCounts } from './principal-counts.js';
@@ -194,21 +195,27 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       this.#migration = new Migration({ ...parts, mailbox: this.#mailbox, claimTimeout });
     }
     this.#relay = new ResponseRelay(STALLED * keepAlive);
+    const reach: Reach = {
+      others,
+      lastKnown: () => this.#lastKnown(),
+      find: (id) => this.#reachable(id),
+      clock,
+      claimTimeout,
+    };
     const perRequest = new PerRequestNodes({
       ...parts,
+      ...reach,
       nodeId: () => this.membership.id,
       reaches: options.routing !== 'migrate',
       port: this.#port,
       relay: this.#relay,
       events,
-      claimTimeout,
     });
     const notified = new NotifiedClusterNodes({
-      ...parts,
+      ...reach,
+      lifecycle,
       port: this.#port,
-      others,
       report: (what, error) => events.emit('failure', what, error),
-      claimTimeout,
     });
     this.nodes = { perRequest, notified };
     this.#routing = new OwnerRouting({
@@ -243,8 +250,8 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       await serve({ ...headers, auth: authOf(headers.auth) }, body, req, reply);
       return undefined;
     });
-    this.#port.handle('announce', ({ headers: { announcements } }) => {
-      for (const { principal, method, uri } of announcements) {
+    this.#port.handle('announce', ({ body }) => {
+      for (const { principal, method, uri } of JSON.parse(body.toString()) as Announcement[]) {
         announced(principal, { jsonrpc: '2.0', method, ...(uri !== undefined && { params: { uri } }) });
       }
       return true;
@@ -311,6 +318,16 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     this.#port.abortProbe();
     await this.#membership.leave();
     await this.#port.close();
+  }
+
+  #lastKnown(): Lease[] {
+    if (this.#options.routing === 'migrate') return [];
+    return this.#peers.lastKnown().filter(({ id }) => id !== this.membership.id);
+  }
+
+  async #reachable(id: string): Promise<Lease | undefined> {
+    const lease = await this.#peers.find(id);
+    return lease === 'missing' ? undefined : lease;
   }
 
   /** The other nodes. None with `routing: 'migrate'`, as this node cannot reach them. */

@@ -31,10 +31,12 @@ const OF_A_REQUEST = ['notifications/cancelled', 'notifications/progress'];
 
 const text: Check = (value) => (typeof value === 'string' && value !== '' ? undefined : 'a non-empty string');
 
+const params: Check = (value) => (isObject(value) ? undefined : 'an object');
+
 const PARTS = new Map<string, Check>([
   ['jsonrpc', (value) => (value === '2.0' ? undefined : "'2.0'")],
   ['method', text],
-  ['params', (value) => (isObject(value) ? undefined : 'an object')],
+  ['params', params],
 ]);
 
 const TARGETS = new Map<string, Check>([
@@ -49,12 +51,23 @@ const TARGETS = new Map<string, Check>([
  */
 export function toMessage(notification: Omit<JSONRPCNotification, 'jsonrpc'>): JSONRPCNotification {
   checkOptions('notify', notification, PARTS);
-  const { method, params } = notification;
+  const { method } = notification;
   if (text(method) !== undefined)
     throw new TypeError(`notify: method must be a non-empty string; got ${shown(method)}`);
   if (OF_A_REQUEST.includes(method))
     throw new TypeError(`notify: ${method} belongs to a request: its handler sends it`);
-  const message = JSON.parse(JSON.stringify({ jsonrpc: '2.0', method, params })) as JSONRPCNotification;
+  const message = JSON.parse(
+    JSON.stringify({ jsonrpc: '2.0', method, params: notification.params }),
+  ) as JSONRPCNotification;
+  // An object may have another JSON form, as a Date has.
+  for (const [name, value] of [
+    ['params', message.params],
+    ['params._meta', message.params?._meta],
+  ] as const) {
+    if (value !== undefined && params(value) !== undefined) {
+      throw new TypeError(`notify: ${name} must be an object in JSON; got ${shown(value)}`);
+    }
+  }
   if (method === RESOURCE_UPDATED && text(message.params?.uri) !== undefined) {
     throw new TypeError(`notify: uri must be a non-empty string; got ${shown(message.params?.uri)}`);
   }

@@ -30,8 +30,9 @@ export interface NotifiedNodes {
  * Each method resolves to the number of sessions and subscriptions by outcome. One whose client has not asked for the
  * notification is not counted: it is not subscribed to the resource, its log level is higher, or its filter is another.
  *
- * Each method rejects with a TypeError for a notification or target that is none. It rejects with an Error while 10,000
- * notifications are in flight, or 16 Mi characters. This error, if no code awaits it, does not end the process.
+ * Each method rejects with a TypeError for a notification or target that is none, and for a notification of more than `maxBodySize`
+ * bytes, which other nodes would not take. It rejects with an Error while 10,000 notifications are in flight, or 16 Mi characters. This
+ * error, if no code awaits it, does not end the process.
  *
  * @example
  * ```ts
@@ -68,16 +69,22 @@ export interface Notify {
 /**
  * @param nameOf - Throws a TypeError for claims that name no principal.
  * @param nodes - Undefined without a cluster.
+ * @param maxBytes - Bytes of the largest notification.
  */
 export function createNotify(
   local: Pick<LocalDelivery, 'deliver'>,
   nameOf: (principal: PrincipalRef) => string,
   nodes: NotifiedNodes | undefined,
+  maxBytes: number,
 ): Notify {
   const inFlight = { count: 0, characters: 0 };
 
   const deliver = async (notice: Notice): Promise<Notified> => {
-    const { length } = JSON.stringify(notice);
+    const json = JSON.stringify(notice);
+    const { length } = json;
+    if (Buffer.byteLength(json) > maxBytes) {
+      throw new TypeError(`notify: a notification may have at most ${maxBytes} bytes (option maxBodySize)`);
+    }
     if (inFlight.count >= MAX_IN_FLIGHT.count || inFlight.characters + length > MAX_IN_FLIGHT.characters) {
       throw new Error('notify: too many notifications are in flight: await each of them');
     }

@@ -15,7 +15,7 @@ export type PrincipalRef = string | { iss?: string | undefined; sub: string } | 
  * `{"clientId":"agent"}` for a token without `sub`.
  *
  * @returns Undefined when neither `extra.sub` nor `clientId` is set.
- * @throws Error when `extra.iss`, `extra.sub` or `clientId` is set to anything but a string.
+ * @throws TypeError when `extra.iss`, `extra.sub` or `clientId` is set to anything but a string.
  *
  * @example
  * ```ts
@@ -34,7 +34,7 @@ export function principalOf(auth: AuthSubject): string | undefined {
 function claim(name: string, value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value === 'string') return value;
-  throw new Error(`mcpRouter: req.auth.${name} must be a string; it is of type ${typeof value}`);
+  throw new TypeError(`mcpRouter: req.auth.${name} must be a string; it is of type ${typeof value}`);
 }
 
 /** Whether the default of the option `principal` can produce this name. */

@@ -89,6 +89,11 @@ export class Peers {
   /** The leases of all live nodes. */
   async all(): Promise<Lease[]> {
     await this.#observer.read(this.#clock.now());
+    return this.lastKnown();
+  }
+
+  /** The leases of all nodes that were alive when they were last read. */
+  lastKnown(): Lease[] {
     return this.#observer.leases().filter((lease) => this.#unlessGone(lease) !== undefined);
   }
 

@@ -5,7 +5,6 @@ import type { CoreEvents } from '../../events.js';
 import type { OtherNodes } from '../../endpoint/per-request/other-nodes.js';
 import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
 import { bodyOf } from '../../http/receive.js';
-import type { Clock } from '../../runtime/clock.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import { abortOnDisconnect, UNSIGNED } from '../forwarding/owner-routing.js';
@@ -15,25 +14,23 @@ import type { Lease } from '../membership/lease.js';
 import type { Peers } from '../membership/peers.js';
 import { answerOutcomeUnknown, outcomeUnknownEvents } from '../outcome-unknown.js';
 import type { NodePort } from '../port/node-port.js';
-import { Announcer } from './announcer.js';
+import { NodeQueues, type Reach } from '../port/node-queues.js';
+import { Announcer, LOST } from './announcer.js';
 
 /** The longest wait before a node that does not take a retry is tried again, in ms. */
 const WAIT = 250;
 /** The form of a node's ID. Clients name one, and Redis is asked for no other. */
 const NODE_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
 
-export interface PerRequestNodesInit {
+export interface PerRequestNodesInit extends Reach {
   readonly nodeId: () => string;
   readonly peers: Pick<Peers, 'member' | 'untilGone'>;
   readonly port: NodePort;
   readonly relay: Pick<ResponseRelay, 'relay'>;
-  readonly clock: Clock;
   readonly lifecycle: Lifecycle;
   readonly events: Emitter<CoreEvents>;
   /** Whether nodes can reach each other. */
   readonly reaches: boolean;
-  /** How long a node that has a lease may leave a retry untaken, in ms. */
-  readonly claimTimeout: number;
 }
 
 /** Hands over retries to the nodes whose handlers wait for them, and announcements to all nodes. */
@@ -44,7 +41,15 @@ export class PerRequestNodes implements OtherNodes {
   constructor(init: PerRequestNodesInit) {
     this.#init = init;
     const report = (what: string, error: unknown): void => init.events.emit('failure', what, error);
-    this.#announcer = new Announcer({ ...init, report });
+    const queues = new NodeQueues<never>({
+      ...init,
+      send: (node, announcements, options) =>
+        init.port.request(node, 'announce', {}, `[${announcements.join(',')}]`, options),
+      read: (response) => Promise.resolve(response.resume()).then(() => []),
+      report: (error) => report(LOST, error),
+    });
+    const tell = (announcement: string): unknown => queues.ask(announcement);
+    this.#announcer = new Announcer({ tell, clock: init.clock, report });
   }
 
   get nodeId(): string {

@@ -45,6 +45,7 @@ export class NodeClient {
   readonly #direct = new WeakSet<Socket>();
   /** IDs of nodes whose answers came without a 102 Processing, because a proxy drops it. */
   readonly #silent = new Set<string>();
+  #isClosed = false;
 
   /**
    * @param silentTimeout - How long a node may take to begin its answer, in ms. It bounds a message without 102.
@@ -67,7 +68,8 @@ export class NodeClient {
   ): Sending {
     const { id: to, challenge } = lease;
     const { payload, signature, id } = seal(this.#key, { to, challenge, repeats, kind, headers }, body);
-    if (payload.length > this.#maxPayload) return tooLarge(id);
+    if (payload.length > this.#maxPayload) return unsent(id, 'tooLarge');
+    if (this.#isClosed) return unsent(id, 'unreachable');
     const request = httpRequest({
       agent: this.#agent,
       host: lease.host,
@@ -76,7 +78,7 @@ export class NodeClient {
       headers: { [SIGNATURE]: signature, 'Content-Length': payload.length },
     });
     const informs = lease.informs !== false && !this.#silent.has(to);
-    const { sent, giveUp } = follow(request, to, lease.informs === true && informs, this.#direct);
+    const { sent, begun, giveUp } = follow(request, to, lease.informs === true && informs, this.#direct);
     this.#open.add(giveUp);
     this.#limitConnecting(request);
     // If no 102 arrives, only the answer shows that the node took the message.
@@ -88,10 +90,12 @@ export class NodeClient {
       () => void this.#open.delete(giveUp),
     );
     request.end(payload);
-    return { id, sent, closed, abort: giveUp };
+    return { id, sent, begun, closed, abort: giveUp };
   }
 
+  /** Aborts every request. A later one is not sent. */
   close(): void {
+    this.#isClosed = true;
     for (const giveUp of this.#open) giveUp();
     this.#agent.destroy();
   }
@@ -117,9 +121,9 @@ export class NodeClient {
   }
 }
 
-function tooLarge(id: MessageId): Sending {
-  const sent = Promise.resolve({ outcome: 'untaken', why: 'tooLarge' } as const);
-  return { id, sent, closed: Promise.resolve(), abort: () => undefined };
+function unsent(id: MessageId, why: string): Sending {
+  const sent = Promise.resolve({ outcome: 'untaken', why } as const);
+  return { id, sent, begun: Promise.resolve(false), closed: Promise.resolve(), abort: () => undefined };
 }
 
 /**
@@ -133,7 +137,7 @@ function follow(
   to: string,
   informs: boolean,
   direct: WeakSet<Socket>,
-): { sent: Promise<Sent>; giveUp: (why?: 'gone') => void } {
+): Pick<Sending, 'sent' | 'begun'> & { giveUp: Sending['abort'] } {
   let givenUp: 'gone' | 'late' | undefined;
   const giveUp = (why?: 'gone'): void => {
     givenUp ??= why ?? 'late';
@@ -182,5 +186,9 @@ function follow(
     });
     request.on('error', failed).once('close', failed);
   });
-  return { sent, giveUp };
+  const begun = new Promise<boolean>((resolve) => {
+    request.once('information', () => resolve(true));
+    void sent.then(() => resolve(false));
+  });
+  return { sent, begun, giveUp };
 }

@@ -34,11 +34,8 @@ export interface NodeKinds {
   readonly orphaned: { readonly headers: { readonly principal: string }; readonly answer: number };
   /** Ends the principal's longest orphaned session. The answer is false when there was none. */
   readonly evict: { readonly headers: { readonly principal: string }; readonly answer: boolean };
-  /** Tells the streams of subscriptions what servers of another node announced. */
-  readonly announce: {
-    readonly headers: { readonly announcements: readonly Announcement[] };
-    readonly answer: boolean;
-  };
+  /** Tells the streams of subscriptions what servers of another node announced: the list of {@link Announcement} in the body. */
+  readonly announce: { readonly headers: object; readonly answer: boolean };
   /** Delivers the notifications in the body to the clients of the node. The answers are in their order. */
   readonly notify: { readonly headers: object; readonly answer: readonly Notified[] };
   /** Does nothing. A node that joins sends it to itself, at the address that it advertises. */
@@ -73,6 +70,11 @@ export type Sent =
 export interface Sending {
   readonly id: MessageId;
   readonly sent: Promise<Sent>;
+  /**
+   * Resolves to true as soon as the node has begun the request and says so (102 Processing), which a proxy may drop. Else to false,
+   * when `sent` is settled.
+   */
+  readonly begun: Promise<boolean>;
   /** Resolves when the request and its answer are closed. */
   readonly closed: Promise<void>;
   /** Aborts the request. `gone`: its node is dead, so it begins no request any more. */
