@@ -29,7 +29,7 @@ const suites = (...patterns) => patterns.map((pattern) => `__tests__/${pattern}[
 
 /** Suites that depend on Express: its routing, its request and response, its error handling, its body parsers. */
 const BY_EXPRESS = suites(
-  'http/(answers|async-context|body|body-content|error-handler|methods|middleware|mount|order|request-info|stop|table)',
+  'http/(answers|async-context|body|body-content|error-handler|http-error|methods|middleware|mount|order|request-info|stop|table)',
   'faults/(failing-answers|fuzz|hang-up|user-code|wrapped-responses)',
   'observe/(health|request-log)',
   'example-app/app',
