@@ -3,6 +3,7 @@ import type { Exchange } from '../../http/exchange.js';
 import type { Envelope } from '../../http/per-request/envelope.js';
 import type { ResolvedPerRequest } from '../../options/resolve-per-request.js';
 import { cached } from '../../runtime/checks.js';
+import type { Clock } from '../../runtime/clock.js';
 import { InFlight } from '../../runtime/in-flight.js';
 import type { PrincipalStates } from '../../sessions/records/principal-state.js';
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';
@@ -24,6 +25,7 @@ export class BridgedServers {
   readonly #shares: boolean;
   readonly #sdk: ResolvedPerRequest['sdk'];
   readonly #states: PrincipalStates;
+  readonly #clock: Clock;
   readonly #pool: ServerPool<RequestServer>;
   readonly #leases: InFlight;
   readonly #announce: TakeAnnouncement;
@@ -48,6 +50,7 @@ export class BridgedServers {
     this.#events = events;
     this.#sdk = options.sdk;
     this.#shares = options.servers === 'principal';
+    this.#clock = clock;
     this.#pool = new ServerPool(options, clock);
   }
 
@@ -117,7 +120,7 @@ export class BridgedServers {
     const bridge = new BridgedServer(this.#sessionIdOf(principal), report, isShared);
     this.#unclosed.begin();
     const onClosed = (): void => this.#unclosed.end();
-    const server = new RequestServer(bridge, this.#builder, context, this.#sdk, onEnd, onClosed);
+    const server = new RequestServer(bridge, this.#builder, context, this.#sdk, this.#clock, onEnd, onClosed);
     if (isShared) bridge.listen(this.#announcing(principal, server));
     return server;
   }

@@ -156,24 +156,30 @@ export class PerRequestEndpoint implements Endpoint {
   /** Waits until a server is open, and has listed the tool that is called. */
   #open(exchange: Exchange, { memory }: Post, server: RequestServer, call: OpeningCall): Promise<ServerFacts> {
     return this.#transports.requestMemory.during(memory, () =>
-      this.#whileWaitedFor(exchange, async () => {
+      this.#whileWaitedFor(exchange, async (signal) => {
         const facts = await server.open(call);
-        await server.checkArguments(call);
+        await server.checkArguments(call, signal);
         return facts;
       }),
     );
   }
 
-  /** Waits for what a server does, until `openTimeout` is over or the client hangs up. */
-  #whileWaitedFor<T>({ res }: Exchange, work: () => Promise<T>): Promise<T> {
+  /**
+   * Waits for what a server does, until `openTimeout` is over or the client hangs up.
+   *
+   * @param work - Its signal aborts when the wait is over.
+   */
+  #whileWaitedFor<T>({ res }: Exchange, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { clock } = this.#transports;
-    return new Promise<T>((resolve, reject) => {
+    const wait = new AbortController();
+    const waited = new Promise<T>((resolve, reject) => {
       const hangUp = (): void => reject(new Refusal('sessionClosed'));
       res.once('close', hangUp);
-      inTime(clock, this.#openTimeout, work(), () => new Refusal('openTimeout'))
+      inTime(clock, this.#openTimeout, work(wait.signal), () => new Refusal('openTimeout'))
         .finally(() => res.off('close', hangUp))
         .then(resolve, reject);
     });
+    return waited.finally(() => wait.abort());
   }
 
   #taker(

@@ -4,7 +4,7 @@ import { LATEST_PROTOCOL_VERSION } from '../../../protocol/session-era.js';
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { Refusal } from '../../../errors.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
-import { mirrorArguments, paramHeadersOf, type ParamHeader } from '../../../http/per-request/param-headers.js';
+import { mirrorArguments, type ParamHeader } from '../../../http/per-request/param-headers.js';
 import { RESERVED_PREFIX, SERVER_INFO } from '../../../http/per-request/protocol.js';
 import type { McpServerLike } from '../../../options/options.js';
 import type { PerRequestSdk } from '../../../options/per-request-sdk.js';
@@ -12,21 +12,17 @@ import type { ServerBuilder } from '../../../sessions/server/server-builder.js';
 import type { AppState } from '../../../sessions/records/app-state.js';
 import type { FactoryContext } from '../../../sessions/server/server-context.js';
 import type { ServerLifetime } from '../../../sessions/server/server-lifetime.js';
-import { isObject } from '../../../runtime/checks.js';
+import type { Clock } from '../../../runtime/clock.js';
 import { without, type Fields } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';
 import type { PooledServer } from '../server-pool.js';
 import type { BridgedServer } from './bridged-server.js';
+import { ToolList } from './tool-list.js';
 
-/** A server that lists tools for ever must not hold up a call. */
-const MAX_TOOL_PAGES = 100;
 /** Servers of the session era want a name of every client. */
 const UNNAMED = { name: 'unnamed', version: '0' };
 
 const ignore = (): void => undefined;
-
-/** The mirrored parameters of tools, by tool. */
-type ToolHeaders = ReadonlyMap<string, readonly ParamHeader[]>;
 
 /** The request that a server is opened for, or that it is to answer. */
 export interface OpeningCall {
@@ -49,8 +45,7 @@ export class RequestServer implements PooledServer {
   readonly #onEnd: () => void;
   readonly #onClosed: () => void;
   readonly #abandoned: Promise<never>;
-  /** As the server listed its tools last. */
-  #tools: ToolHeaders = new Map();
+  readonly #tools: ToolList;
   #abandon: (error: Error) => void = ignore;
   /** Undefined once the opening has begun. */
   #context: FactoryContext | undefined;
@@ -72,6 +67,7 @@ export class RequestServer implements PooledServer {
     builder: ServerBuilder,
     context: FactoryContext,
     sdk: PerRequestSdk | undefined,
+    clock: Clock,
     onEnd: () => void,
     onClosed: () => void,
   ) {
@@ -88,7 +84,10 @@ export class RequestServer implements PooledServer {
     this.#abandoned = new Promise<never>((_, reject) => (this.#abandon = reject));
     this.#abandoned.catch(ignore);
     this.#opening = this.#abandoned;
-    bridge.attach({ ended: () => this.close(), toolsChanged: () => (this.#tools = new Map()) });
+    this.#tools = new ToolList(bridge, clock);
+    // A server of one call lists its tools for that call only, and may announce a change each time.
+    const toolsChanged = (): void => (this.#isShared ? this.#tools.changed() : undefined);
+    bridge.attach({ ended: () => this.close(), toolsChanged });
   }
 
   /** Whether the server serves MCP 2026-07-28 itself. It is known once the server is open. */
@@ -110,7 +109,7 @@ export class RequestServer implements PooledServer {
     if (this.#facts === undefined || this.#state.isShared) return undefined;
     const tool = toolOf(request);
     if (tool === undefined) return this.#facts;
-    const declared = this.#tools.get(tool);
+    const declared = this.#tools.known(tool);
     if (declared === undefined) return undefined;
     checkMirrored(headers, declared, request);
     return this.#facts;
@@ -133,14 +132,14 @@ export class RequestServer implements PooledServer {
   /**
    * Compares the arguments of a tool with their headers. A server is asked for its tools when it has not listed that one.
    *
+   * @param signal - Aborts when the call waits no more.
    * @throws Refusal `headerMismatch` when they differ.
    */
-  async checkArguments(call: OpeningCall): Promise<void> {
-    const { request, headers } = call;
+  async checkArguments({ request, headers, extra }: OpeningCall, signal: AbortSignal): Promise<void> {
     const tool = toolOf(request);
     if (tool === undefined) return;
-    const declared = this.#tools.get(tool) ?? (await this.#listTools(tool, call)).get(tool);
-    checkMirrored(headers, declared ?? [], request);
+    const params = this.#isNative ? { _meta: envelopeOf(request) } : undefined;
+    checkMirrored(headers, await this.#tools.headersOf(tool, { params, extra, signal }), request);
   }
 
   /** Closes the server, or gives its opening up. */
@@ -222,26 +221,6 @@ export class RequestServer implements PooledServer {
     if ('error' in answer) throw new Refusal('invalidEnvelope');
     this.bridge.tell({ jsonrpc: '2.0', method: 'notifications/initialized' });
     return answer.result;
-  }
-
-  /** Lists tools until the one with that name. They are kept until the server announces a change. */
-  async #listTools(name: string, { request, extra }: OpeningCall): Promise<ToolHeaders> {
-    const listed = new Map<string, readonly ParamHeader[]>();
-    const before = this.#tools;
-    const own = this.#isNative ? { _meta: envelopeOf(request) } : undefined;
-    let cursor: unknown;
-    for (let page = 0; page < MAX_TOOL_PAGES && !listed.has(name); page += 1) {
-      const params = cursor === undefined ? own : { ...own, cursor };
-      const answer = await this.bridge.ask('tools/list', params, extra).answer;
-      if ('error' in answer || !Array.isArray(answer.result.tools)) break;
-      for (const tool of answer.result.tools.filter(isObject)) {
-        if (typeof tool.name === 'string') listed.set(tool.name, paramHeadersOf(tool.inputSchema));
-      }
-      cursor = answer.result.nextCursor;
-      if (cursor === undefined) break;
-    }
-    if (this.#tools === before) this.#tools = listed;
-    return listed;
   }
 }
 

@@ -1,0 +1,122 @@
+import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
+import { paramHeadersOf, type ParamHeader } from '../../../http/per-request/param-headers.js';
+import { isObject } from '../../../runtime/checks.js';
+import type { Clock } from '../../../runtime/clock.js';
+import type { Fields } from '../../../transport/jsonrpc.js';
+import type { Answer } from '../../../transport/pending-requests.js';
+import type { Asked, BridgedServer } from './bridged-server.js';
+
+/** A server that lists tools for ever must not hold up a call. */
+const MAX_PAGES = 100;
+/** How long a list without a tool is believed, in ms. A server may list other tools for other rights of the same principal. */
+const BELIEVED = 1_000;
+
+type Tools = ReadonlyMap<string, readonly ParamHeader[]>;
+
+/** A page of the list that the server was asked for. */
+interface Page {
+  readonly asked: Asked;
+  readonly tools: Promise<Tools>;
+  /** Calls that wait for it. */
+  waiting: number;
+}
+
+/** What a call gives to a list. */
+export interface ListingCall {
+  /** Beside the cursor. */
+  readonly params: Fields | undefined;
+  readonly extra: MessageExtraInfo;
+  /** Aborts when the call waits no more. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The mirrored parameters of a server's tools, as it lists them. Calls at the same time share one `tools/list`, which is cancelled
+ * when the last of them has gone.
+ */
+export class ToolList {
+  readonly #server: BridgedServer;
+  readonly #clock: Clock;
+  #known = new Map<string, readonly ParamHeader[]>();
+  #cursor: unknown;
+  #pages = 0;
+  #page: Page | undefined;
+  /** When the end of the list was reached; undefined before. */
+  #endedAt: number | undefined;
+
+  constructor(server: BridgedServer, clock: Clock) {
+    this.#server = server;
+    this.#clock = clock;
+  }
+
+  /** The tools are to be listed anew. Calls that wait for a page still take it. */
+  changed(): void {
+    this.#known = new Map();
+    this.#page = undefined;
+    this.#beginAnew();
+  }
+
+  /** The mirrored parameters of a tool, none for one that is not listed; undefined when the server is to be asked for more. */
+  known(name: string): readonly ParamHeader[] | undefined {
+    const isWhole = this.#endedAt !== undefined && this.#clock.now() - this.#endedAt < BELIEVED;
+    return this.#known.get(name) ?? (isWhole ? [] : undefined);
+  }
+
+  /** The mirrored parameters of a tool; none where the server does not list it. The list is read until the page that has it. */
+  async headersOf(name: string, call: ListingCall): Promise<readonly ParamHeader[]> {
+    for (let pages = 0; pages < MAX_PAGES; pages += 1) {
+      const known = this.known(name);
+      if (known !== undefined) return known;
+      if (this.#endedAt !== undefined) this.#beginAnew();
+      const found = (await this.#nextPage(call)).get(name);
+      if (found !== undefined) return found;
+    }
+    return [];
+  }
+
+  #beginAnew(): void {
+    this.#cursor = this.#endedAt = undefined;
+    this.#pages = 0;
+  }
+
+  async #nextPage(call: ListingCall): Promise<Tools> {
+    const { signal } = call;
+    signal.throwIfAborted();
+    const page = (this.#page ??= this.#ask(call));
+    page.waiting += 1;
+    const leave = (): void => {
+      page.waiting -= 1;
+      if (page.waiting > 0) return;
+      this.#server.cancel(page.asked.id, 'No call waits for the list');
+      if (this.#page === page) this.#page = undefined;
+    };
+    signal.addEventListener('abort', leave);
+    const tools = await page.tools;
+    signal.removeEventListener('abort', leave);
+    return tools;
+  }
+
+  #ask({ params, extra }: ListingCall): Page {
+    const cursor = this.#cursor;
+    const asked = this.#server.ask('tools/list', cursor === undefined ? params : { ...params, cursor }, extra);
+    const page: Page = { asked, tools: asked.answer.then((answer) => this.#take(page, answer)), waiting: 0 };
+    return page;
+  }
+
+  #take(page: Page, answer: Answer): Tools {
+    // Since the server was asked for the page, its tools may have changed.
+    const isOutdated = this.#page !== page;
+    if (!isOutdated) this.#page = undefined;
+    const { tools, nextCursor } = 'error' in answer ? {} : answer.result;
+    const listed = new Map<string, readonly ParamHeader[]>();
+    for (const tool of Array.isArray(tools) ? tools.filter(isObject) : []) {
+      if (typeof tool.name === 'string') listed.set(tool.name, paramHeadersOf(tool.inputSchema));
+    }
+    if (isOutdated) return listed;
+    for (const [name, headers] of listed) this.#known.set(name, headers);
+    this.#cursor = nextCursor;
+    this.#pages += 1;
+    if (nextCursor === undefined || this.#pages === MAX_PAGES) this.#endedAt = this.#clock.now();
+    return listed;
+  }
+}
