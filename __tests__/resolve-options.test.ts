@@ -270,6 +270,7 @@ describe('perRequest', () => {
     const defaults = {
       servers: 'request',
       maxServers: 1_000,
+      maxServersPerPrincipal: 20,
       serverIdle: 60_000,
       suspendTtl: 600_000,
       maxSuspended: 1_000,
@@ -302,6 +303,7 @@ describe('perRequest', () => {
   test.each<[object, string]>([
     [{ servers: 'session' }, "option perRequest.servers must be 'request' or 'principal'"],
     [{ maxServers: 0 }, 'option perRequest.maxServers must be'],
+    [{ maxServersPerPrincipal: 0 }, 'option perRequest.maxServersPerPrincipal must be'],
     [{ serverIdle: 0.5 }, 'option perRequest.serverIdle must be'],
     [{ suspendTtl: 0 }, 'option perRequest.suspendTtl must be'],
     [{ maxSuspended: 0.5 }, 'option perRequest.maxSuspended must be'],

@@ -215,6 +215,18 @@ describe('a principal\'s server (docs/transport.md, "MCP 2026-07-28")', () => {
     expect(contexts.length).toBe(3);
   });
 
+  test('of one principal, whatever its clients say of themselves, pushes out no other principal', async () => {
+    await serve({ maxServers: 3, maxServersPerPrincipal: 2 });
+    await add(of('bob'));
+    for (let n = 0; n < 5; n += 1) {
+      const meta = { 'io.modelcontextprotocol/clientInfo': { name: `client-${n}`, version: '1' } };
+      expect(textOf(await add(of('alice', { meta })))).toBe('3');
+    }
+    await add(of('bob'));
+    expect(contexts.filter(({ principal }) => principal === 'bob')).toHaveLength(1);
+    expect(contexts[0]?.signal.aborted).toBe(false);
+  });
+
   test('is replaced by another one after the app has closed it', async () => {
     await serve();
     await add(of('alice'));

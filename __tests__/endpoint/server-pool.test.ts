@@ -11,8 +11,10 @@ class FakeServer {
   }
 }
 
-const limits = { maxServers: 2, serverIdle: 1_000 };
+const limits = { maxServers: 2, maxServersPerPrincipal: 2, serverIdle: 1_000 };
 const open = (onEnd: () => void): FakeServer => Object.assign(new FakeServer(), { onEnd });
+/** Of a principal with servers of one kind. */
+const of = (key: string | undefined) => (key === undefined ? undefined : { principal: key, key });
 let clock: FakeClock;
 let pool: ServerPool<FakeServer>;
 beforeEach(() => {
@@ -22,7 +24,7 @@ beforeEach(() => {
 
 describe('the servers of an endpoint (docs/transport.md, "MCP 2026-07-28")', () => {
   test('are shared by requests of one key, and by no others', () => {
-    const [one, two, other] = ['a', 'a', 'b'].map((key) => pool.acquire(key, open));
+    const [one, two, other] = ['a', 'a', 'b'].map((key) => pool.acquire(of(key), open));
     expect(two?.server).toBe(one?.server);
     expect(other?.server).not.toBe(one?.server);
     expect(pool.stats()).toEqual({ open: 2, idle: 0 });
@@ -37,59 +39,77 @@ describe('the servers of an endpoint (docs/transport.md, "MCP 2026-07-28")', () 
   });
 
   test('are closed when they were idle for `serverIdle`, but not while a request has a lease', () => {
-    const [one, two] = [pool.acquire('a', open), pool.acquire('a', open)];
+    const [one, two] = [pool.acquire(of('a'), open), pool.acquire(of('a'), open)];
     one.release();
     clock.advance(10_000);
     expect(one.server.closed).toBe(0);
     two.release();
     clock.advance(999);
-    const again = pool.acquire('a', open);
+    const again = pool.acquire(of('a'), open);
     expect(again.server).toBe(one.server);
     clock.advance(10_000);
     again.release();
     clock.advance(1_000);
     expect(one.server.closed).toBe(1);
-    expect(pool.acquire('a', open).server).not.toBe(one.server);
+    expect(pool.acquire(of('a'), open).server).not.toBe(one.server);
   });
 
   test('make room for one more by the one that is idle for longest', () => {
-    const [a, b] = [pool.acquire('a', open), pool.acquire('b', open)];
+    const [a, b] = [pool.acquire(of('a'), open), pool.acquire(of('b'), open)];
     b.release();
     a.release();
-    pool.acquire('c', open);
+    pool.acquire(of('c'), open);
     expect([a.server.closed, b.server.closed]).toEqual([0, 1]);
-    expect(pool.acquire('a', open).server).toBe(a.server);
+    expect(pool.acquire(of('a'), open).server).toBe(a.server);
   });
 
   test('belong to one request where no room can be made', () => {
-    pool.acquire('a', open);
-    const b = pool.acquire('b', open);
-    const [own, other] = [pool.acquire('c', open), pool.acquire('c', open)];
+    pool.acquire(of('a'), open);
+    const b = pool.acquire(of('b'), open);
+    const [own, other] = [pool.acquire(of('c'), open), pool.acquire(of('c'), open)];
     expect(other.server).not.toBe(own.server);
     own.release();
     expect(own.server.closed).toBe(1);
     b.release();
-    expect(pool.acquire('c', open).server).not.toBe(other.server);
+    expect(pool.acquire(of('c'), open).server).not.toBe(other.server);
     expect(b.server.closed).toBe(1);
   });
 
   test('are replaced after they have ended by themselves, as a failed opening does', () => {
-    const failed = pool.acquire('a', open);
+    const failed = pool.acquire(of('a'), open);
     failed.server.onEnd();
-    const next = pool.acquire('a', open);
+    const next = pool.acquire(of('a'), open);
     expect(next.server).not.toBe(failed.server);
     failed.release();
     clock.advance(10_000);
-    expect([failed.server.closed, pool.acquire('a', open).server]).toEqual([0, next.server]);
+    expect([failed.server.closed, pool.acquire(of('a'), open).server]).toEqual([0, next.server]);
   });
 
   test('are all closed with the endpoint', () => {
-    const leases = ['a', 'b', undefined].map((key) => pool.acquire(key, open));
+    const leases = ['a', 'b', undefined].map((key) => pool.acquire(of(key), open));
     leases[1]?.release();
     pool.close();
     for (const lease of leases) lease.release();
     expect(leases.map(({ server }) => server.closed)).toEqual([1, 1, 1]);
     expect(pool.stats()).toEqual({ open: 0, idle: 0 });
+  });
+
+  test('of one principal are bounded: one more takes the place of its own idle one, and of no other', () => {
+    const small = new ServerPool<FakeServer>({ ...limits, maxServers: 3 }, clock);
+    const alice = (key: string) => small.acquire({ principal: 'alice', key }, open);
+    const bob = small.acquire({ principal: 'bob', key: 'b' }, open);
+    bob.release();
+    const [first, second] = [alice('1'), alice('2')];
+    second.release();
+    first.release();
+    expect(alice('2').server).toBe(second.server);
+    const third = alice('3');
+    expect([first, second, bob].map(({ server }) => server.closed)).toEqual([1, 0, 0]);
+    const [own, other] = [alice('4'), alice('4')];
+    expect(other.server).not.toBe(own.server);
+    third.release();
+    for (let n = 5; n < 100; n += 1) alice(`${n}`).release();
+    expect(small.acquire({ principal: 'bob', key: 'b' }, open).server).toBe(bob.server);
   });
 
   const command = fc.oneof(
@@ -110,7 +130,7 @@ describe('the servers of an endpoint (docs/transport.md, "MCP 2026-07-28")', () 
         for (const { do: what, key, at } of commands) {
           const lease = leases[at % Math.max(1, leases.length)];
           if (what === 'acquire') {
-            const got = servers.acquire(key, (onEnd) => {
+            const got = servers.acquire(of(key), (onEnd) => {
               const server = open(onEnd);
               made.push(server);
               keys.set(server, key);

@@ -24,6 +24,8 @@ export interface PerRequestOptions {
    * a server of its own. Default: 1,000.
    */
   maxServers?: number | undefined;
+  /** The same within one principal, whose clients may differ. Default: 20. */
+  maxServersPerPrincipal?: number | undefined;
   /** How long a shared server without requests is kept, in ms. Default: 60,000 (1 min). */
   serverIdle?: number | undefined;
   /** How long a handler may wait for its client's answer, in ms. Default: 600,000 (10 min). */
@@ -49,6 +51,7 @@ export interface ResolvedPerRequest {
   readonly sdk: PerRequestSdk | undefined;
   readonly servers: 'request' | 'principal';
   readonly maxServers: number;
+  readonly maxServersPerPrincipal: number;
   readonly serverIdle: number;
   readonly suspendTtl: number;
   readonly maxSuspended: number;
@@ -74,6 +77,7 @@ const CHECKS = new Map<string, Check>([
   ['sdk', (value) => (isSdk(value) ? undefined : "v2() of 'express-mcp-router/v2'")],
   ['servers', (value) => (value === 'request' || value === 'principal' ? undefined : "'request' or 'principal'")],
   ['maxServers', count],
+  ['maxServersPerPrincipal', count],
   ['serverIdle', timer],
   ['suspendTtl', timer],
   ['maxSuspended', count],
@@ -94,7 +98,7 @@ export function resolvePerRequest(given: boolean | PerRequestOptions): ResolvedP
   if (given === false) return false;
   const options = given === true ? {} : given;
   checkOptions('mcpRouter', options, CHECKS, 'perRequest.');
-  const { servers = 'request', maxServers = 1_000, serverIdle = MINUTE } = options;
+  const { servers = 'request', maxServers = 1_000, maxServersPerPrincipal = 20, serverIdle = MINUTE } = options;
   const { suspendTtl = 10 * MINUTE, maxSuspended = 1_000, maxSuspendedPerPrincipal = 20 } = options;
   const { maxSuspendedAnonymous = maxSuspended, cacheHints = {} } = options;
   const { maxSubscriptions = 1_024, maxSubscriptionsPerPrincipal = 20 } = options;
@@ -102,6 +106,7 @@ export function resolvePerRequest(given: boolean | PerRequestOptions): ResolvedP
     sdk: options.sdk,
     servers,
     maxServers,
+    maxServersPerPrincipal,
     serverIdle,
     suspendTtl,
     maxSuspended,

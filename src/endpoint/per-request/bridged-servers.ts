@@ -13,7 +13,7 @@ import { BridgedServer, type ServerListener } from './bridge/bridged-server.js';
 import { digestOf } from './bridge/questions.js';
 import { RequestServer } from './bridge/request-server.js';
 import type { TakeAnnouncement } from './other-nodes.js';
-import { ServerPool, type ServerLease } from './server-pool.js';
+import { ServerPool, type ServerLease, type ShareKey } from './server-pool.js';
 
 /** Clients in the cache of digests, by what they say of themselves. A client says the same in each request. */
 const MAX_CACHED_CLIENTS = 100;
@@ -65,8 +65,8 @@ export class BridgedServers {
 
   /** A server for a request. It may not be open yet. */
   acquire(exchange: Exchange, envelope: Envelope): ServerLease<RequestServer> {
-    const key = this.#keyOf(exchange.principal, envelope);
-    const lease = this.#pool.acquire(key, (onEnd) => this.#create(exchange, envelope, key !== undefined, onEnd));
+    const share = this.#shareOf(exchange.principal, envelope);
+    const lease = this.#pool.acquire(share, (onEnd) => this.#create(exchange, envelope, share !== undefined, onEnd));
     this.#leases.begin();
     let isReleased = false;
     const release = (): void => {
@@ -92,11 +92,11 @@ export class BridgedServers {
    * A server of the session era is told once what its client is, so only clients that say the same share one. A caller without a
    * principal may be anyone.
    */
-  #keyOf(principal: string | undefined, { clientInfo, clientCapabilities }: Envelope): string | undefined {
+  #shareOf(principal: string | undefined, { clientInfo, clientCapabilities }: Envelope): ShareKey | undefined {
     if (!this.#shares || principal === undefined) return undefined;
     const client = JSON.stringify([clientInfo?.name ?? null, clientCapabilities]);
     // A digest has a fixed length, so that the rest of the key is the principal.
-    return this.#digestOf(client) + principal;
+    return { principal, key: this.#digestOf(client) + principal };
   }
 
   #create(

@@ -22,25 +22,38 @@ export interface ServerLease<Server> {
  */
 export type OpenServer<Server> = (onEnd: () => void) => Server;
 
+/** Who may share a server. */
+export interface ShareKey {
+  readonly principal: string;
+  /** Names those of the principal that share one, and the principal. */
+  readonly key: string;
+}
+
 /** Bounds of the servers that are shared. */
 export interface PoolLimits {
   readonly maxServers: number;
+  readonly maxServersPerPrincipal: number;
   /** How long one lives on without a lease, in ms. */
   readonly serverIdle: number;
 }
 
 /**
  * The servers of an endpoint. Requests with the same key share one, from the moment that its opening begins. A request without a
- * key has a server of its own, which is closed at the release. So has a request of a new key when `maxServers` are in use.
+ * key has a server of its own, which is closed at the release. So has a request of a new key when `maxServers`, or all that its
+ * principal may have, are in use.
  */
 export class ServerPool<Server extends PooledServer> {
   readonly #maxServers: number;
+  readonly #maxServersPerPrincipal: number;
   readonly #idle: DeadlineQueue<Entry<Server>>;
   readonly #shared = new Map<string, Entry<Server>>();
+  /** The shared servers of each principal. Those that are idle are in the order in which they became so. */
+  readonly #byPrincipal = new Map<string, Set<Entry<Server>>>();
   readonly #all = new Set<Entry<Server>>();
 
-  constructor({ maxServers, serverIdle }: PoolLimits, clock: Clock) {
+  constructor({ maxServers, maxServersPerPrincipal, serverIdle }: PoolLimits, clock: Clock) {
     this.#maxServers = maxServers;
+    this.#maxServersPerPrincipal = maxServersPerPrincipal;
     this.#idle = new DeadlineQueue(clock, serverIdle, (entry) => this.#close(entry));
   }
 
@@ -51,9 +64,9 @@ export class ServerPool<Server extends PooledServer> {
     return { open: this.#all.size, idle };
   }
 
-  /** @param key - Names those who may share a server; undefined for a server of the request's own. */
-  acquire(key: string | undefined, open: OpenServer<Server>): ServerLease<Server> {
-    const entry = (key === undefined ? undefined : this.#shared.get(key)) ?? this.#open(key, open);
+  /** @param share - Undefined for a server of the request's own. */
+  acquire(share: ShareKey | undefined, open: OpenServer<Server>): ServerLease<Server> {
+    const entry = (share === undefined ? undefined : this.#shared.get(share.key)) ?? this.#open(share, open);
     entry.leases += 1;
     entry.due.cancel();
     let isReleased = false;
@@ -71,28 +84,44 @@ export class ServerPool<Server extends PooledServer> {
     for (const entry of this.#all) this.#close(entry, reason);
   }
 
-  #open(key: string | undefined, open: OpenServer<Server>): Entry<Server> {
-    const shares = key !== undefined && this.#hasRoom();
+  #open(wanted: ShareKey | undefined, open: OpenServer<Server>): Entry<Server> {
+    const share = wanted !== undefined && this.#hasRoom(wanted.principal) ? wanted : undefined;
     const server = open(() => this.#drop(entry));
-    const entry = new Entry(shares ? key : undefined, server);
+    const entry = new Entry(share, server);
     this.#all.add(entry);
-    if (shares) this.#shared.set(key, entry);
+    if (share !== undefined) {
+      this.#shared.set(share.key, entry);
+      this.#append(share.principal, entry);
+    }
     return entry;
   }
 
-  /** Makes room by closing the server that has been idle for longest. */
-  #hasRoom(): boolean {
-    if (this.#shared.size < this.#maxServers) return true;
-    const oldest = this.#idle.oldest();
-    if (oldest === undefined) return false;
-    this.#close(oldest);
-    return true;
+  /** Makes room by closing the server that has been idle for longest: one of the principal's own, if it has all that it may have. */
+  #hasRoom(principal: string): boolean {
+    const own = this.#byPrincipal.get(principal);
+    if (own !== undefined && own.size >= this.#maxServersPerPrincipal) {
+      return this.#makeRoom([...own].find(({ leases }) => leases === 0));
+    }
+    return this.#shared.size < this.#maxServers || this.#makeRoom(this.#idle.oldest());
+  }
+
+  #makeRoom(idle: Entry<Server> | undefined): boolean {
+    if (idle !== undefined) this.#close(idle);
+    return idle !== undefined;
   }
 
   #unused(entry: Entry<Server>): void {
     if (entry.hasEnded) return;
-    if (entry.key === undefined) this.#close(entry);
-    else this.#idle.add(entry.due);
+    if (entry.share === undefined) return this.#close(entry);
+    this.#idle.add(entry.due);
+    this.#append(entry.share.principal, entry);
+  }
+
+  #append(principal: string, entry: Entry<Server>): void {
+    const own = this.#byPrincipal.get(principal) ?? new Set();
+    this.#byPrincipal.set(principal, own);
+    own.delete(entry);
+    own.add(entry);
   }
 
   #close(entry: Entry<Server>, reason?: Error): void {
@@ -105,7 +134,11 @@ export class ServerPool<Server extends PooledServer> {
     entry.hasEnded = true;
     entry.due.cancel();
     this.#all.delete(entry);
-    if (entry.key !== undefined && this.#shared.get(entry.key) === entry) this.#shared.delete(entry.key);
+    if (entry.share === undefined) return;
+    const { principal, key } = entry.share;
+    if (this.#shared.get(key) === entry) this.#shared.delete(key);
+    const own = this.#byPrincipal.get(principal);
+    if (own?.delete(entry) === true && own.size === 0) this.#byPrincipal.delete(principal);
   }
 }
 
@@ -114,9 +147,9 @@ class Entry<Server> {
   leases = 0;
   hasEnded = false;
 
-  /** @param key - Undefined for a server that is not shared. */
+  /** @param share - Undefined for a server that is not shared. */
   constructor(
-    readonly key: string | undefined,
+    readonly share: ShareKey | undefined,
     readonly server: Server,
   ) {}
 }
