@@ -185,6 +185,7 @@ describe('a request of MCP 2026-07-28', () => {
           params: { mode: 'url', message: 'Sign in', url: 'https://example.com/' },
         },
       },
+      _meta: { [`${META}serverInfo`]: { name: 'asking', version: '1.0.0' } },
     });
   });
 

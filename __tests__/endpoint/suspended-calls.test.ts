@@ -52,6 +52,14 @@ describe('a handler of an SDK v1 server that asks its client', () => {
     expect(textOf(await retry('once', asked, answersTo(asked, { only: 'Bob' })))).toBe('Bob');
   });
 
+  test('names its server in what asks the client, as in every result (basic/index, "Per-response protocol fields")', async () => {
+    const { result } = await ask('once');
+    expect(result).toMatchObject({
+      resultType: 'input_required',
+      _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'asking', version: '1.0.0' } },
+    });
+  });
+
   test('asks concurrent questions of every kind in one round', async () => {
     const asked = askedBy(await ask('three'));
     expect([...asked.keys.keys()].sort()).toEqual(['name', 'roots/list', 'sampling/createMessage']);

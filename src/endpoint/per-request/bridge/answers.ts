@@ -1,8 +1,9 @@
 import type { JSONRPCErrorResponse, JSONRPCRequest } from '../../../protocol/messages.js';
 import { Refusal } from '../../../errors.js';
-import { ASKING_METHODS } from '../../../http/per-request/protocol.js';
+import { ASKING_METHODS, SERVER_INFO } from '../../../http/per-request/protocol.js';
 import { isObject } from '../../../runtime/checks.js';
 import type { Fields } from '../../../transport/jsonrpc.js';
+import type { ServerFacts } from '../results.js';
 import type { BridgedServer } from './bridged-server.js';
 import { declares, Questions } from './questions.js';
 import type { Outcome } from './round.js';
@@ -19,12 +20,17 @@ type ErrorObject = JSONRPCErrorResponse['error'];
 const URLS = { elicitation: { url: {} } };
 
 /** What a client of MCP 2026-07-28 gets for an error of a server of the session era. */
-export function outcomeOfError(error: ErrorObject, { method, params }: JSONRPCRequest, capabilities: Fields): Outcome {
+export function outcomeOfError(
+  error: ErrorObject,
+  { method, params }: JSONRPCRequest,
+  capabilities: Fields,
+  facts: ServerFacts,
+): Outcome {
   switch (error.code) {
     case METHOD_NOT_FOUND:
       return outcomeOfMethodNotFound(error);
     case URL_ELICITATION_REQUIRED:
-      return urlElicitation(error.data, method, capabilities) ?? { error: { ...error, code: INVALID_PARAMS } };
+      return urlElicitation(error.data, method, capabilities, facts) ?? { error: { ...error, code: INVALID_PARAMS } };
     case RESOURCE_NOT_FOUND:
     case INVALID_PARAMS:
       return {
@@ -47,14 +53,14 @@ function named({ data }: ErrorObject, uri: unknown): Pick<ErrorObject, 'data'> {
 }
 
 /** A handler that wants its user to visit URLs has ended. The retry of its client starts it anew, so nothing is kept. */
-function urlElicitation(data: unknown, method: string, capabilities: Fields): Outcome | undefined {
+function urlElicitation(data: unknown, method: string, capabilities: Fields, facts: ServerFacts): Outcome | undefined {
   const elicitations: unknown = isObject(data) ? data.elicitations : undefined;
   if (!Array.isArray(elicitations) || elicitations.length === 0 || !elicitations.every(isObject)) return undefined;
   if (!ASKING_METHODS.has(method)) return undefined;
   if (!declares(capabilities, URLS)) return new Refusal('missingCapability', { data: { requiredCapabilities: URLS } });
   const questions = new Questions();
   elicitations.forEach((params, id) => questions.add({ jsonrpc: '2.0', id, method: 'elicitation/create', params }));
-  return { result: inputRequired(questions) };
+  return { result: inputRequired(questions, facts) };
 }
 
 /** Refuses a question that no client can be asked while it waits for that method. A `ping` is answered. */
@@ -65,7 +71,19 @@ export function refuseQuestion(server: BridgedServer, { id, method }: JSONRPCReq
   server.tell({ jsonrpc: '2.0', id, error: { code: INTERNAL_ERROR, message } });
 }
 
-/** The result that asks a client (MCP 2026-07-28, basic/patterns/mrtr). */
-export function inputRequired({ inputRequests }: Questions, requestState?: string): Fields {
-  return { resultType: 'input_required', inputRequests, ...(requestState !== undefined && { requestState }) };
+/**
+ * The result that asks a client (MCP 2026-07-28, basic/patterns/mrtr). It names the server, as every result should (basic/index,
+ * "Per-response protocol fields").
+ */
+export function inputRequired(
+  { inputRequests }: Questions,
+  { serverInfo }: ServerFacts,
+  requestState?: string,
+): Fields {
+  return {
+    resultType: 'input_required',
+    inputRequests,
+    ...(requestState !== undefined && { requestState }),
+    _meta: { [SERVER_INFO]: serverInfo },
+  };
 }

@@ -171,7 +171,7 @@ export class BridgedCall implements ServerListener {
 
   /** Ends the open replies with what is asked. */
   #endRound(): void {
-    const result = inputRequired(this.#questions, this.#suspension?.state(this.#round));
+    const result = inputRequired(this.#questions, this.#init.facts, this.#suspension?.state(this.#round));
     for (const round of this.#rounds) round.end({ result });
     this.#rounds.clear();
   }
@@ -186,7 +186,7 @@ export class BridgedCall implements ServerListener {
     const { request, results, facts } = this.#init;
     return this.#read(() =>
       'error' in answer
-        ? outcomeOfError(answer.error, request, this.#capabilities)
+        ? outcomeOfError(answer.error, request, this.#capabilities, facts)
         : { result: results.complete(request.method, answer.result, facts) },
     );
   }
