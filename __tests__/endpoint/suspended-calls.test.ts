@@ -140,6 +140,16 @@ describe('a handler of an SDK v1 server that asks its client', () => {
     expect((await retry('greet', asked, answers, hi, alice)).error).toEqual(UNKNOWN);
   });
 
+  test.each([
+    ['text/event-stream', 'text/event-stream'],
+    ['application/json', 'application/json'],
+    ['application/json, text/event-stream', 'application/json'],
+  ])('of an unknown state is refused in the form that %s accepts', async (accept, type) => {
+    const reply = await retry('once', { requestState: 'x.1' }, {}, {}, { headers: { accept } });
+    expect(reply).toMatchObject({ status: 200, error: UNKNOWN });
+    expect(reply.headers.get('content-type')).toBe(type);
+  });
+
   test('gives the same round again to a retry that is repeated, as its reply may be lost', async () => {
     const first = askedBy(await ask('twice'));
     const answers = answersTo(first, { first: 'a' });

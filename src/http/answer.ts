@@ -3,6 +3,7 @@ import type { RequestId } from '../protocol/messages.js';
 import { isHttpError, type HttpError } from '../http-error.js';
 import { streamOf } from '../transport/response.js';
 import { noteError } from '../transport/response-facts.js';
+import { replyFormOf } from '../transport/reply-form.js';
 import { frame, sseHeaders } from '../transport/sse.js';
 import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName, Refusal } from '../errors.js';
 import type { CoreEvents } from '../events.js';
@@ -74,6 +75,11 @@ export function sendHttpError(res: ServerResponse, error: HttpError, id: Request
   sendJson(res, status, { jsonrpc: '2.0', error: { code, message }, id }, Object.fromEntries(headers));
 }
 
+/** With status 200 a client reads the body by its type. Errors with another status are JSON for all. */
+function mustBeEvent(reason: ErrorName, exchange: Exchange | undefined): boolean {
+  return ERRORS[reason].status === 200 && replyFormOf(exchange?.req.headers.accept) === 'sse';
+}
+
 /**
  * Makes a function that answers a request with the error that its handling threw. The function never throws.
  *
@@ -102,6 +108,7 @@ export function createRefuse(
       if (refusal?.reason === 'draining' && exchange?.req.message.complete === false) closeAfter(res);
       const id = refusal?.id ?? exchange?.id;
       if (httpError !== undefined) sendHttpError(res, httpError, id);
+      else if (mustBeEvent(reason, exchange)) sendEvent(res, errorResponse(reason, id, refusal?.data));
       else sendError(res, reason, id, refusal?.data, reason === 'unauthorized' ? challenge : undefined);
     } catch (thrown) {
       // Middleware may have wrapped the response.
