@@ -9,11 +9,13 @@ import {
   SUPPORTED_PROTOCOL_VERSIONS,
   type CallToolResult,
 } from '@modelcontextprotocol/server';
+import { pino } from 'pino';
 import { z } from 'zod';
-import type { WireTransport } from '../../src/index.js';
+import type { JSONRPCMessage, McpServerLike, WireTransport } from '../../src/index.js';
 import { v2 } from '../../src/v2.js';
 import { EventStream } from '../support/event-stream.js';
 import { post, start, type Harness } from '../support/harness.js';
+import { LogLines } from '../support/log-lines.js';
 import { bodyOf, call, headersOf, send, VERSION } from '../support/per-request.js';
 import { Deferred, until } from '../support/waiting.js';
 import { askingServer } from './asking-server.js';
@@ -193,6 +195,96 @@ describe('a server of SDK v2 with the option perRequest.sdk', () => {
     const connected = v2().adapt(nativeServer({}))?.connect(transport);
     await expect(connected).rejects.toThrow('supportedProtocolVersions: [');
   });
+});
+
+describe('a server that serves the revision itself, with servers: principal', () => {
+  test('is shared by all clients of its principal, as it learns of each from the request', async () => {
+    let built = 0;
+    const shared = await start({
+      perRequest: { sdk: v2(), servers: 'principal' },
+      principal: () => 'alice',
+      serverFactory: () => {
+        built += 1;
+        return nativeServer();
+      },
+    });
+    for (const request of [
+      {},
+      { capabilities: { elicitation: { form: {} } } },
+      { meta: { [`${META}clientInfo`]: { name: 'other', version: '2' } } },
+      { meta: { [`${META}clientInfo`]: undefined } },
+    ]) {
+      expect((await call(shared.url, 'echo', { text: 'x' }, request)).result).toMatchObject(text('x'));
+    }
+    const asked = await call(shared.url, 'ask', {}, { capabilities: { elicitation: { form: {} } } });
+    expect(asked.result).toMatchObject({ resultType: 'input_required' });
+    expect(await call(shared.url, 'ask')).toMatchObject({ status: 400, error: { code: -32021 } });
+    expect(built).toBe(1);
+    await shared.close();
+  });
+
+  test('is no reason to share a bridged one between clients that declare other capabilities', async () => {
+    const declared: unknown[] = [];
+    const shared = await start({
+      perRequest: { sdk: v2(), servers: 'principal' },
+      principal: () => 'alice',
+      serverFactory: () => {
+        const server = askingServer();
+        server.registerTool('declared', {}, () => {
+          declared.push(server.server.getClientCapabilities());
+          return { content: [{ type: 'text', text: 'told' }] };
+        });
+        return server;
+      },
+    });
+    for (const capabilities of [{}, { roots: {} }, {}, { roots: {} }]) {
+      expect((await call(shared.url, 'declared', {}, { capabilities })).result).toMatchObject(text('told'));
+    }
+    expect(declared).toEqual([{}, { roots: {} }, {}, { roots: {} }]);
+    await shared.close();
+  });
+});
+
+test('an answer that throws as it is read fails its request only, and is reported', async () => {
+  const lines = new LogLines();
+  const unreadable = (name: string, fields: object) =>
+    Object.defineProperty(fields, name, {
+      enumerable: true,
+      get() {
+        throw new Error(`${name} is not readable`);
+      },
+    });
+  const answers: Readonly<Record<string, object>> = {
+    'x/result': { result: unreadable('isError', { content: [] }) },
+    'x/error': { error: unreadable('code', { message: 'x' }) },
+  };
+  const bare = (): McpServerLike => ({
+    connect: (transport) => {
+      transport.onmessage = (message) => {
+        if (!('id' in message) || !('method' in message)) return;
+        void transport.send({ jsonrpc: '2.0', id: message.id, ...answers[message.method] } as JSONRPCMessage);
+      };
+      return transport.start();
+    },
+    close: () => Promise.resolve(),
+  });
+  const rejected: unknown[] = [];
+  const onRejection = (error: unknown): void => void rejected.push(error);
+  process.on('unhandledRejection', onRejection);
+  const failing = await start({
+    perRequest: { sdk: { adapt: (server) => server } },
+    serverFactory: bare,
+    logger: pino({}, lines),
+    requestTimeout: 10_000,
+  });
+  for (const method of Object.keys(answers)) {
+    expect(await send(failing.url, method)).toMatchObject({ error: { code: -32603, message: 'Internal error' } });
+  }
+  await new Promise(setImmediate);
+  process.off('unhandledRejection', onRejection);
+  await failing.close();
+  expect(rejected).toEqual([]);
+  for (const name of ['isError', 'code']) expect(lines.text).toContain(`${name} is not readable`);
 });
 
 test('a server of SDK v1 is bridged as without the option, and a state that it does not know is refused', async () => {

@@ -85,3 +85,12 @@ function hasOnly(keys: ReadonlySet<string>, message: Fields): boolean {
   }
   return true;
 }
+
+/** Whether an answer tells of a failure. A result of user code that throws as it is read does: it cannot be written as JSON either. */
+export function isFailure(answer: JSONRPCResultResponse | JSONRPCErrorResponse): boolean {
+  try {
+    return 'error' in answer || answer.result.isError === true;
+  } catch {
+    return true;
+  }
+}

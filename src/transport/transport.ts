@@ -7,7 +7,7 @@ import type { PostInit, TransportContext, TransportInit, TransportOwner, Transpo
 import { EpochIds } from './epoch-ids.js';
 import { createEventLog, type SessionEventLog } from './session-events.js';
 import { RouterRequests } from './router-requests.js';
-import { isResponse, toolOf } from './jsonrpc.js';
+import { isFailure, isResponse, toolOf } from './jsonrpc.js';
 import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending-requests.js';
 import { RequestStream } from './request-stream.js';
 import { Replays } from './replay.js';
@@ -315,7 +315,7 @@ export class HttpTransport implements WireTransport, TransportSide {
       this.#pending.fail(pending, 'error', 'internalError');
       return undefined;
     }
-    const failed = 'error' in message || message.result.isError === true;
+    const failed = isFailure(message);
     const answer = (): void => this.#pending.answer(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
     const saved = failed || pending.message === undefined ? undefined : this.owner?.requestSucceeded(pending.message);
     if (saved === undefined) {

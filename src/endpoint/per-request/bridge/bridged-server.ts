@@ -206,11 +206,15 @@ export class BridgedServer implements WireTransport {
   #answer(message: object, id: RequestId | undefined): void {
     const waiting = id === undefined ? undefined : this.#take(id);
     if (id === undefined || waiting === undefined) return;
-    const answer = { ...message, id };
-    if (isResponse(answer)) return waiting.answer(answer);
-    // The SDK's server sends whatever a handler returns, even if it is not a result.
-    this.#report('a server answered with no JSON-RPC response', new TypeError('a result must be an object'));
-    waiting.answer({ ...errorResponse('internalError'), id });
+    const read = (): void => {
+      const answer = { ...message, id };
+      if (!isResponse(answer)) throw new TypeError('a result must be an object');
+      waiting.answer(answer);
+    };
+    // The SDK's server sends whatever a handler returns, even if it is not a result, or throws as it is read.
+    this.#run('a server answered with no JSON-RPC response', read, () =>
+      waiting.answer({ ...errorResponse('internalError'), id }),
+    );
   }
 
   /** @param id - Of the request that the message is, to be answered if the server throws on it. */

@@ -68,7 +68,9 @@ export class BridgedCall implements ServerListener {
   begin(extra: MessageExtraInfo): void {
     const { server, request } = this.#init;
     this.#asked = server.ask(request.method, paramsForServer(request.params), extra, this);
-    void this.#asked.answer.then((answer) => this.#settle(answer));
+    this.#asked.answer
+      .then((answer) => this.#settle(answer))
+      .catch((error: unknown) => this.#init.report('a call could not be ended', error));
   }
 
   /** Whether a retry asks for what the call was begun with. */

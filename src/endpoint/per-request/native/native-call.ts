@@ -1,6 +1,6 @@
 import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
-import { Refusal } from '../../../errors.js';
+import { errorResponse, Refusal } from '../../../errors.js';
 import { isObject } from '../../../runtime/checks.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 import { METHOD_NOT_FOUND, outcomeOfMethodNotFound, refuseQuestion } from '../bridge/answers.js';
@@ -16,6 +16,7 @@ export interface NativeCallInit {
   readonly server: BridgedServer;
   /** Takes all that the server says of this request, as it may announce a change. */
   announce(notification: JSONRPCNotification): void;
+  report(what: string, error: unknown): void;
   /** The server is not needed any more. */
   onServed(): void;
   /** Nothing of the call remains. */
@@ -40,7 +41,12 @@ export class NativeCall implements ServerListener {
   begin(extra: MessageExtraInfo): void {
     const { server, request } = this.#init;
     this.#asked = server.ask(request.method, request.params, extra, this);
-    void this.#asked.answer.then((answer) => this.#settle(answer));
+    this.#asked.answer
+      .then((answer) => this.#settle(answer))
+      .catch((error: unknown) => {
+        this.#init.report('an answer of a server could not be read', error);
+        this.#finish({ error: errorResponse('internalError').error });
+      });
   }
 
   /** The client closed the reply, or the request timed out. */
@@ -64,8 +70,11 @@ export class NativeCall implements ServerListener {
   }
 
   #settle(answer: Answer): void {
-    if (this.#ended) return;
-    this.#round.end('error' in answer ? outcomeOf(answer.error) : { result: answer.result });
+    if (!this.#ended) this.#finish('error' in answer ? outcomeOf(answer.error) : { result: answer.result });
+  }
+
+  #finish(outcome: Outcome): void {
+    this.#round.end(outcome);
     this.#end();
   }
 
