@@ -15,8 +15,9 @@ export interface PerRequestOptions {
   /** `v2()` of `express-mcp-router/v2`: servers of the SDK's version 2 serve such requests themselves. Default: all are bridged. */
   sdk?: PerRequestSdk | undefined;
   /**
-   * `request`: a new server for each request. `principal`: the requests of a principal share one, if they declare the same client
-   * capabilities and client name; a request without a principal has one of its own. Default: `request`.
+   * `request`: a new server for each request. `principal`: the requests of a principal share one. Those to a bridged server do so
+   * if they declare the same client capabilities and client name. A request without a principal has one of its own. Default:
+   * `request`.
    */
   servers?: 'request' | 'principal' | undefined;
   /**

@@ -11,7 +11,7 @@ import { FactoryContext } from '../../sessions/server/server-context.js';
 import type { TransportContext } from '../../transport/transport-types.js';
 import { BridgedServer, type ServerListener } from './bridge/bridged-server.js';
 import { digestOf } from './bridge/questions.js';
-import { RequestServer } from './bridge/request-server.js';
+import { RequestServer, sharedFactsOf } from './bridge/request-server.js';
 import type { TakeAnnouncement } from './other-nodes.js';
 import { ServerPool, type ServerLease, type ShareKey } from './server-pool.js';
 
@@ -63,9 +63,13 @@ export class BridgedServers {
     return this.#pool.acquire(undefined, (onEnd) => this.#create(exchange, envelope, false, onEnd));
   }
 
-  /** A server for a request. It may not be open yet. */
-  acquire(exchange: Exchange, envelope: Envelope): ServerLease<RequestServer> {
-    const share = this.#shareOf(exchange.principal, envelope);
+  /**
+   * A server for a request. It may not be open yet.
+   *
+   * @param isBridged - Whether servers are known to be bridged, so that only clients that say the same of themselves share one.
+   */
+  acquire(exchange: Exchange, envelope: Envelope, isBridged = this.#sdk === undefined): ServerLease<RequestServer> {
+    const share = this.#shareOf(exchange.principal, isBridged ? envelope : undefined);
     const lease = this.#pool.acquire(share, (onEnd) => this.#create(exchange, envelope, share !== undefined, onEnd));
     this.#leases.begin();
     let isReleased = false;
@@ -88,15 +92,12 @@ export class BridgedServers {
     return this.#unclosed.whenNone();
   }
 
-  /**
-   * A server of the session era is told once what its client is, so only clients that say the same share one. A caller without a
-   * principal may be anyone.
-   */
-  #shareOf(principal: string | undefined, { clientInfo, clientCapabilities }: Envelope): ShareKey | undefined {
+  /** A caller without a principal may be anyone. */
+  #shareOf(principal: string | undefined, envelope: Envelope | undefined): ShareKey | undefined {
     if (!this.#shares || principal === undefined) return undefined;
-    const client = JSON.stringify([clientInfo?.name ?? null, clientCapabilities]);
-    // A digest has a fixed length, so that the rest of the key is the principal.
-    return { principal, key: this.#digestOf(client) + principal };
+    const client = envelope === undefined ? ' ' : this.#digestOf(JSON.stringify(sharedFactsOf(envelope)));
+    // A digest has no space and a fixed length, so that the rest of the key is the principal.
+    return { principal, key: client + principal };
   }
 
   #create(

@@ -139,13 +139,18 @@ export class PerRequestEndpoint implements Endpoint {
 
   /** Has a server answer a request. One that is open and knows what it needs gets the request at once. */
   async #begin(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
-    const lease = this.#servers.acquire(exchange, envelope);
-    const { server } = lease;
+    let lease = this.#servers.acquire(exchange, envelope);
     try {
       const call = { request, envelope, headers: exchange.req.headers, extra: exchange.extra };
-      const facts = server.factsIfReady(call) ?? (await this.#open(exchange, post, server, call));
+      let facts = lease.server.factsIfReady(call) ?? (await this.#open(exchange, post, lease.server, call));
+      if (!lease.server.isFor(envelope)) {
+        lease.release();
+        lease = this.#servers.acquire(exchange, envelope, true);
+        facts = lease.server.factsIfReady(call) ?? (await this.#open(exchange, post, lease.server, call));
+      }
       // The states of other servers are the router's, and it knows none of this one.
-      if (request.params?.requestState !== undefined && !server.isNative) throw new Refusal('invalidRequestState');
+      if (request.params?.requestState !== undefined && !lease.server.isNative)
+        throw new Refusal('invalidRequestState');
       await this.#replies.post(exchange, post, request, envelope, this.#taker(exchange, post, request, lease, facts));
     } catch (error) {
       lease.release();

@@ -17,6 +17,7 @@ import { without, type Fields } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';
 import type { PooledServer } from '../server-pool.js';
 import type { BridgedServer } from './bridged-server.js';
+import { digestOf } from './questions.js';
 import { ToolList } from './tool-list.js';
 
 /** Servers of the session era want a name of every client. */
@@ -54,6 +55,8 @@ export class RequestServer implements PooledServer {
   #facts: ServerFacts | undefined;
   #server: McpServerLike | undefined;
   #closesFor: Error | undefined;
+  /** What the first client says of itself, as a bridged server was told. */
+  #greetedFor: string | undefined;
   #hasEnded = false;
   #isNative = false;
 
@@ -93,6 +96,14 @@ export class RequestServer implements PooledServer {
   /** Whether the server serves MCP 2026-07-28 itself. It is known once the server is open. */
   get isNative(): boolean {
     return this.#isNative;
+  }
+
+  /**
+   * Whether the open server may serve a client that says this of itself. One that serves MCP 2026-07-28 itself may serve all, as it
+   * learns of each client from the request. One of the session era is told only once.
+   */
+  isFor(envelope: Envelope): boolean {
+    return this.#isNative || this.#greetedFor === undefined || this.#greetedFor === digestOf(sharedFactsOf(envelope));
   }
 
   /** Whether its opening is over. What a server announces before says nothing new to any client. */
@@ -212,6 +223,8 @@ export class RequestServer implements PooledServer {
   }
 
   async #initialize({ envelope, extra }: OpeningCall): Promise<ServerFacts> {
+    // Without an SDK only clients that say the same share a server.
+    if (this.#isShared && this.#sdk !== undefined) this.#greetedFor = digestOf(sharedFactsOf(envelope));
     const { clientInfo: given = UNNAMED, clientCapabilities } = envelope;
     // A field that only one of several clients has must not fail the opening for all.
     const clientInfo = this.#isShared ? { name: given.name, version: given.version } : given;
@@ -232,6 +245,11 @@ function toolOf({ method, params }: JSONRPCRequest): string | undefined {
 /** @throws Refusal `headerMismatch` */
 function checkMirrored(headers: IncomingHttpHeaders, declared: readonly ParamHeader[], request: JSONRPCRequest): void {
   if (!mirrorArguments(headers, declared, request.params?.arguments)) throw new Refusal('headerMismatch');
+}
+
+/** What clients must say alike of themselves to share a server of the session era. */
+export function sharedFactsOf({ clientInfo, clientCapabilities }: Envelope): readonly unknown[] {
+  return [clientInfo?.name ?? null, clientCapabilities];
 }
 
 /** The fields of `_meta` by which a client of MCP 2026-07-28 describes itself, for a request of the router's own. */
