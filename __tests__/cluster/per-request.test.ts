@@ -107,6 +107,18 @@ test('a retry gets -32602 on another node where nodes cannot reach each other (`
   expect(textOf(await retry(a!, 'once', asked))).toBe('Bob');
 });
 
+test('handlers of a principal get the same `extra.sessionId` on every node, and no other principal has it', async () => {
+  const nodes = await cluster.nodes(2, { perRequest: true, serverFactory: () => askingServer() });
+  const ids = (user: string) =>
+    Promise.all(
+      nodes.map(async ({ url }) => textOf(await call(url, 'session', {}, { headers: { 'x-principal': user } }))),
+    );
+  const [alice, bob] = [await ids('alice'), await ids('bob')];
+  expect(alice[1]).toBe(alice[0]);
+  expect(bob[1]).toBe(bob[0]);
+  expect(bob[0]).not.toBe(alice[0]);
+});
+
 describe('a forged requestState', () => {
   test('reaches no node that is no member, and is no key of Redis', async () => {
     const commands: string[][] = [];

@@ -206,6 +206,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       ...parts,
       ...reach,
       nodeId: () => this.membership.id,
+      secret: options.secret,
       reaches: options.routing !== 'migrate',
       port: this.#port,
       relay: this.#relay,

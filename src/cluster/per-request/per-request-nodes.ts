@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { JSONRPCNotification } from '../../protocol/messages.js';
 import { orStoreUnavailable, Refusal } from '../../errors.js';
@@ -24,6 +25,8 @@ const NODE_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 export interface PerRequestNodesInit extends Reach {
   readonly nodeId: () => string;
+  /** What the nodes share. */
+  readonly secret: string;
   readonly peers: Pick<Peers, 'member' | 'untilGone'>;
   readonly port: NodePort;
   readonly relay: Pick<ResponseRelay, 'relay'>;
@@ -35,11 +38,14 @@ export interface PerRequestNodesInit extends Reach {
 
 /** Hands over retries to the nodes whose handlers wait for them, and announcements to all nodes. */
 export class PerRequestNodes implements OtherNodes {
+  readonly sessionKey: Buffer;
   readonly #init: PerRequestNodesInit;
   readonly #announcer: Announcer;
 
   constructor(init: PerRequestNodesInit) {
     this.#init = init;
+    // A key of its own, as the secret signs the messages between nodes.
+    this.sessionKey = createHmac('sha256', init.secret).update('extra.sessionId of a principal').digest();
     const report = (what: string, error: unknown): void => init.events.emit('failure', what, error);
     const queues = new NodeQueues<never>({
       ...init,

@@ -32,9 +32,12 @@ export class BridgedServers {
   readonly #unclosed = new InFlight();
   readonly #digestOf = cached(MAX_CACHED_CLIENTS, (client) => digestOf(JSON.parse(client)));
   /** Servers keep maps by session ID, so no client may have that of another principal. */
-  readonly #sessionKey = randomBytes(32);
+  readonly #sessionKey: Buffer;
 
-  /** @param leases - Counts each lease until its release. */
+  /**
+   * @param leases - Counts each lease until its release.
+   * @param sessionKey - The key of the session IDs of handlers. Default: one of this process.
+   */
   constructor(
     builder: ServerBuilder,
     { events, clock }: TransportContext,
@@ -42,7 +45,9 @@ export class BridgedServers {
     states: PrincipalStates,
     leases: InFlight,
     announce: TakeAnnouncement,
+    sessionKey: Buffer = randomBytes(32),
   ) {
+    this.#sessionKey = sessionKey;
     this.#announce = announce;
     this.#states = states;
     this.#leases = leases;

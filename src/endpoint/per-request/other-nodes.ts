@@ -9,6 +9,8 @@ export type TakeAnnouncement = (principal: string | undefined, notification: JSO
 export interface OtherNodes {
   /** The ID of this node's membership. */
   readonly nodeId: string;
+  /** The key of the session IDs that handlers get: secret, and the same on all nodes. */
+  readonly sessionKey: Buffer;
   /**
    * Has another node answer the retry of a call that is suspended there. Resolves to false when no node has that ID: then nothing
    * was answered.

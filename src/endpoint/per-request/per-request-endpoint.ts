@@ -72,8 +72,14 @@ export class PerRequestEndpoint implements Endpoint {
       (call) => call.cancel('No answer came in time'),
       others && (() => others.nodeId),
     );
-    this.#servers = new BridgedServers(builder, transports, options, states, this.#inFlight, (...announced) =>
-      this.#announce(...announced),
+    this.#servers = new BridgedServers(
+      builder,
+      transports,
+      options,
+      states,
+      this.#inFlight,
+      (...announced) => this.#announce(...announced),
+      others?.sessionKey,
     );
     this.#subscriptions = new OpenSubscriptions(
       transports,
