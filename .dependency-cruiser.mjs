@@ -7,7 +7,7 @@ const LEAVES =
 
 /** From the top down. Parts on the same level do not import one another. */
 const LEVELS = [
-  ['index', 'node', 'v2'],
+  ['index', 'node', 'v2', 'admin'],
   ['common-exports'],
   ['express'],
   ['mcp-endpoint'],
@@ -15,7 +15,7 @@ const LEVELS = [
   ['cluster'],
   ['endpoint', 'observe'],
   ['http'],
-  ['notify'],
+  ['notify', 'inspection'],
   ['sessions'],
   ['transport'],
   ['stores'],

@@ -255,7 +255,9 @@ test('every link between the documents leads to a file that is there', () => {
     'example-app/README.md',
     'examples/README.md',
     'deploy/README.md',
-    ...readdirSync(join(root, 'docs')).map((file) => `docs/${file}`),
+    ...readdirSync(join(root, 'docs'))
+      .filter((file) => file.endsWith('.md'))
+      .map((file) => `docs/${file}`),
   ];
   const broken = documents.flatMap((document) =>
     [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)]

@@ -70,10 +70,32 @@ async function tsc(...args) {
   if (code !== 0) process.exit(1);
 }
 
+/** The files of the admin page, by the path below the page, with their media types. */
+const PAGE = {
+  '/': ['index.html', 'text/html'],
+  '/app.js': ['app.js', 'text/javascript'],
+  '/style.css': ['style.css', 'text/css'],
+};
+
+/**
+ * Replaces the module that reads the files of the admin page by one that contains them. ES modules and CommonJS have no common
+ * way to find a file beside them, and an app may be bundled.
+ */
+function embedPage() {
+  const assets = Object.entries(PAGE).map(([path, [name, type]]) => {
+    const text = readFileSync(join('src/admin/page', name), 'utf8');
+    return [path, { type, text }];
+  });
+  const value = `new Map(${JSON.stringify(assets)})`;
+  writeFileSync(join(own, 'dist/esm/admin/assets.js'), `export const ASSETS = ${value};\n`);
+  writeFileSync(join(own, 'dist/cjs/admin/assets.js'), `'use strict';\nexports.ASSETS = ${value};\n`);
+}
+
 async function buildPackage() {
   const commonjs = ['--module', 'commonjs', '--moduleResolution', 'bundler', '--ignoreDeprecations', '6.0'];
   await tsc('-p', 'tsconfig.build.json', '--outDir', join(own, 'dist/esm'));
   await tsc('-p', 'tsconfig.build.json', '--outDir', join(own, 'dist/cjs'), ...commonjs);
+  embedPage();
   writeFileSync(join(own, 'dist/cjs/package.json'), '{"type":"commonjs"}\n');
 }
 

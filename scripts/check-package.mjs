@@ -21,6 +21,7 @@ const ALLOWED = [
   // The README links to these files, directly or through another one.
   /^(CONTRIBUTING|docs\/[\w-]+|example-app\/README|bench\/RESULTS)\.md$/,
   /^observability\/(dashboard\.json|rules(\.test)?\.yml)$/,
+  /^docs\/[\w-]+\.png$/,
   /^bench\/plots\/[\w-]+\.svg$/,
   /^example-app\/src\/[\w-]+\.ts$/,
   /^examples\/(README\.md|[\w-]+\/server\.ts)$/,

@@ -11,12 +11,15 @@ const MAX_EXPORTS = 82;
 
 /** Files with code that may be shorter, and why. A file of types or of exports alone may be as short as it likes. */
 const SHORT_FILES = new Map([
+  ['src/admin/assets.ts', 'the build replaces it'],
+  ['src/cluster/inspected-nodes.ts', 'the port of one reader of other nodes, which no other part of a cluster uses'],
   ['src/cluster/forwarding/owner-cache.ts', 'a bounded table that has nothing in common with the one beside it'],
   ['src/cluster/membership/unreachable.ts', 'the errors of two layers that may not import each other'],
   ['src/cluster/notify/notified-nodes.ts', 'what one of two users adds to the queues of nodes'],
   ['src/endpoint/dispatch.ts', 'the one place where an endpoint is picked'],
   ['src/http/per-request/encoded-header.ts', 'one rule of the specification, which two kinds of headers follow'],
   ['src/http/per-request/mirrored-headers.ts', 'one rule of the specification'],
+  ['src/inspection/order.ts', 'one rule, which each node follows and the node that puts the lists together'],
   ['src/runtime/transitions.ts', 'what the phases of a router and the states of a session share'],
   ['src/runtime/user-code.ts', 'how user code is called, for every layer'],
   ['src/sessions/access.ts', 'the one rule that says which callers reach a session'],

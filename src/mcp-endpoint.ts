@@ -31,6 +31,7 @@ import { createRequestLog, logSessions } from './observe/logging/logging.js';
 import { createWorkerWarning } from './observe/worker-warning.js';
 import { createMetrics } from './observe/prometheus/metrics.js';
 import { storesOf } from './observe/prometheus/store-metrics.js';
+import { createInspection, type Inspection } from './inspection/inspection.js';
 import { LocalDelivery } from './notify/local-delivery.js';
 import { createNotify, type Notify } from './notify/notify.js';
 import type { HttpRequest, McpEndpointOptions, MountOptions, ResolvedOptions } from './options/options.js';
@@ -80,6 +81,8 @@ export interface McpEndpoint {
   readonly sessions: Sessions;
   /** Tells clients something from outside a request. */
   readonly notify: Notify;
+  /** @internal */
+  readonly inspection: Inspection;
   /**
    * Refuses new sessions, lets requests finish for at most `timeoutMs`, ends standalone streams so that their clients reconnect
    * to another process, and closes. Idempotent. Resolves when all sessions are closed. That is a few seconds after `timeoutMs` at
@@ -189,12 +192,14 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     (error, id) => events.emit('failure', 'a notification', error, id),
   );
   const notify = createNotify(delivery, principalNames, member?.nodes.notified, resolved.maxBodySize);
+  const inspection = createInspection(registry, events, member?.nodes.inspected);
   const refuse = createRefuse(events, resolved.resourceMetadataUrl);
   member?.start({
     registry,
     sessions,
     announced: (principal, notification) => perRequest?.announced(principal, notification),
     notified: (notices) => Promise.all(notices.map((notice) => delivery.deliver(notice))),
+    inspection,
     destroy,
     serve: async (request, body, req, res) => {
       const exchange = toExchange(request, body, req, res);
@@ -282,6 +287,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     ...(handlers as Pick<McpEndpoint, keyof typeof handlers>),
     sessions,
     notify,
+    inspection,
     drain: lifecycle.drain,
     close: lifecycle.close,
   };

@@ -71,7 +71,7 @@ describe('the page at /', () => {
     expect(headers['content-security-policy']).toBe("default-src 'none'; style-src 'unsafe-inline'");
     expect(text).not.toMatch(/<script|<link|<img|<iframe|@import|url\(|\son\w+=/i);
     const links = [...text.matchAll(/(?:href|src)="([^"]*)"/g)].map(([, target]) => target);
-    expect(links).toEqual(['/metrics', '/healthz', '/readyz']);
+    expect(links).toEqual(['/metrics', '/admin', '/healthz', '/readyz']);
   });
 
   it('repeats no Host that is more than a host and a port, as people paste what it says into a shell', () => {

@@ -89,3 +89,20 @@ describe('POST /hooks/announce (example-app/README.md, "Announce from outside")'
     }
   });
 });
+
+describe('/admin (docs/admin.md)', () => {
+  const visit = (headers: Record<string, string> = {}) => fetch(`${app.url}/admin/`, { headers });
+
+  it('serves this machine, and nothing that came past a proxy', async () => {
+    app = await startApp();
+    expect(await (await visit()).text()).toContain('<title>MCP sessions</title>');
+    expect((await visit({ 'x-forwarded-for': '127.0.0.1' })).status).toBe(403);
+  });
+
+  it('takes the token as a password, from anywhere', async () => {
+    app = await startApp({ MCP_ADMIN_TOKEN: TOKEN });
+    const authorization = `Basic ${Buffer.from(`operator:${TOKEN}`).toString('base64')}`;
+    expect((await visit({ authorization, 'x-forwarded-for': '192.0.2.1' })).status).toBe(200);
+    expect((await visit()).status).toBe(401);
+  });
+});

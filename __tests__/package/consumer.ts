@@ -19,6 +19,7 @@ import {
   type SessionStore as Store,
   type Sessions,
 } from 'express-mcp-router';
+import { adminPage, type AdminPageOptions } from 'express-mcp-router/admin';
 import {
   keyvStore,
   memoryEventStore,
@@ -125,6 +126,8 @@ async function main(): Promise<void> {
   const app = express();
   app.use('/mcp', mcp);
   app.get('/metrics', mcp.metrics);
+  const operators: AdminPageOptions = { authorize: (req) => req.headers['x-role'] === 'operator' };
+  app.use('/admin', adminPage(mcp, operators));
   const server = createHttpServer(app).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -134,6 +137,12 @@ async function main(): Promise<void> {
   await client.connect(transport);
   const { content } = await client.callTool({ name: 'echo', arguments: { text: 'packed' } });
   assert.deepEqual(content, [{ type: 'text', text: 'packed' }]);
+
+  const headers = { 'x-role': 'operator' };
+  assert.match(await (await fetch(`${url}/admin/`, { headers })).text(), /<title>MCP sessions<\/title>/);
+  assert.match(await (await fetch(`${url}/admin/app.js`, { headers })).text(), /api\/sessions/);
+  assert.match(await (await fetch(`${url}/admin/api/sessions`, { headers })).text(), /"found":1/);
+  assert.equal((await fetch(`${url}/admin/`)).status, 403);
 
   const metrics = await (await fetch(`${url}/metrics`)).text();
   assert.match(metrics, /^mcp_sessions_active 1$/m);

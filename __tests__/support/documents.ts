@@ -12,7 +12,9 @@ const documents = [
   'example-app/README.md',
   'examples/README.md',
   'deploy/README.md',
-  ...readdirSync(join(ROOT, 'docs')).map((file) => `docs/${file}`),
+  ...readdirSync(join(ROOT, 'docs'))
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => `docs/${file}`),
 ];
 
 /** Each document with its blocks of code. */

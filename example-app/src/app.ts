@@ -1,4 +1,5 @@
 import { mcpErrorHandler, mcpRouter, type McpRouter, type ServerContext } from 'express-mcp-router';
+import { adminPage } from 'express-mcp-router/admin';
 import express, { type Express } from 'express';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Counter, Registry } from 'prom-client';
@@ -53,7 +54,9 @@ export function createApp(
   app.get('/metrics', router.metrics);
   app.get('/healthz', router.health);
   app.get('/readyz', router.ready);
-  app.use('/hooks', createHooks(router, operatorsOnly(config.adminToken)));
+  const operators = operatorsOnly(config.adminToken);
+  app.use('/admin', operators, adminPage(router, { authorize: () => true }));
+  app.use('/hooks', createHooks(router, operators));
   app.get('/', (req, res) => {
     res
       .set({ 'Cache-Control': 'no-store', 'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'" })

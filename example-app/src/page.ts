@@ -136,6 +136,7 @@ ${rows(facts.stateless && !facts.perRequest ? STATELESS_TOOLS : [...STATELESS_TO
 <h2>What else is here</h2>
 <table>
 <tr><td><a href="/metrics">/metrics</a></td><td>metrics for Prometheus</td></tr>
+<tr><td><a href="/admin">/admin</a></td><td>the sessions, live; from this machine, or with a token</td></tr>
 <tr><td><code>/hooks/announce</code></td><td>a POST tells clients something; from this machine, or with a token</td></tr>
 <tr><td><a href="/healthz">/healthz</a></td><td>whether the process is alive</td></tr>
 <tr><td><a href="/readyz">/readyz</a></td><td>whether new sessions are taken</td></tr>

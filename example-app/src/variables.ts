@@ -194,7 +194,7 @@ export const APP = {
     'MCP_ADMIN_TOKEN',
     secret,
     undefined,
-    'Token of operators for /hooks/announce, at least 32 bytes; empty to serve those only to this machine, past no proxy.',
+    'Token of operators for /admin and /hooks, at least 32 bytes; empty to serve both only to this machine, past no proxy.',
   ),
 };
 

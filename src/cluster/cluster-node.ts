@@ -8,6 +8,7 @@ import type { Emitter } from '../runtime/emitter.js';
 import type { ResolvedClusterOptions, ResolvedOptions } from '../options/options.js';
 import type { TakeAnnouncement } from '../endpoint/per-request/other-nodes.js';
 import type { ForwardedRequest, ForwardingPort } from '../endpoint/session/forwarding-port.js';
+import type { Inspection, InspectedCluster } from '../inspection/inspection.js';
 import type { Notice, Notified } from '../notify/notification.js';
 import type { NotifiedNodes } from '../notify/notify.js';
 import type { Membership, OtherNodes, UnownedSession } from '../sessions/ownership.js';
@@ -23,6 +24,7 @@ import { OwnerCache } from './forwarding/owner-cache.js';
 import { OwnerRouting } from './forwarding/owner-routing.js';
 import { watchError } from '../transport/response-facts.js';
 import { ResponseRelay } from './forwarding/response-relay.js';
+import { InspectedClusterNodes } from './inspected-nodes.js';
 import { localSessionsOf, NO_SESSIONS, type LocalSessions } from './local-sessions.js';
 import type { Lease } from './membership/lease.js';
 import { NodeMembership } from './membership/membership.js';
@@ -63,6 +65,8 @@ export interface Host {
   readonly announced: TakeAnnouncement;
   /** Delivers notifications of another node to the clients of this node. */
   readonly notified: (notices: readonly Notice[]) => Promise<Notified[]>;
+  /** Shows operators of another node the sessions of this node. */
+  readonly inspection: Pick<Inspection, 'answer'>;
   /** Ends a session that is only stored. */
   readonly destroy: (sessionId: string, unowned: UnownedSession) => Promise<boolean>;
   /** Answers a client's request that another node forwarded. Rejects only with NotOwner. */
@@ -74,8 +78,12 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly records: RecordStore;
   readonly principals: PrincipalCounts;
   readonly recordKey: (id: string) => string;
-  /** The other nodes, as requests of MCP 2026-07-28 and notifications see them. */
-  readonly nodes: { readonly perRequest: PerRequestNodes; readonly notified: NotifiedNodes };
+  /** The other nodes, as requests of MCP 2026-07-28, notifications and operators see them. */
+  readonly nodes: {
+    readonly perRequest: PerRequestNodes;
+    readonly notified: NotifiedNodes;
+    readonly inspected: InspectedCluster;
+  };
   readonly #membership: NodeMembership;
   readonly #peers: Peers;
   readonly #port: SignedHttpPort;
@@ -218,7 +226,9 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       port: this.#port,
       report: (what, error) => events.emit('failure', what, error),
     });
-    this.nodes = { perRequest, notified };
+    const { secret } = options;
+    const inspected = { secret, nodeId: () => this.membership.id, others: new InspectedClusterNodes(this.#port) };
+    this.nodes = { perRequest, notified, inspected };
     this.#routing = new OwnerRouting({
       ...parts,
       owners: new OwnerCache(),
@@ -242,7 +252,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   }
 
   /** Joins the cluster, and handles requests of other nodes for the sessions of this node. */
-  start({ registry, sessions, announced, notified, destroy, serve }: Host): void {
+  start({ registry, sessions, announced, notified, inspection, destroy, serve }: Host): void {
     this.#local = localSessionsOf(registry);
     this.#port.handle('request', async ({ headers, body, req, reply }) => {
       watchError(reply, (error) => {
@@ -259,6 +269,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     });
     this.#port.handle('notify', ({ body }) => notified(JSON.parse(body.toString()) as Notice[]));
     this.#port.handle('list', () => sessions.list());
+    this.#port.handle('inspect', ({ headers }) => inspection.answer(headers.request));
     // One hop at most: if another node owns the session, `unowned` rejects instead of asking that node.
     this.#port.handle('close', async ({ headers: { sessionId } }) =>
       registry.get(sessionId) !== undefined

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { Readable } from 'node:stream';
 import type { SessionInfo } from '../../events.js';
 import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
+import type { InspectAnswer, InspectRequest } from '../../inspection/views.js';
 import type { Notified } from '../../notify/notification.js';
 import type { MessageId } from '../membership/challenges.js';
 import type { Lease } from '../membership/lease.js';
@@ -38,6 +39,8 @@ export interface NodeKinds {
   readonly announce: { readonly headers: object; readonly answer: boolean };
   /** Delivers the notifications in the body to the clients of the node. The answers are in their order. */
   readonly notify: { readonly headers: object; readonly answer: readonly Notified[] };
+  /** What the node shows operators of its sessions. */
+  readonly inspect: { readonly headers: { readonly request: InspectRequest }; readonly answer: InspectAnswer };
   /** Does nothing. A node that joins sends it to itself, at the address that it advertises. */
   readonly probe: { readonly headers: object; readonly answer: boolean };
 }

@@ -1,0 +1,88 @@
+import { createHmac } from 'node:crypto';
+import type { SessionStats } from '../events.js';
+import type { Registry } from '../sessions/registry.js';
+import type { Session } from '../sessions/session.js';
+import { shortId } from '../sessions/session-ids.js';
+import type { Recorder } from './recorder.js';
+import { compareRows } from './order.js';
+import type { InspectAnswer, InspectRequest, ListQuery, NodeList, SessionDetail, SessionRow } from './views.js';
+
+/** Hexadecimal digits of a key: 128 bits. */
+const KEY_LENGTH = 32;
+
+type Sessions = Pick<Registry, 'all' | 'get' | 'stats'>;
+
+/** What this node tells operators of its sessions. */
+export class LocalInspection {
+  readonly #sessions: Sessions;
+  readonly #recorder: Recorder;
+  readonly #secret: Buffer;
+  /** A hash takes microseconds, and each page asks for some again. */
+  readonly #keys = new WeakMap<Session, string>();
+
+  /** @param secret - Of the keys. The same on all nodes of a cluster. */
+  constructor(sessions: Sessions, recorder: Recorder, secret: string | Buffer) {
+    this.#sessions = sessions;
+    this.#recorder = recorder;
+    // Derived, as the secret of a cluster has another purpose.
+    this.#secret = createHmac('sha256', secret).update('express-mcp-router: keys of operators').digest();
+  }
+
+  answer(request: InspectRequest): InspectAnswer {
+    if (request.kind === 'list') return this.#list(request.query);
+    if (request.kind === 'detail') return this.#detail(request.query);
+    return this.#find(request.query)?.id ?? null;
+  }
+
+  #list(query: ListQuery): NodeList {
+    this.#recorder.look();
+    const stats: SessionStats = this.#sessions.stats();
+    const found = this.#sessions.all().filter((session) => isListed(session, query));
+    const rows = found.map((session) => ({ session, ...session.info() })).sort((a, b) => compareRows(query, a, b));
+    return {
+      stats,
+      rates: this.#recorder.rates(),
+      found: found.length,
+      rows: rows.slice(0, query.offset + query.limit).map(({ session }) => this.#row(session)),
+    };
+  }
+
+  #detail(key: string): SessionDetail | null {
+    const session = this.#find(key);
+    // The timeline of a session outlives it for as long as an operator looks.
+    const id = session?.id ?? [...this.#recorder.watched()].find((each) => this.#hash(each) === key);
+    if (id === undefined) return null;
+    return { session: session && this.#row(session), timeline: this.#recorder.timelineOf(id) };
+  }
+
+  #find(key: string): Session | undefined {
+    return this.#sessions.all().find((session) => this.#keyOf(session) === key);
+  }
+
+  #row(session: Session): SessionRow {
+    const { id, ...info } = session.info();
+    return { key: this.#keyOf(session), shortId: shortId(id), ...info };
+  }
+
+  #keyOf(session: Session): string {
+    const known = this.#keys.get(session);
+    if (known !== undefined) return known;
+    const key = this.#hash(session.id);
+    this.#keys.set(session, key);
+    return key;
+  }
+
+  #hash(id: string): string {
+    return createHmac('sha256', this.#secret).update(id).digest('hex').slice(0, KEY_LENGTH);
+  }
+}
+
+function isListed(session: Session, { state, search }: ListQuery): boolean {
+  if (state !== undefined && session.state !== state) return false;
+  if (search === '') return true;
+  const { id, principal = '', clientInfo, membership } = session;
+  const text = search.toLowerCase();
+  // A part of an ID must not be confirmed digit by digit.
+  if (id.toLowerCase() === text || shortId(id).toLowerCase().startsWith(text)) return true;
+  return [principal, clientInfo?.name ?? '', membership?.id ?? ''].some((each) => each.toLowerCase().includes(text));
+}

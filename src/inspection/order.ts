@@ -1,0 +1,25 @@
+import type { ListQuery, Order, SessionRow } from './views.js';
+
+type Ordered = Omit<SessionRow, 'key' | 'shortId'>;
+
+/** What each order compares. Two sessions with equal values are in the order in which they were opened. */
+const VALUES: Readonly<Record<Order, (row: Ordered) => string | number>> = {
+  age: ({ ageMs }) => ageMs,
+  idle: ({ idleMs }) => idleMs,
+  requests: ({ requests }) => requests,
+  streams: ({ streams }) => streams.standalone + streams.request,
+  state: ({ state, orphanCause = '' }) => `${state} ${orphanCause}`,
+  node: ({ node = '' }) => node,
+  client: ({ clientInfo }) =>
+    clientInfo === undefined ? '' : `${clientInfo.name} ${clientInfo.version}`.toLowerCase(),
+  principal: ({ principal = '' }) => principal.toLowerCase(),
+};
+
+const compare = (a: string | number, b: string | number): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Compares two sessions in the order of a query. Each node uses it, and so does the node that puts their lists together. */
+export function compareRows({ order, descending }: ListQuery, a: Ordered, b: Ordered): number {
+  const valueOf = VALUES[order];
+  const difference = compare(valueOf(a), valueOf(b)) || compare(a.openedAt, b.openedAt);
+  return descending ? -difference : difference;
+}
