@@ -77,14 +77,7 @@ export class BridgedServers {
     const share = this.#shareOf(exchange.principal, isBridged ? envelope : undefined);
     const lease = this.#pool.acquire(share, (onEnd) => this.#create(exchange, envelope, share !== undefined, onEnd));
     this.#leases.begin();
-    let isReleased = false;
-    const release = (): void => {
-      if (isReleased) return;
-      isReleased = true;
-      lease.release();
-      this.#leases.end();
-    };
-    return { server: lease.server, release };
+    return new CountedLease(lease, this.#leases);
   }
 
   /**
@@ -145,5 +138,26 @@ export class BridgedServers {
   #sessionIdOf(principal: string | undefined): string {
     if (principal === undefined) return randomUUID();
     return createHmac('sha256', this.#sessionKey).update(principal).digest('base64url');
+  }
+}
+
+/** A lease of a request, which counts until its release. */
+class CountedLease implements ServerLease<RequestServer> {
+  readonly server: RequestServer;
+  readonly #counter: InFlight;
+  #lease: ServerLease<RequestServer> | undefined;
+
+  constructor(lease: ServerLease<RequestServer>, counter: InFlight) {
+    this.server = lease.server;
+    this.#lease = lease;
+    this.#counter = counter;
+  }
+
+  release(): void {
+    const lease = this.#lease;
+    if (lease === undefined) return;
+    this.#lease = undefined;
+    lease.release();
+    this.#counter.end();
   }
 }

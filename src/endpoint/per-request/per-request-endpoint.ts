@@ -7,6 +7,7 @@ import type { Post } from '../../http/receive.js';
 import type { ResolvedPerRequest } from '../../options/resolve-per-request.js';
 import { inTime } from '../../runtime/clock.js';
 import { InFlight } from '../../runtime/in-flight.js';
+import { LinkedList } from '../../runtime/linked-list.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
 import type { PrincipalStates } from '../../sessions/records/principal-state.js';
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';
@@ -18,6 +19,7 @@ import { BridgedCall, inputResponsesOf } from './bridge/call.js';
 import type { OpeningCall, RequestServer } from './bridge/request-server.js';
 import { nodeOfState, SuspendedCalls } from './bridge/suspended-calls.js';
 import { BridgedServers } from './bridged-servers.js';
+import type { OpenCall } from './bridge/round.js';
 import { NativeCall } from './native/native-call.js';
 import type { OtherNodes } from './other-nodes.js';
 import { Replies, type RoundTaker } from './replies.js';
@@ -48,7 +50,7 @@ export class PerRequestEndpoint implements Endpoint {
   readonly #suspended: SuspendedCalls<BridgedCall>;
   readonly #servers: BridgedServers;
   readonly #subscriptions: OpenSubscriptions;
-  readonly #calls = new Set<BridgedCall | NativeCall>();
+  readonly #calls = new LinkedList<OpenCall>();
 
   /** @param others - Undefined without a cluster. */
   constructor(
@@ -139,7 +141,10 @@ export class PerRequestEndpoint implements Endpoint {
     const idle = this.#inFlight.whenNone();
     this.#subscriptions.endAll();
     this.#replies.close();
-    for (const call of this.#calls) call.cancel('The router closes');
+    for (let { first } = this.#calls; first !== undefined; { first } = this.#calls) {
+      this.#calls.delete(first);
+      first.cancel('The router closes');
+    }
     await Promise.all([idle, this.#servers.close(new Refusal('draining'))]);
   }
 
@@ -208,23 +213,23 @@ export class PerRequestEndpoint implements Endpoint {
         return { cancelled: () => undefined };
       };
     }
-    const init = {
-      request,
-      principal,
-      server: bridge,
-      facts,
-      results: this.#results,
-      suspended: this.#suspended,
-      announce: (notification: JSONRPCNotification) =>
-        asksForList(request.method) ? undefined : this.#announce(principal, notification),
-      report: (what: string, error: unknown) => this.#transports.events.emit('failure', what, error),
-      memory,
-      onServed: () => lease.release(),
-    };
     return (round, messageExtra) => {
-      const onEnd = (): void => void this.#calls.delete(call);
-      const call = isNative ? new NativeCall({ ...init, onEnd }, round) : new BridgedCall({ ...init, onEnd }, round);
-      this.#calls.add(call);
+      const init = {
+        request,
+        principal,
+        server: bridge,
+        facts,
+        results: this.#results,
+        suspended: this.#suspended,
+        announce: (notification: JSONRPCNotification) =>
+          asksForList(request.method) ? undefined : this.#announce(principal, notification),
+        report: (what: string, error: unknown) => this.#transports.events.emit('failure', what, error),
+        memory,
+        onServed: () => lease.release(),
+        onEnd: () => call.list?.delete(call),
+      };
+      const call: OpenCall = isNative ? new NativeCall(init, round) : new BridgedCall(init, round);
+      this.#calls.append(call);
       call.begin(messageExtra);
       return call;
     };

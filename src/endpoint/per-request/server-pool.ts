@@ -1,5 +1,6 @@
 import type { Clock } from '../../runtime/clock.js';
 import { Deadline, DeadlineQueue } from '../../runtime/deadline-queue.js';
+import { LinkedList, type Linked } from '../../runtime/linked-list.js';
 
 /** A server that requests can share. */
 export interface PooledServer {
@@ -49,7 +50,8 @@ export class ServerPool<Server extends PooledServer> {
   readonly #shared = new Map<string, Entry<Server>>();
   /** The shared servers of each principal. Those that are idle are in the order in which they became so. */
   readonly #byPrincipal = new Map<string, Set<Entry<Server>>>();
-  readonly #all = new Set<Entry<Server>>();
+  readonly #all = new LinkedList<Entry<Server>>();
+  #size = 0;
 
   constructor({ maxServers, maxServersPerPrincipal, serverIdle }: PoolLimits, clock: Clock) {
     this.#maxServers = maxServers;
@@ -61,7 +63,7 @@ export class ServerPool<Server extends PooledServer> {
   stats(): { readonly open: number; readonly idle: number } {
     let idle = 0;
     for (const { leases } of this.#shared.values()) if (leases === 0) idle += 1;
-    return { open: this.#all.size, idle };
+    return { open: this.#size, idle };
   }
 
   /** @param share - Undefined for a server of the request's own. */
@@ -69,26 +71,20 @@ export class ServerPool<Server extends PooledServer> {
     const entry = (share === undefined ? undefined : this.#shared.get(share.key)) ?? this.#open(share, open);
     entry.leases += 1;
     entry.due.cancel();
-    let isReleased = false;
-    const release = (): void => {
-      if (isReleased) return;
-      isReleased = true;
-      entry.leases -= 1;
-      if (entry.leases === 0) this.#unused(entry);
-    };
-    return { server: entry.server, release };
+    return new Lease(entry, this.#unused);
   }
 
   /** Closes every server. */
   close(reason?: Error): void {
-    for (const entry of this.#all) this.#close(entry, reason);
+    for (let { first } = this.#all; first !== undefined; { first } = this.#all) this.#close(first, reason);
   }
 
   #open(wanted: ShareKey | undefined, open: OpenServer<Server>): Entry<Server> {
     const share = wanted !== undefined && this.#hasRoom(wanted.principal) ? wanted : undefined;
     const server = open(() => this.#drop(entry));
     const entry = new Entry(share, server);
-    this.#all.add(entry);
+    this.#all.append(entry);
+    this.#size += 1;
     if (share !== undefined) {
       this.#shared.set(share.key, entry);
       this.#append(share.principal, entry);
@@ -110,12 +106,12 @@ export class ServerPool<Server extends PooledServer> {
     return idle !== undefined;
   }
 
-  #unused(entry: Entry<Server>): void {
-    if (entry.hasEnded) return;
+  readonly #unused = (entry: Entry<Server>): void => {
+    if (entry.list === undefined) return;
     if (entry.share === undefined) return this.#close(entry);
     this.#idle.add(entry.due);
     this.#append(entry.share.principal, entry);
-  }
+  };
 
   #append(principal: string, entry: Entry<Server>): void {
     const own = this.#byPrincipal.get(principal) ?? new Set();
@@ -131,9 +127,10 @@ export class ServerPool<Server extends PooledServer> {
 
   /** No request gets the server from now on. */
   #drop(entry: Entry<Server>): void {
-    entry.hasEnded = true;
-    entry.due.cancel();
+    if (entry.list === undefined) return;
     this.#all.delete(entry);
+    this.#size -= 1;
+    entry.due.cancel();
     if (entry.share === undefined) return;
     const { principal, key } = entry.share;
     if (this.#shared.get(key) === entry) this.#shared.delete(key);
@@ -142,14 +139,38 @@ export class ServerPool<Server extends PooledServer> {
   }
 }
 
-class Entry<Server> {
+/** A server, in the list of its pool until no request gets the server any more. */
+class Entry<Server> implements Linked<Entry<Server>> {
   readonly due = new Deadline<Entry<Server>>(this);
+  list: LinkedList<Entry<Server>> | undefined;
+  before: Entry<Server> | undefined;
+  after: Entry<Server> | undefined;
   leases = 0;
-  hasEnded = false;
 
   /** @param share - Undefined for a server that is not shared. */
   constructor(
     readonly share: ShareKey | undefined,
     readonly server: Server,
   ) {}
+}
+
+/** It refers to nothing of the request, as a closure would. */
+class Lease<Server> implements ServerLease<Server> {
+  readonly server: Server;
+  readonly #unused: (entry: Entry<Server>) => void;
+  #entry: Entry<Server> | undefined;
+
+  constructor(entry: Entry<Server>, unused: (entry: Entry<Server>) => void) {
+    this.server = entry.server;
+    this.#entry = entry;
+    this.#unused = unused;
+  }
+
+  release(): void {
+    const entry = this.#entry;
+    if (entry === undefined) return;
+    this.#entry = undefined;
+    entry.leases -= 1;
+    if (entry.leases === 0) this.#unused(entry);
+  }
 }

@@ -3,6 +3,7 @@ import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { errorResponse, Refusal } from '../../../errors.js';
 import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
 import { isObject } from '../../../runtime/checks.js';
+import type { LinkedList } from '../../../runtime/linked-list.js';
 import { without, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 import { sizeOf } from '../../../transport/request-memory.js';
@@ -10,7 +11,7 @@ import type { Results, ServerFacts } from '../results.js';
 import { inputRequired, outcomeOfError, refuseQuestion } from './answers.js';
 import type { Asked, BridgedServer, ServerListener } from './bridged-server.js';
 import { capabilityFor, declares, digestOf, Questions } from './questions.js';
-import type { Outcome, Round } from './round.js';
+import type { OpenCall, Outcome, Round } from './round.js';
 import type { SuspendedCalls, Suspension } from './suspended-calls.js';
 
 /** What a call is made of. */
@@ -41,7 +42,10 @@ export interface CallInit {
  *   running ──asks──▶ suspended ──retry──▶ running ──answers──▶ ended
  *                         └──suspendTtl──▶ ended
  */
-export class BridgedCall implements ServerListener {
+export class BridgedCall implements ServerListener, OpenCall {
+  list: LinkedList<OpenCall> | undefined;
+  before: OpenCall | undefined;
+  after: OpenCall | undefined;
   readonly #init: CallInit;
   readonly #questions = new Questions();
   /** Those whose reply is open: more than one when a client repeats a retry whose reply it has not got yet. */

@@ -7,8 +7,19 @@ import type {
 import { Refusal } from '../../../errors.js';
 import { LOG_LEVELS, type LogLevel } from '../../../protocol/session-era.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
+import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
+import type { Linked } from '../../../runtime/linked-list.js';
 import type { Fields } from '../../../transport/jsonrpc.js';
 import type { HttpTransport } from '../../../transport/transport.js';
+
+/** A call of which something remains. */
+export interface OpenCall extends Linked<OpenCall> {
+  begin(extra: MessageExtraInfo): void;
+  /** The client closed the reply of a round, or the round timed out. */
+  cancelled(round: Round): void;
+  /** Aborts the handler, and ends the call without an answer. */
+  cancel(reason: string): void;
+}
 
 /** What the client of a round gets at its end. */
 export type Outcome = Pick<JSONRPCResultResponse, 'result'> | Pick<JSONRPCErrorResponse, 'error'> | Refusal;

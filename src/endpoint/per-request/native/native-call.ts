@@ -2,10 +2,11 @@ import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/mess
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { errorResponse, Refusal } from '../../../errors.js';
 import { isObject } from '../../../runtime/checks.js';
+import type { LinkedList } from '../../../runtime/linked-list.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 import { METHOD_NOT_FOUND, outcomeOfMethodNotFound, refuseQuestion } from '../bridge/answers.js';
 import type { Asked, BridgedServer, ServerListener } from '../bridge/bridged-server.js';
-import type { Outcome, Round } from '../bridge/round.js';
+import type { OpenCall, Outcome, Round } from '../bridge/round.js';
 import { asksForList } from '../subscriptions/filter.js';
 
 const MISSING_CAPABILITY = -32021;
@@ -24,7 +25,10 @@ export interface NativeCallInit {
 }
 
 /** One request to a server that serves MCP 2026-07-28 itself. It goes in as the client sent it, and so does the result go out. */
-export class NativeCall implements ServerListener {
+export class NativeCall implements ServerListener, OpenCall {
+  list: LinkedList<OpenCall> | undefined;
+  before: OpenCall | undefined;
+  after: OpenCall | undefined;
   /** Its client is never asked, and gets log messages only if it wants them. What a list request announces reaches no stream. */
   readonly needsScope: boolean;
   readonly #init: NativeCallInit;
