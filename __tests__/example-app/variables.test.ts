@@ -65,6 +65,7 @@ describe("the example app's list of environment variables", () => {
       'perRequest', // MCP_PER_REQUEST, which is on in this app
       'principal', // MCP_AUTH_TRUST_PROXY_IDENTITY and its two companions
       'requirePrincipal', // the same
+      'resourceMetadataUrl', // of an OAuth resource server, which this app is not
       'eventStore', // MCP_RESUMABLE
       'store', // MCP_SESSION_STORE and its two companions
       'cluster', // MCP_CLUSTER and its companions
