@@ -142,12 +142,12 @@ export const ERRORS = {
 /** The name of a row in {@link ERRORS}. The set is closed, so a metric can use it as a label. */
 export type ErrorName = keyof typeof ERRORS;
 
-export function isErrorName(name: unknown): name is ErrorName {
-  return typeof name === 'string' && Object.hasOwn(ERRORS, name);
-}
-
 /** The error in a reply: a row of {@link ERRORS}, or an `HttpError` of the app. */
 export type RepliedError = ErrorName | 'httpError';
+
+export function isRepliedError(name: unknown): name is RepliedError {
+  return typeof name === 'string' && (name === 'httpError' || Object.hasOwn(ERRORS, name));
+}
 
 /** The Retry-After of every 429 and 503, in seconds. */
 export const RETRY_AFTER_SECONDS = 5;

@@ -1,11 +1,11 @@
 import type { RequestHandler } from 'express';
 import { Registry } from 'prom-client';
 import { pino } from 'pino';
-import type { McpRouterOptions } from '../../src/index.js';
+import { HttpError, type McpRouterOptions, type ServerContext } from '../../src/index.js';
 import { InProcessCluster } from '../cluster/in-process.js';
 import { askingServer } from '../endpoint/asking-server.js';
 import { parseExposition } from '../support/exposition.js';
-import { echoCall, initializeBody, openSession, post, start, type Harness } from '../support/harness.js';
+import { echoCall, echoServer, initializeBody, openSession, post, start, type Harness } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
 import { call, send } from '../support/per-request.js';
 import { RawSession } from '../support/raw-session.js';
@@ -148,6 +148,25 @@ describe('mcp_http_responses_total (docs/operations.md, "Metrics")', () => {
       expect([...refused.headers.keys()].filter((name) => name.startsWith('x-mcp'))).toEqual([]);
       expect(await counted(2, () => b!.metrics())).toEqual({ '200 none': 1, '400 unsupportedProtocolVersion': 1 });
       expect(await counted(2, () => a!.metrics())).toEqual({ '200 none': 1, '202 none': 1 });
+    } finally {
+      await cluster.stop();
+    }
+  }, 120_000);
+
+  test('counts an `HttpError` of the app at the node that the client asked', async () => {
+    const cluster = await InProcessCluster.start();
+    try {
+      let suspended = false;
+      const serverFactory = (context: ServerContext) => {
+        if (suspended) throw new HttpError(403);
+        return echoServer(context);
+      };
+      const [a, b] = await cluster.nodes(2, { serverFactory, orphanAfter: 50, hibernateAfter: 50 });
+      const id = await openSession(a!.url);
+      await until('the session hibernates', () => a!.router.sessions.get(id)?.state === 'hibernated');
+      suspended = true;
+      expect((await post(b!.url, echoCall(1, 'x'), { 'mcp-session-id': id })).status).toBe(403);
+      expect(await counted(1, () => b!.metrics())).toEqual({ '403 httpError': 1 });
     } finally {
       await cluster.stop();
     }

@@ -2,7 +2,7 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { CallToolRequestSchema, McpError } from '@modelcontextprotocol/sdk/types.js';
 import { Registry } from 'prom-client';
 import { z } from 'zod';
-import type { McpRouterOptions } from '../../src/index.js';
+import { HttpError, type McpRouterOptions } from '../../src/index.js';
 import { askingServer } from '../endpoint/asking-server.js';
 import { parseExposition, type Sample } from '../support/exposition.js';
 import { FakeClock } from '../support/fake-clock.js';
@@ -127,6 +127,17 @@ describe('error_type of operations (OpenTelemetry, semantic conventions for MCP)
     });
     await post(harness.url, initializeBody());
     expect(await errorTypes()).toEqual({ 'initialize error -32603': 1 });
+  });
+
+  test('of an initialize that the app refuses is the code of its `HttpError`', async () => {
+    harness = await start({
+      metrics: { registry },
+      serverFactory: () => {
+        throw new HttpError(403, { code: -32002 });
+      },
+    });
+    await post(harness.url, initializeBody());
+    expect(await errorTypes()).toEqual({ 'initialize error -32002': 1 });
   });
 
   test('of requests of MCP 2026-07-28 is that of their reply', async () => {

@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
-import { isErrorName } from '../../errors.js';
+import { isRepliedError } from '../../errors.js';
 import { SSE_TYPE } from '../../transport/reply-form.js';
 import { noteError } from '../../transport/response-facts.js';
 import { BEGUN, ERROR, PEER } from '../port/node-client.js';
@@ -58,7 +58,7 @@ export class ResponseRelay {
       return;
     }
     const error = response.headers[ERROR];
-    if (isErrorName(error)) noteError(res, error);
+    if (isRepliedError(error)) noteError(res, error);
     const headers: OutgoingHttpHeaders = {};
     for (const [name, value] of Object.entries(response.headers)) if (!HOP_BY_HOP.has(name)) headers[name] = value;
     // The app's middleware may have wrapped the response. An error that it throws ends this reply only.

@@ -3,6 +3,7 @@ import type { JSONRPCErrorResponse, JSONRPCRequest } from '../../protocol/messag
 import type { MessageExtraInfo } from '../../protocol/wire-transport.js';
 import { wallTime } from '../../runtime/clock.js';
 import { ERRORS, Refusal } from '../../errors.js';
+import { isHttpError } from '../../http-error.js';
 import type { ErrorType, ObservedRequest } from '../../events.js';
 import type { OpeningRequest } from '../../options/options.js';
 import type { TransportContext } from '../../transport/transport-types.js';
@@ -219,6 +220,7 @@ function firstFacts(
 /** The JSON-RPC code that the client gets. */
 function codeOf(error: unknown): number {
   if (error instanceof Rejected) return error.answer.error.code;
+  if (isHttpError(error)) return error.code;
   return ERRORS[error instanceof Refusal ? error.reason : 'internalError'].code;
 }
 
