@@ -148,6 +148,8 @@ describe('a handler of an SDK v1 server that asks its client', () => {
     const reply = await retry('once', { requestState: 'x.1' }, {}, {}, { headers: { accept } });
     expect(reply).toMatchObject({ status: 200, error: UNKNOWN });
     expect(reply.headers.get('content-type')).toBe(type);
+    const counted = 'mcp_http_responses_total{status="200",error="invalidRequestState"} 1';
+    expect(await (await fetch(`${harness.url.href}/metrics`)).text()).toContain(counted);
   });
 
   test('gives the same round again to a retry that is repeated, as its reply may be lost', async () => {

@@ -108,8 +108,10 @@ export function createRefuse(
       if (refusal?.reason === 'draining' && exchange?.req.message.complete === false) closeAfter(res);
       const id = refusal?.id ?? exchange?.id;
       if (httpError !== undefined) sendHttpError(res, httpError, id);
-      else if (mustBeEvent(reason, exchange)) sendEvent(res, errorResponse(reason, id, refusal?.data));
-      else sendError(res, reason, id, refusal?.data, reason === 'unauthorized' ? challenge : undefined);
+      else if (mustBeEvent(reason, exchange)) {
+        noteError(res, reason);
+        sendEvent(res, errorResponse(reason, id, refusal?.data));
+      } else sendError(res, reason, id, refusal?.data, reason === 'unauthorized' ? challenge : undefined);
     } catch (thrown) {
       // Middleware may have wrapped the response.
       events.emit('failure', 'an error could not be sent', thrown, exchange?.sessionId);
