@@ -1,4 +1,8 @@
-import { start, type Harness } from '../support/harness.js';
+import { Random, SEED } from '../chaos/random.js';
+import { answersTo, askedBy, textOf } from '../endpoint/asked.js';
+import { askingServer } from '../endpoint/asking-server.js';
+import { messagesOf, openSession, post, start, type Harness } from '../support/harness.js';
+import { call, type PerRequestReply } from '../support/per-request.js';
 import { Deferred, until } from '../support/waiting.js';
 import { featureServer } from './feature-server.js';
 import { connectV1, connectV2, type AnyClient } from './sdk-clients.js';
@@ -73,3 +77,77 @@ test('clients of both eras call one endpoint at once, and each gets its own answ
   );
   await Promise.all(clients.map((client) => client.close()));
 });
+
+// `npm run check:long` sets more.
+const FLIPS = Number(process.env.ERA_FLIPS ?? 1_000);
+const LANES = 8;
+
+test(`a client that changes its era at random gets only right answers: ${FLIPS} requests of one principal`, async () => {
+  const both = await start({
+    perRequest: { servers: 'principal' },
+    principal: () => 'alice',
+    serverFactory: () => askingServer(),
+  });
+  const random = new Random(SEED);
+  const wrong: unknown[] = [];
+  const count = { session: 0, request: 0 };
+  const expectSame = (got: unknown, expected: string, how: string): void => {
+    if (got !== expected) wrong.push({ how, got, expected });
+  };
+
+  const inSession = async (session: string, id: number, a: number, b: number): Promise<void> => {
+    const params = { name: 'add', arguments: { a, b } };
+    const response = await post(
+      both.url,
+      { jsonrpc: '2.0', id, method: 'tools/call', params },
+      { 'mcp-session-id': session },
+    );
+    const [answer] = messagesOf(await response.text()) as { id: number; result: { resultType?: string } }[];
+    const text = textOf({ result: answer?.result } as unknown as PerRequestReply);
+    expectSame(`${answer?.id} ${text} ${answer?.result.resultType}`, `${id} ${a + b} undefined`, 'session');
+    count.session += 1;
+  };
+  const perRequest = async (session: string, id: number, a: number, b: number): Promise<void> => {
+    // The ID of a session is ignored (basic/transports/streamable-http).
+    const headers = id % 2 === 0 ? { 'mcp-session-id': session } : {};
+    const reply = await call(both.url, 'add', { a, b }, { id, headers });
+    const { id: answered } = reply as unknown as { id: number };
+    expectSame(
+      `${answered} ${textOf(reply)} ${String(reply.result?.resultType)}`,
+      `${id} ${a + b} complete`,
+      'request',
+    );
+    count.request += 1;
+  };
+  const asking = async (session: string, id: number, a: number): Promise<void> => {
+    const request = { capabilities: { elicitation: {} }, headers: { 'mcp-session-id': session } };
+    const greeting = { greeting: `Hi ${a}` };
+    const asked = askedBy(await call(both.url, 'greet', greeting, { ...request, id }));
+    await inSession(session, id, a, 1);
+    const params = { requestState: asked.requestState, inputResponses: answersTo(asked, { 'Name?': `${id}` }) };
+    expectSame(textOf(await call(both.url, 'greet', greeting, { ...request, id, params })), `Hi ${a} ${id}`, 'asked');
+    count.request += 2;
+  };
+
+  let next = 1;
+  const lane = async (): Promise<void> => {
+    let session = await openSession(both.url);
+    while (next <= FLIPS) {
+      const id = next;
+      next += 1;
+      const [kind, a, b] = [random.integer(0, 100), random.integer(0, 1_000_000), random.integer(0, 1_000_000)];
+      if (kind < 45) await inSession(session, id, a, b);
+      else if (kind < 94) await perRequest(session, id, a, b);
+      else if (kind < 98) await asking(session, id, a);
+      else {
+        await fetch(both.url, { method: 'DELETE', headers: { 'mcp-session-id': session } });
+        session = await openSession(both.url);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  expect(wrong.slice(0, 5)).toEqual([]);
+  expect(Math.min(count.session, count.request)).toBeGreaterThan(FLIPS / 4);
+  expect(both.router.sessions.list()).toHaveLength(LANES);
+  await both.close();
+}, 1_800_000);
