@@ -21,6 +21,7 @@ describe('the configuration from the environment', () => {
       keepAliveTimeoutMs: 65_000,
       place: undefined,
       resumable: true,
+      sdk: 'v1',
       warnings: [],
     });
   });

@@ -8,6 +8,7 @@ import { createHooks } from './hooks.js';
 import { operatorsOnly } from './operators.js';
 import { renderPage } from './page.js';
 import { buildServer } from './server.js';
+import { buildServerV2 } from './server-v2.js';
 import type { Stores } from './stores.js';
 
 /** Gauges of prom-client 15 that end in `_total` as only counters should: `promtool check metrics` objects. */
@@ -43,7 +44,8 @@ export function createApp(
 ): { app: Express; router: McpRouter } {
   const metrics = { registry: processMetrics(lostLines), route: false };
   const hasStore = store !== undefined || cluster !== undefined;
-  const serverFactory = (context: ServerContext) => buildServer(context, hasStore);
+  const build = config.sdk === 'v2' ? buildServerV2 : buildServer;
+  const serverFactory = (context: ServerContext) => build(context, hasStore);
   const router = inVariables(() =>
     mcpRouter({ ...config.router, serverFactory, store, eventStore, cluster, logger, metrics }),
   );
@@ -66,7 +68,7 @@ export function createApp(
           scheme: req.protocol,
           host: req.headers.host,
           stateless: !keepsSessions(config.router),
-          perRequest: config.router.perRequest === true,
+          perRequest: config.router.perRequest !== false,
           sessions: router.sessions.stats(),
         }),
       );

@@ -1,4 +1,5 @@
 import { trustedProxyPrincipal, type McpRouterOptions } from 'express-mcp-router';
+import { v2 } from 'express-mcp-router/v2';
 import { nearestName } from './nearest.js';
 import { APP, ROUTER, VARIABLES, type AppVariable, type Kind } from './variables.js';
 
@@ -28,6 +29,8 @@ export interface Config {
   readonly place: Place | undefined;
   /** Whether an event store keeps recent events, so that clients can resume streams. */
   readonly resumable: boolean;
+  /** The version of the SDK whose servers serve the clients. */
+  readonly sdk: 'v1' | 'v2';
   /** The options that the environment sets. The router has defaults for the others. */
   readonly router: Omit<McpRouterOptions, 'serverFactory' | 'store' | 'eventStore' | 'cluster'>;
   /** Settings that are probably mistakes. They do not stop the start. */
@@ -86,7 +89,8 @@ export function loadConfig(env: Environment): Config {
     place,
     // The default must not contradict MCP_STATELESS or MCP_SESSIONS; only an explicit value may.
     resumable: given(APP.resumable) ?? (APP.resumable.fallback && withoutSessions === undefined),
-    router: { ...options, perRequest: own(APP.perRequest), ...identity },
+    sdk: own(APP.sdk),
+    router: { ...options, perRequest: perRequestOf(own(APP.perRequest), own(APP.sdk)), ...identity },
     warnings: [
       ...unknownNames(env),
       ...COMPANIONS.filter(({ of, to }) => isSet(env[of.name]) && !to.some(([{ name }]) => isSet(env[name]))).map(
@@ -95,6 +99,11 @@ export function loadConfig(env: Environment): Config {
       ),
     ],
   };
+}
+
+/** Servers of the SDK's version 2 serve MCP 2026-07-28 themselves. */
+function perRequestOf(isOn: boolean, sdk: Config['sdk']): McpRouterOptions['perRequest'] {
+  return isOn && sdk === 'v2' ? { sdk: v2() } : isOn;
 }
 
 /** Whether the router keeps sessions with these options. */

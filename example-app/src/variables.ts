@@ -190,6 +190,12 @@ export const APP = {
     true,
     'Serve clients of MCP 2026-07-28 too, which keep no session. Their notes are kept by user, in MCP_SESSION_STORE.',
   ),
+  sdk: own<'v1' | 'v2'>(
+    'MCP_SDK',
+    oneOf(['v1', 'v2']),
+    'v1',
+    'Version of the MCP SDK whose servers serve the clients: v1, or v2, which serves MCP 2026-07-28 itself.',
+  ),
   adminToken: own<string | undefined>(
     'MCP_ADMIN_TOKEN',
     secret,
