@@ -1,7 +1,8 @@
 // Runs the official conformance suite against the router: each published server scenario, with SSE, with JSON, and without Express.
 // One port serves every revision of the specification, with and without sessions. Servers of the SDK's version 2 that serve the
 // revision without sessions themselves have another.
-// With `--all`: each version of the suite with each revision and mode, and three nodes behind a load balancer.
+// With `--all`: each version of the suite with each revision and mode, and three nodes behind a load balancer, with servers of both
+// versions.
 import { execFile, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +20,9 @@ const MODES = new Map([
 const NODE = ['node', ['--http']];
 /** Servers of the SDK's version 2 that serve MCP 2026-07-28 themselves. */
 const NATIVE = ['native', ['--native']];
+const NATIVE_JSON = ['native-json', ['--native', '--json']];
 const CLUSTER = ['cluster', ['--nodes', '3']];
+const NATIVE_CLUSTER = ['native-cluster', ['--native', '--nodes', '3']];
 const CACHE = '.cache/conformance';
 const SUITE_TIMEOUT_MS = 10 * 60_000;
 
@@ -105,7 +108,7 @@ const selected = [
 const all = [
   ...[...MODES, NODE].map((mode) => [newest, [...SESSION_VERSIONS, PER_REQUEST_VERSION], mode]),
   ...[...MODES].map((mode) => [oldest, SESSION_VERSIONS, mode]),
-  [newest, [PER_REQUEST_VERSION], NATIVE],
+  ...[NATIVE, NATIVE_JSON, NATIVE_CLUSTER].map((mode) => [newest, [PER_REQUEST_VERSION], mode]),
   [newest, [SESSION_VERSIONS[0], PER_REQUEST_VERSION], CLUSTER],
 ];
 
