@@ -186,6 +186,42 @@ describe('a subscription in a cluster', () => {
     }
   });
 
+  test('ends on every node with closeByPrincipal, and so do the calls of the principal', async () => {
+    const nodes = await cluster.nodes(3, {
+      perRequest: true,
+      serverFactory: (context) => (context.req.headers['x-asks'] ? askingServer({ seen }) : announcingServer().server),
+    });
+    const [a, b] = nodes as [InProcessNode, InProcessNode];
+    const mine = await Promise.all(nodes.map((node) => listen(node, 'alice')));
+    const other = await listen(b, 'bob');
+    const asking = { capabilities, headers: { ...headers, 'x-asks': '1' } };
+    const asked = answersTo(await call(b.url, 'once', {}, asking), 'Bob');
+
+    await a.router.sessions.closeByPrincipal('alice');
+    for (const stream of mine) {
+      expect((await stream.messages()).at(-1)).toMatchObject({ result: { resultType: 'complete' } });
+    }
+    expect(await call(b.url, 'once', {}, { ...asking, params: { ...asked } })).toMatchObject(UNKNOWN);
+    await b.router.notify.toolListChanged();
+    expect(await other.message()).toMatchObject({ method: 'notifications/tools/list_changed' });
+  });
+
+  test('ends when its node is fenced, which hears of no change any more', async () => {
+    let isCutOff = false;
+    const node = await cluster.node({
+      perRequest: true,
+      serverFactory: () => announcingServer().server,
+      tap:
+        (send) =>
+        (...command) =>
+          isCutOff ? Promise.reject(new Error('cut off')) : send(...command),
+    });
+    const stream = await listen(node, 'alice');
+    isCutOff = true;
+    expect((await stream.messages()).at(-1)).toMatchObject({ result: { resultType: 'complete' } });
+    isCutOff = false;
+  });
+
   test('is served by any node, as every request of MCP 2026-07-28', async () => {
     const nodes = await askingNodes();
     for (const { url } of nodes) expect((await send(url, 'server/discover')).status).toBe(200);
