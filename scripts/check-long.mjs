@@ -10,6 +10,7 @@ const MANY = {
   LEAK_SESSIONS: '20000',
   LEAK_CALLS: '100000',
   ERA_FLIPS: '100000',
+  LISTENING: '1000',
   CROWD_CLIENTS: '200',
   RESTART_CLIENTS: '100',
   PROPERTY_FACTOR: '20',
@@ -21,7 +22,7 @@ const CHECKS = [
   {
     name: 'many',
     command: jest(
-      '__tests__/(faults/fuzz|endpoint/(leak|crossing)|sessions/(model|session-verbs|leak|principal-name)|clients/(crowd|eras)|example-app/restart)[.]test',
+      '__tests__/(faults/fuzz|endpoint/(leak|crossing)|sessions/(model|session-verbs|leak|principal-name)|clients/(crowd|eras)|cluster/listening|example-app/restart)[.]test',
       '__tests__/(stores/(memory|redis)-event-store|transport/(jsonrpc|pending|replay)|http/identity)[.]test',
     ),
     env: MANY,

@@ -14,6 +14,8 @@ export interface ClusterInit {
   readonly options?: NodeOptions;
   /** See `NodeInit`. */
   readonly apart?: boolean;
+  /** See `NodeInit`. */
+  readonly perRequest?: boolean;
   readonly redis?: RedisServerInit;
   /** The nodes reach Redis by a proxy, which may lead them to another one. Default: directly. */
   readonly proxied?: boolean;
@@ -99,6 +101,7 @@ export async function startCluster({
   nodes = 3,
   options = {},
   apart = false,
+  perRequest = false,
   redis: init = {},
   proxied = false,
 }: ClusterInit = {}): Promise<Cluster> {
@@ -116,7 +119,7 @@ export async function startCluster({
     redis,
     proxy,
     balancer,
-    ports.map((port) => build({ port, redisUrl, cluster: options, apart })),
+    ports.map((port) => build({ port, redisUrl, cluster: options, apart, perRequest })),
   );
   try {
     await Promise.all(cluster.nodes.map((node) => node.start()));

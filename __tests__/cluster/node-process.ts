@@ -16,6 +16,8 @@ export interface NodeInit {
   readonly cluster?: NodeOptions;
   /** The nodes know of each other what they would on machines of their own. Default: false. */
   readonly apart?: boolean;
+  /** Whether it serves clients of MCP 2026-07-28. Default: false. */
+  readonly perRequest?: boolean;
 }
 
 /** What the nodes write: to look into a failure, which shows with `health`. */

@@ -22,7 +22,7 @@ import type { NodeInit } from './node-process.js';
 type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
 
 const init = JSON.parse(process.env.CLUSTER_NODE!) as NodeInit;
-const { port, redisUrl, effectsUrl, storesEvents = true, cluster, apart = false } = init;
+const { port, redisUrl, effectsUrl, storesEvents = true, cluster, apart = false, perRequest = false } = init;
 const DRAIN_MS = 10_000;
 
 const client = createClient({ url: redisUrl, disableOfflineQueue: true, socket: { reconnectStrategy: () => 50 } });
@@ -115,6 +115,7 @@ const router = mcpRouter({
   // A name is enough without forged requests.
   principal: ({ headers }) => headers['x-principal']?.toString(),
   retryInterval: 100,
+  perRequest,
 });
 
 /** The number of readiness requests answered with "not ready" since this node began to end; undefined before. */
