@@ -120,11 +120,12 @@ export class BridgedServer implements WireTransport {
   }
 
   /**
-   * Hands the server a notification, or the answer to a question of its own. What it asks because it is initialized belongs to no
-   * call, even if a call runs by then.
+   * Gives the server a notification, or the answer to a question of its own. What it asks because it is initialized belongs to no
+   * call, even if a call runs by then. A shared server needs no scope for that, as each of its calls has one.
    */
   tell(message: JSONRPCNotification | Answer): void {
-    if (!('method' in message) || message.method !== 'notifications/initialized' || this.#closed) this.#hand(message);
+    const isGreeting = 'method' in message && message.method === 'notifications/initialized';
+    if (!isGreeting || this.#isShared || this.#closed) this.#hand(message);
     else {
       this.#isGreeted = true;
       callScopes.enter({ server: this, id: undefined }, () => this.#hand(message));
