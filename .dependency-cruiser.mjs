@@ -7,7 +7,7 @@ const LEAVES =
 
 /** From the top down. Parts on the same level do not import one another. */
 const LEVELS = [
-  ['index', 'node', 'v2', 'admin'],
+  ['index', 'node', 'v2', 'otel', 'admin'],
   ['common-exports'],
   ['express'],
   ['mcp-endpoint'],
@@ -29,9 +29,18 @@ const EXPRESS = 'node_modules/(@types/)?express(4|-serve-static-core)?/';
 /** Both versions of the SDK. An app may have either, so the package works without. */
 const SDK = 'node_modules/@modelcontextprotocol/';
 
+/** An app that does not trace has no OpenTelemetry. */
+const OPEN_TELEMETRY = 'node_modules/@opentelemetry/';
+
 export default {
   forbidden: [
     { name: 'no-sdk', severity: 'error', from: { pathNot: '^src/v2[.]ts$' }, to: { path: SDK } },
+    {
+      name: 'open-telemetry-behind-its-entry',
+      severity: 'error',
+      from: { pathNot: '^src/(otel[.]ts$|observe/telemetry/)' },
+      to: { path: `^src/observe/telemetry/|${OPEN_TELEMETRY}` },
+    },
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     {
       name: 'express-in-its-folder-alone',
@@ -60,7 +69,7 @@ export default {
   ],
   allowed: [
     { from: {}, to: { path: LEAVES } },
-    { from: {}, to: { path: `${EXPRESS}|${SDK}` } }, // but for what is forbidden above
+    { from: {}, to: { path: `${EXPRESS}|${SDK}|${OPEN_TELEMETRY}` } }, // but for what is forbidden above
     { from: { path: '^src/([^/]+)/' }, to: { path: '^src/$1/' } },
     { from: { path: path(['testing']) }, to: { path: path(['stores']) } }, // an entry of its own, which nothing imports
     ...LEVELS.slice(0, -1).map((level, i) => ({
@@ -72,7 +81,7 @@ export default {
   options: {
     tsPreCompilationDeps: true, // type-only imports count: they bind two parts as much as the others do
     tsConfig: { fileName: 'tsconfig.json' },
-    includeOnly: `^src/|${EXPRESS}|${SDK}`,
+    includeOnly: `^src/|${EXPRESS}|${SDK}|${OPEN_TELEMETRY}`,
     doNotFollow: { path: 'node_modules' },
   },
 };

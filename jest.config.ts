@@ -38,7 +38,7 @@ const config: Config = {
     ...(onNode ? plainNode : {}),
     '^express-mcp-router$': '<rootDir>/src/index.ts',
     '^express-mcp-router/(admin|stores|testing)$': '<rootDir>/src/$1/index.ts',
-    '^express-mcp-router/(node|v2)$': '<rootDir>/src/$1.ts',
+    '^express-mcp-router/(node|otel|v2)$': '<rootDir>/src/$1.ts',
     '^express-mcp-router/redis$': '<rootDir>/src/stores/redis.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },

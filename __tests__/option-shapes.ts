@@ -172,6 +172,7 @@ export const SHAPES: Record<keyof McpRouterOptions, Shape> = {
   hibernateAfter: whole(1_739_999),
   staleSessions: text(/^(reject|reissue)$/, 'reject', 'reissue', 'Reject', 'reissue ', '', 7, true),
   metrics: orFalse(metrics),
+  telemetry: having('instrument'),
   logger: orFalse(having(...LOGGER)),
   path: text(
     /^\/$|^(\/([A-Za-z0-9]|[-._~%!$&'()*+,;=:@])+)+$/,

@@ -7,7 +7,7 @@ import ts from 'typescript';
 const MAX_LINES = 350;
 const MIN_LINES = 30;
 const MAX_MEMBERS = 12;
-const MAX_EXPORTS = 82;
+const MAX_EXPORTS = 83;
 
 /** Files with code that may be shorter, and why. A file of types or of exports alone may be as short as it likes. */
 const SHORT_FILES = new Map([

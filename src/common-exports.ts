@@ -12,6 +12,7 @@ export type {
   ServerFactory,
 } from './options/options.js';
 export type { PerRequestSdk } from './options/per-request-sdk.js';
+export type { Telemetry } from './options/telemetry.js';
 export type { CacheHint, PerRequestOptions } from './options/resolve-per-request.js';
 export type {
   CloseReason,

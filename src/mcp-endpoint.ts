@@ -32,6 +32,7 @@ import { createWorkerWarning } from './observe/worker-warning.js';
 import { createMetrics } from './observe/prometheus/metrics.js';
 import { storesOf } from './observe/prometheus/store-metrics.js';
 import { createInspection, type Inspection } from './inspection/inspection.js';
+import { instrument } from './observe/instrument.js';
 import { LocalDelivery } from './notify/local-delivery.js';
 import { createNotify, type Notify } from './notify/notify.js';
 import type { HttpRequest, McpEndpointOptions, MountOptions, ResolvedOptions } from './options/options.js';
@@ -131,6 +132,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const resolved = { ...checked, clock: guardClock(checked.clock, reportFailure) };
   const logger = createGuardedLogger(resolved, events);
   logSessions(events, logger, resolved.clock);
+  const telemetry = resolved.telemetry && instrument(resolved.telemetry, events);
   const logRequest = createRequestLog(logger);
 
   const phase = new LifecyclePhase();
@@ -138,7 +140,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const member =
     resolved.cluster && new ClusterNode(resolved.cluster, resolved, recordLifetime(resolved), phase, events);
   const records = member?.records ?? createRecords(resolved, events);
-  const transports = createTransportContext(resolved, events);
+  const transports = createTransportContext(resolved, events, telemetry);
   const persistence = createPersistence(resolved, events, records, member, transports.refusedAnswers);
   const registry = new Registry(resolved, phase, events, builder, persistence, () => member?.membership);
   const leaseAge = member && ((): number => member.leaseAge);
@@ -179,7 +181,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   };
   const sessionEndpoint = createSessionEndpoint();
   const endpoint = perRequest === undefined ? sessionEndpoint : new EraEndpoint(sessionEndpoint, perRequest);
-  const dispatch = createDispatch(endpoint, createReceive(bodies), member);
+  const dispatch = createDispatch(endpoint, createReceive(bodies), member, telemetry);
   const lifecycle = createLifecycle(phase, bodies, endpoint, member, resolved);
   const warn = (message: string): void => logger.warn(message);
   const principalNames = createPrincipalNames(resolved.principal === undefined, warn);

@@ -70,6 +70,7 @@ describe("the example app's list of environment variables", () => {
       'store', // MCP_SESSION_STORE and its two companions
       'cluster', // MCP_CLUSTER and its companions
       'metrics',
+      'telemetry', // MCP_OTLP_ENDPOINT
       'logger', // LOG_LEVEL
       'path',
       'sessionIdGenerator',

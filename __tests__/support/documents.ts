@@ -32,12 +32,14 @@ const GIVEN_TO_EXAMPLES = `
   import { createClient } from 'redis';
   import * as main from 'express-mcp-router';
   import * as node from 'express-mcp-router/node';
+  import * as otel from 'express-mcp-router/otel';
   import * as redisStores from 'express-mcp-router/redis';
   import * as stores from 'express-mcp-router/stores';
   import * as testing from 'express-mcp-router/testing';
 
   const { bearerPrincipal, createHttpServer, createHttpsServer, HttpError, mcpErrorHandler, mcpRouter, principalOf, stop, trustedProxyPrincipal } = main;
   const { createMcpEndpoint } = node;
+  const { openTelemetry } = otel;
   const { redisEventStore, redisStore } = redisStores;
   const { keyvStore, memoryEventStore, memoryStore } = stores;
   const { fakeClock, parseReply, sessionStoreContract, testClient } = testing;

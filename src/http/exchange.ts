@@ -7,12 +7,15 @@ import type { Caller } from '../sessions/life/open.js';
 import { shortId } from '../sessions/session-ids.js';
 import { noteFacts } from '../transport/response-facts.js';
 import type { McpRequest } from './mcp-request.js';
+import type { PostOperations } from './operations.js';
 import { lazyRequest, RequestInfo, requestFactsOf } from './request-info.js';
 
 /** One HTTP request with its reply. */
 export class Exchange {
   /** The request ID for an error answer. Null until the body was read. */
   id: RequestId | null = null;
+  /** The operations of a POST. Undefined without the option `telemetry`. */
+  operations: PostOperations | undefined;
   #extra: MessageExtraInfo | undefined;
 
   constructor(

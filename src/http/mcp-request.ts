@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { AuthInfo } from '../protocol/wire-transport.js';
 import type { HttpRequest } from '../options/options.js';
+import type { HopTrace } from '../options/telemetry.js';
 import { hostOf } from './guard.js';
 
 /** A request as the endpoints read it. A client sent it to this process, or another node of the cluster forwarded it. */
@@ -18,6 +19,8 @@ export interface McpRequest {
   readonly message: IncomingMessage;
   /** The body, if other code has read it from the message. */
   readonly body: unknown;
+  /** Set when another node has forwarded it and has telemetry. */
+  readonly hop?: HopTrace | undefined;
 }
 
 /** A request that a client sent to this process. */

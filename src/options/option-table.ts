@@ -229,6 +229,10 @@ const TABLE = {
     shownDefault: 'own registry',
     meaning: '`{ registry, prefix, tools, route }`, or `false`',
   },
+  telemetry: {
+    check: having("openTelemetry() of 'express-mcp-router/otel'", 'instrument'),
+    meaning: '`openTelemetry()` of `express-mcp-router/otel`: [traces and metrics](docs/telemetry.md) by OpenTelemetry',
+  },
   logger: {
     check: orFalse(having('a pino logger', 'info', 'warn', 'error', 'child', 'isLevelEnabled')),
     shownDefault: 'pino, level from `LOG_LEVEL`',

@@ -2,13 +2,15 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { ClientCapabilities, Implementation } from '../protocol/client.js';
 import type { AuthInfo, EventStore, McpServerLike } from '../protocol/wire-transport.js';
 import type { Logger } from 'pino';
-import type { Registry } from 'prom-client';
 import type { Clock } from '../runtime/clock.js';
 import type { RedisOptions } from '../stores/redis-client.js';
 import type { SessionStore } from '../stores/session-store.js';
+import type { EndpointMetricsOptions, MetricsOptions } from './metrics-options.js';
 import type { PerRequestOptions, ResolvedPerRequest } from './resolve-per-request.js';
+import type { Telemetry } from './telemetry.js';
 
 export type { McpServerLike } from '../protocol/wire-transport.js';
+export type { EndpointMetricsOptions, MetricsOptions } from './metrics-options.js';
 
 /** The request for which a server is built, without anything that keeps its socket in memory. */
 export interface OpeningRequest {
@@ -84,25 +86,6 @@ export interface HttpRequest extends IncomingMessage {
 
 /** Returns the principal of a request. It must stay the same during a session. Undefined when the principal is not known. */
 export type PrincipalFunction<R = HttpRequest> = (req: R) => string | undefined;
-
-/** Metrics of an endpoint. */
-export interface EndpointMetricsOptions {
-  /** The registry for the metrics. Default: a new one. */
-  registry?: Registry | undefined;
-  /** The prefix of each metric's name. Default: none. */
-  prefix?: string | undefined;
-  /**
-   * Whether the duration of each `tools/call` has the tool's name, as label `gen_ai_tool_name`. The names are those of tools that
-   * have succeeded once, 200 at most. All other calls have the name `other`. Default: false.
-   */
-  tools?: boolean | undefined;
-}
-
-/** Metrics of a router. */
-export interface MetricsOptions extends EndpointMetricsOptions {
-  /** Whether the router itself serves its metrics path. Default: true. */
-  route?: boolean | undefined;
-}
 
 /** How the instances of an app share their sessions. All instances have the same values, except for their addresses. */
 export interface ClusterOptions {
@@ -293,6 +276,8 @@ export interface McpEndpointOptions<R = HttpRequest> {
   staleSessions?: 'reject' | 'reissue' | undefined;
   /** Prometheus metrics, or `false`. Default: on, in a registry of the router's own. */
   metrics?: EndpointMetricsOptions | false | undefined;
+  /** Traces and metrics by OpenTelemetry: `openTelemetry()` of `express-mcp-router/otel`. Default: none. */
+  telemetry?: Telemetry | undefined;
   /** A pino logger, or `false`. Default: pino to stdout, level from `LOG_LEVEL`, else `info`. */
   logger?: Logger | false | undefined;
   /** Makes session IDs: unique, unguessable, visible ASCII. Default: `crypto.randomUUID`. */
@@ -329,6 +314,7 @@ type WithoutDefault =
   | 'eventStore'
   | 'store'
   | 'hibernateAfter'
+  | 'telemetry'
   | 'logger'
   | 'path';
 

@@ -6,6 +6,20 @@ export function onRejection(returned: unknown, handle: (error: unknown) => void)
   if (isThenable(returned)) Promise.resolve(returned).catch(handle);
 }
 
+/**
+ * Calls a function of the app.
+ *
+ * @param failed - Called with the error that it throws, or with which its promise rejects.
+ */
+export function callGuarded(call: () => unknown, failed: (error: unknown) => void): void {
+  try {
+    const returned = call();
+    if (returned !== undefined) onRejection(returned, failed);
+  } catch (error) {
+    failed(error);
+  }
+}
+
 /** Whether a function of the app returned a promise, or an object that may be one. */
 export function isThenable(returned: unknown): returned is object {
   return typeof returned === 'object' && returned !== null && 'then' in returned;

@@ -22,17 +22,17 @@ export class EpochIds {
     if (this.#base === 0 || !('method' in message)) return message;
     if ('id' in message) {
       const token = message.params?._meta?.progressToken;
-      const marked = { ...message, id: this.#mark(message.id) };
+      const marked = { ...message, id: this.outgoingId(message.id) };
       if (token === undefined) return marked;
       return {
         ...marked,
-        params: { ...message.params, _meta: { ...message.params?._meta, progressToken: this.#mark(token) } },
+        params: { ...message.params, _meta: { ...message.params?._meta, progressToken: this.outgoingId(token) } },
       };
     }
     if (message.method !== 'notifications/cancelled') return message;
     const requestId = message.params?.requestId as RequestId | undefined;
     if (requestId === undefined) return message;
-    return { ...message, params: { ...message.params, requestId: this.#mark(requestId) } };
+    return { ...message, params: { ...message.params, requestId: this.outgoingId(requestId) } };
   }
 
   /** A message from the client with the server's own IDs. Undefined when the message belongs to another epoch. */
@@ -47,7 +47,8 @@ export class EpochIds {
     return progressToken === undefined ? undefined : { ...message, params: { ...message.params, progressToken } };
   }
 
-  #mark(id: RequestId): RequestId {
+  /** The ID of a server's request as its client sees it. */
+  outgoingId(id: RequestId): RequestId {
     return typeof id === 'number' ? this.#base + id : id;
   }
 

@@ -3,6 +3,7 @@ import { Deadline } from '../runtime/deadline-queue.js';
 import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
 import type { ErrorType, ObservedRequest, Outcome } from '../events.js';
 import type { Era } from '../options/options.js';
+import type { Operation } from '../options/telemetry.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
 import type { RequestStream } from './request-stream.js';
 
@@ -46,6 +47,7 @@ export class PendingRequest implements ObservedRequest {
     readonly stream: RequestStream,
     taker: TimeOutTaker,
   ) {
+    this.#taker = taker;
     this.key = keyOf(id);
     this.#taker = taker;
   }
@@ -75,6 +77,8 @@ export class PendingRequests {
   /** Not in the map, as most sessions have one request at most: V8 rebuilds a `Map` after every few insertions and deletions. */
   #first: PendingRequest | undefined;
   #others: Map<RequestId, PendingRequest> | undefined;
+  /** Undefined without telemetry. */
+  #operations: Map<PendingRequest, Operation> | undefined;
   /** Their streams that can be resumed, by stream ID. */
   #streams: Map<string, RequestStream> | undefined;
 
@@ -127,8 +131,12 @@ export class PendingRequests {
     if (!requestMemory.hasRoomFor(memory)) throw new Refusal('bodiesAtCapacity');
   }
 
-  /** @param message - The request itself, for observers. */
-  add(request: PendingRequest, message: JSONRPCRequest, resumable: boolean): void {
+  /**
+   * @param message - The request itself, for observers.
+   * @param operation - Undefined without telemetry.
+   */
+  add(request: PendingRequest, message: JSONRPCRequest, resumable: boolean, operation?: Operation): void {
+    if (operation !== undefined) (this.#operations ??= new Map()).set(request, operation);
     if (this.#first === undefined) this.#first = request;
     else (this.#others ??= new Map<RequestId, PendingRequest>()).set(request.key, request);
     request.era = this.#context.era;
@@ -164,6 +172,7 @@ export class PendingRequests {
       .publishAnswer(answer, (eventId) => {
         // The request may have been cancelled while its answer was stored.
         request.errorType = errorType;
+        this.#operations?.get(request)?.end(answer);
         this.settle(request, outcome, json, eventId);
       })
       ?.catch((error: unknown) => this.#report('an answer could not be sent', error));
@@ -176,13 +185,15 @@ export class PendingRequests {
   }
 
   /** Settles a request with a refusal. It has the HTTP status of the refusal, if nothing was sent before it. */
-  refuse(key: RequestId, { reason, data }: Refusal): void {
+  refuse(key: RequestId, { reason, data }: Refusal, outcome: Outcome = 'error'): void {
     const request = this.get(key);
     if (request === undefined) return;
     request.errorType = ERRORS[reason].code;
     request.stream.refuse(ERRORS[reason].status);
     request.stream.noteError(reason);
-    this.settle(request, 'error', JSON.stringify(errorResponse(reason, request.id, data)));
+    const answer = errorResponse(reason, request.id, data);
+    this.#operations?.get(request)?.end(answer);
+    this.settle(request, outcome, JSON.stringify(answer));
   }
 
   /** Frees the ID and the reply. A cancelled request gets no answer (spec 2025-11-25, basic/utilities/cancellation). */
@@ -192,6 +203,8 @@ export class PendingRequests {
     else if (this.#others?.delete(request.key) === true && this.#others.size === 0) this.#others = undefined;
     this.#context.requestMemory.release(request.memory);
     request.due.cancel();
+    this.#operations?.get(request)?.end(undefined);
+    this.#operations?.delete(request);
     if (request.message !== undefined) this.#side.owner?.free(request.message);
     this.#context.events.emit(
       'requestSettled',

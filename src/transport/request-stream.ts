@@ -11,6 +11,12 @@ import { frame } from './sse.js';
 
 const REPLY_CLOSED = 'The client has gone: its reply was closed, and what is said now cannot be resumed';
 
+/** What comes with the messages of one POST. */
+export interface Taking extends Pick<PostInit, 'extra' | 'operations'> {
+  /** Undefined when the POST has no requests. */
+  readonly stream?: RequestStream;
+}
+
 /** The requests of one POST, until they are all settled and the reply is over. */
 export class RequestStream implements ReplyListener {
   readonly events: EventStream;

@@ -1,5 +1,6 @@
 import type { CoreEvents } from '../events.js';
 import type { ResolvedOptions } from '../options/options.js';
+import type { Instrumentation } from '../options/telemetry.js';
 import { DeadlineQueue } from '../runtime/deadline-queue.js';
 import type { Emitter } from '../runtime/emitter.js';
 import { MemoryEvents } from '../stores/memory-event-store.js';
@@ -15,12 +16,17 @@ const LEAST_REQUEST_MEMORY = 16 * 1024 * 1024;
 const HEAD_AFTER = 1_000;
 
 /** Makes what all transports of a router share. */
-export function createTransportContext(options: ResolvedOptions, events: Emitter<CoreEvents>): TransportContext {
+export function createTransportContext(
+  options: ResolvedOptions,
+  events: Emitter<CoreEvents>,
+  telemetry: Instrumentation | undefined,
+): TransportContext {
   const { clock, pingInterval, eventStore } = options;
   return {
     era: 'session',
     clock,
     events,
+    telemetry,
     enableJsonResponse: options.enableJsonResponse,
     keepAlive: options.keepAlive,
     retryInterval: options.retryInterval,

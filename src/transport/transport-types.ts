@@ -4,6 +4,7 @@ import type { Clock } from '../runtime/clock.js';
 import type { DeadlineQueue } from '../runtime/deadline-queue.js';
 import type { CoreEvents, Party, SessionStreams, StreamKind } from '../events.js';
 import type { Era } from '../options/options.js';
+import type { Instrumentation, Operations } from '../options/telemetry.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { MemoryEvents } from '../stores/memory-event-store.js';
 import type { EventFence, FencedEventStore } from '../stores/session-event-store.js';
@@ -17,6 +18,8 @@ export interface TransportContext {
   readonly era: Era;
   readonly clock: Clock;
   readonly events: Emitter<CoreEvents>;
+  /** Undefined without the option `telemetry`. */
+  readonly telemetry?: Instrumentation | undefined;
   readonly enableJsonResponse: boolean;
   /** Milliseconds, for the SSE `retry` field. Undefined when only a stream that the server ends has the field. */
   readonly retryInterval: number | undefined;
@@ -118,12 +121,12 @@ export interface TransportInit {
 export interface PostInit {
   readonly batch: boolean;
   readonly extra: MessageExtraInfo;
-  /** The protocol version of the request. Default: the session's. */
-  readonly version?: string;
   /** The form of reply that the client accepts. Default: `any`. */
   readonly form?: ReplyForm;
   /** Bytes of memory that the messages take, an estimate. Default: 0. */
   readonly memory?: number;
+  /** Undefined without telemetry. */
+  readonly operations?: Operations | undefined;
   /** The request's lease of the transport's owner. */
   readonly lease: Lease;
 }

@@ -2,14 +2,16 @@ import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '../protocol/messages.js';
 import type { MessageExtraInfo, WireTransport } from '../protocol/wire-transport.js';
 import { errorResponse, ERRORS, Refusal } from '../errors.js';
-import { onRejection } from '../runtime/user-code.js';
+import { runIn, type Operations } from '../options/telemetry.js';
+import { callGuarded } from '../runtime/user-code.js';
 import type { PostInit, TransportContext, TransportInit, TransportOwner, TransportSide } from './transport-types.js';
+import { AskedOperations } from './asked-operations.js';
 import { EpochIds } from './epoch-ids.js';
 import { createEventLog, type SessionEventLog } from './session-events.js';
 import { RouterRequests } from './router-requests.js';
 import { isFailure, isResponse, toolOf } from './jsonrpc.js';
 import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending-requests.js';
-import { RequestStream } from './request-stream.js';
+import { RequestStream, type Taking } from './request-stream.js';
 import { Replays } from './replay.js';
 import { replyEmpty } from './response.js';
 import { resume } from './resume.js';
@@ -33,13 +35,14 @@ export class HttpTransport implements WireTransport, TransportSide {
   readonly principal: string | undefined;
   readonly context: TransportContext;
   readonly owner: TransportOwner | undefined;
-  /** Negotiated by `initialize`. */
+  /** Negotiated by `initialize`. Without a session, that of the request. */
   protocolVersion: string | undefined;
   readonly #onDisconnect: TransportInit['onDisconnect'];
   readonly #pending: PendingRequests;
   readonly standalone: StandaloneStream;
   readonly #eventLog: SessionEventLog | undefined;
   readonly #epochIds: EpochIds;
+  readonly #asked: AskedOperations | undefined;
   /** Undefined until a client resumes. */
   #replays: Replays | undefined;
   /** Undefined once the session is open, to save memory: a process has thousands of open sessions. */
@@ -55,6 +58,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     this.#onDisconnect = onDisconnect;
     this.#pending = new PendingRequests(this);
     this.#epochIds = new EpochIds(session?.epoch ?? 0);
+    this.#asked = context.telemetry && new AskedOperations(context.telemetry, this, this.#epochIds);
     this.#eventLog = session && createEventLog(session, context);
     this.standalone = new StandaloneStream(this, this.#eventLog);
   }
@@ -111,13 +115,13 @@ export class HttpTransport implements WireTransport, TransportSide {
    * @throws Refusal `tooManyRequests` when too many requests are in flight.
    */
   async post(res: ServerResponse, messages: readonly JSONRPCMessage[], init: PostInit): Promise<void> {
-    const { extra, lease, version = this.protocolVersion ?? '' } = init;
+    const { extra, lease, operations } = init;
     if (this.#closed) {
       throw new Refusal('internalError', { cause: new Error('The server closed itself while it was being connected') });
     }
     const requests = messages.filter((message) => 'method' in message && 'id' in message);
     if (requests.length === 0) {
-      this.take(messages, extra);
+      this.take(messages, extra, operations);
       await replyEmpty(res, 202, this.owner);
       return lease.release();
     }
@@ -130,16 +134,17 @@ export class HttpTransport implements WireTransport, TransportSide {
       const request = new PendingRequest(message.id, message.method, this.context.clock.now(), stream, this);
       request.memory = memory / requests.length;
       request.tool = toolOf(message);
-      this.#pending.add(request, message, resumable);
+      this.#pending.add(request, message, resumable, operations?.begin(message, this));
     }
-    const primed = resumable && version >= PRIMING_SINCE && !stream.json;
+    const primed = resumable && (this.protocolVersion ?? '') >= PRIMING_SINCE && !stream.json;
     if (primed) await stream.events.prime();
-    for (const message of messages) this.#take(message, primed ? this.#pollable(extra, stream) : extra, stream);
+    const taking = { extra: primed ? this.#pollable(extra, stream) : extra, stream, operations };
+    for (const message of messages) this.#take(message, taking);
   }
 
   /** Takes answers and notifications, which get no reply. */
-  take(messages: readonly JSONRPCMessage[], extra: MessageExtraInfo): void {
-    for (const message of messages) this.#take(message, extra);
+  take(messages: readonly JSONRPCMessage[], extra: MessageExtraInfo, operations?: Operations): void {
+    for (const message of messages) this.#take(message, { extra, operations });
   }
 
   /**
@@ -168,7 +173,12 @@ export class HttpTransport implements WireTransport, TransportSide {
   }
 
   /** Called by the server for its answers, requests and notifications. */
-  async send(message: JSONRPCMessage, options?: Parameters<WireTransport['send']>[1]): Promise<void> {
+  send(message: JSONRPCMessage, options?: Parameters<WireTransport['send']>[1]): Promise<void> {
+    if (this.#asked === undefined) return this.#send(message, options);
+    return this.#asked.send(message, (traced) => this.#send(traced, options));
+  }
+
+  async #send(message: JSONRPCMessage, options?: Parameters<WireTransport['send']>[1]): Promise<void> {
     if (!('method' in message)) return this.#answer(message);
     if (this.#closed) throw new Error('Session closed');
     const marked = this.#epochIds.outgoing(message);
@@ -209,19 +219,11 @@ export class HttpTransport implements WireTransport, TransportSide {
     if (this.#closed) return Promise.resolve();
     this.#closed = true;
     this.#routerRequests?.close();
-    for (const pending of this.#pending.all()) {
-      pending.stream.noteError('sessionClosed');
-      pending.errorType = ERRORS.sessionClosed.code;
-      this.#pending.settle(pending, 'closed', JSON.stringify(errorResponse('sessionClosed', pending.id)));
-    }
+    this.#asked?.close();
+    for (const { key } of this.#pending.all()) this.#pending.refuse(key, new Refusal('sessionClosed'), 'closed');
     this.standalone.close();
     this.#replays?.close();
-    try {
-      const closed: unknown = this.onclose?.();
-      onRejection(closed, (error) => this.#report('the server threw on close', error));
-    } catch (error) {
-      this.#report('the server threw on close', error);
-    }
+    this.#guard('the server threw on close', () => this.onclose?.());
     // These functions refer to the server, so they would keep it in memory. It is much larger than a closed transport.
     this.onmessage = this.onerror = this.onclose = undefined;
     this.owner?.transportClosed();
@@ -242,9 +244,15 @@ export class HttpTransport implements WireTransport, TransportSide {
   }
 
   /** Takes a message of the client for the server. */
-  #take(message: JSONRPCMessage, extra: MessageExtraInfo, stream?: RequestStream): void {
+  #take(message: JSONRPCMessage, taking: Taking): void {
+    const { extra, operations } = taking;
     if (!('method' in message)) return this.#takeAnswer(message, extra);
-    if ('id' in message) return this.#takeRequest(message, extra, stream);
+    if ('id' in message) return this.#takeRequest(message, taking);
+    if (operations === undefined) return this.#takeNotification(message, extra);
+    operations.take(message, this, () => this.#takeNotification(message, extra));
+  }
+
+  #takeNotification(message: JSONRPCNotification, extra: MessageExtraInfo): void {
     if (message.method === 'notifications/cancelled') {
       const pending = this.#pending.get(keyOf(message.params?.requestId as RequestId));
       return pending && this.#cancel(pending, message.params?.reason);
@@ -253,7 +261,7 @@ export class HttpTransport implements WireTransport, TransportSide {
     if (current !== undefined) this.#handOver(current, extra);
   }
 
-  #takeRequest(message: JSONRPCRequest, extra: MessageExtraInfo, stream: RequestStream | undefined): void {
+  #takeRequest(message: JSONRPCRequest, { extra, stream, operations }: Taking): void {
     const key = keyOf(message.id);
     const pending = this.#pending.get(key);
     // The request may have been cancelled, or the session closed, while the priming event was stored.
@@ -262,17 +270,21 @@ export class HttpTransport implements WireTransport, TransportSide {
       if (this.owner?.reserve(message) === false) return this.#pending.fail(pending, 'error', 'tooManySubscriptions');
       pending.message = message;
     }
-    try {
-      const taken: unknown = this.onmessage?.(key === message.id ? message : { ...message, id: key }, extra);
-      if (taken !== undefined) onRejection(taken, (error) => this.#failOn(pending, error));
-    } catch (error) {
-      this.#failOn(pending, error);
-    }
+    const known = key === message.id ? message : { ...message, id: key };
+    const hand = (): unknown => this.onmessage?.(known, extra);
+    callGuarded(
+      () => runIn(operations?.begin(message, this), hand),
+      (error) => {
+        this.#report('the server threw on a message', error);
+        this.#pending.fail(pending, 'error', 'internalError');
+      },
+    );
   }
 
   #takeAnswer(message: Answer, extra: MessageExtraInfo): void {
     if (this.standalone.takesAnswer(message.id)) return;
     const current = this.#epochIds.incoming(message);
+    this.#asked?.answered(message);
     if (current !== undefined) this.#handOver(current, extra);
   }
 
@@ -290,18 +302,12 @@ export class HttpTransport implements WireTransport, TransportSide {
     this.#handOver({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
   }
 
-  #failOn(pending: PendingRequest, error: unknown): void {
-    this.#report('the server threw on a message', error);
-    this.#pending.fail(pending, 'error', 'internalError');
+  #handOver(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
+    this.#guard('the server threw on a message', () => this.onmessage?.(message, extra));
   }
 
-  #handOver(message: JSONRPCMessage, extra?: MessageExtraInfo): void {
-    try {
-      const taken: unknown = this.onmessage?.(message, extra);
-      if (taken !== undefined) onRejection(taken, (error) => this.#report('the server threw on a message', error));
-    } catch (error) {
-      this.#report('the server threw on a message', error);
-    }
+  #guard(what: string, call: () => unknown): void {
+    callGuarded(call, (error) => this.#report(what, error));
   }
 
   #answer(message: Answer): Promise<void> | undefined {
@@ -336,13 +342,9 @@ export class HttpTransport implements WireTransport, TransportSide {
 
   #report(what: string, error: unknown): void {
     this.context.events.emit('failure', what, error, this.sessionId);
-    const failed = (thrown: unknown): void =>
-      this.context.events.emit('failure', 'the onerror of a server threw', thrown, this.sessionId);
-    try {
-      const returned: unknown = this.onerror?.(error instanceof Error ? error : new Error(String(error)));
-      onRejection(returned, failed);
-    } catch (thrown) {
-      failed(thrown);
-    }
+    callGuarded(
+      () => this.onerror?.(error instanceof Error ? error : new Error(String(error))),
+      (thrown) => this.context.events.emit('failure', 'the onerror of a server threw', thrown, this.sessionId),
+    );
   }
 }

@@ -257,8 +257,8 @@ export class OwnerRouting {
     const { request, res, doubt } = forwarding;
     // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
     if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
-    const { post, method, path, headers, protocol, principal, auth, sessionId } = request;
-    const forwarded = { method, path, headers, protocol, principal, auth, sessionId };
+    const { post, method, path, headers, protocol, principal, auth, sessionId, hop } = request;
+    const forwarded = { method, path, headers, protocol, principal, auth, sessionId, hop };
     const sending = port.request(owner, 'request', forwarded, post && bodyOf(post), {
       time: remaining,
       repeats: doubt?.id,

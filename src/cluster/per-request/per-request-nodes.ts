@@ -103,8 +103,8 @@ export class PerRequestNodes implements OtherNodes {
     repeats: MessageId | undefined,
   ): Promise<'done' | MessageId | undefined> {
     const { port, relay, events } = this.#init;
-    const { post, method, path, headers, protocol, principal, auth, sessionId } = request;
-    const forwarded = { method, path, headers, protocol, principal, auth, sessionId };
+    const { post, method, path, headers, protocol, principal, auth, sessionId, hop } = request;
+    const forwarded = { method, path, headers, protocol, principal, auth, sessionId, hop };
     const sending = port.request(node, 'request', forwarded, post && bodyOf(post), { time, repeats });
     abortOnDisconnect(sending, res);
     const sent = await sending.sent;

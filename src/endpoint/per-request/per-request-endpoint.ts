@@ -5,6 +5,7 @@ import { checkRequest } from '../../http/per-request/check.js';
 import type { Envelope } from '../../http/per-request/envelope.js';
 import type { Post } from '../../http/receive.js';
 import type { ResolvedPerRequest } from '../../options/resolve-per-request.js';
+import { runIn, type Operation } from '../../options/telemetry.js';
 import { inTime } from '../../runtime/clock.js';
 import { InFlight } from '../../runtime/in-flight.js';
 import { LinkedList } from '../../runtime/linked-list.js';
@@ -103,7 +104,7 @@ export class PerRequestEndpoint implements Endpoint {
     if (message.params?.requestState !== undefined) return this.#resume(exchange, post, message, envelope);
     if (this.#lifecycle.isDraining) throw new Refusal('draining');
     if (message.method === 'subscriptions/listen') {
-      return this.#inFlight.during(this.#subscriptions.listen(exchange, post, message, envelope));
+      return this.#listen(exchange, post, message, envelope);
     }
     return this.#begin(exchange, post, message, envelope);
   }
@@ -148,8 +149,21 @@ export class PerRequestEndpoint implements Endpoint {
     await Promise.all([idle, this.#servers.close(new Refusal('draining'))]);
   }
 
+  /** For telemetry, the request ends when its stream has begun. */
+  async #listen(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
+    const operation = operationOf(exchange, request, envelope);
+    const listen = (): Promise<void> => this.#subscriptions.listen(exchange, post, request, envelope);
+    await this.#inFlight.during(runIn(operation, listen));
+    operation?.end({ result: {} });
+  }
+
+  #begin(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
+    const operation = operationOf(exchange, request, envelope);
+    return runIn(operation, () => this.#serve(exchange, post, request, envelope));
+  }
+
   /** Has a server answer a request. One that is open and knows what it needs gets the request at once. */
-  async #begin(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
+  async #serve(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
     let lease = this.#servers.acquire(exchange, envelope);
     try {
       const call = { request, envelope, headers: exchange.req.headers, extra: exchange.extra };
@@ -224,6 +238,7 @@ export class PerRequestEndpoint implements Endpoint {
         announce: (notification: JSONRPCNotification) =>
           asksForList(request.method) ? undefined : this.#announce(principal, notification),
         report: (what: string, error: unknown) => this.#transports.events.emit('failure', what, error),
+        telemetry: this.#transports.telemetry,
         memory,
         onServed: () => lease.release(),
         onEnd: () => call.list?.delete(call),
@@ -267,6 +282,11 @@ export class PerRequestEndpoint implements Endpoint {
     this.#subscriptions.announce(principal, notification);
     this.#others?.announce(principal, notification);
   }
+}
+
+/** Undefined without telemetry. */
+function operationOf({ operations }: Exchange, request: JSONRPCRequest, { version }: Envelope): Operation | undefined {
+  return operations?.begin(request, { sessionId: undefined, protocolVersion: version });
 }
 
 function isRequest(message: JSONRPCMessage | undefined): message is JSONRPCRequest {

@@ -35,11 +35,12 @@ export class Replies {
     envelope: Envelope,
     take: RoundTaker,
   ): Promise<void> {
-    const { res, extra, principal } = exchange;
+    const { res, extra, principal, operations } = exchange;
     const transport = new HttpTransport({ context: this.#context, onDisconnect: 'cancel', principal });
+    transport.protocolVersion = envelope.version;
     const reply = new OpenReply(transport, request, envelope, take, this.#inFlight);
     this.#open.append(reply);
-    const init = { batch: false, version: envelope.version, form, extra, memory, lease: reply };
+    const init = { batch: false, form, extra, memory, operations, lease: reply };
     try {
       await transport.post(res, [request], init);
     } catch (error) {

@@ -83,8 +83,9 @@ export class StatelessEndpoint implements Endpoint {
       await this.#transports.requestMemory.during(memory, () => call.open());
       // Abandoned too late to stop its opening.
       if (call.abandonedFor !== undefined) throw call.abandonedFor;
-      const { extra, res } = exchange;
-      await call.transport.post(res, messages, { version, form, batch, extra, memory, lease: call });
+      const { extra, res, operations } = exchange;
+      call.transport.protocolVersion = version;
+      await call.transport.post(res, messages, { form, batch, extra, memory, operations, lease: call });
     } catch (error) {
       call.release();
       throw error;

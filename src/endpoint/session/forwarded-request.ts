@@ -15,14 +15,14 @@ const COMMENT = ': open\n\n';
  * @param message - The HTTP request between the two nodes.
  */
 export function toExchange(
-  { method, path, headers, protocol, principal, auth }: Omit<ForwardedRequest, 'post' | 'forwarded'>,
+  { method, path, headers, protocol, principal, auth, hop }: Omit<ForwardedRequest, 'post' | 'forwarded'>,
   body: Buffer,
   message: IncomingMessage,
   res: ServerResponse,
 ): Exchange {
   // Only a client that speaks HTTP/2 sends `:authority`.
   const host = hostOf({ httpVersionMajor: 2, headers });
-  const request: McpRequest = { method, originalUrl: path, headers, host, protocol, auth, message, body };
+  const request: McpRequest = { method, originalUrl: path, headers, host, protocol, auth, message, body, hop };
   // The relaying node sends the head with the first bytes of the body. So a stream without an event begins with a comment.
   const flushHeaders = (): void => void res.write(COMMENT);
   return new Exchange(request, Object.assign(res, { flushHeaders }), principal, true);
@@ -30,7 +30,7 @@ export function toExchange(
 
 /** The parts of an exchange that are sent to another node. */
 export function toForwardedRequest(
-  { req, principal, forwarded }: Exchange,
+  { req, principal, forwarded, operations }: Exchange,
   sessionId: string | undefined,
   post: Post | undefined,
 ): ForwardedRequest {
@@ -43,6 +43,7 @@ export function toForwardedRequest(
     auth: req.auth,
     sessionId,
     post,
+    hop: operations?.hop(),
     forwarded,
   };
 }

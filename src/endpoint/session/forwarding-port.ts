@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { AuthInfo } from '../../protocol/wire-transport.js';
 import type { Post } from '../../http/receive.js';
+import type { HopTrace } from '../../options/telemetry.js';
 import type { UnownedSession } from '../../sessions/ownership.js';
 
 /** A client's request as one node forwards it to another. The first node has authenticated the client. */
@@ -17,6 +18,8 @@ export interface ForwardedRequest {
   readonly sessionId: string | undefined;
   /** Undefined for a GET and a DELETE, which have no body. */
   readonly post: Post | undefined;
+  /** Undefined without telemetry. */
+  readonly hop?: HopTrace | undefined;
   /** Whether a node has forwarded it already. It is then not forwarded again. */
   readonly forwarded: boolean;
 }

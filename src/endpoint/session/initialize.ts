@@ -36,7 +36,7 @@ export async function initialize(
 async function open(
   opener: Opener,
   events: Emitter<CoreEvents>,
-  { res, caller }: Exchange,
+  { res, caller, operations }: Exchange,
   message: Initialize,
 ): Promise<Opened> {
   try {
@@ -45,6 +45,7 @@ async function open(
       message,
       params: message.params,
       evicts: true,
+      operations,
       onGone: (listener) => res.once('close', listener),
     });
   } catch (error) {

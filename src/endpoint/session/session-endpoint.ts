@@ -109,7 +109,8 @@ export class SessionEndpoint implements Endpoint {
         exchange.checkedVersion();
         if (session.pastMaxLifetime && messages.some(isRequest)) throw new Refusal('sessionNotFound');
         checkBatch(post, transport.protocolVersion);
-        return await transport.post(exchange.res, messages, { batch, extra: exchange.extra, form, memory, lease });
+        const { res, extra, operations } = exchange;
+        return await transport.post(res, messages, { batch, extra, form, memory, operations, lease });
       } catch (failure) {
         const error = this.#locator.errorOf(session, failure);
         lease.release();

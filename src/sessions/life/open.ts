@@ -6,6 +6,8 @@ import { ERRORS, Refusal } from '../../errors.js';
 import { isHttpError } from '../../http-error.js';
 import type { ErrorType, ObservedRequest } from '../../events.js';
 import type { OpeningRequest } from '../../options/options.js';
+import { runIn, type Operations } from '../../options/telemetry.js';
+import type { Answer } from '../../transport/pending-requests.js';
 import type { TransportContext } from '../../transport/transport-types.js';
 import type { FencedEventStore } from '../../stores/session-event-store.js';
 import { HttpTransport } from '../../transport/transport.js';
@@ -48,14 +50,16 @@ export interface InitializeCall extends Caller {
   readonly params: InitializeRequestParams;
   /** Whether an orphaned session of the same principal may be evicted for it. */
   readonly evicts: boolean;
+  /** Undefined without telemetry. */
+  readonly operations?: Operations | undefined;
   /** Calls the listener if the client disconnects. */
   onGone(listener: () => void): void;
 }
 
 /** The result of an `initialize`: a session with the server's answer, or only an answer that is an error. */
 export type Opened =
-  | { readonly session: Session; readonly transport: HttpTransport; readonly answer: unknown }
-  | { readonly session: undefined; readonly answer: unknown };
+  | { readonly session: Session; readonly transport: HttpTransport; readonly answer: Answer }
+  | { readonly session: undefined; readonly answer: Answer };
 
 /**
  * Opens a session. It is registered before the first `await`, so that concurrent requests for its ID await the same promise.
@@ -88,6 +92,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     transports.events.emit('requestSettled', request, outcome, registry.clock.now() - since, party);
   };
   transports.events.emit('requestStarted', request, call.message, session.id);
+  const operation = call.operations?.begin(call.message, { sessionId: session.id, protocolVersion: undefined });
   call.onGone(() => session.abandonOpening(() => new Refusal('sessionClosed')));
 
   const open = async (): Promise<Opened> => {
@@ -116,16 +121,18 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
       throw error;
     }
   };
-  const opening = open();
+  const opening = runIn(operation, open);
   session.lock(openingLock(opening, () => new Refusal('sessionNotFound')));
   try {
     const opened = await opening;
+    operation?.end(opened.answer);
     settled('ok');
     return opened;
   } catch (error) {
     settled('error', codeOf(error));
-    if (error instanceof Rejected) return { session: undefined, answer: error.answer };
-    throw error;
+    if (!(error instanceof Rejected)) throw error;
+    operation?.end(error.answer);
+    return { session: undefined, answer: error.answer };
   }
 }
 
@@ -216,7 +223,6 @@ function firstFacts(
   };
 }
 
-/** The server answered `initialize` with an error. The client gets that answer, and the session is not opened. */
 /** The JSON-RPC code that the client gets. */
 function codeOf(error: unknown): number {
   if (error instanceof Rejected) return error.answer.error.code;
@@ -224,6 +230,7 @@ function codeOf(error: unknown): number {
   return ERRORS[error instanceof Refusal ? error.reason : 'internalError'].code;
 }
 
+/** The server answered `initialize` with an error. The client gets that answer, and the session is not opened. */
 class Rejected extends Error {
   constructor(readonly answer: JSONRPCErrorResponse) {
     super('The server rejected initialize');

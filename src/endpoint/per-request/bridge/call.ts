@@ -2,6 +2,7 @@ import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/mess
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { errorResponse, Refusal } from '../../../errors.js';
 import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
+import type { Instrumentation } from '../../../options/telemetry.js';
 import { isObject } from '../../../runtime/checks.js';
 import type { LinkedList } from '../../../runtime/linked-list.js';
 import { without, type Fields } from '../../../transport/jsonrpc.js';
@@ -25,6 +26,8 @@ export interface CallInit {
   /** Takes all that the server says of this request, as it may announce a change. */
   announce(notification: JSONRPCNotification): void;
   report(what: string, error: unknown): void;
+  /** Undefined without the option `telemetry`. */
+  readonly telemetry: Instrumentation | undefined;
   /** Bytes that the request takes in memory, about. */
   readonly memory: number;
   /** The server is not needed any more. */
@@ -52,6 +55,7 @@ export class BridgedCall implements ServerListener, OpenCall {
   readonly #rounds = new Set<Round>();
   /** Those of the client, as the latest round has them. Nothing else of a round is kept once its reply has ended. */
   #capabilities: Fields;
+  readonly #version: string;
   #asked: Asked | undefined;
   #suspension: Suspension<BridgedCall> | undefined;
   #round = 0;
@@ -66,6 +70,7 @@ export class BridgedCall implements ServerListener, OpenCall {
   constructor(init: CallInit, first: Round) {
     this.#init = init;
     this.#capabilities = first.envelope.clientCapabilities;
+    this.#version = first.envelope.version;
     this.#rounds.add(first);
   }
 
@@ -121,7 +126,8 @@ export class BridgedCall implements ServerListener, OpenCall {
     if (!declares(this.#capabilities, required)) {
       return this.#fail(new Refusal('missingCapability', { data: { requiredCapabilities: required } }));
     }
-    this.#questions.add(question);
+    const facts = { sessionId: undefined, protocolVersion: this.#version };
+    this.#questions.add(question, this.#init.telemetry?.ask(question, facts, undefined));
     // The first round may bring answers to what a call without state has asked before.
     if (this.#round === 0) this.#deliver(inputResponsesOf(this.#init.request));
     this.#flushSoon();
@@ -233,6 +239,7 @@ export class BridgedCall implements ServerListener, OpenCall {
     if (this.#ended) return;
     this.#ended = true;
     this.#rounds.clear();
+    this.#questions.close();
     this.#suspension?.end();
     this.#init.onServed();
     this.#init.onEnd();

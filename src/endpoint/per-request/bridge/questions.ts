@@ -1,17 +1,25 @@
 import { createHash } from 'node:crypto';
 import type { JSONRPCRequest, RequestId, Result } from '../../../protocol/messages.js';
+import { errorResponse } from '../../../errors.js';
 import { RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
+import type { Question } from '../../../options/telemetry.js';
 import { isObject } from '../../../runtime/checks.js';
+import { withTrace } from '../../../transport/asked-operations.js';
 import { without, type Fields } from '../../../transport/jsonrpc.js';
 
 /** The field of a question's `_meta` by which a server names the question itself. */
 export const INPUT_KEY = 'express-mcp-router/input-key';
 const DIGEST_LENGTH = 16;
 
+interface Pending {
+  readonly request: JSONRPCRequest;
+  readonly span: Question | undefined;
+}
+
 /** What a server asked its client while it worked on a request, and was not answered yet. */
 export class Questions {
   /** By the key that the client answers under. */
-  readonly #pending = new Map<string, JSONRPCRequest>();
+  readonly #pending = new Map<string, Pending>();
   #asked = 0;
 
   get size(): number {
@@ -21,38 +29,51 @@ export class Questions {
   /**
    * Adds a question.
    *
+   * @param span - Undefined without telemetry.
    * @returns Its key. It holds a digest of the question, so that a client which starts the request anew with answers gives each to
    * the question that it is for.
    */
-  add(question: JSONRPCRequest): string {
+  add(question: JSONRPCRequest, span?: Question): string {
     this.#asked += 1;
     const named = question.params?._meta?.[INPUT_KEY];
     const free = typeof named === 'string' && named !== '' && !this.#pending.has(named);
     const key = free ? named : keyOf(this.#asked, question);
-    this.#pending.set(key, question);
+    // Its trace is not part of the key: a client that starts the request anew is in another one.
+    this.#pending.set(key, { request: span === undefined ? question : withTrace(question, span), span });
     return key;
   }
 
   /** Takes the questions out that the client has answered, by the ID of each. What is no answer is ignored. */
   takeAnswered(answers: Fields): [RequestId, Result][] {
     const answered: [RequestId, Result][] = [];
-    for (const [key, { id }] of this.#pending) {
+    for (const [key, { request, span }] of this.#pending) {
       const answer = Object.hasOwn(answers, key) ? answers[key] : undefined;
       if (!isObject(answer)) continue;
       this.#pending.delete(key);
-      answered.push([id, answer]);
+      span?.end({ result: answer });
+      answered.push([request.id, answer]);
     }
     return answered;
   }
 
   /** The server does not want an answer any more. */
   withdraw(id: unknown): void {
-    for (const [key, question] of this.#pending) if (question.id === id) this.#pending.delete(key);
+    for (const [key, { request, span }] of this.#pending) {
+      if (request.id !== id) continue;
+      this.#pending.delete(key);
+      span?.end(undefined);
+    }
+  }
+
+  /** No answer is expected any more. */
+  close(): void {
+    for (const { span } of this.#pending.values()) span?.end(errorResponse('sessionClosed'));
+    this.#pending.clear();
   }
 
   /** The `inputRequests` that tell the client what is asked. */
   get inputRequests(): Fields {
-    return Object.fromEntries([...this.#pending].map(([key, question]) => [key, shown(question)]));
+    return Object.fromEntries([...this.#pending].map(([key, { request }]) => [key, shown(request)]));
   }
 }
 

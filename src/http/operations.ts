@@ -1,0 +1,75 @@
+import type { IncomingMessage } from 'node:http';
+import { errorResponse, Refusal } from '../errors.js';
+import type {
+  Arrival,
+  HopTrace,
+  Instrumentation,
+  Operation,
+  OperationFacts,
+  Operations,
+  Peer,
+} from '../options/telemetry.js';
+import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest } from '../protocol/messages.js';
+import type { McpRequest } from './mcp-request.js';
+
+/** No server has got the message, so neither its session nor its version was checked. */
+const UNSERVED: OperationFacts = { sessionId: undefined, protocolVersion: undefined };
+
+/** The operations of one POST, from the moment when its body was read. */
+export class PostOperations implements Operations {
+  readonly #instrumentation: Instrumentation;
+  readonly #arrival: Arrival;
+  readonly #begun = new Map<JSONRPCMessage, Operation>();
+
+  constructor(instrumentation: Instrumentation, req: McpRequest) {
+    this.#instrumentation = instrumentation;
+    const httpVersion = req.hop?.httpVersion ?? req.message.httpVersion;
+    this.#arrival = { since: instrumentation.now(), hop: req.hop, httpVersion, peer: () => peerOf(req) };
+  }
+
+  begin(message: JSONRPCRequest | JSONRPCNotification, facts: OperationFacts): Operation {
+    const begun = this.#begun.get(message);
+    if (begun !== undefined) return begun;
+    const operation = this.#instrumentation.begin(message, facts, this.#arrival);
+    this.#begun.set(message, operation);
+    return operation;
+  }
+
+  take(message: JSONRPCNotification, facts: OperationFacts, work: () => void): void {
+    const operation = this.begin(message, facts);
+    operation.run(work);
+    operation.end({ result: {} });
+  }
+
+  /** Ends the operations of messages that were refused. Those that have ended already are left as they are. */
+  refuse(messages: readonly JSONRPCMessage[], error: unknown): void {
+    const answer = errorResponse(error instanceof Refusal ? error.reason : 'internalError');
+    for (const message of messages) if ('method' in message) this.begin(message, UNSERVED).end(answer);
+  }
+
+  /** For the node to which the POST is forwarded. */
+  hop(): HopTrace {
+    const { httpVersion, peer } = this.#arrival;
+    return { fields: this.#instrumentation.carry(), peer: peer(), httpVersion };
+  }
+}
+
+function peerOf({ hop, message }: McpRequest): Peer {
+  if (hop !== undefined) return hop.peer;
+  const { remoteAddress, remotePort } = message.socket;
+  const address = addressBehindProxies(message);
+  return address === undefined || address === remoteAddress
+    ? { address: remoteAddress, port: remotePort }
+    : { address };
+}
+
+/** Express computes `ip` by the app's `trust proxy`. The headers alone prove nothing, as any client can send them. */
+function addressBehindProxies(message: IncomingMessage): string | undefined {
+  try {
+    const { ip } = message as { ip?: unknown };
+    return typeof ip === 'string' ? ip : undefined;
+  } catch {
+    // The app's function for `trust proxy` threw.
+    return undefined;
+  }
+}

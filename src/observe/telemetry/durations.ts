@@ -1,0 +1,59 @@
+import {
+  metrics,
+  ValueType,
+  type Attributes,
+  type Context,
+  type Histogram,
+  type MeterProvider,
+} from '@opentelemetry/api';
+
+/** In seconds (semantic-conventions-genai, docs/gen-ai/mcp.md, `ExplicitBucketBoundaries`), for operations and for sessions. */
+const BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
+
+interface Histograms {
+  readonly served: Histogram;
+  readonly asked: Histogram;
+  readonly sessions: Histogram;
+}
+
+/** The metrics. They are created at the first use: the API keeps no meter for an SDK that is registered later. */
+export class Durations {
+  readonly #scope: string;
+  readonly #provider: MeterProvider | undefined;
+  #histograms: Histograms | undefined;
+
+  /** @param provider - Default: the one that the app has registered. */
+  constructor(scope: string, provider: MeterProvider | undefined) {
+    this.#scope = scope;
+    this.#provider = provider;
+  }
+
+  /** @param by - `server`: what a client asked for. `client`: what a server asked its client. */
+  recordOperation(by: 'client' | 'server', ms: number, attributes: Attributes, within: Context): void {
+    const { served, asked } = (this.#histograms ??= this.#create());
+    (by === 'server' ? served : asked).record(ms / 1_000, attributes, within);
+  }
+
+  recordSession(ms: number, attributes: Attributes): void {
+    (this.#histograms ??= this.#create()).sessions.record(ms / 1_000, attributes);
+  }
+
+  #create(): Histograms {
+    const meter = (this.#provider ?? metrics).getMeter(this.#scope);
+    const histogram = (name: string, description: string): Histogram =>
+      meter.createHistogram(name, {
+        description,
+        unit: 's',
+        valueType: ValueType.DOUBLE,
+        advice: { explicitBucketBoundaries: BUCKETS },
+      });
+    return {
+      served: histogram(
+        'mcp.server.operation.duration',
+        'Time from the arrival of an MCP message until it was answered.',
+      ),
+      asked: histogram('mcp.client.operation.duration', "Time from a server's request to its client until the answer."),
+      sessions: histogram('mcp.server.session.duration', 'How long MCP sessions lived.'),
+    };
+  }
+}
