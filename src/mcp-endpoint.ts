@@ -134,7 +134,6 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   logSessions(events, logger, resolved.clock);
   const telemetry = resolved.telemetry && instrument(resolved.telemetry, events);
   const logRequest = createRequestLog(logger);
-
   const phase = new LifecyclePhase();
   const builder = new ServerBuilder(resolved.serverFactory, resolved.clock, resolved.openTimeout, reportFailure);
   const member =
@@ -186,7 +185,8 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const warn = (message: string): void => logger.warn(message);
   const principalNames = createPrincipalNames(resolved.principal === undefined, warn);
   const destroy = (id: string, unowned?: UnownedSession): Promise<boolean> => restorer.destroy(id, unowned);
-  const sessions = new Sessions(registry, destroy, member, events, principalNames);
+  const endPrincipal = async (principal: string): Promise<void> => perRequest?.endPrincipalEverywhere(principal);
+  const sessions = new Sessions(registry, destroy, member, events, principalNames, endPrincipal);
   const delivery = new LocalDelivery(
     registry,
     (principal) => perRequest?.streams(principal) ?? [],
@@ -202,6 +202,8 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     announced: (principal, notification) => perRequest?.announced(principal, notification),
     notified: (notices) => Promise.all(notices.map((notice) => delivery.deliver(notice))),
     inspection,
+    endPrincipal: (principal) => perRequest?.endPrincipal(principal) === true,
+    endStreams: () => void perRequest?.endStreams(),
     destroy,
     serve: async (request, body, req, res) => {
       const exchange = toExchange(request, body, req, res);

@@ -67,6 +67,10 @@ export interface Host {
   readonly notified: (notices: readonly Notice[]) => Promise<Notified[]>;
   /** Shows operators of another node the sessions of this node. */
   readonly inspection: Pick<Inspection, 'answer'>;
+  /** Ends what a principal has without a session on this node. False where nothing can be had without one. */
+  readonly endPrincipal: (principal: string) => boolean;
+  /** Ends every stream that belongs to no session. No node tells this one anything more after it was fenced. */
+  readonly endStreams: () => void;
   /** Ends a session that is only stored. */
   readonly destroy: (sessionId: string, unowned: UnownedSession) => Promise<boolean>;
   /** Answers a client's request that another node forwarded. Rejects only with NotOwner. */
@@ -95,6 +99,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly #mayUse: MayUse;
   readonly #clock: Clock;
   #local: LocalSessions = NO_SESSIONS;
+  #endStreams: () => void = () => undefined;
   /** The time of the last request, or of the beginning of the drain, by the router's clock. */
   #lastRequest = -Infinity;
 
@@ -144,6 +149,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       onFenced: () => {
         this.#peers.startAnew();
         this.#local.fence();
+        this.#endStreams();
       },
     });
     const store = redisStoreWithSpare(send, prefix, SPARE_LIFETIME);
@@ -205,8 +211,8 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     this.#relay = new ResponseRelay(STALLED * keepAlive);
     const reach: Reach = {
       others,
-      lastKnown: () => this.#lastKnown(),
-      find: (id) => this.#reachable(id),
+      lastKnown: () => this.#peers.lastKnown().filter(({ id }) => id !== this.membership.id),
+      find: (id) => this.#peers.find(id),
       clock,
       claimTimeout,
     };
@@ -252,8 +258,10 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   }
 
   /** Joins the cluster, and handles requests of other nodes for the sessions of this node. */
-  start({ registry, sessions, announced, notified, inspection, destroy, serve }: Host): void {
+  start({ registry, sessions, announced, notified, inspection, endPrincipal, endStreams, destroy, serve }: Host): void {
     this.#local = localSessionsOf(registry);
+    this.#endStreams = endStreams;
+    this.#port.handle('endPrincipal', ({ headers: { principal } }) => endPrincipal(principal));
     this.#port.handle('request', async ({ headers, body, req, reply }) => {
       watchError(reply, (error) => {
         if (!reply.headersSent) reply.setHeader(ERROR, error);
@@ -330,16 +338,6 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     this.#port.abortProbe();
     await this.#membership.leave();
     await this.#port.close();
-  }
-
-  #lastKnown(): Lease[] {
-    if (this.#options.routing === 'migrate') return [];
-    return this.#peers.lastKnown().filter(({ id }) => id !== this.membership.id);
-  }
-
-  async #reachable(id: string): Promise<Lease | undefined> {
-    const lease = await this.#peers.find(id);
-    return lease === 'missing' ? undefined : lease;
   }
 
   /** The other nodes. None with `routing: 'migrate'`, as this node cannot reach them. */

@@ -15,12 +15,14 @@ export class Sessions {
   readonly #otherNodes: OtherNodes | undefined;
   readonly #events: AppEvents;
   readonly #nameOf: (principal: PrincipalRef) => string;
+  readonly #endPrincipal: (principal: string) => Promise<void>;
 
   /**
    * @internal
    * @param destroyStored - Removes the record of a session that this process does not have.
    * @param otherNodes - Undefined without a cluster.
    * @param nameOf - Throws a TypeError for claims that name no principal.
+   * @param endPrincipal - Ends what a principal has without a session, on all nodes. Rejects when a node does not answer.
    */
   constructor(
     registry: Registry,
@@ -28,7 +30,9 @@ export class Sessions {
     otherNodes: OtherNodes | undefined,
     events: Emitter<CoreEvents>,
     nameOf: (principal: PrincipalRef) => string,
+    endPrincipal: (principal: string) => Promise<void>,
   ) {
+    this.#endPrincipal = endPrincipal;
     this.#nameOf = nameOf;
     this.#registry = registry;
     this.#otherNodes = otherNodes;
@@ -87,6 +91,9 @@ export class Sessions {
    * Ends all sessions of a principal in this process, or on all nodes of the cluster, for example when its access was withdrawn.
    * Resolves to their number. Rejects when the store or a node does not answer. Some sessions may then still be open.
    *
+   * It also ends the principal's subscriptions and calls of MCP 2026-07-28, those included that wait for an answer of the client. They are
+   * not counted. With `routing: 'migrate'` it ends those of the same node only.
+   *
    * With a store but no cluster, sessions that are only stored are not ended: the next request restores them.
    *
    * Takes the name that the option `principal` returns. If that option is not set, it also takes the claims: `{ iss, sub }`,
@@ -140,7 +147,10 @@ export class Sessions {
     const here = this.#registry.ofPrincipal(name).map(({ id }) => id);
     const anywhere = (await this.#otherNodes?.sessionsOf(name)) ?? [];
     const ids = new Set([...here, ...anywhere]);
-    const results = await Promise.allSettled([...ids].map((id) => this.#close(id)));
+    const [results] = await Promise.all([
+      Promise.allSettled([...ids].map((id) => this.#close(id))),
+      this.#endPrincipal(name),
+    ]);
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
     return results.filter((result) => result.status === 'fulfilled' && result.value).length;

@@ -66,6 +66,12 @@ export class PerRequestNodes implements OtherNodes {
     this.#announcer.announce(principal, notification);
   }
 
+  async endPrincipal(principal: string): Promise<void> {
+    for (const { result } of await this.#init.port.broadcast('endPrincipal', { principal })) {
+      if (result.status === 'rejected') throw result.reason;
+    }
+  }
+
   async forwardTo(nodeId: string, request: ForwardedRequest, res: ServerResponse): Promise<boolean> {
     const { peers, clock, claimTimeout, lifecycle, events } = this.#init;
     const deadline = clock.now() + claimTimeout;

@@ -37,6 +37,8 @@ export interface NodeKinds {
   readonly evict: { readonly headers: { readonly principal: string }; readonly answer: boolean };
   /** Tells the streams of subscriptions what servers of another node announced: the list of {@link Announcement} in the body. */
   readonly announce: { readonly headers: object; readonly answer: boolean };
+  /** Ends the subscriptions and the calls of a principal that belong to no session. */
+  readonly endPrincipal: { readonly headers: { readonly principal: string }; readonly answer: boolean };
   /** Delivers the notifications in the body to the clients of the node. The answers are in their order. */
   readonly notify: { readonly headers: object; readonly answer: readonly Notified[] };
   /** What the node shows operators of its sessions. */

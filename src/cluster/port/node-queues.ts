@@ -25,8 +25,8 @@ export interface Reach {
   readonly others: () => Promise<Lease[]>;
   /** The other nodes as they were last read, for when they cannot be read now. */
   readonly lastKnown: () => readonly Lease[];
-  /** The newest lease of a node. Undefined when nothing can be sent to the node. */
-  readonly find: (id: string) => Promise<Lease | undefined>;
+  /** The newest lease of a node. Nothing can be sent to a node that has none. */
+  readonly find: (id: string) => Promise<Lease | 'missing' | undefined>;
   readonly clock: Clock;
   /** How long a node may take to answer, in ms. */
   readonly claimTimeout: number;
@@ -173,7 +173,8 @@ class NodeQueue<Answer> {
     if (this.#init.lifecycle.isClosing) return undefined;
     try {
       const found = await this.#init.find(this.#node.id);
-      if (found !== undefined) this.#node = found;
+      if (found === undefined || found === 'missing') return undefined;
+      this.#node = found;
       return found;
     } catch {
       // Redis does not answer. The node may be alive, and its last lease valid.

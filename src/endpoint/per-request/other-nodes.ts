@@ -19,6 +19,8 @@ export interface OtherNodes {
    * @throws Refusal `ownerUnreachable`, `storeUnavailable`, `bodyTooLarge`.
    */
   forwardTo(nodeId: string, request: ForwardedRequest, res: ServerResponse): Promise<boolean>;
+  /** Ends the subscriptions and calls of a principal on the other nodes. Rejects when one of them does not answer. */
+  endPrincipal(principal: string): Promise<void>;
   /** Tells every other node what a server of the principal announced. */
   readonly announce: TakeAnnouncement;
 }

@@ -132,6 +132,23 @@ export class PerRequestEndpoint implements Endpoint {
     return this.#subscriptions.streams(principal);
   }
 
+  /** Ends the subscriptions of a principal on this node, and its calls, those that wait for its client included. */
+  endPrincipal(principal: string): true {
+    for (const stream of this.streams(principal)) stream.end();
+    const calls: OpenCall[] = [];
+    for (let call = this.#calls.first; call !== undefined; call = call.after) {
+      if (call.principal === principal) calls.push(call);
+    }
+    for (const call of calls) call.cancel('The access was withdrawn');
+    return true;
+  }
+
+  /** The same on every node. Rejects when a node does not answer. */
+  async endPrincipalEverywhere(principal: string): Promise<void> {
+    this.endPrincipal(principal);
+    await this.#others?.endPrincipal(principal);
+  }
+
   endStreams(): Promise<void> {
     this.#subscriptions.endAll();
     return Promise.resolve();

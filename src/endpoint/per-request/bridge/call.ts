@@ -49,6 +49,7 @@ export class BridgedCall implements ServerListener, OpenCall {
   list: LinkedList<OpenCall> | undefined;
   before: OpenCall | undefined;
   after: OpenCall | undefined;
+  readonly principal: string | undefined;
   readonly #init: CallInit;
   readonly #questions = new Questions();
   /** Those whose reply is open: more than one when a client repeats a retry whose reply it has not got yet. */
@@ -69,6 +70,7 @@ export class BridgedCall implements ServerListener, OpenCall {
 
   constructor(init: CallInit, first: Round) {
     this.#init = init;
+    this.principal = init.principal;
     this.#capabilities = first.envelope.clientCapabilities;
     this.#version = first.envelope.version;
     this.#rounds.add(first);

@@ -14,6 +14,7 @@ import type { HttpTransport } from '../../../transport/transport.js';
 
 /** A call of which something remains. */
 export interface OpenCall extends Linked<OpenCall> {
+  readonly principal: string | undefined;
   begin(extra: MessageExtraInfo): void;
   /** The client closed the reply of a round, or the round timed out. */
   cancelled(round: Round): void;

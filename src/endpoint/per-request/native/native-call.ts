@@ -14,6 +14,7 @@ const MISSING_CAPABILITY = -32021;
 /** What a call is made of. */
 export interface NativeCallInit {
   readonly request: JSONRPCRequest;
+  readonly principal: string | undefined;
   readonly server: BridgedServer;
   /** Takes all that the server says of this request, as it may announce a change. */
   announce(notification: JSONRPCNotification): void;
@@ -29,6 +30,7 @@ export class NativeCall implements ServerListener, OpenCall {
   list: LinkedList<OpenCall> | undefined;
   before: OpenCall | undefined;
   after: OpenCall | undefined;
+  readonly principal: string | undefined;
   /** Its client is never asked, and gets log messages only if it wants them. What a list request announces reaches no stream. */
   readonly needsScope: boolean;
   readonly #init: NativeCallInit;
@@ -38,6 +40,7 @@ export class NativeCall implements ServerListener, OpenCall {
 
   constructor(init: NativeCallInit, round: Round) {
     this.#init = init;
+    this.principal = init.principal;
     this.#round = round;
     this.needsScope = round.envelope.logLevel !== undefined || asksForList(init.request.method);
   }
