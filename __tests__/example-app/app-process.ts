@@ -67,8 +67,11 @@ export class AppProcesses {
       external: ['classic-level'],
       alias: {
         'express-mcp-router': './src/index.ts',
+        'express-mcp-router/admin': './src/admin/index.ts',
+        'express-mcp-router/otel': './src/otel.ts',
         'express-mcp-router/redis': './src/stores/redis.ts',
         'express-mcp-router/stores': './src/stores/index.ts',
+        'express-mcp-router/v2': './src/v2.ts',
       },
     });
   }

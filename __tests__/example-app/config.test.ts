@@ -22,6 +22,7 @@ describe('the configuration from the environment', () => {
       place: undefined,
       resumable: true,
       sdk: 'v1',
+      otlpEndpoint: undefined,
       warnings: [],
     });
   });

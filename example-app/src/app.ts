@@ -1,4 +1,10 @@
-import { mcpErrorHandler, mcpRouter, type McpRouter, type ServerContext } from 'express-mcp-router';
+import {
+  mcpErrorHandler,
+  mcpRouter,
+  type McpRouter,
+  type McpRouterOptions,
+  type ServerContext,
+} from 'express-mcp-router';
 import { adminPage } from 'express-mcp-router/admin';
 import express, { type Express } from 'express';
 import type { Logger } from 'pino';
@@ -41,13 +47,14 @@ export function createApp(
   { store, eventStore, cluster }: Stores,
   logger: Logger,
   lostLines: () => number = () => 0,
+  telemetry?: McpRouterOptions['telemetry'],
 ): { app: Express; router: McpRouter } {
   const metrics = { registry: processMetrics(lostLines), route: false };
   const hasStore = store !== undefined || cluster !== undefined;
   const build = config.sdk === 'v2' ? buildServerV2 : buildServer;
   const serverFactory = (context: ServerContext) => build(context, hasStore);
   const router = inVariables(() =>
-    mcpRouter({ ...config.router, serverFactory, store, eventStore, cluster, logger, metrics }),
+    mcpRouter({ ...config.router, serverFactory, store, eventStore, cluster, logger, metrics, telemetry }),
   );
 
   const app = express();

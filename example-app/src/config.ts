@@ -31,8 +31,10 @@ export interface Config {
   readonly resumable: boolean;
   /** The version of the SDK whose servers serve the clients. */
   readonly sdk: 'v1' | 'v2';
+  /** The base URL of a collector of traces. Undefined: nothing is traced. */
+  readonly otlpEndpoint: string | undefined;
   /** The options that the environment sets. The router has defaults for the others. */
-  readonly router: Omit<McpRouterOptions, 'serverFactory' | 'store' | 'eventStore' | 'cluster'>;
+  readonly router: Omit<McpRouterOptions, 'serverFactory' | 'store' | 'eventStore' | 'cluster' | 'telemetry'>;
   /** Settings that are probably mistakes. They do not stop the start. */
   readonly warnings: readonly string[];
 }
@@ -89,6 +91,7 @@ export function loadConfig(env: Environment): Config {
     place,
     // The default must not contradict MCP_STATELESS or MCP_SESSIONS; only an explicit value may.
     resumable: given(APP.resumable) ?? (APP.resumable.fallback && withoutSessions === undefined),
+    otlpEndpoint: own(APP.otlpEndpoint),
     sdk: own(APP.sdk),
     router: { ...options, perRequest: perRequestOf(own(APP.perRequest), own(APP.sdk)), ...identity },
     warnings: [

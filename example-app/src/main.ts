@@ -85,7 +85,10 @@ async function main(): Promise<void> {
 }
 
 async function serve(config: Config, stores: Stores, logger: Logger, lostLines: () => number): Promise<void> {
-  const { app, router } = createApp(config, stores, logger, lostLines);
+  const { otlpEndpoint } = config;
+  // Loaded only where it is used, as OpenTelemetry takes a while to load.
+  const tracing = otlpEndpoint === undefined ? undefined : (await import('./tracing.js')).startTracing(otlpEndpoint);
+  const { app, router } = createApp(config, stores, logger, lostLines, tracing?.telemetry);
   const server = createHttpServer(app);
   server.keepAliveTimeout = config.keepAliveTimeoutMs;
   const url = await listen(server, config).catch(async (error: unknown) => {
@@ -93,7 +96,7 @@ async function serve(config: Config, stores: Stores, logger: Logger, lostLines: 
     await router.close();
     throw error;
   });
-  stopOnSignals({ server, router, stores, logger, drainTimeoutMs: config.drainTimeoutMs });
+  stopOnSignals({ server, router, stores, tracing, logger, drainTimeoutMs: config.drainTimeoutMs });
   logger.info({ url, endpoint: `${url}/mcp`, stateless: !keepsSessions(config.router) }, 'listening');
   // This line is for people, so it goes to stderr: stdout has only JSON log lines.
   process.stderr.write(`\n  Open ${url}/ for an overview. The MCP endpoint is ${url}/mcp\n\n`);

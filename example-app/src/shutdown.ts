@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import { stop, type McpRouter } from 'express-mcp-router';
 import type { Logger } from 'pino';
 import type { Stores } from './stores.js';
+import type { Tracing } from './tracing.js';
 
 /** A Ctrl-C under `npm start` arrives twice, from the terminal and from npm. Signals within this time count as one. */
 const SAME_SIGNAL_MS = 500;
@@ -11,6 +12,8 @@ interface Running {
   readonly server: Server;
   readonly router: McpRouter;
   readonly stores: Stores;
+  /** Undefined: nothing is traced. */
+  readonly tracing: Tracing | undefined;
   readonly logger: Logger;
   readonly drainTimeoutMs: number;
 }
@@ -38,9 +41,10 @@ export function stopOnSignals(running: Running): void {
 }
 
 /** The port stays open while the router drains, because open sessions still need it. `/readyz` answers 503. */
-async function stopAll({ server, router, stores, logger, drainTimeoutMs }: Running): Promise<void> {
+async function stopAll({ server, router, stores, tracing, logger, drainTimeoutMs }: Running): Promise<void> {
   await stop(server, router, { timeoutMs: Math.max(1, drainTimeoutMs) });
   // Last, because the closing router still saves sessions.
   await stores.close();
+  await tracing?.stop();
   logger.info('stopped');
 }

@@ -49,6 +49,11 @@ const redisUrl: Kind<string> = {
     return /^rediss?:$/.test(protocol) && /^(\/\d*)?$/.test(pathname) ? value : undefined;
   },
 };
+const httpUrl: Kind<string> = {
+  wanted: 'a URL such as http://localhost:4318',
+  secret: true,
+  parse: (value) => (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol) ? value : undefined),
+};
 const storeKind = oneOf(['memory', 'file', 'redis']);
 /** The router checks the length too, but only after the app has tried to connect to Redis. */
 const secret: Kind<string> = {
@@ -201,6 +206,12 @@ export const APP = {
     secret,
     undefined,
     'Token of operators for /admin and /hooks, at least 32 bytes; empty to serve both only to this machine, past no proxy.',
+  ),
+  otlpEndpoint: own<string | undefined>(
+    'MCP_OTLP_ENDPOINT',
+    httpUrl,
+    undefined,
+    'Where an OpenTelemetry collector takes traces, by OTLP over HTTP, as http://localhost:4318; empty for nowhere.',
   ),
 };
 
