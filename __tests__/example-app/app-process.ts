@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
+import { resolve } from 'node:path';
 import { bundle, STANDALONE } from '../support/program.js';
 
 export type LogLine = Readonly<Record<string, unknown>>;
@@ -65,6 +66,8 @@ export class AppProcesses {
       ...STANDALONE,
       // It finds its binary beside itself.
       external: ['classic-level'],
+      // The admin page reads its files beside its source, before `scripts/build.mjs` embeds them.
+      define: { __dirname: JSON.stringify(resolve('src/admin')) },
       alias: {
         'express-mcp-router': './src/index.ts',
         'express-mcp-router/admin': './src/admin/index.ts',
