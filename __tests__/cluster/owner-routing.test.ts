@@ -183,7 +183,8 @@ describe('an owner that refuses what it is sent', () => {
 
 test('sessions.list names the node of each session, and adds what a node of an earlier version leaves out', async () => {
   world.addNode('b');
-  const { streams, openedAt, node: _, ...earlier } = sessionInfo({ ageMs: 400 });
+  const { streams, openedAt, node, ...earlier } = sessionInfo({ ageMs: 400 });
+  expect(node).toBeUndefined();
   world.answer = () => answered([earlier, { ...earlier, streams: { standalone: 1, request: 2 }, openedAt, node: 'b' }]);
   expect(await world.settle(world.routing.list())).toEqual([
     { ...earlier, streams, node: 'b', openedAt: expect.any(Number) as number },

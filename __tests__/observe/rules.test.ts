@@ -41,10 +41,10 @@ describe('docs/runbook.md', () => {
     expect(sections.map((section) => section.split('\n')[0])).toEqual(alerts);
   });
 
-  test.each(sections.map((section) => [section.split('\n')[0], section]))(
+  test.each(sections.map((section): [string | undefined, string] => [section.split('\n')[0], section]))(
     '%s: says what it means, what to look at, and what to do',
     (_name, section) => {
-      expect(all(section!, /^- \*\*(.+?)\*\*: /gm)).toEqual(['Means', 'Look at', 'Do']);
+      expect(all(section, /^- \*\*(.+?)\*\*: /gm)).toEqual(['Means', 'Look at', 'Do']);
     },
   );
 

@@ -24,9 +24,9 @@ export async function timedCall<T>(clock: Clock, call: StoreCall<T>, onAnswer: O
   const { operation, answer, limit, onTimeout, remaining, isFault = () => true } = call;
   const since = clock.now();
   const taken = call.taken ?? ((): number => clock.now() - since);
-  let timedOut = false;
+  const limited = { timedOut: false };
   const late = (): Error => {
-    timedOut = true;
+    limited.timedOut = true;
     return onTimeout();
   };
   try {
@@ -35,7 +35,7 @@ export async function timedCall<T>(clock: Clock, call: StoreCall<T>, onAnswer: O
     return value;
   } catch (error) {
     const failed = isFault(error) ? 'error' : 'ok';
-    onAnswer(operation, timedOut ? 'timeout' : failed, taken());
+    onAnswer(operation, limited.timedOut ? 'timeout' : failed, taken());
     throw error;
   }
 }

@@ -55,7 +55,8 @@ export function expectConform(span: Told, side: 'server' | 'client', conditions:
   expect([span.name, deviations(side, attributes, new Set(conditions), LEFT_OUT[side])]).toEqual([span.name, []]);
   expect(span.kind).toBe(CONVENTIONS.spans[side].kind);
   const target = attributes['gen_ai.tool.name'] ?? attributes['gen_ai.prompt.name'];
-  expect(span.name).toBe([attributes['mcp.method.name'], target].filter((part) => part !== undefined).join(' '));
+  const parts = [attributes['mcp.method.name'], target].filter((part) => typeof part === 'string');
+  expect(span.name).toBe(parts.join(' '));
   expect(span.status).toBe(conditions.includes('fails') ? 'ERROR' : 'UNSET');
   const code = attributes['rpc.response.status_code'];
   if (code === undefined) return;
