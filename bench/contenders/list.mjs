@@ -77,6 +77,12 @@ const OURS = [
     fields: SESSIONS,
   },
   { name: 'router-observed', title: 'ours, SSE, metrics and logs', options: { observed: true }, fields: ['call'] },
+  ...['idle', 'unsampled', 'sampled'].map((traced) => ({
+    name: `router-${traced}`,
+    title: `ours, SSE, OpenTelemetry ${traced === 'idle' ? 'registered and not used' : traced}`,
+    options: { traced },
+    fields: ['call'],
+  })),
   {
     name: 'router-json-observed',
     title: 'ours, JSON, metrics and logs',

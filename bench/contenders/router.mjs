@@ -8,10 +8,13 @@ import { notifyAll } from './notify-all.mjs';
 import { silentLogger } from './silent-logger.mjs';
 
 /** This package. With `byRouter`, `router.notify` sends what else each session's own server does. */
-export async function start({ fast, json, observed, stateless, byRouter, ...settings }) {
+export async function start({ fast, json, observed, stateless, byRouter, traced, ...settings }) {
+  // Only a contender with telemetry pays for its import.
+  const telemetry = traced && (await import('./tracing.mjs')).trace(traced);
   const servers = openServers(sdkFactory(settings));
   const mcp = mcpRouter({
     serverFactory: byRouter ? sdkFactory(settings) : servers.create,
+    telemetry,
     stateless,
     enableJsonResponse: json,
     maxSessions: stateless ? undefined : 100_000,
