@@ -194,7 +194,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     (error, id) => events.emit('failure', 'a notification', error, id),
   );
   const notify = createNotify(delivery, principalNames, member?.nodes.notified, resolved.maxBodySize);
-  const inspection = createInspection(registry, events, member?.nodes.inspected);
+  const inspection = createInspection(registry, events, member?.nodes.inspected, resolved.allowedHosts);
   const refuse = createRefuse(events, resolved.resourceMetadataUrl);
   member?.start({
     registry,

@@ -4,7 +4,7 @@ import { createLocalCheck } from '../../src/admin/access.js';
 import { createMcpEndpoint, type McpEndpoint } from '../../src/node.js';
 import type { McpRouterOptions } from '../../src/index.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { echoCall, echoServer, openSession, post, start, type Harness } from '../support/harness.js';
+import { echoCall, echoServer, initializeBody, openSession, post, start, type Harness } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
 import { pino } from 'pino';
 
@@ -87,6 +87,11 @@ describe('an admin page without `authorize` (docs/admin.md, "Who may see it")', 
     for (const host of ['localhost', 'LOCALHOST:3000', '127.0.0.1', '127.1.2.3:80', '[::1]:3000']) {
       expect((await ask('/', { host })).status).toBe(200);
     }
+  });
+
+  test('serves none where clients reach the router by a public name, as a proxy may add no header', async () => {
+    await serve({}, { allowedHosts: ['mcp.example.com', 'localhost'] });
+    for (const path of PATHS) expect((await ask(path, { host: 'localhost' })).status).toBe(403);
   });
 
   test('refuses every socket that is not of this machine, or whose address is gone', () => {
@@ -259,6 +264,25 @@ describe('what the admin page shows', () => {
       found: 4,
       stats: { active: 4, orphaned: 0 },
     });
+  });
+
+  test('finds what the header X-Search has, so that no access log has a session ID', async () => {
+    await serve();
+    const id = await openSession(harness.url, as('alice'));
+    await openSession(harness.url, as('bob'));
+    const found = async (sought: string) =>
+      (await fetch(at('/api/sessions'), { headers: { 'x-search': sought } })).text();
+    expect(await found(encodeURIComponent(id))).toMatch(/"found":1,.*alice/);
+    expect(await found('%')).toBe('X-Search is not valid\n');
+  });
+
+  test('has at most 128 characters of the name of a client, and of its version', async () => {
+    await serve();
+    const params = { clientInfo: { name: 'n'.repeat(5_000), version: 'v'.repeat(5_000) } };
+    const body = initializeBody();
+    await post(harness.url, { ...body, params: { ...body.params, ...params } });
+    const [row] = (await read('/api/sessions?order=client')).rows;
+    expect(row).toMatchObject({ clientInfo: { name: 'n'.repeat(128), version: 'v'.repeat(128) } });
   });
 
   test('has the timeline of a session from when it is looked at, also past its end', async () => {

@@ -59,6 +59,11 @@ describe('POST /hooks/announce (example-app/README.md, "Announce from outside")'
     expect((await announce({ text: 'a'.repeat(20_000) })).status).toBe(413);
   });
 
+  it('serves no request without a token where the app has a public name, as a proxy may add no header', async () => {
+    app = await startApp({ MCP_ALLOWED_HOSTS: '127.0.0.1,mcp.example.com' });
+    expect((await announce({ text: 'a' })).status).toBe(403);
+  });
+
   it('refuses a web page of another site, a name that is not local, and what came past a proxy', async () => {
     app = await startApp();
     const others = [

@@ -63,7 +63,7 @@ export function createApp(
   app.get('/metrics', router.metrics);
   app.get('/healthz', router.health);
   app.get('/readyz', router.ready);
-  const operators = operatorsOnly(config.adminToken);
+  const operators = operatorsOnly(config.adminToken, config.router.allowedHosts);
   app.use('/admin', operators, adminPage(router, { authorize: () => true }));
   app.use('/hooks', createHooks(router, operators));
   app.get('/', (req, res) => {

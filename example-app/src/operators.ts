@@ -39,10 +39,13 @@ function isOfOtherSite({ headers: { origin, host } }: Request): boolean {
  * Lets only operators pass: requests that have the token, or without a token those from this machine.
  *
  * @param token - Undefined when there is none.
+ * @param allowedHosts - Names by which clients reach the app. Where one is public there may be a proxy that adds no header, and without
+ * a token no request passes.
  */
-export function operatorsOnly(token: string | undefined): RequestHandler {
+export function operatorsOnly(token: string | undefined, allowedHosts: readonly string[] = []): RequestHandler {
+  const isPublic = allowedHosts.some((host) => !LOCAL_HOST.test(host));
   return (req, res, next) => {
-    const isOperator = token === undefined ? isLocal(req) : hasToken(req, token);
+    const isOperator = token === undefined ? !isPublic && isLocal(req) : hasToken(req, token);
     if (isOperator && !isOfOtherSite(req)) return next();
     if (token !== undefined && !isOperator) res.status(401).set('WWW-Authenticate', 'Basic realm="operators"');
     else res.status(403);

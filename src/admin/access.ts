@@ -5,8 +5,14 @@ import { hostOf } from '../http/guard.js';
 const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 const OF_A_PROXY = /^(forwarded|via|x-forwarded-.*)$/;
 
-/** Makes a check whether a request comes from this machine, past no proxy. Behind a proxy, every client looks local. */
-export function createLocalCheck(): (req: IncomingMessage) => boolean {
+/**
+ * Makes a check whether a request comes from this machine, past no proxy. Behind a proxy every client looks local, and one that adds no
+ * header cannot be seen. So none passes where clients reach the router by a public name.
+ *
+ * @param allowedHosts - The option of the router.
+ */
+export function createLocalCheck(allowedHosts: readonly string[] = []): (req: IncomingMessage) => boolean {
+  if (allowedHosts.some((host) => !LOCAL_HOST.test(host))) return () => false;
   const loopback = new BlockList();
   loopback.addSubnet('127.0.0.0', 8);
   loopback.addAddress('::1', 'ipv6');

@@ -11,7 +11,8 @@ export interface AdminPageOptions {
    * rejection refuses the request.
    *
    * Default: requests from this machine pass. They come over a loopback address, name a loopback host, and have no header of a proxy
-   * (`Forwarded`, `Via`, `X-Forwarded-*`).
+   * (`Forwarded`, `Via`, `X-Forwarded-*`). None passes where the router's `allowedHosts` has a public name: a proxy on this machine may
+   * add no header.
    */
   authorize?: ((req: IncomingMessage) => boolean | Promise<boolean>) | undefined;
   /** Whether the page only shows sessions. It then ends none and sends nothing. Default: false. */
@@ -46,7 +47,7 @@ export function adminPage(router: AdministeredRouter, options: AdminPageOptions 
   if (inspection === undefined) {
     throw new TypeError('adminPage: the first argument must be what mcpRouter() or createMcpEndpoint() returned');
   }
-  const { authorize = createLocalCheck(), readOnly = false } = options;
+  const { authorize = createLocalCheck(inspection.allowedHosts), readOnly = false } = options;
   const api = createApi({ router, inspection, readOnly });
 
   const isOperator = async (req: IncomingMessage): Promise<boolean> => {
@@ -85,7 +86,7 @@ async function route(api: Api, req: IncomingMessage, res: ServerResponse): Promi
   if (view !== undefined) {
     if (!isRead) throw methodNotAllowed('GET, HEAD');
     if (isCrossSite(req)) throw new HttpRefusal(403, 'Forbidden');
-    return sendJson(res, await view(new URLSearchParams(search)));
+    return sendJson(res, await view(paramsOf(req, search)));
   }
   const change = api.changes.get(path);
   if (change !== undefined) {
@@ -102,6 +103,18 @@ async function route(api: Api, req: IncomingMessage, res: ServerResponse): Promi
     throw new HttpRefusal(308, 'Moved', { Location: `./${whole.slice(whole.lastIndexOf('/') + 1)}/` });
   }
   send(res, 200, asset.type, asset.text);
+}
+
+/** What an operator looks for may be a session ID. So the page sends it in a header, as access logs have the query. */
+function paramsOf({ headers: { 'x-search': sought } }: IncomingMessage, query: string): URLSearchParams {
+  const params = new URLSearchParams(query);
+  if (typeof sought !== 'string') return params;
+  try {
+    params.append('search', decodeURIComponent(sought));
+  } catch {
+    throw new HttpRefusal(400, 'X-Search is not valid');
+  }
+  return params;
 }
 
 function methodNotAllowed(Allow: string): HttpRefusal {

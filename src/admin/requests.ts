@@ -3,7 +3,7 @@ import { isObject } from '../runtime/checks.js';
 import { HttpRefusal } from './http.js';
 
 const MAX_LIMIT = 100;
-const MAX_OFFSET = 1_000_000;
+const MAX_OFFSET = 100_000;
 const MAX_SEARCH = 200;
 const MAX_PRINCIPAL = 4_096;
 const KEY = /^[0-9a-f]{32}$/;

@@ -51,6 +51,8 @@ export class Inspection {
   readonly recorder: Pick<Recorder, 'isListening'>;
   /** Logs a failure that no operator is told in full. */
   readonly report: (error: unknown) => void;
+  /** The router's option. */
+  readonly allowedHosts: readonly string[] | undefined;
 
   /**
    * @param nodeId - Of this node. Undefined without a cluster.
@@ -63,7 +65,9 @@ export class Inspection {
     nodeId: () => string | undefined,
     others: InspectedNodes | undefined,
     report: (error: unknown) => void,
+    allowedHosts?: readonly string[],
   ) {
+    this.allowedHosts = allowedHosts;
     this.#local = local;
     this.recorder = recorder;
     this.#nodeId = nodeId;
@@ -133,9 +137,10 @@ export function createInspection(
   registry: Registry,
   events: Emitter<CoreEvents>,
   cluster: InspectedCluster | undefined,
+  allowedHosts: readonly string[] | undefined,
 ): Inspection {
   const recorder = new Recorder(events, registry.clock);
   const local = new LocalInspection(registry, recorder, cluster?.secret ?? randomBytes(32));
   const report = (error: unknown): void => events.emit('failure', 'the admin page', error);
-  return new Inspection(local, recorder, () => cluster?.nodeId(), cluster?.others, report);
+  return new Inspection(local, recorder, () => cluster?.nodeId(), cluster?.others, report, allowedHosts);
 }

@@ -4,7 +4,7 @@ import type { Registry } from '../sessions/registry.js';
 import type { Session } from '../sessions/session.js';
 import { shortId } from '../sessions/session-ids.js';
 import type { Recorder } from './recorder.js';
-import { compareRows } from './order.js';
+import { compareRows, shortened } from './order.js';
 import type { InspectAnswer, InspectRequest, ListQuery, NodeList, SessionDetail, SessionRow } from './views.js';
 
 /** Hexadecimal digits of a key: 128 bits. */
@@ -60,8 +60,13 @@ export class LocalInspection {
   }
 
   #row(session: Session): SessionRow {
-    const { id, ...info } = session.info();
-    return { key: this.#keyOf(session), shortId: shortId(id), ...info };
+    const { id, clientInfo, ...info } = session.info();
+    return {
+      key: this.#keyOf(session),
+      shortId: shortId(id),
+      clientInfo: clientInfo && shortened(clientInfo),
+      ...info,
+    };
   }
 
   #keyOf(session: Session): string {

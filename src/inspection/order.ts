@@ -10,10 +10,23 @@ const VALUES: Readonly<Record<Order, (row: Ordered) => string | number>> = {
   streams: ({ streams }) => streams.standalone + streams.request,
   state: ({ state, orphanCause = '' }) => `${state} ${orphanCause}`,
   node: ({ node = '' }) => node,
-  client: ({ clientInfo }) =>
-    clientInfo === undefined ? '' : `${clientInfo.name} ${clientInfo.version}`.toLowerCase(),
+  client: ({ clientInfo }) => clientText(clientInfo),
   principal: ({ principal = '' }) => principal.toLowerCase(),
 };
+
+/** Characters of a client's name and version that operators see. A client may send thousands. */
+const MAX_SHOWN = 128;
+
+export const shortened = ({ name, version }: NonNullable<Ordered['clientInfo']>) => ({
+  name: name.slice(0, MAX_SHOWN),
+  version: version.slice(0, MAX_SHOWN),
+});
+
+function clientText(clientInfo: Ordered['clientInfo']): string {
+  if (clientInfo === undefined) return '';
+  const { name, version } = shortened(clientInfo);
+  return `${name} ${version}`.toLowerCase();
+}
 
 const compare = (a: string | number, b: string | number): number => (a < b ? -1 : a > b ? 1 : 0);
 

@@ -86,11 +86,12 @@ async function refresh() {
     limit: String(LIMIT),
   });
   if (view.state !== '') params.set('state', view.state);
-  if (view.search !== '') params.set('search', view.search);
+  // Not in the query, which access logs have: it may be a session ID.
+  const headers = view.search === '' ? {} : { 'X-Search': encodeURIComponent(view.search) };
   const { selected } = view;
   try {
     const [list, one] = await Promise.all([
-      ask(`api/sessions?${params}`),
+      ask(`api/sessions?${params}`, { headers }),
       selected === undefined ? undefined : ask(`api/session?key=${selected}`).catch(gone),
     ]);
     // A newer question was asked meanwhile.
@@ -102,8 +103,8 @@ async function refresh() {
     get('status').dataset.lost = 'false';
   } catch (error) {
     if (own !== request) return;
+    if (get('status').dataset.lost !== 'true') tell(`The server does not answer: ${error.message}`);
     get('status').dataset.lost = 'true';
-    if (get('status').textContent === '') tell(`The server does not answer: ${error.message}`);
   }
   schedule();
 }
