@@ -79,21 +79,23 @@ export class ToolList {
     this.#pages = 0;
   }
 
+  /** Rejects with the reason of the call's signal when it aborts: the server never answers what was cancelled. */
   async #nextPage(call: ListingCall): Promise<Tools> {
     const { signal } = call;
     signal.throwIfAborted();
     const page = (this.#page ??= this.#ask(call));
     page.waiting += 1;
-    const leave = (): void => {
-      page.waiting -= 1;
-      if (page.waiting > 0) return;
-      this.#server.cancel(page.asked.id, 'No call waits for the list');
-      if (this.#page === page) this.#page = undefined;
-    };
-    signal.addEventListener('abort', leave);
-    const tools = await page.tools;
-    signal.removeEventListener('abort', leave);
-    return tools;
+    return new Promise<Tools>((resolve, reject) => {
+      const leave = (): void => {
+        reject(signal.reason as Error);
+        page.waiting -= 1;
+        if (page.waiting > 0) return;
+        this.#server.cancel(page.asked.id, 'No call waits for the list');
+        if (this.#page === page) this.#page = undefined;
+      };
+      signal.addEventListener('abort', leave);
+      void page.tools.finally(() => signal.removeEventListener('abort', leave)).then(resolve, reject);
+    });
   }
 
   #ask({ params, extra }: ListingCall): Page {
