@@ -158,7 +158,7 @@ describe.each(MODES)('a serverFactory that returns the same server twice (%s)', 
     harness = await startScripted({}, { serverFactory: () => server, ...options });
     const response = await post(harness.url, initializeBody(7));
     expect([response.status, await response.json()]).toEqual([500, INTERNAL]);
-    expect(harness.log.text).toContain('Already connected');
+    expect(harness.log.text).toContain('is connected already');
     expect(closed()).toBe(false);
     expect(server.transport).toBe(elsewhere);
     await expectNothingLeft();
