@@ -221,9 +221,13 @@ describe('a client that is away', () => {
     clock.advance(5_000);
     const { notify, sessions } = harness.router;
     await until('the session hibernates', () => sessions.get(session.id)?.state === 'hibernated');
+    const parse = jest.spyOn(JSON, 'parse');
     expect(await notify.resourceUpdated(URI)).toEqual({ delivered: 0, stored: 0, dropped: 1 });
     expect(await notify.resourceUpdated('test://other')).toEqual({ delivered: 0, stored: 0, dropped: 0 });
     expect(await notify.send(log('minor'))).toEqual({ delivered: 0, stored: 0, dropped: 0 });
+    // Its record, which may be large, is read once.
+    expect(parse.mock.calls.filter(([text]) => text.includes(URI) && text.includes('"error"'))).toHaveLength(1);
+    parse.mockRestore();
     expect(sessions.get(session.id)?.state).toBe('hibernated');
     const stream = await streamOf(session);
     expect(await notify.resourceUpdated(URI)).toEqual({ delivered: 1, stored: 0, dropped: 0 });

@@ -27,6 +27,8 @@ export class LocalDelivery {
   readonly #streams: (principal?: string) => readonly NotifiedStream[];
   readonly #report: (error: unknown, sessionId?: string) => void;
   readonly #budget: EventLoopBudget;
+  /** A record may have 64 KiB of state, and each notification asks. */
+  readonly #hibernated = new WeakMap<Session, { readonly record: string; readonly settings: ClientSettings }>();
   #last: Promise<unknown> = Promise.resolve();
 
   /** @param streams - The streams of a principal, or all: those of clients of MCP 2026-07-28. */
@@ -104,10 +106,15 @@ export class LocalDelivery {
   }
 
   /** The settings of a hibernated session are read from its record: the session is not woken. */
-  #settingsOf({ id, settings, hibernatedRecord }: Session): ClientSettings | undefined {
-    if (settings !== undefined || hibernatedRecord === undefined) return settings;
-    const { logLevel, subscriptions } = decodeRecord(hibernatedRecord, id);
-    return new ClientSettings(Infinity, logLevel, subscriptions);
+  #settingsOf(session: Session): ClientSettings | undefined {
+    const { id, settings, hibernatedRecord: record } = session;
+    if (settings !== undefined || record === undefined) return settings;
+    const known = this.#hibernated.get(session);
+    if (known?.record === record) return known.settings;
+    const { logLevel, subscriptions } = decodeRecord(record, id);
+    const decoded = { record, settings: new ClientSettings(Infinity, logLevel, subscriptions) };
+    this.#hibernated.set(session, decoded);
+    return decoded.settings;
   }
 }
 
