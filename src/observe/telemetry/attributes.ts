@@ -25,7 +25,10 @@ export interface Target {
   readonly name: string;
 }
 
-export function targetOf({ method, params }: JSONRPCRequest | JSONRPCNotification): Target | undefined {
+/** A notification works on nothing: no server calls a tool for it, whatever its method. */
+export function targetOf(message: JSONRPCRequest | JSONRPCNotification): Target | undefined {
+  if (!('id' in message)) return undefined;
+  const { method, params } = message;
   const kind = method === 'tools/call' ? 'tool' : method === 'prompts/get' ? 'prompt' : undefined;
   const name = params?.name;
   return kind === undefined || typeof name !== 'string' ? undefined : { kind, name: bounded(name) };

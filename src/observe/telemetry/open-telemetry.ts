@@ -76,8 +76,10 @@ export class OpenTelemetry implements Instrumentation {
       setPeer(span, peer());
     }
     const { protocolVersion } = facts;
+    const within = trace.setSpan(parent, span);
+    const isRequest = 'id' in message;
     return new SpanOperation(
-      { by: 'server', method, target, protocolVersion, httpVersion, since, span, context: trace.setSpan(parent, span) },
+      { by: 'server', method, isRequest, target, protocolVersion, httpVersion, since, span, context: within },
       this.#names,
       this.#durations,
     );
@@ -97,9 +99,9 @@ export class OpenTelemetry implements Instrumentation {
     if (span.isRecording()) this.#describe(span, message, facts, id);
     const { protocolVersion } = facts;
     const within = trace.setSpan(parent, span);
-    const httpVersion = undefined;
+    const none = { target: undefined, httpVersion: undefined };
     const operation = new SpanOperation(
-      { by: 'client', method, target: undefined, protocolVersion, httpVersion, since, span, context: within },
+      { by: 'client', method, isRequest: true, ...none, protocolVersion, since, span, context: within },
       this.#names,
       this.#durations,
     );

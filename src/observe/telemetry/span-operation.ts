@@ -8,6 +8,8 @@ export interface SpanOperationInit {
   /** The side that answers. */
   readonly by: 'client' | 'server';
   readonly method: string;
+  /** A notification has no answer, so its end proves no name. */
+  readonly isRequest: boolean;
   readonly target: Target | undefined;
   /** Undefined until the answer names it. */
   readonly protocolVersion: string | undefined;
@@ -37,13 +39,14 @@ export class SpanOperation implements Operation {
   }
 
   end(answer: OperationEnd): void {
-    const { by, method, target, httpVersion, since, span } = this.#init;
+    const { by, method, isRequest, target, httpVersion, since, span } = this.#init;
     const now = performance.now();
     const ending = endingOf(answer, by);
     const agreed = this.#init.protocolVersion === undefined ? agreedVersion(answer) : undefined;
     if (span.isRecording()) this.#describe(span, ending, agreed);
     span.end(now);
-    if (answer !== undefined && 'result' in answer && ending.error === undefined) this.#names.served(method, target);
+    const isServed = isRequest && answer !== undefined && 'result' in answer && ending.error === undefined;
+    if (isServed) this.#names.served(method, target);
     const labels = this.#names.labels(method, target);
     addNetwork(labels, httpVersion);
     const version = this.#init.protocolVersion ?? agreed;
