@@ -1,5 +1,7 @@
+import { InitializeRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { openTelemetry } from '../../../src/otel.js';
-import { echoCall, start, type Harness } from '../../support/harness.js';
+import { echoCall, echoServer, initializeBody, post, start, type Harness } from '../../support/harness.js';
 import { RawSession } from '../../support/raw-session.js';
 import { Recorder } from './recorder.js';
 
@@ -25,4 +27,36 @@ test('notifications that a client names as calls of tools take no place of a too
   }
   await (await session.post(echoCall(1, 'x'))).text();
   expect(await valuesOf('gen_ai.tool.name')).toEqual(['echo']);
+});
+
+describe('a stateless initialize', () => {
+  /** Initializes with versions that no specification has. */
+  const initialize = async (): Promise<void> => {
+    for (let n = 0; n < 50; n += 1)
+      await (await post(harness.url, initializeBody(n, `2099-${n}-${'x'.repeat(n)}`))).text();
+  };
+
+  test('has the version that was agreed on, not the one that its client asked for', async () => {
+    harness = await start({ stateless: true, telemetry: openTelemetry() });
+    await initialize();
+    expect(new Set(recorder.spans.map(({ attributes }) => attributes['mcp.protocol.version']))).toEqual(
+      new Set(['2025-11-25']),
+    );
+    expect(await valuesOf('mcp.protocol.version')).toEqual(['2025-11-25']);
+  });
+
+  test('has the label _OTHER where its server agrees on any version', async () => {
+    const serverFactory = (): McpServer => {
+      const made = echoServer();
+      made.server.setRequestHandler(InitializeRequestSchema, ({ params: { protocolVersion } }) => ({
+        protocolVersion,
+        capabilities: {},
+        serverInfo: { name: 'any', version: '1.0.0' },
+      }));
+      return made;
+    };
+    harness = await start({ serverFactory, stateless: true, telemetry: openTelemetry() });
+    await initialize();
+    expect(await valuesOf('mcp.protocol.version')).toEqual(['_OTHER']);
+  });
 });

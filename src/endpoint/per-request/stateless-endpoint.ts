@@ -48,7 +48,8 @@ export class StatelessEndpoint implements Endpoint {
       epoch: 0,
       state: new AppState(),
     });
-    await this.#call(exchange, post, context, version);
+    // An `initialize` has only the version that its client asks for. The answer has the one that was agreed on.
+    await this.#call(exchange, post, context, initialize === undefined ? version : undefined);
   }
 
   drain(): void {
@@ -73,7 +74,7 @@ export class StatelessEndpoint implements Endpoint {
     exchange: Exchange,
     { messages, batch, form, memory }: Post,
     context: FactoryContext,
-    version: string,
+    version: string | undefined,
   ): Promise<void> {
     const call = new StatelessCall(context, this.#transports, this.#builder, () => this.#ended(call));
     this.#calls.add(call);

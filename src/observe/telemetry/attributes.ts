@@ -1,8 +1,13 @@
 // The attributes of the semantic conventions for MCP (open-telemetry/semantic-conventions-genai, docs/gen-ai/mcp.md).
 
 import type { Attributes, Span } from '@opentelemetry/api';
+import { PER_REQUEST_VERSIONS } from '../../http/per-request/protocol.js';
 import type { OperationEnd, Peer } from '../../options/telemetry.js';
 import type { JSONRPCNotification, JSONRPCRequest } from '../../protocol/messages.js';
+import { SUPPORTED_PROTOCOL_VERSIONS } from '../../protocol/session-era.js';
+
+/** For any further value of a label (semantic conventions, `error.type` and `http.request.method`: what has no value of its own). */
+export const OTHER = '_OTHER';
 
 /** Characters of a text that a client chose. */
 const MAX_TEXT = 256;
@@ -18,6 +23,8 @@ const OF_RESOURCES: ReadonlySet<string> = new Set([
 
 /** Codes that tell a client of its own mistake. For a server they are no errors (model/mcp/common.yaml, rpc.response.status_code). */
 const MISTAKES_OF_CLIENTS: ReadonlySet<number> = new Set([-32700, -32600, -32601, -32602, -32002]);
+
+const VERSIONS: ReadonlySet<string> = new Set([...SUPPORTED_PROTOCOL_VERSIONS, ...PER_REQUEST_VERSIONS]);
 
 /** What an operation works on: a tool, a prompt, or neither. */
 export interface Target {
@@ -99,6 +106,11 @@ export function addEnding(attributes: Attributes, { error, statusCode }: Ending)
 export function agreedVersion(answer: OperationEnd): string | undefined {
   const version = answer !== undefined && 'result' in answer ? answer.result.protocolVersion : undefined;
   return typeof version === 'string' ? bounded(version) : undefined;
+}
+
+/** A server may agree on any version that its client asks for, and each would be a series of its own. */
+export function versionLabel(version: string): string {
+  return VERSIONS.has(version) ? version : OTHER;
 }
 
 export function bounded(text: string, most = MAX_TEXT): string {

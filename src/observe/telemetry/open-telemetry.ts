@@ -19,7 +19,15 @@ import type {
   TraceFields,
 } from '../../options/telemetry.js';
 import type { JSONRPCNotification, JSONRPCRequest, RequestId } from '../../protocol/messages.js';
-import { addNetwork, bounded, operationAttributes, resourceUriOf, setPeer, targetOf } from './attributes.js';
+import {
+  addNetwork,
+  bounded,
+  operationAttributes,
+  resourceUriOf,
+  setPeer,
+  targetOf,
+  versionLabel,
+} from './attributes.js';
 import { Durations } from './durations.js';
 import { OperationNames } from './operation-names.js';
 import { RemoteContexts } from './remote-context.js';
@@ -114,7 +122,7 @@ export class OpenTelemetry implements Instrumentation {
 
   sessionEnded(durationMs: number, protocolVersion: string | undefined, error: string | undefined): void {
     const attributes: Attributes = { 'network.protocol.name': 'http' };
-    if (protocolVersion !== undefined) attributes['mcp.protocol.version'] = protocolVersion;
+    if (protocolVersion !== undefined) attributes['mcp.protocol.version'] = versionLabel(protocolVersion);
     if (error !== undefined) attributes['error.type'] = error;
     this.#durations.recordSession(durationMs, attributes);
   }

@@ -1,8 +1,5 @@
 import type { Attributes } from '@opentelemetry/api';
-import { bounded, operationAttributes, type Target } from './attributes.js';
-
-/** For any further name (semantic conventions, `error.type` and `http.request.method`: what has no value of its own). */
-const OTHER = '_OTHER';
+import { bounded, operationAttributes, OTHER, type Target } from './attributes.js';
 
 const MOST_METHODS = 50;
 const MOST_TARGETS = 200;

@@ -1,6 +1,14 @@
 import { context, SpanStatusCode, type Attributes, type Context, type Span } from '@opentelemetry/api';
 import type { Operation, OperationEnd } from '../../options/telemetry.js';
-import { addEnding, addNetwork, agreedVersion, endingOf, type Ending, type Target } from './attributes.js';
+import {
+  addEnding,
+  addNetwork,
+  agreedVersion,
+  endingOf,
+  versionLabel,
+  type Ending,
+  type Target,
+} from './attributes.js';
 import type { Durations } from './durations.js';
 import type { OperationNames } from './operation-names.js';
 
@@ -50,7 +58,7 @@ export class SpanOperation implements Operation {
     const labels = this.#names.labels(method, target);
     addNetwork(labels, httpVersion);
     const version = this.#init.protocolVersion ?? agreed;
-    if (version !== undefined) labels['mcp.protocol.version'] = version;
+    if (version !== undefined) labels['mcp.protocol.version'] = versionLabel(version);
     addEnding(labels, ending);
     this.#durations.recordOperation(by, now - since, labels, this.#init.context);
   }
