@@ -1,8 +1,11 @@
 import { InitializeRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { z } from 'zod';
 import { openTelemetry } from '../../../src/otel.js';
 import { echoCall, echoServer, initializeBody, post, start, type Harness } from '../../support/harness.js';
+import { EventStream } from '../../support/event-stream.js';
 import { RawSession } from '../../support/raw-session.js';
+import { startScripted, type Extra } from '../../support/scripted.js';
 import { Recorder } from './recorder.js';
 
 let recorder: Recorder;
@@ -59,4 +62,25 @@ describe('a stateless initialize', () => {
     await initialize();
     expect(await valuesOf('mcp.protocol.version')).toEqual(['_OTHER']);
   });
+});
+
+test('a code that a client invents is on the span, and _OTHER in the metrics', async () => {
+  const anything = z.object({}).loose();
+  const ask = { 'x/ask': (_params: object, extra: Extra) => extra.sendRequest({ method: 'roots/list' }, anything) };
+  harness = await startScripted(ask, { telemetry: openTelemetry() });
+  const session = await RawSession.open(harness.url, { capabilities: { roots: {} } });
+  const codes = [-1, -32601, ...Array.from({ length: 20 }, (_, n) => 7_000 + n)];
+  for (const [n, code] of codes.entries()) {
+    const stream = new EventStream(await session.request(n, 'x/ask'));
+    const { id } = await stream.message();
+    await session.post({ jsonrpc: '2.0', id, error: { code, message: 'no' } });
+    await stream.message();
+  }
+  const asked = recorder.spans.filter(({ name }) => name === 'roots/list');
+  expect(asked.map(({ attributes }) => attributes['error.type'])).toEqual(codes.map(String));
+  for (const label of ['error.type', 'rpc.response.status_code']) {
+    expect(await valuesOf(label, 'mcp.client.operation.duration')).toEqual(['-1', '-32601', '_OTHER']);
+  }
+  // The server passed the errors of its client on.
+  expect(await valuesOf('rpc.response.status_code')).toEqual(['-1', '-32601', '_OTHER']);
 });

@@ -1,6 +1,7 @@
 // The attributes of the semantic conventions for MCP (open-telemetry/semantic-conventions-genai, docs/gen-ai/mcp.md).
 
 import type { Attributes, Span } from '@opentelemetry/api';
+import { ERRORS } from '../../errors.js';
 import { PER_REQUEST_VERSIONS } from '../../http/per-request/protocol.js';
 import type { OperationEnd, Peer } from '../../options/telemetry.js';
 import type { JSONRPCNotification, JSONRPCRequest } from '../../protocol/messages.js';
@@ -23,6 +24,16 @@ const OF_RESOURCES: ReadonlySet<string> = new Set([
 
 /** Codes that tell a client of its own mistake. For a server they are no errors (model/mcp/common.yaml, rpc.response.status_code). */
 const MISTAKES_OF_CLIENTS: ReadonlySet<number> = new Set([-32700, -32600, -32601, -32602, -32002]);
+
+/**
+ * The values that `error.type` and `rpc.response.status_code` have as labels. -1 is the code of a user's refusal (spec 2025-11-25,
+ * client/sampling, "Error Handling").
+ */
+const ENDINGS: ReadonlySet<string> = new Set([
+  'tool_error',
+  'cancelled',
+  ...[...Object.values(ERRORS).map(({ code }) => code), -32002, -32042, -1].map(String),
+]);
 
 const VERSIONS: ReadonlySet<string> = new Set([...SUPPORTED_PROTOCOL_VERSIONS, ...PER_REQUEST_VERSIONS]);
 
@@ -100,6 +111,15 @@ export function endingOf(answer: OperationEnd, by: 'client' | 'server'): Ending 
 export function addEnding(attributes: Attributes, { error, statusCode }: Ending): void {
   if (error !== undefined) attributes['error.type'] = error;
   if (statusCode !== undefined) attributes['rpc.response.status_code'] = statusCode;
+}
+
+/** The ending for a metric. A client may answer with any whole number as the code, and each would be a series of its own. */
+export function addEndingLabels(labels: Attributes, { error, statusCode, message }: Ending): void {
+  addEnding(labels, { error: endingLabel(error), statusCode: endingLabel(statusCode), message });
+}
+
+function endingLabel(value: string | undefined): string | undefined {
+  return value === undefined || ENDINGS.has(value) ? value : OTHER;
 }
 
 /** The version on which an `initialize` agreed. */

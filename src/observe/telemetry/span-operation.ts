@@ -2,6 +2,7 @@ import { context, SpanStatusCode, type Attributes, type Context, type Span } fro
 import type { Operation, OperationEnd } from '../../options/telemetry.js';
 import {
   addEnding,
+  addEndingLabels,
   addNetwork,
   agreedVersion,
   endingOf,
@@ -59,7 +60,7 @@ export class SpanOperation implements Operation {
     addNetwork(labels, httpVersion);
     const version = this.#init.protocolVersion ?? agreed;
     if (version !== undefined) labels['mcp.protocol.version'] = versionLabel(version);
-    addEnding(labels, ending);
+    addEndingLabels(labels, ending);
     this.#durations.recordOperation(by, now - since, labels, this.#init.context);
   }
 
