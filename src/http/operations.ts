@@ -1,11 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import { errorResponse, Refusal } from '../errors.js';
+import { isHttpError } from '../http-error.js';
 import type {
   Arrival,
   HopTrace,
   Instrumentation,
   Operation,
   OperationFacts,
+  OperationError,
   Operations,
   Peer,
 } from '../options/telemetry.js';
@@ -43,7 +45,7 @@ export class PostOperations implements Operations {
 
   /** Ends the operations of messages that were refused. Those that have ended already are left as they are. */
   refuse(messages: readonly JSONRPCMessage[], error: unknown): void {
-    const answer = errorResponse(error instanceof Refusal ? error.reason : 'internalError');
+    const answer = refusalOf(error);
     for (const message of messages) if ('method' in message) this.begin(message, UNSERVED).end(answer);
   }
 
@@ -52,6 +54,13 @@ export class PostOperations implements Operations {
     const { httpVersion, peer } = this.#arrival;
     return { fields: this.#instrumentation.carry(), peer: peer(), httpVersion };
   }
+}
+
+/** The error that the client gets. */
+function refusalOf(error: unknown): OperationError {
+  if (!isHttpError(error)) return errorResponse(error instanceof Refusal ? error.reason : 'internalError');
+  const { code, message, status } = error;
+  return { error: { code, message }, isMistakeOfClient: status < 500 };
 }
 
 function peerOf({ hop, message }: McpRequest): Peer {

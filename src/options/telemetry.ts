@@ -53,8 +53,14 @@ export interface OperationFacts {
   readonly protocolVersion: string | undefined;
 }
 
+/** An error that answers a request. */
+export interface OperationError extends Pick<JSONRPCErrorResponse, 'error'> {
+  /** Set when the app refused the request with a status below 500: the server has not failed. */
+  readonly isMistakeOfClient?: boolean;
+}
+
 /** The answer to a request. Undefined when there is none, because the request was cancelled. */
-export type OperationEnd = Pick<JSONRPCResultResponse, 'result'> | Pick<JSONRPCErrorResponse, 'error'> | undefined;
+export type OperationEnd = Pick<JSONRPCResultResponse, 'result'> | OperationError | undefined;
 
 /** One MCP request or notification, from its arrival to its answer. */
 export interface Operation {

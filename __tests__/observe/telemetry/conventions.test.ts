@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { CallToolRequestSchema, McpError, type CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
-import type { McpRouterOptions } from '../../../src/index.js';
+import { HttpError, type McpRouterOptions } from '../../../src/index.js';
 import { openTelemetry } from '../../../src/otel.js';
 import { EventStream } from '../../support/event-stream.js';
 import { initializeBody, post } from '../../support/harness.js';
@@ -139,6 +139,23 @@ describe('a span of a session has the attributes of the conventions (conventions
     );
     expect(attributes).toMatchObject({ 'error.type': '-32001', 'rpc.response.status_code': '-32001' });
     expect(status).toBe('ERROR');
+  });
+
+  test.each([
+    [403, [], { status: 'UNSET', message: undefined }],
+    [503, ['fails'], { status: 'ERROR', message: 'not for you' }],
+  ] as [number, Condition[], object][])('a request that the app refuses with %i', async (status, fails, ended) => {
+    const serverFactory = (): never => {
+      throw new HttpError(status, { code: -32050, message: 'not for you' });
+    };
+    await start({ serverFactory, stateless: true });
+    const response = await post(harness.url, { jsonrpc: '2.0', id: 1, method: 'tools/list' });
+    expect(response.status).toBe(status);
+    const span = recorder.span('tools/list');
+    const conditions = new Set(['request', 'code', ...fails]);
+    expect(deviations('server', span.attributes, conditions, ['mcp.protocol.version'])).toEqual([]);
+    expect(span.attributes['rpc.response.status_code']).toBe('-32050');
+    expect(span).toMatchObject(ended);
   });
 
   test('a request that times out has the code of the time-out', async () => {

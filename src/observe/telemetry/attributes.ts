@@ -104,7 +104,8 @@ export function endingOf(answer: OperationEnd, by: 'client' | 'server'): Ending 
   if ('result' in answer) return answer.result.isError === true ? TOOL_ERROR : WELL;
   const { code, message } = answer.error;
   const statusCode = String(code);
-  const isError = by === 'client' || !MISTAKES_OF_CLIENTS.has(code);
+  const isMistakeOfClient = answer.isMistakeOfClient === true || MISTAKES_OF_CLIENTS.has(code);
+  const isError = by === 'client' || !isMistakeOfClient;
   return { error: isError ? statusCode : undefined, statusCode, message: { message: bounded(message) } };
 }
 
