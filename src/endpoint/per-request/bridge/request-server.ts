@@ -13,7 +13,7 @@ import type { AppState } from '../../../sessions/records/app-state.js';
 import type { FactoryContext } from '../../../sessions/server/server-context.js';
 import type { ServerLifetime } from '../../../sessions/server/server-lifetime.js';
 import type { Clock } from '../../../runtime/clock.js';
-import { without, type Fields } from '../../../transport/jsonrpc.js';
+import { toolOf, without, type Fields } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';
 import type { PooledServer } from '../server-pool.js';
 import type { BridgedServer } from './bridged-server.js';
@@ -235,11 +235,6 @@ export class RequestServer implements PooledServer {
     this.bridge.tell({ jsonrpc: '2.0', method: 'notifications/initialized' });
     return answer.result;
   }
-}
-
-/** The tool that a request calls. */
-function toolOf({ method, params }: JSONRPCRequest): string | undefined {
-  return method === 'tools/call' && typeof params?.name === 'string' ? params.name : undefined;
 }
 
 /** @throws Refusal `headerMismatch` */
