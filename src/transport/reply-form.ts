@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Refusal } from '../errors.js';
+import { cached } from '../runtime/checks.js';
 
 /**
  * The reply to a POST that the client accepts: `any`, or only one of the two media types (spec 2025-11-25,
@@ -77,16 +78,12 @@ export type AcceptCheck = (headers: Pick<IncomingHttpHeaders, 'accept'>) => Repl
  * @param formOf - The form of reply that a header allows for the method.
  */
 export function createAcceptCheck(formOf: (accept: string) => ReplyForm | undefined): AcceptCheck {
-  const cache = new Map<string, ReplyForm | undefined>();
+  // A refused header is remembered, too.
+  const formFor = cached(MAX_CACHED, (accept) => formOf(accept) ?? null);
   return ({ accept }) => {
     if (accept === undefined) return 'any';
-    let form = cache.get(accept);
-    if (form === undefined && !cache.has(accept)) {
-      form = formOf(accept);
-      if (cache.size >= MAX_CACHED) cache.clear();
-      cache.set(accept, form);
-    }
-    if (form === undefined) throw new Refusal('notAcceptable');
+    const form = formFor(accept);
+    if (form === null) throw new Refusal('notAcceptable');
     return form;
   };
 }
