@@ -1,7 +1,7 @@
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '../../../protocol/messages.js';
 import type { MessageExtraInfo, WireTransport } from '../../../protocol/wire-transport.js';
 import { errorResponse } from '../../../errors.js';
-import { onRejection } from '../../../runtime/user-code.js';
+import { callGuarded } from '../../../runtime/user-code.js';
 import { isObject } from '../../../runtime/checks.js';
 import { isResponse, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
@@ -225,15 +225,10 @@ export class BridgedServer implements WireTransport {
   }
 
   #run(what: string, call: () => unknown, failed?: () => void): void {
-    const fail = (error: unknown): void => {
+    callGuarded(call, (error) => {
       this.#report(what, error);
       failed?.();
-    };
-    try {
-      onRejection(call(), fail);
-    } catch (error) {
-      fail(error);
-    }
+    });
   }
 }
 
