@@ -48,7 +48,9 @@ export async function resume(res: ServerResponse, lastEventId: string, streams: 
     replays.end(key, replay);
     if (streams.isClosed()) throw new Refusal('sessionNotFound');
     if (streamId === undefined) {
-      if (!replay.stopped) resumed(await beginAgain(res, lastEventId, streams));
+      if (replay.stopped) return;
+      await beginAgain(res, lastEventId, streams);
+      resumed('lost');
       return;
     }
     replays.begin((key = streamId), replay);
@@ -105,18 +107,14 @@ function quietStream(lastEventId: string, { standalone, pending }: ResumableStre
  *
  * @throws Refusal `unknownEventId` when the stream is not this session's, or no answer was lost with its events.
  */
-async function beginAgain(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<ResumeOutcome> {
+async function beginAgain(res: ServerResponse, lastEventId: string, streams: ResumableStreams): Promise<void> {
   const { side, eventLog, standalone, pending, primed } = streams;
   const streamId = eventLog.lostStreamOf(lastEventId);
   if (streamId === undefined || pending.stream(streamId) !== undefined) throw new Refusal('unknownEventId');
-  if (streamId === eventLog.standaloneId) {
-    await standalone.start(res, primed, true);
-    return 'lost';
-  }
+  if (streamId === eventLog.standaloneId) return standalone.start(res, primed, true);
   const rest = unstored(eventLog, streamId, new Set());
   if (isEmpty(rest)) throw new Refusal('unknownEventId');
   endWith(res, finishedReply(res, side), rest);
-  return 'lost';
 }
 
 /**
