@@ -75,9 +75,8 @@ export class BridgedServers {
    */
   acquire(exchange: Exchange, envelope: Envelope, isBridged = this.#sdk === undefined): ServerLease<RequestServer> {
     const share = this.#shareOf(exchange.principal, isBridged ? envelope : undefined);
-    const lease = this.#pool.acquire(share, (onEnd) => this.#create(exchange, envelope, share !== undefined, onEnd));
-    this.#leases.begin();
-    return new CountedLease(lease, this.#leases);
+    const open = (onEnd: () => void): RequestServer => this.#create(exchange, envelope, share !== undefined, onEnd);
+    return this.#pool.acquire(share, open, this.#leases);
   }
 
   /**
@@ -138,26 +137,5 @@ export class BridgedServers {
   #sessionIdOf(principal: string | undefined): string {
     if (principal === undefined) return randomUUID();
     return createHmac('sha256', this.#sessionKey).update(principal).digest('base64url');
-  }
-}
-
-/** A lease of a request, which counts until its release. */
-class CountedLease implements ServerLease<RequestServer> {
-  readonly server: RequestServer;
-  readonly #counter: InFlight;
-  #lease: ServerLease<RequestServer> | undefined;
-
-  constructor(lease: ServerLease<RequestServer>, counter: InFlight) {
-    this.server = lease.server;
-    this.#lease = lease;
-    this.#counter = counter;
-  }
-
-  release(): void {
-    const lease = this.#lease;
-    if (lease === undefined) return;
-    this.#lease = undefined;
-    lease.release();
-    this.#counter.end();
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../runtime/clock.js';
 import { Deadline, DeadlineQueue } from '../../runtime/deadline-queue.js';
+import type { InFlight } from '../../runtime/in-flight.js';
 import { LinkedList, type Linked } from '../../runtime/linked-list.js';
 
 /** A server that requests can share. */
@@ -26,7 +27,7 @@ export type OpenServer<Server> = (onEnd: () => void) => Server;
 /** Who may share a server. */
 export interface ShareKey {
   readonly principal: string;
-  /** Names those of the principal that share one, and the principal. */
+  /** The key of the shared server. It has the principal, and what all its clients have in common. */
   readonly key: string;
 }
 
@@ -66,12 +67,15 @@ export class ServerPool<Server extends PooledServer> {
     return { open: this.#size, idle };
   }
 
-  /** @param share - Undefined for a server of the request's own. */
-  acquire(share: ShareKey | undefined, open: OpenServer<Server>): ServerLease<Server> {
+  /**
+   * @param share - Undefined for a server of the request's own.
+   * @param counter - Counts the lease until its release.
+   */
+  acquire(share: ShareKey | undefined, open: OpenServer<Server>, counter?: InFlight): ServerLease<Server> {
     const entry = (share === undefined ? undefined : this.#shared.get(share.key)) ?? this.#open(share, open);
     entry.leases += 1;
     entry.due.cancel();
-    return new Lease(entry, this.#unused);
+    return new Lease(entry, this.#unused, counter);
   }
 
   /** Closes every server. */
@@ -158,12 +162,15 @@ class Entry<Server> implements Linked<Entry<Server>> {
 class Lease<Server> implements ServerLease<Server> {
   readonly server: Server;
   readonly #unused: (entry: Entry<Server>) => void;
+  readonly #counter: InFlight | undefined;
   #entry: Entry<Server> | undefined;
 
-  constructor(entry: Entry<Server>, unused: (entry: Entry<Server>) => void) {
+  constructor(entry: Entry<Server>, unused: (entry: Entry<Server>) => void, counter: InFlight | undefined) {
     this.server = entry.server;
     this.#entry = entry;
     this.#unused = unused;
+    this.#counter = counter;
+    counter?.begin();
   }
 
   release(): void {
@@ -172,5 +179,6 @@ class Lease<Server> implements ServerLease<Server> {
     this.#entry = undefined;
     entry.leases -= 1;
     if (entry.leases === 0) this.#unused(entry);
+    this.#counter?.end();
   }
 }
