@@ -79,6 +79,11 @@ export class BridgedServers {
     return this.#pool.acquire(share, open, this.#leases);
   }
 
+  /** Whether an open server may serve a client that says this of itself. */
+  mayServe(server: RequestServer, envelope: Envelope): boolean {
+    return server.isFor(() => this.#clientOf(envelope));
+  }
+
   /**
    * Closes all servers. Resolves when nothing of them remains.
    *
@@ -92,9 +97,13 @@ export class BridgedServers {
   /** A caller without a principal may be anyone. */
   #shareOf(principal: string | undefined, envelope: Envelope | undefined): ShareKey | undefined {
     if (!this.#shares || principal === undefined) return undefined;
-    const client = envelope === undefined ? ' ' : this.#digestOf(JSON.stringify(sharedFactsOf(envelope)));
+    const client = envelope === undefined ? ' ' : this.#clientOf(envelope);
     // A digest has no space and a fixed length, so that the rest of the key is the principal.
     return { principal, key: client + principal };
+  }
+
+  #clientOf(envelope: Envelope): string {
+    return this.#digestOf(JSON.stringify(sharedFactsOf(envelope)));
   }
 
   #create(

@@ -185,7 +185,7 @@ export class PerRequestEndpoint implements Endpoint {
     try {
       const call = { request, envelope, headers: exchange.req.headers, extra: exchange.extra };
       let facts = lease.server.factsIfReady(call) ?? (await this.#open(exchange, post, lease.server, call));
-      if (!lease.server.isFor(envelope)) {
+      if (!this.#servers.mayServe(lease.server, envelope)) {
         lease.release();
         lease = this.#servers.acquire(exchange, envelope, true);
         facts = lease.server.factsIfReady(call) ?? (await this.#open(exchange, post, lease.server, call));

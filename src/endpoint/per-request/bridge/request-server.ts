@@ -99,11 +99,13 @@ export class RequestServer implements PooledServer {
   }
 
   /**
-   * Whether the open server may serve a client that says this of itself. One that serves MCP 2026-07-28 itself may serve all, as it
-   * learns of each client from the request. One of the session era is told only once.
+   * Whether the open server may serve a client. One that serves MCP 2026-07-28 itself may serve all, as it learns of each client from
+   * the request. One of the session era is told only once.
+   *
+   * @param client - Returns the digest of the client's {@link sharedFactsOf}.
    */
-  isFor(envelope: Envelope): boolean {
-    return this.#isNative || this.#greetedFor === undefined || this.#greetedFor === digestOf(sharedFactsOf(envelope));
+  isFor(client: () => string): boolean {
+    return this.#isNative || this.#greetedFor === undefined || this.#greetedFor === client();
   }
 
   /** Whether its opening is over. What a server announces before says nothing new to any client. */
