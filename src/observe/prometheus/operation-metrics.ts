@@ -4,7 +4,6 @@ import { OUTCOMES, type CoreEvents, type ErrorType, type ObservedRequest, type O
 import type { Era } from '../../options/options.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { each, type SharedMetrics } from './shared-metrics.js';
-import { ToolNames } from './tool-names.js';
 
 /** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema). They include those of all earlier versions. */
 const SESSION_METHODS = [
@@ -86,10 +85,37 @@ export function timeOperations(
     (histogram, isNew) => new OperationChildren(histogram, eras, isNew),
   );
   const toolNames = tools ? new ToolNames() : undefined;
-  if (toolNames !== undefined) events.on('requestStarted', (request, message) => toolNames.started(request, message));
   events.on('requestSettled', (request, outcome, durationMs) => {
-    children.observe(request, outcome, toolNames?.settled(request, outcome), durationMs / 1000);
+    children.observe(request, outcome, toolNames?.labelOf(request.tool, outcome), durationMs / 1000);
   });
+}
+
+const MOST_TOOLS = 200;
+
+/** Characters. MCP 2025-11-25, server/tools, "Tool Names". */
+const LONGEST_TOOL_NAME = 128;
+
+const OTHER_TOOL = 'other';
+
+/**
+ * The tools that calls are counted by. A client can call a tool under any name. So a name counts only after a call of it has
+ * succeeded, and all names together are bounded.
+ */
+class ToolNames {
+  readonly #known = new Set<string>();
+
+  /**
+   * The label of a request that is settled. Undefined if it calls no tool.
+   *
+   * @param name - The tool that it calls.
+   */
+  labelOf(name: string | undefined, outcome: Outcome): string | undefined {
+    if (name === undefined) return undefined;
+    if (this.#known.has(name)) return name;
+    if (outcome !== 'ok' || this.#known.size >= MOST_TOOLS || name.length > LONGEST_TOOL_NAME) return OTHER_TOOL;
+    this.#known.add(name);
+    return name;
+  }
 }
 
 type Child = Histogram.Internal<string>;
