@@ -47,7 +47,6 @@ export class PendingRequest implements ObservedRequest {
     readonly stream: RequestStream,
     taker: TimeOutTaker,
   ) {
-    this.#taker = taker;
     this.key = keyOf(id);
     this.#taker = taker;
   }
