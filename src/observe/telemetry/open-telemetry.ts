@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   context,
   SpanKind,
@@ -28,15 +27,13 @@ import {
   targetOf,
   versionLabel,
 } from './attributes.js';
+import { sessionHash } from '../../stores/session-event-store.js';
 import { Durations } from './durations.js';
 import { OperationNames } from './operation-names.js';
 import { RemoteContexts } from './remote-context.js';
 import { SpanOperation } from './span-operation.js';
 
 type Message = JSONRPCRequest | JSONRPCNotification;
-
-/** Hexadecimal digits of a session's hash. */
-const HASH_LENGTH = 32;
 
 /** The options of `openTelemetry()`, with its defaults. */
 export interface OpenTelemetrySettings {
@@ -141,6 +138,6 @@ export class OpenTelemetry implements Instrumentation {
   #shown(sessionId: string): string | undefined {
     if (this.#sessionId === 'none') return undefined;
     if (this.#sessionId === 'full') return sessionId;
-    return createHash('sha256').update(sessionId).digest('hex').slice(0, HASH_LENGTH);
+    return sessionHash(sessionId);
   }
 }
