@@ -26,7 +26,7 @@ export class PostOperations implements Operations {
   constructor(instrumentation: Instrumentation, req: McpRequest) {
     this.#instrumentation = instrumentation;
     const httpVersion = req.hop?.httpVersion ?? req.message.httpVersion;
-    this.#arrival = { since: instrumentation.now(), hop: req.hop, httpVersion, peer: () => peerOf(req) };
+    this.#arrival = { since: performance.now(), hop: req.hop, httpVersion, peer: () => peerOf(req) };
   }
 
   begin(message: JSONRPCRequest | JSONRPCNotification, facts: OperationFacts): Operation {

@@ -35,7 +35,6 @@ export function instrument(telemetry: Telemetry, events: Emitter<CoreEvents>): I
     instrumentation.sessionEnded(ageMs, protocolVersion, reason === 'failed' ? reason : undefined);
   });
   return {
-    now: () => attempt(() => instrumentation.now(), performance.now()),
     begin: (...operation) =>
       new GuardedOperation(
         attempt(() => instrumentation.begin(...operation), undefined),

@@ -37,7 +37,7 @@ export interface HopTrace {
 
 /** The POST that brought a message. */
 export interface Arrival {
-  /** When it was read, by {@link Instrumentation.now}. */
+  /** When it was read, by `performance.now()`: of the times that a span takes, only that one has fractions of a millisecond. */
   readonly since: number;
   /** Set when another node has forwarded it. */
   readonly hop: HopTrace | undefined;
@@ -86,8 +86,6 @@ export interface Operations {
 
 /** The telemetry of an endpoint, as the core calls it. The core calls it only if the option `telemetry` is set. */
 export interface Instrumentation {
-  /** Milliseconds by the clock of its spans. */
-  now(): number;
   /** A client's request or notification is served from now on. */
   begin(message: JSONRPCRequest | JSONRPCNotification, facts: OperationFacts, arrival: Arrival): Operation;
   /** @param id - The ID that the client sees. Undefined when the client sees none. */

@@ -60,11 +60,6 @@ export class OpenTelemetry implements Instrumentation {
     this.#sessionId = settings.sessionId;
   }
 
-  /** Of the times that a span takes, only that of `performance.now()` has fractions of a millisecond. */
-  now(): number {
-    return performance.now();
-  }
-
   begin(message: Message, facts: OperationFacts, { since, hop, httpVersion, peer }: Arrival): Operation {
     const { method, params } = message;
     const { context: parent, links } = this.#contexts.parentOf(params?._meta, hop?.fields);
@@ -92,7 +87,7 @@ export class OpenTelemetry implements Instrumentation {
 
   ask(message: JSONRPCRequest, facts: OperationFacts, id: RequestId | undefined): Question {
     const { method } = message;
-    const since = this.now();
+    const since = performance.now();
     const parent = context.active();
     const attributes = operationAttributes(bounded(method), undefined);
     addNetwork(attributes, undefined);
