@@ -45,7 +45,6 @@ export function instrument(telemetry: Telemetry, events: Emitter<CoreEvents>): I
       return new GuardedOperation(asked, report, asked?.fields);
     },
     carry: () => attempt(() => instrumentation.carry(), NO_FIELDS),
-    sessionEnded: (...session) => attempt(() => instrumentation.sessionEnded(...session), undefined),
   };
 }
 

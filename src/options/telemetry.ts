@@ -15,7 +15,7 @@ export interface Telemetry {
    *
    * @internal
    */
-  instrument(): Instrumentation;
+  instrument(): SessionInstrumentation;
 }
 
 /** Fields that carry the context of a trace, such as `traceparent`. */
@@ -92,6 +92,10 @@ export interface Instrumentation {
   ask(message: JSONRPCRequest, facts: OperationFacts, id: RequestId | undefined): Question;
   /** The current context, for another node. */
   carry(): TraceFields;
+}
+
+/** The telemetry of an endpoint and of its sessions. */
+export interface SessionInstrumentation extends Instrumentation {
   /** @param error - Set when the session ended with an error. */
   sessionEnded(durationMs: number, protocolVersion: string | undefined, error: string | undefined): void;
 }

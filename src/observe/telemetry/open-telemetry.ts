@@ -11,10 +11,10 @@ import {
 } from '@opentelemetry/api';
 import type {
   Arrival,
-  Instrumentation,
   Operation,
   OperationFacts,
   Question,
+  SessionInstrumentation,
   TraceFields,
 } from '../../options/telemetry.js';
 import type { JSONRPCNotification, JSONRPCRequest, RequestId } from '../../protocol/messages.js';
@@ -46,7 +46,7 @@ export interface OpenTelemetrySettings {
 }
 
 /** Reports operations and sessions by the API of OpenTelemetry. */
-export class OpenTelemetry implements Instrumentation {
+export class OpenTelemetry implements SessionInstrumentation {
   readonly #tracer: Tracer;
   readonly #durations: Durations;
   readonly #contexts: RemoteContexts;
