@@ -10,7 +10,7 @@ import type { InspectAnswer, InspectRequest, ListQuery, NodeList, SessionDetail,
 /** Hexadecimal digits of a key: 128 bits. */
 const KEY_LENGTH = 32;
 
-type Sessions = Pick<Registry, 'all' | 'get' | 'stats'>;
+type Sessions = Pick<Registry, 'all' | 'stats'>;
 
 /** What this node tells operators of its sessions. */
 export class LocalInspection {
@@ -38,12 +38,13 @@ export class LocalInspection {
     this.#recorder.look();
     const stats: SessionStats = this.#sessions.stats();
     const found = this.#sessions.all().filter((session) => isListed(session, query));
-    const rows = found.map((session) => ({ session, ...session.info() })).sort((a, b) => compareRows(query, a, b));
+    const rows = found.map((session) => ({ session, info: session.info() }));
+    rows.sort((a, b) => compareRows(query, a.info, b.info));
     return {
       stats,
       rates: this.#recorder.rates(),
       found: found.length,
-      rows: rows.slice(0, query.offset + query.limit).map(({ session }) => this.#row(session)),
+      rows: rows.slice(0, query.offset + query.limit).map(({ session, info }) => this.#row(session, info)),
     };
   }
 
@@ -59,8 +60,7 @@ export class LocalInspection {
     return this.#sessions.all().find((session) => this.#keyOf(session) === key);
   }
 
-  #row(session: Session): SessionRow {
-    const { id, clientInfo, ...info } = session.info();
+  #row(session: Session, { id, clientInfo, ...info } = session.info()): SessionRow {
     return {
       key: this.#keyOf(session),
       shortId: shortId(id),
