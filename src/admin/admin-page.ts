@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { checkOptions, type Check } from '../runtime/checks.js';
+import { callable, checkOptions, flag, type Check } from '../runtime/checks.js';
 import { createLocalCheck, isCrossSite, isSameOrigin } from './access.js';
 import { createApi, type AdministeredRouter, type Api } from './api.js';
 import { ASSETS } from './assets.js';
@@ -23,8 +23,8 @@ export interface AdminPageOptions {
 export type AdminHandler = (req: IncomingMessage, res: ServerResponse) => void;
 
 const CHECKS = new Map<string, Check>([
-  ['authorize', (value) => (typeof value === 'function' ? undefined : 'a function')],
-  ['readOnly', (value) => (typeof value === 'boolean' ? undefined : 'true or false')],
+  ['authorize', callable],
+  ['readOnly', flag],
 ]);
 
 /**

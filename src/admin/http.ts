@@ -42,8 +42,8 @@ export function send(
   res.end(body);
 }
 
-export function sendJson(res: ServerResponse, value: unknown, status = 200): void {
-  send(res, status, 'application/json', JSON.stringify(value));
+export function sendJson(res: ServerResponse, value: unknown): void {
+  send(res, 200, 'application/json', JSON.stringify(value));
 }
 
 /**

@@ -67,7 +67,7 @@ class Fields {
 }
 
 const fieldsOf = (body: unknown): Fields => {
-  if (!isObject(body) || Array.isArray(body)) throw new HttpRefusal(400, 'The body is no object');
+  if (!isObject(body)) throw new HttpRefusal(400, 'The body is no object');
   return new Fields(Object.entries(body));
 };
 

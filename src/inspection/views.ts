@@ -67,12 +67,10 @@ export interface Inspections {
   readonly find: { readonly query: string; readonly answer: string | null };
 }
 
-export type InspectionKind = keyof Inspections;
-export type Inspected = {
-  readonly [K in InspectionKind]: { readonly kind: K; readonly query: Inspections[K]['query'] };
-};
-export type InspectRequest = Inspected[InspectionKind];
-export type InspectAnswer = Inspections[InspectionKind]['answer'];
+export type InspectRequest = {
+  readonly [K in keyof Inspections]: { readonly kind: K; readonly query: Inspections[K]['query'] };
+}[keyof Inspections];
+export type InspectAnswer = Inspections[keyof Inspections]['answer'];
 
 /** The answer of another node, or the reason why there is none. */
 export interface NodeAnswer {
