@@ -19,8 +19,12 @@ export const NONE: Notified = { delivered: 0, stored: 0, dropped: 0 };
 
 /** The other nodes of a cluster, as notifications see them. */
 export interface NotifiedNodes {
-  /** Resolves to the counts of all other nodes. Never rejects. */
-  notify(notice: Notice): Promise<Notified>;
+  /**
+   * Resolves to the counts of all other nodes. Never rejects.
+   *
+   * @param json - A {@link Notice}.
+   */
+  notify(json: string): Promise<Notified>;
 }
 
 /**
@@ -91,7 +95,7 @@ export function createNotify(
     inFlight.count += 1;
     inFlight.characters += length;
     try {
-      const [here, elsewhere = NONE] = await Promise.all([local.deliver(notice), nodes?.notify(notice)]);
+      const [here, elsewhere = NONE] = await Promise.all([local.deliver(notice), nodes?.notify(json)]);
       return sum(here, elsewhere);
     } finally {
       inFlight.count -= 1;

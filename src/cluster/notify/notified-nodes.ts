@@ -1,5 +1,5 @@
 import { NONE, sum, type NotifiedNodes } from '../../notify/notify.js';
-import type { Notice, Notified } from '../../notify/notification.js';
+import type { Notified } from '../../notify/notification.js';
 import { readAnswer } from '../port/ask-node.js';
 import type { NodePort } from '../port/node-port.js';
 import { NodeQueues, type NodeQueuesInit } from '../port/node-queues.js';
@@ -22,8 +22,8 @@ export class NotifiedClusterNodes implements NotifiedNodes {
     });
   }
 
-  async notify(notice: Notice): Promise<Notified> {
-    const counts = await this.#queues.ask(JSON.stringify(notice));
+  async notify(json: string): Promise<Notified> {
+    const counts = await this.#queues.ask(json);
     return counts.reduce(sum, NONE);
   }
 }
