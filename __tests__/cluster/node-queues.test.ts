@@ -60,6 +60,9 @@ class Message implements Sending {
   }
 }
 
+/** The items of the tests are numbers. */
+const itemsOf = (body: string): string[] => (JSON.parse(body) as unknown[]).map(String);
+
 class Surroundings {
   readonly clock = new FakeClock();
   readonly lifecycle = new LifecyclePhase();
@@ -71,8 +74,8 @@ class Surroundings {
     others: () => this.#read(() => this.leases),
     lastKnown: () => this.leases,
     find: (id) => this.#read(() => this.leases.find((lease) => lease.id === id)),
-    send: (node, items, options) => {
-      const message = new Message(node, items, options, this.messages.length);
+    send: (node, body, options) => {
+      const message = new Message(node, itemsOf(body), options, this.messages.length);
       this.messages.push(message);
       return message;
     },

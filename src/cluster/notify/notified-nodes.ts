@@ -16,7 +16,7 @@ export class NotifiedClusterNodes implements NotifiedNodes {
   constructor({ port, report, ...init }: NotifiedNodesInit) {
     this.#queues = new NodeQueues({
       ...init,
-      send: (node, notices, options) => port.request(node, 'notify', {}, `[${notices.join(',')}]`, options),
+      send: (node, body, options) => port.request(node, 'notify', {}, body, options),
       read: readAnswer<'notify'>,
       report: (error) => report('a notification did not reach another node', error),
     });

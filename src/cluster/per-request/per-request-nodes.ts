@@ -49,8 +49,7 @@ export class PerRequestNodes implements OtherNodes {
     const report = (what: string, error: unknown): void => init.events.emit('failure', what, error);
     const queues = new NodeQueues<never>({
       ...init,
-      send: (node, announcements, options) =>
-        init.port.request(node, 'announce', {}, `[${announcements.join(',')}]`, options),
+      send: (node, body, options) => init.port.request(node, 'announce', {}, body, options),
       read: (response) => Promise.resolve(response.resume()).then(() => []),
       report: (error) => report(LOST, error),
     });

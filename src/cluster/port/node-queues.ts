@@ -33,8 +33,12 @@ export interface Reach {
 }
 
 export interface NodeQueuesInit<Answer> extends Reach {
-  /** Sends items to a node in one message. */
-  readonly send: (node: Lease, items: readonly string[], options: RequestOptions) => Sending;
+  /**
+   * Sends a message to a node.
+   *
+   * @param body - The items, as a JSON array.
+   */
+  readonly send: (node: Lease, body: string, options: RequestOptions) => Sending;
   /** The answers to the items of a message, in their order. */
   readonly read: (response: NodeResponse) => Promise<readonly Answer[]>;
   readonly report: (error: unknown) => void;
@@ -81,10 +85,9 @@ export class NodeQueues<Answer> {
   }
 
   #queueOf(node: Lease): NodeQueue<Answer> {
-    const found = this.#queues.get(node.id);
-    const queue = found ?? new NodeQueue(this.#init, node, () => this.#queues.delete(node.id));
+    const queue = this.#queues.get(node.id) ?? new NodeQueue(this.#init, node, () => this.#queues.delete(node.id));
     queue.renew(node);
-    if (found === undefined) this.#queues.set(node.id, queue);
+    this.#queues.set(node.id, queue);
     return queue;
   }
 }
@@ -150,14 +153,14 @@ class NodeQueue<Answer> {
   async #deliver(items: readonly Waiting<Answer>[]): Promise<void> {
     const { clock, claimTimeout, send } = this.#init;
     const deadline = clock.now() + claimTimeout;
+    const body = `[${items.map(({ item }) => item).join(',')}]`;
     let repeats: MessageId | undefined;
     let why = 'does not answer';
     for (;;) {
       const node = await this.#reachable();
       const time = deadline - clock.now();
       if (node === undefined || time <= 0) break;
-      const texts = items.map(({ item }) => item);
-      const sending = this.#limited(send(node, texts, { time, repeats }), time);
+      const sending = this.#limited(send(node, body, { time, repeats }), time);
       if (await sending.begun) return this.#await(sending, items);
       const sent = await sending.sent;
       if (sent.outcome === 'answered') return this.#await(sending, items);
