@@ -69,7 +69,7 @@ export interface Host {
   readonly inspection: Pick<Inspection, 'answer'>;
   /** Ends what a principal has without a session on this node. False where nothing can be had without one. */
   readonly endPrincipal: (principal: string) => boolean;
-  /** Ends every stream that belongs to no session. No node tells this one anything more after it was fenced. */
+  /** Ends every stream that belongs to no session. */
   readonly endStreams: () => void;
   /** Ends a session that is only stored. */
   readonly destroy: (sessionId: string, unowned: UnownedSession) => Promise<boolean>;
@@ -99,7 +99,6 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   readonly #mayUse: MayUse;
   readonly #clock: Clock;
   #local: LocalSessions = NO_SESSIONS;
-  #endStreams: () => void = () => undefined;
   /** The time of the last request, or of the beginning of the drain, by the router's clock. */
   #lastRequest = -Infinity;
 
@@ -149,7 +148,6 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
       onFenced: () => {
         this.#peers.startAnew();
         this.#local.fence();
-        this.#endStreams();
       },
     });
     const store = redisStoreWithSpare(send, prefix, SPARE_LIFETIME);
@@ -259,8 +257,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
 
   /** Joins the cluster, and handles requests of other nodes for the sessions of this node. */
   start({ registry, sessions, announced, notified, inspection, endPrincipal, endStreams, destroy, serve }: Host): void {
-    this.#local = localSessionsOf(registry);
-    this.#endStreams = endStreams;
+    this.#local = localSessionsOf(registry, endStreams);
     this.#port.handle('endPrincipal', ({ headers: { principal } }) => endPrincipal(principal));
     this.#port.handle('request', async ({ headers, body, req, reply }) => {
       watchError(reply, (error) => {

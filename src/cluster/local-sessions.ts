@@ -8,7 +8,10 @@ export interface LocalSessions {
   readonly evict: (principal: string) => Promise<boolean>;
   /** Whether the session was closed so that another node can own it, and its record still names this node. */
   readonly isMoving: (sessionId: string) => boolean;
-  /** Ends every session on this node, as other nodes may own them now. */
+  /**
+   * Ends every session on this node, as other nodes may own them now, and every other stream, as no node tells this one anything
+   * more.
+   */
   readonly fence: () => void;
 }
 
@@ -20,7 +23,8 @@ export const NO_SESSIONS: LocalSessions = {
   fence: () => undefined,
 };
 
-export function localSessionsOf(registry: Registry): LocalSessions {
+/** @param endStreams - Ends every stream that belongs to no session. */
+export function localSessionsOf(registry: Registry, endStreams: () => void): LocalSessions {
   return {
     longestOrphaned: (principal) => registry.caps.longestOrphanedOf(principal)?.info().idleMs ?? -1,
     evict: async (principal) => {
@@ -32,6 +36,7 @@ export function localSessionsOf(registry: Registry): LocalSessions {
     isMoving: (sessionId) => registry.closingSessions.isMoving(sessionId),
     fence: () => {
       for (const session of registry.all()) registry.fenced(session);
+      endStreams();
     },
   };
 }
