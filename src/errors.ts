@@ -139,6 +139,9 @@ export const ERRORS = {
   sessionClosed: { status: 200, code: -32000, message: 'Session closed' },
 } as const satisfies Record<string, ErrorRow>;
 
+/** The JSON-RPC codes that MCP defines. Those outside of the table: resource not found, URL elicitation required. */
+export const MCP_CODES: readonly number[] = [...Object.values(ERRORS).map(({ code }) => code), -32002, -32042];
+
 /** The name of a row in {@link ERRORS}. The set is closed, so a metric can use it as a label. */
 export type ErrorName = keyof typeof ERRORS;
 

@@ -1,5 +1,5 @@
 import { Histogram } from 'prom-client';
-import { ERRORS } from '../../errors.js';
+import { ERRORS, MCP_CODES } from '../../errors.js';
 import { OUTCOMES, type CoreEvents, type ErrorType, type ObservedRequest, type Outcome } from '../../events.js';
 import type { Era } from '../../options/options.js';
 import type { Emitter } from '../../runtime/emitter.js';
@@ -43,13 +43,7 @@ const METHODS = new Map<Era, readonly string[]>([
   ['request', [...PER_REQUEST_METHODS, OTHER]],
 ]);
 
-/** JSON-RPC codes that MCP defines and that are not in the error table: resource not found, URL elicitation required. */
-const OTHER_CODES = [-32002, -32042];
-const ERROR_TYPES: ReadonlySet<ErrorType> = new Set<ErrorType>([
-  'tool_error',
-  ...OTHER_CODES,
-  ...Object.values(ERRORS).map(({ code }) => code),
-]);
+const ERROR_TYPES: ReadonlySet<ErrorType> = new Set<ErrorType>(['tool_error', ...MCP_CODES]);
 
 /** The error type with which a call of a tool ends most often, for each outcome. Such series exist with 0. */
 const USUAL_ERRORS: Readonly<Record<Outcome, ErrorType | undefined>> = {

@@ -1,7 +1,7 @@
 // The attributes of the semantic conventions for MCP (open-telemetry/semantic-conventions-genai, docs/gen-ai/mcp.md).
 
 import type { Attributes, Span } from '@opentelemetry/api';
-import { ERRORS } from '../../errors.js';
+import { MCP_CODES } from '../../errors.js';
 import { PER_REQUEST_VERSIONS } from '../../http/per-request/protocol.js';
 import type { OperationEnd, Peer } from '../../options/telemetry.js';
 import type { JSONRPCNotification, JSONRPCRequest } from '../../protocol/messages.js';
@@ -29,11 +29,7 @@ const MISTAKES_OF_CLIENTS: ReadonlySet<number> = new Set([-32700, -32600, -32601
  * The values that `error.type` and `rpc.response.status_code` have as labels. -1 is the code of a user's refusal (spec 2025-11-25,
  * client/sampling, "Error Handling").
  */
-const ENDINGS: ReadonlySet<string> = new Set([
-  'tool_error',
-  'cancelled',
-  ...[...Object.values(ERRORS).map(({ code }) => code), -32002, -32042, -1].map(String),
-]);
+const ENDINGS: ReadonlySet<string> = new Set(['tool_error', 'cancelled', ...[...MCP_CODES, -1].map(String)]);
 
 const VERSIONS: ReadonlySet<string> = new Set([...SUPPORTED_PROTOCOL_VERSIONS, ...PER_REQUEST_VERSIONS]);
 
