@@ -11,7 +11,7 @@ import { replyEmpty } from '../../transport/response.js';
 import { BackOff } from './back-off.js';
 import type { OwnerCache } from './owner-cache.js';
 import { readAnswer } from '../port/ask-node.js';
-import type { NodePort, Sending, Sent } from '../port/node-port.js';
+import type { NodePort, RequestOptions, Sending, Sent } from '../port/node-port.js';
 import type { MessageId } from '../membership/challenges.js';
 import type { Lease } from '../membership/lease.js';
 import type { NodeMembership } from '../membership/membership.js';
@@ -257,13 +257,8 @@ export class OwnerRouting {
     const { request, res, doubt } = forwarding;
     // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
     if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
-    const { post, method, path, headers, protocol, principal, auth, sessionId, hop } = request;
-    const forwarded = { method, path, headers, protocol, principal, auth, sessionId, hop };
-    const sending = port.request(owner, 'request', forwarded, post && bodyOf(post), {
-      time: remaining,
-      repeats: doubt?.id,
-    });
-    abortOnDisconnect(sending, res);
+    const { method, sessionId } = request;
+    const sending = sendRequest(port, owner, request, res, { time: remaining, repeats: doubt?.id });
     const sent = await sending.sent;
     // The client has disconnected, so the answer is of no use.
     if (res.destroyed) return 'done';
@@ -318,13 +313,23 @@ export class OwnerRouting {
   }
 }
 
-/** Aborts a forwarded request when its client disconnects. */
-export function abortOnDisconnect({ abort, closed }: Sending, res: ServerResponse): void {
-  const disconnected = (): void => abort();
+/** Sends a client's request to another node. Aborts it when the client disconnects. */
+export function sendRequest(
+  port: Pick<NodePort, 'request'>,
+  node: Lease,
+  request: ForwardedRequest,
+  res: ServerResponse,
+  options: RequestOptions,
+): Sending {
+  const { post, method, path, headers, protocol, principal, auth, sessionId, hop } = request;
+  const forwarded = { method, path, headers, protocol, principal, auth, sessionId, hop };
+  const sending = port.request(node, 'request', forwarded, post && bodyOf(post), options);
+  const disconnected = (): void => sending.abort();
   res.once('close', disconnected);
   // If the client disconnected during the lookup, `close` has already fired: abort now.
   if (res.destroyed) disconnected();
-  void closed.then(() => res.off('close', disconnected));
+  void sending.closed.then(() => res.off('close', disconnected));
+  return sending;
 }
 
 /** Adds what a node of an earlier version does not tell. */

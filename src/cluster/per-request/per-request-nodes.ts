@@ -5,10 +5,9 @@ import { orStoreUnavailable, Refusal } from '../../errors.js';
 import type { CoreEvents } from '../../events.js';
 import type { OtherNodes } from '../../endpoint/per-request/other-nodes.js';
 import type { ForwardedRequest } from '../../endpoint/session/forwarding-port.js';
-import { bodyOf } from '../../http/receive.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import type { Lifecycle } from '../../runtime/lifecycle-phase.js';
-import { abortOnDisconnect, UNSIGNED } from '../forwarding/owner-routing.js';
+import { sendRequest, UNSIGNED } from '../forwarding/owner-routing.js';
 import type { ResponseRelay } from '../forwarding/response-relay.js';
 import type { MessageId } from '../membership/challenges.js';
 import type { Lease } from '../membership/lease.js';
@@ -108,10 +107,7 @@ export class PerRequestNodes implements OtherNodes {
     repeats: MessageId | undefined,
   ): Promise<'done' | MessageId | undefined> {
     const { port, relay, events } = this.#init;
-    const { post, method, path, headers, protocol, principal, auth, sessionId, hop } = request;
-    const forwarded = { method, path, headers, protocol, principal, auth, sessionId, hop };
-    const sending = port.request(node, 'request', forwarded, post && bodyOf(post), { time, repeats });
-    abortOnDisconnect(sending, res);
+    const sending = sendRequest(port, node, request, res, { time, repeats });
     const sent = await sending.sent;
     if (res.destroyed) return 'done';
     if (sent.outcome === 'untaken') {
