@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from '@modelcontextprotocol/client';
 import { Server as LowLevelServer } from '@modelcontextprotocol/sdk/server/index.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
@@ -8,7 +8,6 @@ import { AjvJsonSchemaValidator } from '@modelcontextprotocol/sdk/validation/ajv
 import { McpServer as McpServerV2, SUPPORTED_PROTOCOL_VERSIONS } from '@modelcontextprotocol/server';
 import express, { type Express } from 'express';
 import request from 'supertest';
-import ts from 'typescript';
 import { z } from 'zod';
 import { mcpRouter, type McpRouter, type McpRouterOptions, type ServerFactory } from '../src/index.js';
 import { OPTIONS, type OptionRow } from '../src/options/option-table.js';
@@ -16,11 +15,11 @@ import { resolvePerRequest, type ResolvedPerRequest } from '../src/options/resol
 import { memoryStore } from '../src/stores/index.js';
 import { fakeClock, testClient, type FakeClock } from '../src/testing/index.js';
 import { v2 } from '../src/v2.js';
+import { DOCUMENTS, readDocument as read, ROOT } from './support/documents.js';
 import { echoServer, initializeBody, JSON_HEADERS, start, type Harness } from './support/harness.js';
+import { toJavaScript } from './support/run-blocks.js';
 import { until } from './support/waiting.js';
 
-const root = resolve(__dirname, '..');
-const read = (file: string) => readFileSync(join(root, file), 'utf8');
 const optionsPage = read('docs/options.md');
 const operations = read('docs/operations.md');
 const testing = read('docs/testing.md');
@@ -46,10 +45,7 @@ function tableAfter(text: string, marker: string): string[][] {
 /** The fenced block after a marker, as JavaScript, without its imports. */
 function codeAfter(text: string, marker: string): string {
   const [, code = ''] = /```ts\n([\s\S]*?)```/.exec(text.slice(text.indexOf(marker))) ?? [];
-  const { outputText } = ts.transpileModule(code.replace(/^[ \t]*import [^;]*;/gm, ''), {
-    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
-  });
-  return outputText.replace(/^export \{\};$/m, '');
+  return toJavaScript(code.replace(/^[ \t]*import [^;]*;/gm, ''));
 }
 
 /** A default as the page shows it. */
@@ -249,20 +245,10 @@ describe('docs/two-eras.md', () => {
 });
 
 test('every link between the documents leads to a file that is there', () => {
-  const documents = [
-    'README.md',
-    'CONTRIBUTING.md',
-    'example-app/README.md',
-    'examples/README.md',
-    'deploy/README.md',
-    ...readdirSync(join(root, 'docs'))
-      .filter((file) => file.endsWith('.md'))
-      .map((file) => `docs/${file}`),
-  ];
-  const broken = documents.flatMap((document) =>
+  const broken = DOCUMENTS.flatMap((document) =>
     [...read(document).matchAll(/\]\((?!https?:|#)([^)#]+)/g)]
       .map(([, link = '']) => link)
-      .filter((link) => !existsSync(join(root, dirname(document), link)))
+      .filter((link) => !existsSync(join(ROOT, dirname(document), link)))
       .map((link) => `${document}: ${link}`),
   );
   expect(broken).toEqual([]);

@@ -6,7 +6,8 @@ import { blocksOf, examplesOf, type Page } from './code-blocks.js';
 export const ROOT = resolve(__dirname, '../..');
 export const readDocument = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 
-const documents = [
+/** The documents, by their paths from the root. */
+export const DOCUMENTS = [
   'README.md',
   'CONTRIBUTING.md',
   'example-app/README.md',
@@ -18,7 +19,7 @@ const documents = [
 ];
 
 /** Each document with its blocks of code. */
-export const PAGES = documents.map((name): Page => ({ name, blocks: blocksOf(readDocument(name)) }));
+export const PAGES = DOCUMENTS.map((name): Page => ({ name, blocks: blocksOf(readDocument(name)) }));
 
 /** The names that an example in a comment may use: exports of the package, and names of the reader's own app. */
 const GIVEN_TO_EXAMPLES = `

@@ -32,6 +32,14 @@ function importLines({ importClause, moduleSpecifier }: ts.ImportDeclaration): s
   return lines.join(' ');
 }
 
+/** TypeScript without imports as JavaScript that can stand in a function. */
+export function toJavaScript(code: string): string {
+  const { outputText } = ts.transpileModule(code, {
+    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
+  });
+  return outputText.replace(/^export \{\};$/m, '');
+}
+
 /** A block as JavaScript for the body of an async function. */
 function bodyOf({ code }: Block): string {
   const source = ts.createSourceFile('block.ts', code, ts.ScriptTarget.ES2022, true);
@@ -42,11 +50,8 @@ function bodyOf({ code }: Block): string {
     .join('')
     .replace(/^(\s*)export (?=async|class|const|function|let)/gm, '$1')
     .replaceAll('import.meta.url', '$url');
-  const { outputText } = ts.transpileModule(rest, {
-    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
-  });
   const loads = imports.map(importLines).join('\n');
-  return `${loads}\n${outputText.replace(/^export \{\};$/m, '')}`;
+  return `${loads}\n${toJavaScript(rest)}`;
 }
 
 const AsyncFunction = (async () => undefined).constructor as new (
