@@ -1,7 +1,6 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { resolve } from 'node:path';
-import { bundle, STANDALONE } from '../support/program.js';
+import { APP, bundle, STANDALONE } from '../support/program.js';
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
@@ -64,18 +63,9 @@ export class AppProcesses {
   build(): void {
     this.#main = bundle('example-app/src/main.ts', {
       ...STANDALONE,
+      ...APP,
       // It finds its binary beside itself.
       external: ['classic-level'],
-      // The admin page reads its files beside its source, before `scripts/build.mjs` embeds them.
-      define: { __dirname: JSON.stringify(resolve('src/admin')) },
-      alias: {
-        'express-mcp-router': './src/index.ts',
-        'express-mcp-router/admin': './src/admin/index.ts',
-        'express-mcp-router/otel': './src/otel.ts',
-        'express-mcp-router/redis': './src/stores/redis.ts',
-        'express-mcp-router/stores': './src/stores/index.ts',
-        'express-mcp-router/v2': './src/v2.ts',
-      },
     });
   }
 

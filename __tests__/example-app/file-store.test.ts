@@ -9,7 +9,7 @@ import { sessionStoreContract } from 'express-mcp-router/testing';
 import { fileStore } from '../../example-app/src/file-store.js';
 import { until } from '../support/waiting.js';
 import { recordAfter, stepsOf } from './storm-records.js';
-import { bundle } from '../support/program.js';
+import { bundle, SOURCES } from '../support/program.js';
 
 const HOUR = 3_600_000;
 
@@ -130,9 +130,7 @@ describe('a process that is killed in a storm of writes', () => {
 
   let storm: string;
   beforeAll(() => {
-    storm = bundle('__tests__/example-app/storm.ts', {
-      alias: { 'express-mcp-router/stores': './src/stores/index.ts' },
-    });
+    storm = bundle('__tests__/example-app/storm.ts', { alias: SOURCES });
   });
 
   /** Lets a process write until it is killed; how many steps were acknowledged to it, by ID. */

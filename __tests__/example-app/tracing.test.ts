@@ -4,26 +4,14 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { bundle } from '../support/program.js';
+import { APP, bundle } from '../support/program.js';
 
 /** The bodies that the collector got, by path. */
 const received: [path: string | undefined, body: string][] = [];
 let collector: Server;
 
 beforeAll(async () => {
-  program = bundle('__tests__/example-app/tracing-program.ts', {
-    format: 'cjs',
-    // The admin page reads its files beside its own.
-    define: { __dirname: JSON.stringify(`${process.cwd()}/src/admin`) },
-    alias: {
-      'express-mcp-router': './src/index.ts',
-      'express-mcp-router/admin': './src/admin/index.ts',
-      'express-mcp-router/otel': './src/otel.ts',
-      'express-mcp-router/redis': './src/stores/redis.ts',
-      'express-mcp-router/stores': './src/stores/index.ts',
-      'express-mcp-router/v2': './src/v2.ts',
-    },
-  });
+  program = bundle('__tests__/example-app/tracing-program.ts', { ...APP, format: 'cjs' });
   collector = createServer((req, res) => {
     void text(req).then((body) => {
       received.push([req.url, body]);

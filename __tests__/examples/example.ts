@@ -1,21 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { resolve } from 'node:path';
 import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from '@modelcontextprotocol/client';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { freePort } from '../support/free-port.js';
-import { bundle } from '../support/program.js';
+import { bundle, SOURCES } from '../support/program.js';
 import { until } from '../support/waiting.js';
 import { killWithThisProcess } from '../support/watchdog.js';
-
-/** The published entries, as the sources of this repository. */
-const ENTRIES = new Map([
-  ['express-mcp-router', 'src/index.ts'],
-  ['express-mcp-router/node', 'src/node.ts'],
-  ['express-mcp-router/redis', 'src/stores/redis.ts'],
-  ['express-mcp-router/v2', 'src/v2.ts'],
-]);
 
 /** An app of `examples/` or `deploy/` in a process of its own, as a user would start it. */
 export class Example {
@@ -43,8 +34,7 @@ export class Example {
     env: Record<string, string> = {},
     alias: Record<string, string> = {},
   ): Promise<Example> {
-    const sources = Object.fromEntries([...ENTRIES].map(([name, source]) => [name, resolve(source)]));
-    const file = bundle(entry, { alias: { ...sources, ...alias } });
+    const file = bundle(entry, { alias: { ...SOURCES, ...alias } });
     const port = Number(env.PORT ?? (await freePort()));
     const child = spawn(process.execPath, [file], {
       env: { PATH: process.env.PATH, LOG_LEVEL: 'warn', ...env, PORT: String(port) },

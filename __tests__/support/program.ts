@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { renameSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { buildSync, type BuildOptions } from 'esbuild';
 
@@ -9,6 +10,20 @@ const run = promisify(execFile);
 const express4 = process.env.EXPRESS === '4';
 /** The same suites may run on several versions of Express and Node at once. */
 const FOLDER = `.cache/programs/express-${express4 ? 4 : 5}-node-${process.versions.node}`;
+
+/** The published entries, as the sources of this repository. */
+export const SOURCES: Readonly<Record<string, string>> = {
+  'express-mcp-router': resolve('src/index.ts'),
+  'express-mcp-router/admin': resolve('src/admin/index.ts'),
+  'express-mcp-router/node': resolve('src/node.ts'),
+  'express-mcp-router/otel': resolve('src/otel.ts'),
+  'express-mcp-router/redis': resolve('src/stores/redis.ts'),
+  'express-mcp-router/stores': resolve('src/stores/index.ts'),
+  'express-mcp-router/v2': resolve('src/v2.ts'),
+};
+
+/** For the example app. The admin page reads its files beside its source, before `scripts/build.mjs` embeds them. */
+export const APP: BuildOptions = { alias: SOURCES, define: { __dirname: JSON.stringify(resolve('src/admin')) } };
 
 /** In CommonJS, which a bundle in ESM may contain, `require` is expected. */
 const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
