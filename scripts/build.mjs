@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -70,23 +71,19 @@ async function tsc(...args) {
   if (code !== 0) process.exit(1);
 }
 
-/** The files of the admin page, by the path below the page, with their media types. */
-const PAGE = {
-  '/': ['index.html', 'text/html'],
-  '/app.js': ['app.js', 'text/javascript'],
-  '/style.css': ['style.css', 'text/css'],
-};
-
 /**
  * Replaces the module that reads the files of the admin page by one that contains them. ES modules and CommonJS have no common
  * way to find a file beside them, and an app may be bundled.
  */
 function embedPage() {
-  const assets = Object.entries(PAGE).map(([path, [name, type]]) => {
-    const text = readFileSync(join('src/admin/page', name), 'utf8');
-    return [path, { type, text }];
-  });
-  const value = `new Map(${JSON.stringify(assets)})`;
+  const compiled = readFileSync(join(own, 'dist/cjs/admin/assets.js'), 'utf8');
+  const module = {};
+  new Function('require', 'exports', '__dirname', compiled)(
+    createRequire(import.meta.url),
+    module,
+    resolve('src/admin'),
+  );
+  const value = `new Map(${JSON.stringify([...module.ASSETS])})`;
   writeFileSync(join(own, 'dist/esm/admin/assets.js'), `export const ASSETS = ${value};\n`);
   writeFileSync(join(own, 'dist/cjs/admin/assets.js'), `'use strict';\nexports.ASSETS = ${value};\n`);
 }
