@@ -126,7 +126,7 @@ export interface Party {
   readonly principal: string | undefined;
 }
 
-/** What the events of `router.sessions` tell that are not about a change of a session's state. */
+/** The arguments of those events of `router.sessions` that report no change of a session's state. */
 export interface SessionReports {
   /** A request of a client is settled, in either era. An open `subscriptions/listen` is a stream instead. */
   readonly settled: Party & {

@@ -211,7 +211,7 @@ describe('mcp_streams_resumed_total (docs/operations.md, "Streams")', () => {
     await resumed({ lost: 1 });
   });
 
-  test('counts no resume of which the store does not answer: the client will try again', async () => {
+  test('does not count a resume while the store does not answer: the client tries again', async () => {
     const eventStore = storeWith(() => ({ getStreamIdForEventId: () => Promise.reject(new Error('down')) }));
     const session = await begin({ eventStore });
     const lastEventId = await lostStream(session);

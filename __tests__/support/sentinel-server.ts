@@ -12,7 +12,7 @@ import { killWithThisProcess } from './watchdog.js';
 /** How long a master must be silent until Sentinel promotes a replica, in ms. */
 const DOWN_AFTER = 1_000;
 
-/** A Redis Sentinel of a test's own, which alone decides. It watches one master under the name `main`. */
+/** A Redis Sentinel for one test. Its vote alone makes a fail-over. It watches one master under the name `main`. */
 export class SentinelServer {
   readonly port: number;
   readonly #folder: string;

@@ -1,7 +1,7 @@
 import type { Party, SessionInfo, SessionState } from '../../src/events.js';
 import type { SessionLevels } from '../../src/observe/prometheus/session-levels.js';
 
-/** Of a caller without a principal and without a session. */
+/** The party of a caller that has neither a principal nor a session. */
 export const NO_PARTY: Party = { sessionId: undefined, principal: undefined };
 
 /** What an event tells of a session; an active one unless said otherwise. */

@@ -7,7 +7,7 @@ import { openServers } from './open-servers.mjs';
 import { notifyAll } from './notify-all.mjs';
 import { silentLogger } from './silent-logger.mjs';
 
-/** This package. With `byRouter`, `router.notify` sends what else each session's own server does. */
+/** This package. With `byRouter`, `router.notify` sends the notifications. Otherwise each session's own server sends them. */
 export async function start({ fast, json, observed, stateless, byRouter, traced, ...settings }) {
   // Only a contender with telemetry pays for its import.
   const telemetry = traced && (await import('./tracing.mjs')).trace(traced);

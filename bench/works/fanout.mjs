@@ -6,7 +6,7 @@ export const FANOUT = {
   title: 'Notifications to 1,000 GET streams',
   about:
     '1,000 sessions with their standalone stream open are each sent 50 log notifications, all sessions in turn. Counted is ' +
-    'what arrived: all of it, in order. Each session is sent its own by its server, and with `router.notify` all are by one call.',
+    'what arrived: all of it, in order. Each session’s own server sends to its stream. With `router.notify`, one call sends to all streams.',
   takes: (contender) => competesIn('sessions')(contender) || competesIn('fanout')(contender),
   settings: [USUAL],
   base: BASE,

@@ -23,7 +23,7 @@ export interface Config {
   readonly logLevel: string;
   readonly drainTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
-  /** Of operators. Undefined: requests from this machine are theirs. */
+  /** The token that operators send. Undefined: requests from this machine count as an operator's. */
   readonly adminToken: string | undefined;
   /** Undefined: sessions are not recorded. */
   readonly place: Place | undefined;

@@ -37,7 +37,7 @@ function whyNoNotes({ era, principal }: NotesContext, hasStore: boolean): string
 /** The notes of one session, or of one user where the client has no session. It knows nothing of the SDK. */
 export class NoteList {
   readonly era: ServerContext['era'];
-  /** Whose notes they are, in words. */
+  /** The word for the owner of the notes, in texts. */
   readonly owner: 'session' | 'user';
   readonly #state: ServerContext['state'];
   readonly #refusal: string | undefined;
@@ -132,7 +132,7 @@ export class NoteList {
   }
 }
 
-/** What clients read of the notes, whichever version of the SDK serves them. */
+/** Titles, descriptions and schemas of the notes, for both versions of the SDK. */
 export function describeNotes({ owner }: NoteList) {
   return {
     add: {

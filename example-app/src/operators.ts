@@ -30,7 +30,7 @@ function hasToken({ headers }: Request, token: string): boolean {
   return timingSafeEqual(digest(given ?? ''), digest(token));
 }
 
-/** Web pages send an Origin with each POST. None of another site may act through the browser of an operator. */
+/** Web pages send an Origin with each POST. A page of another site must not act through an operator's browser. */
 function isOfOtherSite({ headers: { origin, host } }: Request): boolean {
   return origin !== undefined && (!URL.canParse(origin) || new URL(origin).host !== host);
 }

@@ -8,7 +8,7 @@ const INSTRUCTIONS = {
   request: 'A small server to try a client with. Notes belong to the user: no other user sees them.',
 };
 
-/** What a server says of itself, whichever version of the SDK it is of. */
+/** The name and the instructions of a server, for both versions of the SDK. */
 export function infoOf({ era, sessionId }: ServerContext) {
   // A stateless router builds a server for each request of the clients that want a session. It leaves out what needs one.
   const stateless = era === 'session' && sessionId === undefined;

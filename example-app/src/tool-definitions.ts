@@ -3,7 +3,7 @@ import type { ServerContext } from 'express-mcp-router';
 import { z } from 'zod';
 import { say, type ToolResult } from './results.js';
 
-// What clients read of the tools, and what the tools do, whichever version of the SDK serves them. Built once, not for each session:
+// The definitions of the tools and their work, for both versions of the SDK. Built once, not for each session:
 // building schemas is the slowest part of registering a tool.
 
 const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const;

@@ -73,7 +73,7 @@ export function adminPage(router: AdministeredRouter, options: AdminPageOptions 
   return (req, res) => void answer(req, res).catch(() => res.destroy());
 }
 
-/** A refusal of the router, such as a store that does not answer, has a message for people. Others may have secrets. */
+/** The message of a router's refusal, such as a store that does not answer, may be shown. Messages of other errors may have secrets. */
 function reasonOf(error: unknown): string {
   return error instanceof Error && error.name === 'Refusal' ? error.message : 'The router could not do that';
 }

@@ -30,7 +30,7 @@ const count =
 const key: Read<string> = (value) => (typeof value === 'string' && KEY.test(value) ? value : undefined);
 const principal = text(MAX_PRINCIPAL, 1);
 
-/** The fields of one request, each of which is read once. */
+/** The fields of one request. Each is read once. */
 class Fields {
   readonly #values: Map<string, unknown>;
 

@@ -67,7 +67,7 @@ export interface Host {
   readonly notified: (notices: readonly Notice[]) => Promise<Notified[]>;
   /** Shows operators of another node the sessions of this node. */
   readonly inspection: Pick<Inspection, 'answer'>;
-  /** Ends what a principal has without a session on this node. False where nothing can be had without one. */
+  /** Ends the principal's subscriptions and calls on this node that belong to no session. False without `perRequest`. */
   readonly endPrincipal: (principal: string) => boolean;
   /** Ends every stream that belongs to no session. */
   readonly endStreams: () => void;

@@ -49,7 +49,7 @@ export class Inspection {
   readonly #others: InspectedNodes | undefined;
   /** Listens only while an operator looks. */
   readonly recorder: Pick<Recorder, 'isListening'>;
-  /** Logs a failure that no operator is told in full. */
+  /** Logs a failure. The page shows the operator only a short text. */
   readonly report: (error: unknown) => void;
   /** The router's option. */
   readonly allowedHosts: readonly string[] | undefined;

@@ -59,7 +59,7 @@ export interface SessionDetail {
   readonly timeline: readonly TimelineEntry[];
 }
 
-/** What one node is asked, and answers. Of the last two, a node that does not have the session answers null. */
+/** The questions to a node, and its answers. To `detail` and `find`, a node that does not have the session answers null. */
 export interface Inspections {
   readonly list: { readonly query: ListQuery; readonly answer: NodeList };
   readonly detail: { readonly query: string; readonly answer: SessionDetail | null };

@@ -27,7 +27,7 @@ export class LocalDelivery {
   readonly #streams: (principal?: string) => readonly NotifiedStream[];
   readonly #report: (error: unknown, sessionId?: string) => void;
   readonly #budget: EventLoopBudget;
-  /** A record may have 64 KiB of state, and each notification asks. */
+  /** The settings in the record of each hibernated session. A record may have 64 KiB of state, and each notification needs them. */
   readonly #hibernated = new WeakMap<Session, { readonly record: string; readonly settings: ClientSettings }>();
   #last: Promise<unknown> = Promise.resolve();
 

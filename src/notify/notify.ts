@@ -34,7 +34,7 @@ export interface NotifiedNodes {
  * Each method resolves to the number of sessions and subscriptions by outcome. One whose client has not asked for the
  * notification is not counted: it is not subscribed to the resource, its log level is higher, or its filter is another.
  *
- * Each method rejects with a TypeError for a notification or target that is none, and for a notification of more than `maxBodySize`
+ * Each method rejects with a TypeError for an invalid notification or target, and for a notification of more than `maxBodySize`
  * bytes, which other nodes would not take. It rejects with an Error while 10,000 notifications are in flight, or 16 Mi characters. This
  * error, if no code awaits it, does not end the process.
  *

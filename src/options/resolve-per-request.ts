@@ -25,7 +25,7 @@ export interface PerRequestOptions {
    * a server of its own. Default: 1,000.
    */
   maxServers?: number | undefined;
-  /** The same within one principal, whose clients may differ. Default: 20. */
+  /** Shared servers of one principal at most. It has several when its clients differ. Default: 20. */
   maxServersPerPrincipal?: number | undefined;
   /** How long a shared server without requests is kept, in ms. Default: 60,000 (1 min). */
   serverIdle?: number | undefined;

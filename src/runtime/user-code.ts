@@ -9,7 +9,7 @@ export function onRejection(returned: unknown, handle: (error: unknown) => void)
 /**
  * Calls a function of the app.
  *
- * @param failed - Called with the error that it throws, or with which its promise rejects.
+ * @param failed - Called with the error that the function throws, or that its promise rejects with.
  */
 export function callGuarded(call: () => unknown, failed: (error: unknown) => void): void {
   try {

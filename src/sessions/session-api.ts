@@ -22,7 +22,8 @@ export class Sessions {
    * @param destroyStored - Removes the record of a session that this process does not have.
    * @param otherNodes - Undefined without a cluster.
    * @param nameOf - Throws a TypeError for claims that name no principal.
-   * @param endPrincipal - Ends what a principal has without a session, on all nodes. Rejects when a node does not answer.
+   * @param endPrincipal - Ends the principal's subscriptions and calls that belong to no session, on all nodes. Rejects when a node
+   * does not answer.
    */
   constructor(
     registry: Registry,

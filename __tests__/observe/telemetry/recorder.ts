@@ -37,7 +37,7 @@ export interface Told {
   readonly links: string[];
 }
 
-/** OpenTelemetry's SDK as an app registers it, which keeps what it gets. */
+/** OpenTelemetry's SDK, registered as an app does it. It keeps spans and metrics in memory. */
 export class Recorder {
   readonly #spans = new InMemorySpanExporter();
   readonly #metrics = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);

@@ -59,7 +59,10 @@ export class Peers {
     return state === 'missing' ? state : this.#unlessGone(state);
   }
 
-  /** Whether the membership is over, as far as this node has read. Before a claim, {@link find} must say so. */
+  /**
+   * Whether the membership is over, as far as this node has read. This alone permits no claim: before a claim, {@link find} must
+   * resolve to undefined.
+   */
   isOver(id: string): boolean {
     return this.#observer.stateOf(id) === 'over';
   }

@@ -7,7 +7,7 @@ import type { OperationEnd, Peer } from '../../options/telemetry.js';
 import type { JSONRPCNotification, JSONRPCRequest } from '../../protocol/messages.js';
 import { SUPPORTED_PROTOCOL_VERSIONS } from '../../protocol/session-era.js';
 
-/** For any further value of a label (semantic conventions, `error.type` and `http.request.method`: what has no value of its own). */
+/** The label for each value that is not in the list (semantic conventions, `error.type` and `http.request.method`). */
 export const OTHER = '_OTHER';
 
 /** Characters of a text that a client chose. */

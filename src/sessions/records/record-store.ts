@@ -106,7 +106,7 @@ export class RecordStore {
     return Math.max(0, this.#lifetime - remaining);
   }
 
-  /** The router's clock, for the time of a write. */
+  /** The time by the router's clock. Record writers note with it when a write was sent. */
   now(): number {
     return this.#clock.now();
   }

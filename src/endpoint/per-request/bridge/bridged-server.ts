@@ -10,8 +10,8 @@ import { callScopes, type CallScope } from './call-scopes.js';
 /** Takes what a server says by itself. */
 export interface ServerListener {
   /**
-   * Whether a shared server may say something of the request without naming it, which only a scope tells then: a question or a log
-   * message for its client, or an announcement that is to reach no stream. Default: true.
+   * Whether a shared server may send a message for the request without its ID: a question, a log message, or an announcement that must
+   * reach no stream. Only a scope then tells which request the message belongs to. Default: true.
    */
   readonly needsScope?: boolean;
   /** The server asks its client something. */
@@ -62,7 +62,7 @@ export class BridgedServer implements WireTransport {
   #owner: BridgeOwner | undefined;
   /** Of the one call of a server that is not shared. */
   #call: ServerListener | undefined;
-  /** Takes what belongs to no call. */
+  /** Takes messages of the server that belong to no call. */
   #outside: ServerListener | undefined;
   #lastId = 0;
   #started = false;
@@ -120,8 +120,9 @@ export class BridgedServer implements WireTransport {
   }
 
   /**
-   * Gives the server a notification, or the answer to a question of its own. What it asks because it is initialized belongs to no
-   * call, even if a call runs by then. A shared server needs no scope for that, as each of its calls has one.
+   * Gives the server a notification, or the answer to a question of its own. A question that the server asks in response to
+   * `notifications/initialized` belongs to no call, even if a call runs by then. A shared server needs no scope for that, as each of
+   * its calls has one.
    */
   tell(message: JSONRPCNotification | Answer): void {
     const isGreeting = 'method' in message && message.method === 'notifications/initialized';
@@ -196,7 +197,7 @@ export class BridgedServer implements WireTransport {
     return scope?.server === this ? scope : undefined;
   }
 
-  /** Takes a request out of those that are not answered. */
+  /** Removes a request from the unanswered ones. */
   #take(id: RequestId): Waiting | undefined {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);

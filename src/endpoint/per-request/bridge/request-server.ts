@@ -55,7 +55,7 @@ export class RequestServer implements PooledServer {
   #facts: ServerFacts | undefined;
   #server: McpServerLike | undefined;
   #closesFor: Error | undefined;
-  /** What the first client says of itself, as a bridged server was told. */
+  /** A digest of the client's name and capabilities that a bridged server got in its `initialize`. */
   #greetedFor: string | undefined;
   #hasEnded = false;
   #isNative = false;
@@ -244,7 +244,7 @@ function checkMirrored(headers: IncomingHttpHeaders, declared: readonly ParamHea
   if (!mirrorArguments(headers, declared, request.params?.arguments)) throw new Refusal('headerMismatch');
 }
 
-/** What clients must say alike of themselves to share a server of the session era. */
+/** The facts that must be equal for clients to share a server of the session era. */
 export function sharedFactsOf({ clientInfo, clientCapabilities }: Envelope): readonly unknown[] {
   return [clientInfo?.name ?? null, clientCapabilities];
 }

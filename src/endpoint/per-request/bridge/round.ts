@@ -12,7 +12,7 @@ import type { Linked } from '../../../runtime/linked-list.js';
 import type { Fields } from '../../../transport/jsonrpc.js';
 import type { HttpTransport } from '../../../transport/transport.js';
 
-/** A call of which something remains. */
+/** A call that has not ended. */
 export interface OpenCall extends Linked<OpenCall> {
   readonly principal: string | undefined;
   begin(extra: MessageExtraInfo): void;

@@ -21,7 +21,7 @@ interface Page {
   waiting: number;
 }
 
-/** What a call gives to a list. */
+/** The parts of a call that reading the list needs. */
 export interface ListingCall {
   /** Beside the cursor. */
   readonly params: Fields | undefined;
