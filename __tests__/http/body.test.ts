@@ -1,6 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import http, { type IncomingMessage, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import type { RequestHandler } from 'express';
 import fc from 'fast-check';
 import { systemClock } from '../../src/runtime/clock.js';
@@ -11,6 +12,7 @@ import { clientRequest } from '../../src/http/mcp-request.js';
 import { echoServer, initializeBody, JSON_HEADERS, post, start, type Harness } from '../support/harness.js';
 import { chunked, RawSocket, requestBytes, type RawResponse } from '../support/raw-http.js';
 import { expectRow } from '../support/rows.js';
+import { soon } from '../support/waiting.js';
 
 const HEADERS = Object.entries(JSON_HEADERS);
 const CHUNKED = [...HEADERS, ['Transfer-Encoding', 'chunked']] as [string, string][];
@@ -54,6 +56,16 @@ describe('the size of a body', () => {
       expectRow(await socket.response(), 'bodyTooLarge');
       expect(await send(initializeOf(MAX), coding)).toMatchObject({ status: 200 });
     });
+  });
+
+  // RFC 9112, 9.6. HAProxy with `http-server-close` asks for the close in each request.
+  test('a refused body is read before its connection closes, so that no reset loses the reply', async () => {
+    const client = connect(Number(harness.url.port), '127.0.0.1');
+    const reply = text(client);
+    const request = requestBytes('POST', '/mcp', [...HEADERS, ['Connection', 'close']], Buffer.alloc(4_000_000, ' '));
+    const written = new Promise((resolve) => client.end(request, resolve));
+    expect(await soon('the reply ends', reply)).toMatch(/^HTTP\/1.1 413 /);
+    expect(await written).toBeNull();
   });
 
   test('a declared length that is too large gets 413 before a byte of the body has come', async () => {

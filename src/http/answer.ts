@@ -23,6 +23,21 @@ export function closeAfter(res: ServerResponse): void {
   else if (!res.headersSent) res.setHeader('Connection', 'close');
 }
 
+/**
+ * Ends a response with its body. If the connection ends with the response, the rest of the request is read first: a socket
+ * that is closed with unread bytes resets its connection, and the client may lose the response (RFC 9112, 9.6).
+ */
+function endWith(res: ServerResponse, bytes: Buffer): void {
+  const { req } = res;
+  if (req.complete || streamOf(res) !== undefined || res.shouldKeepAlive) {
+    res.end(bytes);
+    return;
+  }
+  res.write(bytes);
+  // `requestTimeout` of Node's server bounds the wait, as it does for a request that is served.
+  req.once('end', () => res.end()).resume();
+}
+
 /** Sends a JSON body, unless the response has ended. */
 export function sendJson(
   res: ServerResponse,
@@ -38,7 +53,7 @@ export function sendJson(
   }
   const bytes = Buffer.from(JSON.stringify(body));
   res.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': bytes.length, ...headers });
-  res.end(bytes);
+  endWith(res, bytes);
 }
 
 /** Sends one message as a complete event stream, to a client that does not accept JSON. */
@@ -46,7 +61,7 @@ export function sendEvent(res: ServerResponse, message: unknown): void {
   if (res.destroyed || res.headersSent) return;
   const bytes = Buffer.from(frame(JSON.stringify(message)));
   res.writeHead(200, { ...sseHeaders(), 'Content-Length': bytes.length });
-  res.end(bytes);
+  endWith(res, bytes);
 }
 
 /** Sends an error of the table, with the header that belongs to its status. */
