@@ -195,8 +195,23 @@ describe('the recorder', () => {
       recorder.look();
     }
     events.emit('rejected', 'atCapacity', NO_PARTY);
-    expect(recorder.rates()).toMatchObject({ settled: 1.8, failed: 0.9, rejected: 0.1 });
+    expect(recorder.rates()).toMatchObject({ settled: 2, failed: 1, rejected: 0.1 });
     own.advance(15_000);
     expect(recorder.rates()).toMatchObject({ settled: 0, failed: 0, rejected: 0 });
+  });
+
+  test('gives a constant rate as it is, from the first second on and at any instant', () => {
+    const own = new FakeClock();
+    const events = newEvents();
+    const recorder = new Recorder(events, own);
+    own.advance(300);
+    recorder.look();
+    for (let n = 1; n <= 250; n += 1) {
+      own.advance(100);
+      settle(events, 'a');
+      recorder.look();
+      // The window may begin on an event, so that it has one more.
+      if (n >= 10) expect(Math.abs(recorder.rates().settled - 10)).toBeLessThanOrEqual(n < 100 ? 1 : 0.1);
+    }
   });
 });

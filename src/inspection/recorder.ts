@@ -5,7 +5,9 @@ import { RATES, type Rates, type TimelineEntry } from './views.js';
 
 /** How long the recorder goes on when no operator looks any more, in ms. Pages look every two seconds, hidden ones do not. */
 const LOOKED_FOR = 20_000;
+/** The rates are those of so many whole seconds, and of the second that has begun. */
 const SECONDS = 10;
+const BUCKETS = SECONDS + 1;
 const MAX_TIMELINES = 32;
 const MAX_ENTRIES = 200;
 const MAX_TEXT = 128;
@@ -91,11 +93,11 @@ export class Recorder {
 
   rates(): Rates {
     const now = this.#clock.now();
-    const second = Math.floor(now / 1000);
-    const span = Math.min(SECONDS, Math.max(1, (now - (this.#since ?? now)) / 1000));
+    const first = Math.floor(now / 1000) - SECONDS;
+    const span = Math.max(1, now / 1000 - Math.max(first, (this.#since ?? now) / 1000));
     const sums = newCounts();
-    for (const { second: at, counts } of this.#seconds.values()) {
-      if (at > second - SECONDS) for (const name of RATES) sums[name] += counts[name];
+    for (const { second, counts } of this.#seconds.values()) {
+      if (second >= first) for (const name of RATES) sums[name] += counts[name];
     }
     for (const name of RATES) sums[name] = Math.round((sums[name] / span) * 100) / 100;
     return sums;
@@ -118,9 +120,9 @@ export class Recorder {
 
   #count(name: Count): void {
     const second = Math.floor(this.#clock.now() / 1000);
-    const known = this.#seconds.get(second % SECONDS);
+    const known = this.#seconds.get(second % BUCKETS);
     const bucket = known?.second === second ? known : { second, counts: newCounts() };
-    this.#seconds.set(second % SECONDS, bucket);
+    this.#seconds.set(second % BUCKETS, bucket);
     bucket.counts[name] += 1;
   }
 
