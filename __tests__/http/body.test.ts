@@ -63,7 +63,7 @@ describe('the size of a body', () => {
     const client = connect(Number(harness.url.port), '127.0.0.1');
     const reply = text(client);
     const request = requestBytes('POST', '/mcp', [...HEADERS, ['Connection', 'close']], Buffer.alloc(4_000_000, ' '));
-    const written = new Promise((resolve) => client.end(request, resolve));
+    const written = new Promise((resolve) => client.end(request, resolve as () => void));
     expect(await soon('the reply ends', reply)).toMatch(/^HTTP\/1.1 413 /);
     expect(await written).toBeNull();
   });
