@@ -32,11 +32,15 @@ afterEach(async () => {
 });
 
 let server: RedisServer;
+const connections: ConnectedRedis[] = [];
 // Downloads Debian's package where no redis-server is there yet.
 beforeAll(async () => {
   server = await RedisServer.start();
 }, 300_000);
-afterAll(() => server.stop());
+afterAll(async () => {
+  for (const redis of connections) await redis.close();
+  await server.stop();
+});
 
 async function connected(connect = connectRedis, url = server.url): Promise<ConnectedRedis> {
   const redis = await connect(url);
@@ -44,40 +48,50 @@ async function connected(connect = connectRedis, url = server.url): Promise<Conn
   return redis;
 }
 
-describe.each(REDIS_CLIENTS)('with %s, the contract: a session store', (_name, connect) => {
-  let redis: ConnectedRedis;
-  let other: ConnectedRedis;
-  beforeAll(async () => {
-    redis = await connect(server.url);
-    other = await connect(server.url);
-  });
-  afterAll(() => {
-    redis.close();
-    other.close();
-  });
-  const contract = sessionStoreContract({
-    store: () => redisStore(redis.access),
-    sameDataAgain: () => redisStore(other.access),
+/** The contract on a client, in keys of its own. */
+const contractOn = (client: string, redis?: ConnectedRedis, other?: ConnectedRedis) => {
+  const storeOf = (connected?: ConnectedRedis) => redisStore({ ...connected!.access, prefix: `${client}:` });
+  return sessionStoreContract({
+    store: () => storeOf(redis),
+    sameDataAgain: () => storeOf(other),
     // A busy machine may delay an answer by some hundred milliseconds.
     resolution: 1_000,
   });
-  // Together, as each case has IDs of its own, and some wait for a record to expire.
-  const outcomes = new Map<string, Promise<unknown>>();
-  beforeAll(() => {
-    for (const { name, run } of contract)
-      outcomes.set(
-        name,
-        run().catch((error: unknown) => error),
-      );
+};
+const CASES = contractOn('').map(({ name }) => name);
+
+/** The error of each case, by client and name. Undefined for a case that passed. */
+const outcomes = new Map<string, Promise<unknown>>();
+
+// All cases of all clients run together, as some of them wait 16 s for a record to expire.
+beforeAll(async () => {
+  for (const [client, connect] of REDIS_CLIENTS) {
+    const [redis, other] = [await connect(server.url), await connect(server.url)];
+    connections.push(redis, other);
+    for (const { name, run } of contractOn(client, redis, other)) {
+      const outcome = run().catch((error: unknown) => error);
+      outcomes.set(`${client}: ${name}`, outcome);
+    }
+  }
+});
+describe.each(REDIS_CLIENTS)('with %s, the contract: a session store', (client, connect) => {
+  let redis: ConnectedRedis;
+  beforeAll(async () => {
+    redis = await connect(server.url);
   });
-  test.each(contract.map(({ name }) => name))('%s', async (name) => expect(await outcomes.get(name)).toBeUndefined());
+  afterAll(() => redis.close());
+  test.each(CASES)('%s', async (name) => {
+    const outcome = outcomes.get(`${client}: ${name}`);
+    expect(outcome).toBeDefined();
+    expect(await outcome).toBeUndefined();
+  });
 
   test('loads each script again when Redis has lost it', async () => {
     const store = redisStore(redis.access);
     const said: unknown[] = [];
     for (const [, call] of CALLS) {
       await redis.ask('SCRIPT', 'FLUSH');
-      said.push(await call(store, `forgotten ${_name}`));
+      said.push(await call(store, `forgotten ${client}`));
     }
     expect(said).toEqual([true, { data: 'data', epoch: 0, owner: undefined }, true, true, true, true, true, false]);
   });
@@ -87,9 +101,9 @@ describe.each(REDIS_CLIENTS)('with %s, the contract: a session store', (_name, c
     async (_call, call) => {
       const closed = await connected(connect);
       const store = redisStore(closed.access);
-      await store.create(`closed ${_name}`, 'data', undefined, TTL);
+      await store.create(`closed ${client}`, 'data', undefined, TTL);
       await closed.close();
-      await expect(call(store, `closed ${_name}`)).rejects.toThrow();
+      await expect(call(store, `closed ${client}`)).rejects.toThrow();
     },
   );
 });
