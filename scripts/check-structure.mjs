@@ -17,8 +17,11 @@ const SHORT_FILES = new Map([
   ['src/cluster/membership/unreachable.ts', 'the errors of two layers that may not import each other'],
   ['src/cluster/notify/notified-nodes.ts', 'what one of two users adds to the queues of nodes'],
   ['src/endpoint/dispatch.ts', 'the one place where an endpoint is picked'],
-  ['src/http/per-request/encoded-header.ts', 'one rule of the specification, which two kinds of headers follow'],
   ['src/http/per-request/mirrored-headers.ts', 'one rule of the specification'],
+  [
+    'src/protocol/encoded-header.ts',
+    'one rule of the specification, which two kinds of headers and the test client follow',
+  ],
   ['src/inspection/order.ts', 'one rule, which each node follows and the node that puts the lists together'],
   ['src/runtime/transitions.ts', 'what the phases of a router and the states of a session share'],
   ['src/runtime/user-code.ts', 'how user code is called, for every layer'],

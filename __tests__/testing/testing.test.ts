@@ -87,6 +87,14 @@ describe('testClient (docs/testing.md)', () => {
     await router.close();
   });
 
+  test('names the task of a request in `Mcp-Name` (SEP-2663)', async () => {
+    const { router, client } = await connect({ perRequest: true }, { era: 'request' });
+    // A header that differs from the body would be -32020.
+    expect(await client.request('tasks/get', { taskId: '7' })).toMatchObject({ status: 404, error: { code: -32601 } });
+    await client.close();
+    await router.close();
+  });
+
   test('shows notifications, errors and refusals as they came', async () => {
     const serverFactory = () => {
       const server = echoServer();

@@ -6,14 +6,18 @@ import type {
   JSONRPCNotification,
   JSONRPCResultResponse,
 } from '../protocol/messages.js';
+import { encodeHeader } from '../protocol/encoded-header.js';
+import {
+  CLIENT_CAPABILITIES,
+  CLIENT_INFO,
+  NAMING_PARAMETERS,
+  LATEST_PER_REQUEST_VERSION,
+  PROTOCOL_VERSION,
+} from '../protocol/per-request-era.js';
 import { LATEST_PROTOCOL_VERSION } from '../protocol/session-era.js';
 import { parseReply } from './parse-reply.js';
 
-/** The revision of MCP whose clients keep no session. */
-const PER_REQUEST_VERSION = '2026-07-28';
-const META = 'io.modelcontextprotocol/';
-
-const CLIENT_INFO = { name: 'test', version: '1.0.0' };
+const IMPLEMENTATION = { name: 'test', version: '1.0.0' };
 
 /** Options of {@link testClient}. */
 export interface TestClientOptions {
@@ -107,7 +111,7 @@ class HttpTestClient implements TestClient {
     this.opening = await this.request('initialize', {
       protocolVersion: LATEST_PROTOCOL_VERSION,
       capabilities: this.#capabilities,
-      clientInfo: CLIENT_INFO,
+      clientInfo: IMPLEMENTATION,
     });
     this.sessionId = this.opening.headers.get('mcp-session-id') ?? undefined;
     if (this.opening.result !== undefined) await this.#post({ method: 'notifications/initialized' }, {});
@@ -159,9 +163,9 @@ class HttpTestClient implements TestClient {
 
   #withEnvelope(params: Readonly<Record<string, unknown>>): object {
     const envelope = {
-      [`${META}protocolVersion`]: PER_REQUEST_VERSION,
-      [`${META}clientInfo`]: CLIENT_INFO,
-      [`${META}clientCapabilities`]: this.#capabilities,
+      [PROTOCOL_VERSION]: LATEST_PER_REQUEST_VERSION,
+      [CLIENT_INFO]: IMPLEMENTATION,
+      [CLIENT_CAPABILITIES]: this.#capabilities,
     };
     return { ...params, _meta: { ...envelope, ...(params._meta as object | undefined) } };
   }
@@ -175,18 +179,13 @@ function isNotification(message: JSONRPCMessage): message is JSONRPCNotification
   return 'method' in message && !('id' in message);
 }
 
-/** The headers that repeat parts of the body (MCP 2026-07-28, basic/transports/streamable-http). */
-function mirrored(method: string, { name, uri }: Readonly<Record<string, unknown>>): Record<string, string> {
-  const target = name ?? uri;
+/** The headers that repeat parts of the body (MCP 2026-07-28, basic/transports/streamable-http, "Standard Request Headers"). */
+function mirrored(method: string, params: Readonly<Record<string, unknown>>): Record<string, string> {
+  const parameter = NAMING_PARAMETERS.get(method);
+  const name = parameter === undefined ? undefined : params[parameter];
   return {
-    'mcp-protocol-version': PER_REQUEST_VERSION,
+    'mcp-protocol-version': LATEST_PER_REQUEST_VERSION,
     'mcp-method': method,
-    ...(typeof target === 'string' && { 'mcp-name': encoded(target) }),
+    ...(typeof name === 'string' && { 'mcp-name': encodeHeader(name) }),
   };
-}
-
-/** A value of a header, in Base64 if it is not visible ASCII (MCP 2026-07-28, "Value Encoding"). */
-function encoded(value: string): string {
-  const isPlain = /^[\x20-\x7e]*$/.test(value) && value.trim() === value && !value.startsWith('=?base64?');
-  return isPlain ? value : `=?base64?${Buffer.from(value).toString('base64')}?=`;
 }

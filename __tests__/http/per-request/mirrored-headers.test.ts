@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import { decodeHeader } from '../../../src/http/per-request/encoded-header.js';
 import { mirrorBody } from '../../../src/http/per-request/mirrored-headers.js';
 import { mirrorArguments, paramHeadersOf } from '../../../src/http/per-request/param-headers.js';
+import { decodeHeader, encodeHeader } from '../../../src/protocol/encoded-header.js';
 
 const encoded = (text: string) => `=?base64?${Buffer.from(text).toString('base64')}?=`;
 /** As a client must write a value: encoded where it is not plain ASCII, or could be taken for encoded. */
@@ -33,6 +33,7 @@ describe('a mirrored header (MCP 2026-07-28, basic/transports/streamable-http, "
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.string()), (text) => {
         expect(decodeHeader(written(text))).toBe(text);
+        expect(decodeHeader(encodeHeader(text))).toBe(text);
       }),
     );
   });

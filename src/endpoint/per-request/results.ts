@@ -1,5 +1,5 @@
 import type { Result } from '../../protocol/messages.js';
-import { CACHEABLE_METHODS, PER_REQUEST_VERSIONS, SERVER_INFO } from '../../http/per-request/protocol.js';
+import { CACHEABLE_METHODS, PER_REQUEST_VERSIONS, SERVER_INFO } from '../../protocol/per-request-era.js';
 import type { CacheHint } from '../../options/resolve-per-request.js';
 import { isObject } from '../../runtime/checks.js';
 import { without, type Fields } from '../../transport/jsonrpc.js';

@@ -4,7 +4,7 @@ import { Refusal } from '../../errors.js';
 import type { Era } from '../../options/options.js';
 import { declaredVersion, envelopeOf, type Envelope } from './envelope.js';
 import { mirrorBody } from './mirrored-headers.js';
-import { PER_REQUEST_VERSIONS } from './protocol.js';
+import { PER_REQUEST_VERSIONS } from '../../protocol/per-request-era.js';
 import { sizeOf } from '../../transport/request-memory.js';
 
 /** Bytes of what a client says of itself, an estimate: about as many as a session may keep. Servers, streams and calls keep it. */

@@ -1,7 +1,7 @@
 import type { Implementation } from '../../protocol/client.js';
 import { isObject } from '../../runtime/checks.js';
 import type { Fields } from '../../transport/jsonrpc.js';
-import { CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION } from './protocol.js';
+import { CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION } from '../../protocol/per-request-era.js';
 import { isLogLevel, type LogLevel } from '../../protocol/session-era.js';
 
 /** What a request says of its client, in `params._meta` (MCP 2026-07-28, basic/index, "Per-request protocol fields"). */

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { JSONRPCRequest } from '../../protocol/messages.js';
-import { decodeHeader } from './encoded-header.js';
-import { NAMING_PARAMETERS } from './protocol.js';
+import { decodeHeader } from '../../protocol/encoded-header.js';
+import { NAMING_PARAMETERS } from '../../protocol/per-request-era.js';
 
 /**
  * Whether the headers of a request say what its body says: `MCP-Protocol-Version`, `Mcp-Method` and `Mcp-Name`. Intermediaries route

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isObject } from '../../runtime/checks.js';
 import type { Fields } from '../../transport/jsonrpc.js';
-import { decodeHeader } from './encoded-header.js';
+import { decodeHeader } from '../../protocol/encoded-header.js';
 
 /** A parameter of a tool that its clients mirror into a header. */
 export interface ParamHeader {

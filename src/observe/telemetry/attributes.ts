@@ -2,7 +2,7 @@
 
 import type { Attributes, Span } from '@opentelemetry/api';
 import { MCP_CODES } from '../../errors.js';
-import { PER_REQUEST_VERSIONS } from '../../http/per-request/protocol.js';
+import { PER_REQUEST_VERSIONS } from '../../protocol/per-request-era.js';
 import type { OperationEnd, Peer } from '../../options/telemetry.js';
 import type { JSONRPCNotification, JSONRPCRequest } from '../../protocol/messages.js';
 import { SUPPORTED_PROTOCOL_VERSIONS } from '../../protocol/session-era.js';

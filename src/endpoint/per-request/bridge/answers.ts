@@ -1,6 +1,6 @@
 import type { JSONRPCErrorResponse, JSONRPCRequest } from '../../../protocol/messages.js';
 import { Refusal } from '../../../errors.js';
-import { ASKING_METHODS, SERVER_INFO } from '../../../http/per-request/protocol.js';
+import { ASKING_METHODS, SERVER_INFO } from '../../../protocol/per-request-era.js';
 import { isObject } from '../../../runtime/checks.js';
 import type { Fields } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';

@@ -1,7 +1,7 @@
 import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { errorResponse, Refusal } from '../../../errors.js';
-import { ASKING_METHODS, RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
+import { ASKING_METHODS, RESERVED_PREFIX } from '../../../protocol/per-request-era.js';
 import type { Instrumentation } from '../../../options/telemetry.js';
 import { isObject } from '../../../runtime/checks.js';
 import type { LinkedList } from '../../../runtime/linked-list.js';

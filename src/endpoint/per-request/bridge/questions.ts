@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { JSONRPCRequest, RequestId, Result } from '../../../protocol/messages.js';
 import { errorResponse } from '../../../errors.js';
-import { RESERVED_PREFIX } from '../../../http/per-request/protocol.js';
+import { RESERVED_PREFIX } from '../../../protocol/per-request-era.js';
 import type { Question } from '../../../options/telemetry.js';
 import { isObject } from '../../../runtime/checks.js';
 import { withTrace } from '../../../transport/asked-operations.js';

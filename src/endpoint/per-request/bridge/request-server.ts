@@ -5,7 +5,7 @@ import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
 import { Refusal } from '../../../errors.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
 import { mirrorArguments, type ParamHeader } from '../../../http/per-request/param-headers.js';
-import { RESERVED_PREFIX, SERVER_INFO } from '../../../http/per-request/protocol.js';
+import { RESERVED_PREFIX, SERVER_INFO } from '../../../protocol/per-request-era.js';
 import type { McpServerLike } from '../../../options/options.js';
 import type { PerRequestSdk } from '../../../options/per-request-sdk.js';
 import type { ServerBuilder } from '../../../sessions/server/server-builder.js';

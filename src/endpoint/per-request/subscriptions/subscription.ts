@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { JSONRPCNotification, JSONRPCRequest, RequestId } from '../../../protocol/messages.js';
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
-import { SUBSCRIPTION_ID } from '../../../http/per-request/protocol.js';
+import { SUBSCRIPTION_ID } from '../../../protocol/per-request-era.js';
 import { isObject } from '../../../runtime/checks.js';
 import type { Fields } from '../../../transport/jsonrpc.js';
 import { Reply, type ReplyListener } from '../../../transport/reply.js';

@@ -1,8 +1,10 @@
 // The names and sets that MCP 2026-07-28 puts on the wire (schema/2026-07-28/schema.ts). Its pages are named by their path below
 // docs/specification/2026-07-28.
 
+export const LATEST_PER_REQUEST_VERSION = '2026-07-28';
+
 /** The versions that need no session, the newest first. */
-export const PER_REQUEST_VERSIONS: readonly string[] = ['2026-07-28'];
+export const PER_REQUEST_VERSIONS: readonly string[] = [LATEST_PER_REQUEST_VERSION];
 
 /** What the protocol itself keeps in `_meta` (basic/index, "_meta"). */
 export const RESERVED_PREFIX = 'io.modelcontextprotocol/';
