@@ -142,7 +142,6 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const transports = createTransportContext(resolved, events, telemetry);
   const persistence = createPersistence(resolved, events, records, member, transports.refusedAnswers);
   const registry = new Registry(resolved, phase, events, builder, persistence, () => member?.membership);
-  const leaseAge = member && ((): number => member.leaseAge);
   const perRequest =
     resolved.perRequest === false
       ? undefined
@@ -157,7 +156,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   const metrics =
     resolved.metrics === false
       ? undefined
-      : createMetrics(events, registry, resolved.metrics, leaseAge, perRequest, storesOf(resolved));
+      : createMetrics(events, registry, resolved.metrics, member, perRequest, storesOf(resolved));
   const opener: Opener = {
     registry,
     builder,

@@ -195,7 +195,7 @@ describe('levels', () => {
   function routerOf(registry: Registry, ...sessions: SessionInfo[]): SessionInfo[] {
     const levels = levelsOf(sessions);
     routers.push(levels);
-    createMetrics(throwing(), levels, { registry }, () => 0);
+    createMetrics(throwing(), levels, { registry }, { leaseAge: 0 });
     return sessions;
   }
 
@@ -266,6 +266,20 @@ describe('registries', () => {
     expect(
       valueOf(text, 'mcp_server_operation_duration_seconds_count', { mcp_method_name: 'tools/call', outcome: 'ok' }),
     ).toBe(2);
+  });
+
+  test('the age of the lease is that of the older one, and of no router that closes (docs/scaling.md)', async () => {
+    const registry = new Registry();
+    const nodes: { leaseAge: number | undefined }[] = [{ leaseAge: 500 }, { leaseAge: 2_000 }];
+    for (const node of nodes) createMetrics(throwing(), ONE, { registry }, node);
+    const age = async () => valueOf(await registry.metrics(), 'mcp_cluster_lease_age_seconds');
+    expect(await age()).toBe(2);
+    nodes[1]!.leaseAge = Infinity;
+    expect(await age()).toBe(Infinity);
+    nodes[1]!.leaseAge = undefined;
+    expect(await age()).toBe(0.5);
+    nodes[0]!.leaseAge = undefined;
+    expect(await age()).toBe(Infinity);
   });
 
   test('without one of the app, each router has its own', async () => {

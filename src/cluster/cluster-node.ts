@@ -250,8 +250,8 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
     return this.#membership.membership;
   }
 
-  /** Milliseconds since the lease was last renewed. Infinity while this node has no lease. */
-  get leaseAge(): number {
+  /** Milliseconds since the lease was last renewed. Infinity while this node has no lease, undefined once it closes. */
+  get leaseAge(): number | undefined {
     return this.#membership.leaseAge;
   }
 

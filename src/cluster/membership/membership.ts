@@ -123,8 +123,9 @@ export class NodeMembership {
     return this.#membership;
   }
 
-  /** Milliseconds since the last renewal was sent. Infinity while this node is no member. */
-  get leaseAge(): number {
+  /** Milliseconds since the last renewal was sent. Infinity while this node is no member, undefined once it closes. */
+  get leaseAge(): number | undefined {
+    if (this.#init.lifecycle.isClosing) return undefined;
     return this.#member ? this.#init.clock.now() - this.#renewedAt : Infinity;
   }
 

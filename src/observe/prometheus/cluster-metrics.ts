@@ -1,19 +1,21 @@
-import { Counter, Gauge } from 'prom-client';
+import { Counter } from 'prom-client';
 import { FORWARD_OUTCOMES, type CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each, type SharedMetrics } from './shared-metrics.js';
 import type { SessionLevels } from './session-levels.js';
 
-/**
- * The metrics of this node as a member of its cluster.
- *
- * @param leaseAge - Milliseconds since the lease of this node was last renewed. Infinity while it has none.
- */
+/** A node's place in its cluster, as a scrape reads it. */
+export interface LeaseLevel {
+  /** Milliseconds since the lease of the node was last renewed. Infinity while it has none, undefined once it closes. */
+  readonly leaseAge: number | undefined;
+}
+
+/** The metrics of this node as a member of its cluster. */
 export function countCluster(
   events: Emitter<CoreEvents>,
   sessions: SessionLevels,
   metrics: SharedMetrics,
-  leaseAge: () => number,
+  node: LeaseLevel,
 ): void {
   metrics.level(
     { name: 'mcp_cluster_owned', help: 'MCP sessions that this node owns, hibernated ones included.' },
@@ -23,14 +25,13 @@ export function countCluster(
       gauge.inc(active + orphaned + hibernated);
     },
   );
-  const age = metrics.share(
-    Gauge,
+  metrics.greatest(
     {
       name: 'mcp_cluster_lease_age_seconds',
-      help: 'Time since the lease of this node was last renewed; +Inf while it has none.',
-      collect: () => age.set(leaseAge() / 1000),
+      help: 'Time since the lease of this node was last renewed; +Inf while it has none. Of several nodes, the longest.',
     },
-    (gauge: Gauge) => gauge,
+    node,
+    ({ leaseAge }) => leaseAge && leaseAge / 1000,
   );
   const forwarded = metrics.share(
     Counter,

@@ -11,7 +11,7 @@ import {
 } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each, SharedMetrics } from './shared-metrics.js';
-import { countCluster } from './cluster-metrics.js';
+import { countCluster, type LeaseLevel } from './cluster-metrics.js';
 import { createResponseCounter, type CountResponse } from './http-metrics.js';
 import { OPERATION_BUCKETS, timeOperations } from './operation-metrics.js';
 import { showPerRequest, type PerRequestLevels } from './per-request-metrics.js';
@@ -38,7 +38,7 @@ export interface Metrics {
  * Every label value is from a closed set and exists with 0 from the start, so that the `rate()` of a first event is not lost.
  * Routers that share a registry share its metrics, which then show the sum of all routers.
  *
- * @param leaseAge - The age of this node's lease, in ms. Undefined without a cluster.
+ * @param node - This node of a cluster. Undefined without a cluster.
  * @param perRequest - The endpoint of MCP 2026-07-28. Undefined if it is not served.
  * @param stores - The stores that the router has.
  * @throws TypeError when the registry has another metric with one of the names.
@@ -47,7 +47,7 @@ export function createMetrics(
   events: Emitter<CoreEvents>,
   sessions: SessionLevels,
   options: MetricsOptions,
-  leaseAge?: () => number,
+  node?: LeaseLevel,
   perRequest?: PerRequestLevels,
   stores: readonly StoreName[] = [],
 ): Metrics {
@@ -60,7 +60,7 @@ export function createMetrics(
   timeOperations(events, metrics, eras, options.tools ?? false);
   countLogLosses(events, metrics);
   const countResponse = createResponseCounter(metrics);
-  if (leaseAge !== undefined) countCluster(events, sessions, metrics, leaseAge);
+  if (node !== undefined) countCluster(events, sessions, metrics, node);
   if (perRequest !== undefined) showPerRequest(perRequest, metrics);
   if (stores.length > 0) timeStores(events, metrics, stores);
   const handler = metricsHandler(registry, (error) => events.emit('failure', 'metrics', error));

@@ -19,8 +19,8 @@ interface Configuration {
   collect?: () => void;
 }
 
-/** Adds the current values of one router to a gauge. */
-type Reader = (gauge: Gauge) => void;
+/** Reads one router. */
+type Reader = (gauge: Gauge) => unknown;
 
 /** The key of a gauge's readers. `Symbol.for`, as the ESM and the CommonJS build may share a prom-client registry. */
 const READERS = Symbol.for('express-mcp-router.readers');
@@ -48,11 +48,36 @@ export class SharedMetrics {
     source: Source,
     read: (source: Source, gauge: Gauge) => void,
   ): void {
+    this.#scraped(definition, source, read, (gauge, readers) => {
+      gauge.reset();
+      for (const readOne of readers) readOne(gauge);
+    });
+  }
+
+  /**
+   * The same for a gauge that shows the greatest value of all these routers, or infinity where none has one.
+   *
+   * @param read - Undefined where the source has no value.
+   */
+  greatest<Source extends object>(
+    definition: Definition,
+    source: Source,
+    read: (source: Source) => number | undefined,
+  ): void {
+    this.#scraped(definition, source, read, (gauge, readers) => {
+      const values = [...readers].map((readOne) => readOne(gauge)).filter((value) => typeof value === 'number');
+      gauge.set(values.length === 0 ? Infinity : Math.max(...values));
+    });
+  }
+
+  #scraped<Source extends object>(
+    definition: Definition,
+    source: Source,
+    read: (source: Source, gauge: Gauge) => unknown,
+    show: (gauge: Gauge, readers: ReadonlySet<Reader>) => void,
+  ): void {
     const readers = new Set<Reader>();
-    const collect = (): void => {
-      shared.reset();
-      for (const readOne of readers) readOne(shared);
-    };
+    const collect = (): void => show(shared, readers);
     const shared: Gauge & { [READERS]?: Set<Reader> } = this.share(
       Gauge,
       { ...definition, collect },
@@ -63,8 +88,9 @@ export class SharedMetrics {
     const weak = new WeakRef(source);
     const reader: Reader = (gauge) => {
       const living = weak.deref();
-      if (living === undefined) all.delete(reader);
-      else read(living, gauge);
+      if (living !== undefined) return read(living, gauge);
+      all.delete(reader);
+      return undefined;
     };
     all.add(reader);
   }
