@@ -1,4 +1,6 @@
 import http from 'node:http';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { adminPage, type AdminPageOptions } from '../../src/admin/index.js';
 import { createLocalCheck } from '../../src/admin/access.js';
 import { createMcpEndpoint, type McpEndpoint } from '../../src/node.js';
@@ -6,6 +8,8 @@ import type { McpRouterOptions } from '../../src/index.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { echoCall, echoServer, initializeBody, openSession, post, start, type Harness } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
+import { requestBytes } from '../support/raw-http.js';
+import { soon } from '../support/waiting.js';
 import { pino } from 'pino';
 
 const SAME = { 'sec-fetch-site': 'same-origin', 'content-type': 'application/json' };
@@ -228,6 +232,23 @@ describe('a change of the admin page', () => {
     }
     expect((await fetch(at('/api/session'))).status).toBe(400);
     expect((await fetch(at(`/api/session?key=${key}`))).status).toBe(404);
+  });
+});
+
+describe('the answer to a large body arrives before its connection closes (RFC 9112, 9.6)', () => {
+  test.each([
+    ['too large', 413, 'same-origin', 'keep-alive'],
+    ['too large, on a connection that closes', 413, 'same-origin', 'close'],
+    ['refused unread, on a connection that closes', 403, 'cross-site', 'close'],
+  ])('%s', async (_, status, site, connection) => {
+    await serve();
+    const client = connect(Number(harness.url.port), '127.0.0.1');
+    const reply = text(client);
+    const headers = Object.entries({ ...SAME, 'sec-fetch-site': site, connection });
+    const request = requestBytes('POST', '/admin/api/close', headers, Buffer.alloc(4_000_000, ' '));
+    const written = new Promise((resolve) => client.end(request, resolve as () => void));
+    expect(await soon('the reply ends', reply)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(await written).toBeNull();
   });
 });
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { endWith } from '../http/answer.js';
 
 /** Bytes of the largest body. */
 const MAX_BODY = 8 * 1024;
@@ -37,9 +38,15 @@ export function send(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   if (res.headersSent || res.destroyed) return;
-  res.writeHead(status, { ...HEADERS, 'Content-Type': `${type}; charset=utf-8`, ...headers });
+  const bytes = Buffer.from(body);
+  res.writeHead(status, {
+    ...HEADERS,
+    'Content-Type': `${type}; charset=utf-8`,
+    'Content-Length': bytes.length,
+    ...headers,
+  });
   // Node leaves out the body of the answer to a HEAD.
-  res.end(body);
+  endWith(res, bytes);
 }
 
 export function sendJson(res: ServerResponse, value: unknown): void {
@@ -59,11 +66,12 @@ export async function readJson(req: IncomingMessage & { body?: unknown }): Promi
   if (req.body !== undefined) return req.body;
   const chunks: Buffer[] = [];
   let bytes = 0;
+  // To the end also when it is too large: a loop that breaks off destroys the request, and with it the answer.
   for await (const chunk of req as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > MAX_BODY) throw new HttpRefusal(413, 'The body is too large', { Connection: 'close' });
-    chunks.push(chunk);
+    if (bytes <= MAX_BODY) chunks.push(chunk);
   }
+  if (bytes > MAX_BODY) throw new HttpRefusal(413, 'The body is too large');
   try {
     return JSON.parse(Buffer.concat(chunks).toString()) as unknown;
   } catch {

@@ -27,7 +27,7 @@ export function closeAfter(res: ServerResponse): void {
  * Ends a response with its body. If the connection ends with the response, the rest of the request is read first: a socket
  * that is closed with unread bytes resets its connection, and the client may lose the response (RFC 9112, 9.6).
  */
-function endWith(res: ServerResponse, bytes: Buffer): void {
+export function endWith(res: ServerResponse, bytes: Buffer): void {
   const { req } = res;
   if (req.complete || streamOf(res) !== undefined || res.shouldKeepAlive) {
     res.end(bytes);
