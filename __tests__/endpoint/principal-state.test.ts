@@ -28,7 +28,9 @@ function stateServer({ state }: ServerContext): McpServer {
   server.registerTool('hold', { inputSchema: input }, async ({ key, value }) => {
     held += 1;
     await released.promise;
-    return set(key, value);
+    const saved = set(key, value);
+    held -= 1;
+    return saved;
   });
   server.registerTool('count', {}, async () => {
     for (;;) {
@@ -139,6 +141,36 @@ describe.each(['request', 'principal'] as const)(
     });
   },
 );
+
+test('a write that was saved is not told to be lost when a later one of the same server is', async () => {
+  const writes: Deferred[] = [];
+  const gated = new Proxy(store, {
+    get: (target, name) => {
+      const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
+      if (name !== 'create' && name !== 'update') return method.bind(target);
+      return async (...args: unknown[]) => {
+        const go = new Deferred();
+        writes.push(go);
+        await go.promise;
+        return method.apply(target, args);
+      };
+    },
+  });
+  const [one, other] = [await serve('principal', { store: gated }), await serve('principal')];
+  const second = set(one, 'alice', 'a', 'second', 'hold');
+  await until('the second call runs', () => held === 1);
+  const first = set(one, 'alice', 'a', 'first');
+  await until('the first value is being written', () => writes.length === 1);
+  released.resolve();
+  await until('the second value is set', () => held === 0);
+  writes[0]!.resolve();
+  await until('the second value is being written', () => writes.length === 2);
+  expect(await set(other, 'alice', 'a', 'of another')).toBe('saved');
+  writes[1]!.resolve();
+  expect(await first).toBe('saved');
+  expect(await second).toMatch(/context.state: "a" was changed by another request/);
+  expect(await get(one, 'alice', 'a')).toBe('of another');
+});
 
 test('`context.state.set` of MCP 2026-07-28 says why nothing is kept: without a principal, without a store', async () => {
   const [node, without] = [await serve('request'), await serve('request', { store: undefined })];

@@ -19,6 +19,8 @@ const ignore = (): void => undefined;
 interface Change {
   /** What the store had for the key when it was set. */
   before: string | undefined;
+  /** The call of `set` up to which it is saved. */
+  savedTo: number;
   /** Why it is not set any more. */
   lost?: Error;
 }
@@ -57,6 +59,7 @@ class PrincipalState extends AppState {
   /** What this writer has claimed last. */
   #claimed: Claim | undefined;
   readonly #changes = new Map<string, Change>();
+  #sets = 0;
   #last: Promise<void> = Promise.resolve();
   #reading: Promise<void> | undefined;
 
@@ -83,10 +86,12 @@ class PrincipalState extends AppState {
 
   override set(key: string, value: unknown): Promise<void> {
     this.put(key, value);
-    const change = this.#changes.get(key) ?? { before: this.#stored.get(key) };
+    const change = this.#changes.get(key) ?? { before: this.#stored.get(key), savedTo: 0 };
     this.#changes.set(key, change);
+    this.#sets += 1;
+    const set = this.#sets;
     // A handler may await it after the last socket has closed.
-    const saved = keepingAlive(this.#next(() => this.#save(key, change)));
+    const saved = keepingAlive(this.#next(() => this.#save(set, change)));
     // An unhandled rejection would end the process.
     saved.catch(ignore);
     return saved;
@@ -100,18 +105,19 @@ class PrincipalState extends AppState {
   }
 
   /** @throws Refusal `storeUnavailable`; Error when another writer has changed the value. */
-  async #save(key: string, change: Change): Promise<void> {
-    for (let attempt = 0; this.#changes.get(key) === change; attempt += 1) {
+  async #save(set: number, change: Change): Promise<void> {
+    for (let attempt = 0; change.savedTo < set; attempt += 1) {
+      if (change.lost !== undefined) throw change.lost;
       if (attempt === MAX_ATTEMPTS)
         throw new Refusal('storeUnavailable', { cause: new Error('others write all the time') });
       if (!(await this.#write())) await this.#read();
     }
-    if (change.lost !== undefined) throw change.lost;
   }
 
   /** Resolves to false when the record must be read first. */
   async #write(): Promise<boolean> {
     const written = new Map(this.values);
+    const lastSet = this.#sets;
     const data = this.#encode();
     if (this.#record === undefined) {
       const owner = this.#records.newOwner();
@@ -128,7 +134,7 @@ class PrincipalState extends AppState {
       if (await this.#records.claim(this.#id, this.#record, owner)) this.#claimed = { owner, epoch: epoch + 1 };
       return false;
     }
-    this.#saved(written);
+    this.#saved(written, lastSet);
     return true;
   }
 
@@ -136,11 +142,14 @@ class PrincipalState extends AppState {
     return owner === this.#claimed?.owner && epoch === this.#claimed?.epoch;
   }
 
-  #saved(written: ReadonlyMap<string, string>): void {
+  /** A value may have been set once more while it was written. Then only the calls up to `lastSet` are saved. */
+  #saved(written: ReadonlyMap<string, string>, lastSet: number): void {
     this.#stored = written;
     for (const [key, change] of this.#changes) {
-      if (this.values.get(key) === written.get(key)) this.#changes.delete(key);
-      else change.before = written.get(key);
+      const isSame = this.values.get(key) === written.get(key);
+      if (isSame) this.#changes.delete(key);
+      change.before = written.get(key);
+      change.savedTo = isSame ? this.#sets : lastSet;
     }
   }
 
