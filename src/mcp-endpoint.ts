@@ -150,7 +150,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
           transports,
           phase,
           resolved.perRequest,
-          new PrincipalStates(records),
+          new PrincipalStates(records, resolved.clock),
           member?.nodes.perRequest,
         );
   const metrics =

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { Refusal } from '../../errors.js';
 import { isObject } from '../../runtime/checks.js';
-import { keepingAlive } from '../../runtime/clock.js';
+import { keepingAlive, type Clock } from '../../runtime/clock.js';
 import { isTextDeeperThan } from '../../runtime/json-depth.js';
+import { KeyedQueue } from '../../runtime/keyed-queue.js';
 import { principalStateId } from '../session-ids.js';
 import { AppState, UnkeptState } from './app-state.js';
 import { MAX_RECORD_DEPTH } from './record-json.js';
@@ -12,6 +13,8 @@ import type { Claim, RecordStore } from './record-store.js';
 const FORMAT = 1;
 /** Writes of other nodes that may come before one of this node, one after another. */
 const MAX_ATTEMPTS = 20;
+/** How long a write waits for those of the same process, in ms. The store may take so long for one answer. */
+const LONGEST_WAIT = 5_000;
 
 const ignore = (): void => undefined;
 
@@ -28,16 +31,19 @@ interface Change {
 /** Makes `context.state` for servers of principals. */
 export class PrincipalStates {
   readonly #records: RecordStore | undefined;
+  /** Of each principal only one write of this process competes with those of other nodes. Many would starve each other. */
+  readonly #writes: KeyedQueue;
 
   /** @param records - Undefined where there is no store. */
-  constructor(records: RecordStore | undefined) {
+  constructor(records: RecordStore | undefined, clock: Clock) {
     this.#records = records;
+    this.#writes = new KeyedQueue(clock, LONGEST_WAIT);
   }
 
   of(principal: string | undefined): AppState {
     if (principal === undefined) return new UnkeptState('the request has no principal');
     if (this.#records === undefined) return new UnkeptState('the router has no store');
-    return new PrincipalState(principal, this.#records);
+    return new PrincipalState(principal, this.#records, this.#writes);
   }
 }
 
@@ -52,6 +58,7 @@ export class PrincipalStates {
 class PrincipalState extends AppState {
   readonly #principal: string;
   readonly #records: RecordStore;
+  readonly #writes: KeyedQueue;
   readonly #id: string;
   /** As it was read or written last. */
   #record: Claim | undefined;
@@ -63,10 +70,11 @@ class PrincipalState extends AppState {
   #last: Promise<void> = Promise.resolve();
   #reading: Promise<void> | undefined;
 
-  constructor(principal: string, records: RecordStore) {
+  constructor(principal: string, records: RecordStore, writes: KeyedQueue) {
     super();
     this.#principal = principal;
     this.#records = records;
+    this.#writes = writes;
     this.#id = principalStateId(createHash('sha256').update(principal).digest('base64url'));
   }
 
@@ -91,7 +99,7 @@ class PrincipalState extends AppState {
     this.#sets += 1;
     const set = this.#sets;
     // A handler may await it after the last socket has closed.
-    const saved = keepingAlive(this.#next(() => this.#save(set, change)));
+    const saved = keepingAlive(this.#next(() => this.#writes.run(this.#id, () => this.#save(set, change))));
     // An unhandled rejection would end the process.
     saved.catch(ignore);
     return saved;
@@ -110,7 +118,19 @@ class PrincipalState extends AppState {
       if (change.lost !== undefined) throw change.lost;
       if (attempt === MAX_ATTEMPTS)
         throw new Refusal('storeUnavailable', { cause: new Error('others write all the time') });
-      if (!(await this.#write())) await this.#read();
+      if (!(await this.#write())) await this.#catchUp();
+    }
+  }
+
+  /**
+   * The writer that has claimed the record meanwhile reads it next, and writes then. A claim at once would make it begin anew, and
+   * the two could undo each other's claims for long. So this writer reads meanwhile, by chance more than once.
+   */
+  async #catchUp(): Promise<void> {
+    await this.#read();
+    while (this.#record !== undefined && !this.#isOwn(this.#record)) {
+      await this.#read();
+      if (Math.random() < 0.5) return;
     }
   }
 
