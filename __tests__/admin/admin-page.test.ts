@@ -9,7 +9,7 @@ import { FakeClock } from '../support/fake-clock.js';
 import { echoCall, echoServer, initializeBody, openSession, post, start, type Harness } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
 import { requestBytes } from '../support/raw-http.js';
-import { soon } from '../support/waiting.js';
+import { never, soon, until } from '../support/waiting.js';
 import { pino } from 'pino';
 
 const SAME = { 'sec-fetch-site': 'same-origin', 'content-type': 'application/json' };
@@ -121,6 +121,17 @@ describe('an admin page with `authorize`', () => {
   ])('refuses with %s', async (_, authorize) => {
     await serve({ authorize });
     for (const path of PATHS) expect(await ask(path, {})).toEqual({ status: 403, text: 'Forbidden\n' });
+  });
+
+  test('refuses a request for which it does not settle within 10 s, and logs that once', async () => {
+    const clock = new FakeClock();
+    let asked = 0;
+    await serve({ authorize: () => ((asked += 1), never()) }, { clock });
+    const answer = ask('/', {});
+    await until('the request is checked', () => asked === 1);
+    clock.advance(10_000);
+    expect(await soon('the request is refused', answer)).toEqual({ status: 403, text: 'Forbidden\n' });
+    expect(log.text.split('\n').filter((line) => line.includes('authorize did not settle'))).toHaveLength(1);
   });
 
   test('serves what it lets pass, whatever its host and its proxy', async () => {

@@ -22,6 +22,11 @@ function localOf(infos: readonly SessionInfo[], secret = 'secret'): LocalInspect
   return new LocalInspection(registry as never, new Recorder(newEvents(), clock), secret);
 }
 
+function inspectionWith(local: LocalInspection, others: InspectedNodes): Inspection {
+  const cluster = { nodeId: () => 'here', others };
+  return new Inspection({ local, recorder: { isListening: true }, cluster, clock, report: () => undefined });
+}
+
 /** The node that an operator asks, with others. */
 function inspectionOf(here: LocalInspection, ...others: LocalInspection[]): Inspection {
   const nodes: InspectedNodes = {
@@ -33,13 +38,7 @@ function inspectionOf(here: LocalInspection, ...others: LocalInspection[]): Insp
         error: undefined,
       })),
   };
-  return new Inspection(
-    here,
-    { isListening: true },
-    () => 'here',
-    nodes,
-    () => undefined,
-  );
+  return inspectionWith(here, nodes);
 }
 
 describe('the list of sessions of several nodes', () => {
@@ -115,14 +114,7 @@ describe('the list of sessions of several nodes', () => {
     ];
     const broadcast = async () => results.map((result, n) => ({ node: { id: `n${n}` }, result }));
     const nodes = new InspectedClusterNodes({ broadcast } as never);
-    const inspection = new Inspection(
-      localOf([sessionInfo()]),
-      { isListening: true },
-      () => 'here',
-      nodes,
-      () => undefined,
-    );
-    const page = await inspection.list(ALL);
+    const page = await inspectionWith(localOf([sessionInfo()]), nodes).list(ALL);
     expect(page.found).toBe(1);
     expect(page.nodes.map(({ node, error }) => [node, error])).toEqual([
       ['here', undefined],
@@ -131,14 +123,7 @@ describe('the list of sessions of several nodes', () => {
       ['n2', 'does not answer'],
     ]);
     const cut = { ask: () => Promise.reject(new Error('Redis is gone')) };
-    const alone = new Inspection(
-      localOf([]),
-      { isListening: true },
-      () => 'here',
-      cut,
-      () => undefined,
-    );
-    expect((await alone.list(ALL)).nodes).toMatchObject([
+    expect((await inspectionWith(localOf([]), cut).list(ALL)).nodes).toMatchObject([
       { node: 'here' },
       { error: 'The list of nodes cannot be read' },
     ]);

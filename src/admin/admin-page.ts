@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { inTime } from '../runtime/clock.js';
 import { callable, checkOptions, flag, type Check } from '../runtime/checks.js';
 import { createLocalCheck, isCrossSite, isSameOrigin } from './access.js';
 import { createApi, type AdministeredRouter, type Api } from './api.js';
@@ -7,8 +8,8 @@ import { HttpRefusal, readJson, send, sendJson } from './http.js';
 
 export interface AdminPageOptions {
   /**
-   * Whether a request comes from an operator. Only `true` lets it pass. It is called for each request of the page. An error or a
-   * rejection refuses the request.
+   * Whether a request comes from an operator. Only `true` lets it pass. It is called for each request of the page. An error, a
+   * rejection, or ten seconds without a result refuse the request.
    *
    * Default: requests from this machine pass. They come over a loopback address, name a loopback host, and have no header of a proxy
    * (`Forwarded`, `Via`, `X-Forwarded-*`). None passes where the router's `allowedHosts` has a public name: a proxy on this machine may
@@ -21,6 +22,10 @@ export interface AdminPageOptions {
 
 /** A request handler of Express, or of `node:http` where the app has taken the path of the page off `req.url`. */
 export type AdminHandler = (req: IncomingMessage, res: ServerResponse) => void;
+
+/** How long `authorize` may take, in ms. */
+const AUTHORIZE_TIMEOUT = 10_000;
+const UNSETTLED = `option authorize did not settle within ${AUTHORIZE_TIMEOUT / 1000} s`;
 
 const CHECKS = new Map<string, Check>([
   ['authorize', callable],
@@ -52,8 +57,8 @@ export function adminPage(router: AdministeredRouter, options: AdminPageOptions 
 
   const isOperator = async (req: IncomingMessage): Promise<boolean> => {
     try {
-      const verdict: unknown = await authorize(req);
-      return verdict === true;
+      const verdict = Promise.resolve<unknown>(authorize(req));
+      return (await inTime(inspection.clock, AUTHORIZE_TIMEOUT, verdict, () => new Error(UNSETTLED))) === true;
     } catch (error) {
       inspection.report(error);
       return false;

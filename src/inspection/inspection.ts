@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { CoreEvents, SessionStats } from '../events.js';
+import type { Clock } from '../runtime/clock.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { Registry } from '../sessions/registry.js';
 import { LocalInspection } from './local-inspection.js';
@@ -42,37 +43,35 @@ interface Answer<A> {
   readonly error: string | undefined;
 }
 
-/** What operators see of the sessions of all nodes. Nodes that do not answer are named instead. */
-export class Inspection {
-  readonly #local: LocalInspection;
-  readonly #nodeId: () => string | undefined;
-  readonly #others: InspectedNodes | undefined;
-  /** Listens only while an operator looks. */
+export interface InspectionInit {
+  readonly local: LocalInspection;
   readonly recorder: Pick<Recorder, 'isListening'>;
+  /** Undefined without a cluster. */
+  readonly cluster?: Pick<InspectedCluster, 'nodeId' | 'others'> | undefined;
+  readonly clock: Clock;
   /** Logs a failure. The page shows the operator only a short text. */
   readonly report: (error: unknown) => void;
   /** The router's option. */
-  readonly allowedHosts: readonly string[] | undefined;
+  readonly allowedHosts?: readonly string[] | undefined;
+}
 
-  /**
-   * @param nodeId - Of this node. Undefined without a cluster.
-   * @param others - Undefined without a cluster.
-   * @param report - Logs a failure.
-   */
-  constructor(
-    local: LocalInspection,
-    recorder: Pick<Recorder, 'isListening'>,
-    nodeId: () => string | undefined,
-    others: InspectedNodes | undefined,
-    report: (error: unknown) => void,
-    allowedHosts?: readonly string[],
-  ) {
-    this.allowedHosts = allowedHosts;
+/** What operators see of the sessions of all nodes. Nodes that do not answer are named instead. */
+export class Inspection {
+  readonly #local: LocalInspection;
+  readonly #cluster: InspectionInit['cluster'];
+  /** Listens only while an operator looks. */
+  readonly recorder: InspectionInit['recorder'];
+  readonly clock: Clock;
+  readonly report: InspectionInit['report'];
+  readonly allowedHosts: InspectionInit['allowedHosts'];
+
+  constructor({ local, recorder, cluster, clock, report, allowedHosts }: InspectionInit) {
     this.#local = local;
+    this.#cluster = cluster;
     this.recorder = recorder;
-    this.#nodeId = nodeId;
-    this.#others = others;
+    this.clock = clock;
     this.report = report;
+    this.allowedHosts = allowedHosts;
   }
 
   /** What this node answers another one. */
@@ -113,8 +112,8 @@ export class Inspection {
   }
 
   async #ask<A extends InspectAnswer>(request: InspectRequest): Promise<Answer<A>[]> {
-    const here = { node: this.#nodeId(), answer: this.#local.answer(request), error: undefined };
-    const others = (await this.#others?.ask(request).catch(() => [UNREADABLE])) ?? [];
+    const here = { node: this.#cluster?.nodeId(), answer: this.#local.answer(request), error: undefined };
+    const others = (await this.#cluster?.others.ask(request).catch(() => [UNREADABLE])) ?? [];
     return [here, ...others] as Answer<A>[];
   }
 }
@@ -139,8 +138,9 @@ export function createInspection(
   cluster: InspectedCluster | undefined,
   allowedHosts: readonly string[] | undefined,
 ): Inspection {
-  const recorder = new Recorder(events, registry.clock);
+  const { clock } = registry;
+  const recorder = new Recorder(events, clock);
   const local = new LocalInspection(registry, recorder, cluster?.secret ?? randomBytes(32));
   const report = (error: unknown): void => events.emit('failure', 'the admin page', error);
-  return new Inspection(local, recorder, () => cluster?.nodeId(), cluster?.others, report, allowedHosts);
+  return new Inspection({ local, recorder, cluster, clock, report, allowedHosts });
 }
