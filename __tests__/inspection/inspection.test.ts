@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { InspectedClusterNodes } from '../../src/cluster/inspected-nodes.js';
+import { NoAnswer } from '../../src/cluster/port/ask-node.js';
 import { Refusal } from '../../src/errors.js';
 import type { CoreEvents, SessionInfo } from '../../src/events.js';
 import { Inspection } from '../../src/inspection/inspection.js';
@@ -103,13 +104,13 @@ describe('the list of sessions of several nodes', () => {
   });
 
   test('names nodes that do not answer, and counts the others', async () => {
-    const unanswered = (message: string) => ({
+    const unanswered = (why: string) => ({
       status: 'rejected' as const,
-      reason: new Refusal('ownerUnreachable', { cause: new Error(message) }),
+      reason: new Refusal('ownerUnreachable', { cause: new NoAnswer(why) }),
     });
     const results = [
-      unanswered('a node of the cluster does not answer'),
-      unanswered('a node of the cluster is of a version that does not know the request inspect'),
+      unanswered('does not answer'),
+      unanswered('is of a version that does not know the request inspect'),
       { status: 'rejected' as const, reason: 'odd' },
     ];
     const broadcast = async () => results.map((result, n) => ({ node: { id: `n${n}` }, result }));

@@ -1,5 +1,6 @@
 import { Refusal } from '../errors.js';
 import type { InspectedNodes, InspectRequest, NodeAnswer } from '../inspection/views.js';
+import { NoAnswer } from './port/ask-node.js';
 import type { Answered, NodePort } from './port/node-port.js';
 
 /** Asks the other nodes what operators want to see. One that does not answer is named. */
@@ -18,6 +19,6 @@ export class InspectedClusterNodes implements InspectedNodes {
 function toAnswer({ node: { id: node }, result }: Answered<'inspect'>): NodeAnswer {
   if (result.status === 'fulfilled') return { node, answer: result.value, error: undefined };
   const { reason } = result as { reason: unknown };
-  const cause = reason instanceof Refusal && reason.cause instanceof Error ? reason.cause.message : 'does not answer';
-  return { node, answer: undefined, error: cause.replace(/^a node of the cluster /, '') };
+  const why = reason instanceof Refusal && reason.cause instanceof NoAnswer ? reason.cause.why : 'does not answer';
+  return { node, answer: undefined, error: why };
 }

@@ -4,6 +4,14 @@ import type { Lease } from '../membership/lease.js';
 import type { AnswerOf, HeadersOf, NodeKind, NodePort, NodeResponse, Sending } from './node-port.js';
 import type { Peers } from '../membership/peers.js';
 
+/** Another node gave no answer that can be used. */
+export class NoAnswer extends Error {
+  /** @param why - Says it of the node: `does not answer`. */
+  constructor(readonly why: string) {
+    super(`a node of the cluster ${why}`);
+  }
+}
+
 /**
  * The JSON answer of one node.
  *
@@ -21,7 +29,7 @@ export async function askNode<K extends NodeKind>(
   if (sent.outcome === 'answered') return readAnswer<K>(sent.response);
   const isOlder = sent.outcome === 'untaken' && sent.why === 'unknownKind';
   const why = isOlder ? `is of a version that does not know the request ${kind}` : 'does not answer';
-  throw new Refusal('ownerUnreachable', { cause: new Error(`a node of the cluster ${why}`) });
+  throw new Refusal('ownerUnreachable', { cause: new NoAnswer(why) });
 }
 
 export async function readAnswer<K extends NodeKind>(response: NodeResponse): Promise<AnswerOf<K>> {
