@@ -10,17 +10,18 @@ import {
   type StoreName,
 } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
+import { DURATION_BUCKETS } from '../duration-buckets.js';
 import { atZero, each, SharedMetrics } from './shared-metrics.js';
 import { countCluster, type LeaseLevel } from './cluster-metrics.js';
 import { createResponseCounter, type CountResponse } from './http-metrics.js';
-import { OPERATION_BUCKETS, timeOperations } from './operation-metrics.js';
+import { timeOperations } from './operation-metrics.js';
 import { showPerRequest, type PerRequestLevels } from './per-request-metrics.js';
 import type { SessionLevels } from './session-levels.js';
 import { timeStores } from './store-metrics.js';
 import { countStreams } from './stream-metrics.js';
 
 // They go on where those of operations end, as sessions live longer.
-const SESSION_BUCKETS = [...OPERATION_BUCKETS, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
+const SESSION_BUCKETS = [...DURATION_BUCKETS, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400];
 
 type MetricsHandler = (req: IncomingMessage, res: ServerResponse) => Promise<void>;
 

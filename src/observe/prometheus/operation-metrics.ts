@@ -3,6 +3,7 @@ import { ERRORS, MCP_CODES } from '../../errors.js';
 import { OUTCOMES, type CoreEvents, type ErrorType, type ObservedRequest, type Outcome } from '../../events.js';
 import type { Era } from '../../options/options.js';
 import type { Emitter } from '../../runtime/emitter.js';
+import { DURATION_BUCKETS } from '../duration-buckets.js';
 import { each, type SharedMetrics } from './shared-metrics.js';
 
 /** The requests of a client in MCP 2025-11-25 (`ClientRequest` of its schema). They include those of all earlier versions. */
@@ -54,9 +55,6 @@ const USUAL_ERRORS: Readonly<Record<Outcome, ErrorType | undefined>> = {
   closed: ERRORS.sessionClosed.code,
 };
 
-// The buckets of OpenTelemetry's conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md).
-export const OPERATION_BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
-
 /**
  * Times requests from their arrival until they are settled.
  *
@@ -74,7 +72,7 @@ export function timeOperations(
       name: 'mcp_server_operation_duration_seconds',
       help: 'Time from the arrival of an MCP request until it was settled.',
       labelNames: ['mcp_method_name', 'era', 'outcome', 'error_type', 'gen_ai_tool_name'],
-      buckets: OPERATION_BUCKETS,
+      buckets: DURATION_BUCKETS,
     },
     (histogram, isNew) => new OperationChildren(histogram, eras, isNew),
   );

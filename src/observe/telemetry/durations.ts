@@ -6,9 +6,7 @@ import {
   type Histogram,
   type MeterProvider,
 } from '@opentelemetry/api';
-
-/** In seconds (semantic-conventions-genai, docs/gen-ai/mcp.md, `ExplicitBucketBoundaries`), for operations and for sessions. */
-const BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
+import { DURATION_BUCKETS } from '../duration-buckets.js';
 
 interface Histograms {
   readonly served: Histogram;
@@ -45,7 +43,7 @@ export class Durations {
         description,
         unit: 's',
         valueType: ValueType.DOUBLE,
-        advice: { explicitBucketBoundaries: BUCKETS },
+        advice: { explicitBucketBoundaries: DURATION_BUCKETS },
       });
     return {
       served: histogram(
