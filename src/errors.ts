@@ -1,3 +1,4 @@
+import { isHttpError } from './http-error.js';
 import type { RequestId } from './protocol/messages.js';
 import { SUPPORTED_PROTOCOL_VERSIONS } from './protocol/session-era.js';
 
@@ -159,6 +160,14 @@ export const RETRY_AFTER_SECONDS = 5;
 export function errorResponse(name: ErrorName, id: RequestId | null = null, data?: unknown) {
   const { code, message } = ERRORS[name];
   return { jsonrpc: '2.0' as const, error: { code, message, ...(data !== undefined && { data }) }, id };
+}
+
+/** The error that the client gets when the handling of its request threw. */
+export function errorFor(thrown: unknown): { readonly code: number; readonly message: string } {
+  const { code, message } = isHttpError(thrown)
+    ? thrown
+    : ERRORS[thrown instanceof Refusal ? thrown.reason : 'internalError'];
+  return { code, message };
 }
 
 /** Thrown at any place to refuse a request. One place catches it and answers with the row of the table. */

@@ -5,7 +5,7 @@ import { streamOf } from '../transport/response.js';
 import { noteError } from '../transport/response-facts.js';
 import { replyFormOf } from '../transport/reply-form.js';
 import { frame, sseHeaders } from '../transport/sse.js';
-import { ERRORS, RETRY_AFTER_SECONDS, errorResponse, type ErrorName, Refusal } from '../errors.js';
+import { ERRORS, RETRY_AFTER_SECONDS, errorFor, errorResponse, type ErrorName, Refusal } from '../errors.js';
 import type { CoreEvents } from '../events.js';
 import type { Emitter } from '../runtime/emitter.js';
 import type { Exchange } from './exchange.js';
@@ -78,7 +78,7 @@ export function sendError(
 
 /** Sends the error that the app threw to refuse a request. */
 export function sendHttpError(res: ServerResponse, error: HttpError, id: RequestId | null = null): void {
-  const { status, code, message } = error;
+  const { status } = error;
   noteError(res, 'httpError');
   // `Headers` ignores the case of a name, so that the app's headers replace the defaults.
   const headers = new Headers(
@@ -87,7 +87,7 @@ export function sendHttpError(res: ServerResponse, error: HttpError, id: Request
   );
   for (const [name, value] of Object.entries(error.headers)) headers.set(name, value);
   for (const name of ['content-type', 'content-length', 'transfer-encoding']) headers.delete(name);
-  sendJson(res, status, { jsonrpc: '2.0', error: { code, message }, id }, Object.fromEntries(headers));
+  sendJson(res, status, { jsonrpc: '2.0', error: errorFor(error), id }, Object.fromEntries(headers));
 }
 
 /** With status 200 a client reads the body by its type. Errors with another status are JSON for all. */

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { errorResponse, Refusal } from '../errors.js';
+import { errorFor } from '../errors.js';
 import { isHttpError } from '../http-error.js';
 import type {
   Arrival,
@@ -45,7 +45,7 @@ export class PostOperations implements Operations {
 
   /** Ends the operations of messages that were refused. Those that have ended already are left as they are. */
   refuse(messages: readonly JSONRPCMessage[], error: unknown): void {
-    const answer = refusalOf(error);
+    const answer = answerFor(error);
     for (const message of messages) if ('method' in message) this.begin(message, UNSERVED).end(answer);
   }
 
@@ -56,11 +56,9 @@ export class PostOperations implements Operations {
   }
 }
 
-/** The error that the client gets. */
-function refusalOf(error: unknown): OperationError {
-  if (!isHttpError(error)) return errorResponse(error instanceof Refusal ? error.reason : 'internalError');
-  const { code, message, status } = error;
-  return { error: { code, message }, isMistakeOfClient: status < 500 };
+function answerFor(thrown: unknown): OperationError {
+  const error = errorFor(thrown);
+  return isHttpError(thrown) ? { error, isMistakeOfClient: thrown.status < 500 } : { error };
 }
 
 function peerOf({ hop, message }: McpRequest): Peer {

@@ -2,8 +2,7 @@ import type { InitializeRequestParams } from '../../protocol/session-era.js';
 import type { JSONRPCErrorResponse, JSONRPCRequest } from '../../protocol/messages.js';
 import type { MessageExtraInfo } from '../../protocol/wire-transport.js';
 import { wallTime } from '../../runtime/clock.js';
-import { ERRORS, Refusal } from '../../errors.js';
-import { isHttpError } from '../../http-error.js';
+import { errorFor, Refusal } from '../../errors.js';
 import type { ErrorType, ObservedRequest } from '../../events.js';
 import type { OpeningRequest } from '../../options/options.js';
 import { runIn, type Operations } from '../../options/telemetry.js';
@@ -129,10 +128,14 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
     settled('ok');
     return opened;
   } catch (error) {
-    settled('error', codeOf(error));
-    if (!(error instanceof Rejected)) throw error;
-    operation?.end(error.answer);
-    return { session: undefined, answer: error.answer };
+    if (!(error instanceof Rejected)) {
+      settled('error', errorFor(error).code);
+      throw error;
+    }
+    const { answer } = error;
+    operation?.end(answer);
+    settled('error', answer.error.code);
+    return { session: undefined, answer };
   }
 }
 
@@ -221,13 +224,6 @@ function firstFacts(
     state,
     openedAt,
   };
-}
-
-/** The JSON-RPC code that the client gets. */
-function codeOf(error: unknown): number {
-  if (error instanceof Rejected) return error.answer.error.code;
-  if (isHttpError(error)) return error.code;
-  return ERRORS[error instanceof Refusal ? error.reason : 'internalError'].code;
 }
 
 /** The server answered `initialize` with an error. The client gets that answer, and the session is not opened. */
