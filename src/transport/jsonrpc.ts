@@ -1,3 +1,4 @@
+import type { ErrorType } from '../events.js';
 import type { JSONRPCErrorResponse, JSONRPCRequest, JSONRPCResultResponse } from '../protocol/messages.js';
 import { RELATED_TASK } from '../protocol/session-era.js';
 import { isObject } from '../runtime/checks.js';
@@ -86,10 +87,16 @@ function hasOnly(keys: ReadonlySet<string>, message: Fields): boolean {
   return true;
 }
 
-/** Whether an answer tells of a failure. A result of user code that throws as it is read does: it cannot be written as JSON either. */
+/** Why the request failed. Undefined when it succeeded. */
+export function errorTypeOf(answer: JSONRPCResultResponse | JSONRPCErrorResponse): ErrorType | undefined {
+  if ('error' in answer) return answer.error.code;
+  return answer.result.isError === true ? 'tool_error' : undefined;
+}
+
+/** Whether the request failed. It did if reading the result throws: such a result cannot be written as JSON either. */
 export function isFailure(answer: JSONRPCResultResponse | JSONRPCErrorResponse): boolean {
   try {
-    return 'error' in answer || answer.result.isError === true;
+    return errorTypeOf(answer) !== undefined;
   } catch {
     return true;
   }

@@ -4,6 +4,7 @@ import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
 import type { ErrorType, ObservedRequest, Outcome } from '../events.js';
 import type { Era } from '../options/options.js';
 import type { Operation } from '../options/telemetry.js';
+import { errorTypeOf } from './jsonrpc.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
 import type { RequestStream } from './request-stream.js';
 
@@ -62,11 +63,6 @@ export class PendingRequest implements ObservedRequest {
  */
 export function keyOf(id: RequestId): RequestId {
   return id === 0 || id === '' ? `\0${id}` : id;
-}
-
-function errorTypeOf(answer: Answer): ErrorType | undefined {
-  if ('error' in answer) return answer.error.code;
-  return answer.result.isError === true ? 'tool_error' : undefined;
 }
 
 /** The unsettled requests of one transport, by the ID that the server knows them by. */
