@@ -191,6 +191,8 @@ export interface CoreEvents extends Omit<SessionEvents, keyof SessionReports> {
   revived: [session: SessionInfo];
   /** A session hibernates: only its record is kept. `session`: the session before that. */
   hibernated: [session: SessionInfo];
+  /** Follows `closed` when the session is over for good: no node can restore it. */
+  ended: [session: SessionInfo, reason: CloseReason];
   /** A session was refused. */
   rejected: [reason: RejectReason, party: Party];
   /** This node has joined its cluster, under that node ID. */

@@ -97,11 +97,13 @@ describe('before the first event', () => {
 });
 
 describe('events', () => {
-  test('a session that closes counts by its reason, and its age in seconds', async () => {
+  test('a session that closes counts by its reason, and its age in seconds once it has ended', async () => {
     const events = throwing();
     const { registry } = createMetrics(events, NONE, {});
     events.emit('opened', sessionInfo());
+    events.emit('closed', sessionInfo({ ageMs: 60_000 }), 'moved');
     events.emit('closed', sessionInfo({ ageMs: 90_000 }), 'expired');
+    events.emit('ended', sessionInfo({ ageMs: 90_000 }), 'expired');
     const text = await registry.metrics();
     expect(valueOf(text, 'mcp_sessions_opened_total')).toBe(1);
     expect(valueOf(text, 'mcp_sessions_closed_total', { reason: 'expired' })).toBe(1);

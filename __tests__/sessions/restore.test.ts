@@ -2,6 +2,8 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
+import { Registry } from 'prom-client';
+import type { SessionInstrumentation } from '../../src/options/telemetry.js';
 import type { Clock } from '../../src/runtime/clock.js';
 import type { McpRouterOptions, ServerFactory } from '../../src/index.js';
 import { echoCall, echoServer, initializeBody, openSession, post } from '../support/harness.js';
@@ -83,6 +85,26 @@ describe('a session after a restart (its record is in the store)', () => {
     expect(endpoint.router.sessions.get(sessionId!)).toMatchObject({ state: 'active', protocolVersion: '2025-11-25' });
     expect(await endpoint.metric('mcp_sessions_restored_total')).toBe('1');
     expect(await endpoint.metric('mcp_sessions_active')).toBe('1');
+  });
+
+  test('counts once in the duration of sessions, with the time before the restart (docs/telemetry.md, "Metrics")', async () => {
+    const durations: number[] = [];
+    const telemetry = {
+      scope: 'test',
+      instrument: () =>
+        ({ sessionEnded: (ms: number) => void durations.push(ms) }) as unknown as SessionInstrumentation,
+    };
+    await begin({ metrics: { registry: new Registry() }, telemetry });
+    const { id } = await RawSession.open(endpoint.url);
+    endpoint.clock.advance(MINUTE);
+    await endpoint.router.close();
+    endpoint.crash();
+    expect((await ping(id)).status).toBe(200);
+    endpoint.clock.advance(MINUTE);
+    await fetch(endpoint.url, { method: 'DELETE', headers: { 'mcp-session-id': id } });
+    expect(await endpoint.metric('mcp_server_session_duration_seconds_count')).toBe('1');
+    expect(await endpoint.metric('mcp_server_session_duration_seconds_sum')).toBe('120');
+    expect(durations).toEqual([2 * MINUTE]);
   });
 
   test('keeps its log level: lower messages are not sent', async () => {

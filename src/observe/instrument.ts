@@ -29,9 +29,7 @@ export function instrument(telemetry: Telemetry, events: Emitter<CoreEvents>): I
   };
   const instrumentation = attempt(() => telemetry.instrument(), undefined);
   if (instrumentation === undefined) return undefined;
-  events.on('closed', ({ state, ageMs, protocolVersion }, reason) => {
-    // A session that was never open does not count, and one that moves to another node has not ended.
-    if (state === 'initializing' || reason === 'moved') return;
+  events.on('ended', ({ ageMs, protocolVersion }, reason) => {
     instrumentation.sessionEnded(ageMs, protocolVersion, reason === 'failed' ? reason : undefined);
   });
   return {

@@ -156,6 +156,8 @@ export class Registry implements SessionHome, ReaperActions {
     void session.transport?.close();
     session.lifetime.end();
     this.#events.emit('closed', before, reason);
+    const mayBeRestored = reason === 'moved' || (reason === 'shutdown' && session.stored);
+    if (!mayBeRestored) this.#events.emit('ended', before, reason);
     const moving = reason === 'shutdown' || reason === 'moved' ? session.id : undefined;
     return this.closingSessions.track(this.#closeServer(session, reason), moving);
   }

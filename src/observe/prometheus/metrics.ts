@@ -125,7 +125,7 @@ function countSessions(events: Emitter<CoreEvents>, metrics: SharedMetrics): voi
     Histogram,
     {
       name: 'mcp_server_session_duration_seconds',
-      help: 'How long MCP sessions lived, from opening to close.',
+      help: 'How long MCP sessions lived, from their opening to their end, restored ones included.',
       buckets: SESSION_BUCKETS,
     },
     (histogram) => histogram.labels(),
@@ -135,10 +135,9 @@ function countSessions(events: Emitter<CoreEvents>, metrics: SharedMetrics): voi
     .on('restored', () => restored.inc())
     .on('closed', (session, reason) => {
       // The session was never `opened`, so it does not count as closed.
-      if (session.state === 'initializing') return;
-      closed[reason].inc();
-      duration.observe(session.ageMs / 1000);
+      if (session.state !== 'initializing') closed[reason].inc();
     })
+    .on('ended', ({ ageMs }) => duration.observe(ageMs / 1000))
     .on('rejected', (reason) => rejected[reason].inc());
 }
 
