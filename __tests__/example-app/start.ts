@@ -58,7 +58,7 @@ export async function quietApp(
   const logger = pino({ level: 'silent' });
   const stores = await openStores(config, logger);
   try {
-    return { ...createApp(config, stores, logger), stores };
+    return { ...(await createApp(config, stores, logger)), stores };
   } catch (error) {
     await stores.close();
     throw error;

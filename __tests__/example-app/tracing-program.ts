@@ -13,7 +13,7 @@ async function main(): Promise<void> {
   const config = loadConfig({ MCP_OTLP_ENDPOINT: process.argv[2] });
   const tracing = startTracing(config.otlpEndpoint!);
   const logger = pino({ enabled: false });
-  const { app, router } = createApp(config, await openStores(config, logger), logger, () => 0, tracing.telemetry);
+  const { app, router } = await createApp(config, await openStores(config, logger), logger, () => 0, tracing.telemetry);
   const server = app.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);

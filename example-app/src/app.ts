@@ -13,8 +13,7 @@ import { inVariables, keepsSessions, type Config } from './config.js';
 import { createHooks } from './hooks.js';
 import { operatorsOnly } from './operators.js';
 import { renderPage } from './page.js';
-import { buildServer } from './server.js';
-import { buildServerV2 } from './server-v2.js';
+import { loadServers } from './sdk.js';
 import type { Stores } from './stores.js';
 
 /** Gauges of prom-client 15 that end in `_total` as only counters should: `promtool check metrics` objects. */
@@ -40,21 +39,21 @@ function processMetrics(lostLines: () => number): Registry {
 /**
  * Creates the app, without listening.
  *
- * @throws ConfigError when options of the router contradict each other.
+ * @throws ConfigError when options of the router contradict each other, or the chosen version of the SDK is not installed.
  */
-export function createApp(
+export async function createApp(
   config: Config,
   { store, eventStore, cluster }: Stores,
   logger: Logger,
   lostLines: () => number = () => 0,
   telemetry?: McpRouterOptions['telemetry'],
-): { app: Express; router: McpRouter } {
+): Promise<{ app: Express; router: McpRouter }> {
   const metrics = { registry: processMetrics(lostLines), route: false };
   const hasStore = store !== undefined || cluster !== undefined;
-  const build = config.sdk === 'v2' ? buildServerV2 : buildServer;
+  const { build, perRequest } = await loadServers(config);
   const serverFactory = (context: ServerContext) => build(context, hasStore);
   const router = inVariables(() =>
-    mcpRouter({ ...config.router, serverFactory, store, eventStore, cluster, logger, metrics, telemetry }),
+    mcpRouter({ ...config.router, perRequest, serverFactory, store, eventStore, cluster, logger, metrics, telemetry }),
   );
 
   const app = express();

@@ -1,5 +1,4 @@
 import { trustedProxyPrincipal, type McpRouterOptions } from 'express-mcp-router';
-import { v2 } from 'express-mcp-router/v2';
 import { nearestName } from './nearest.js';
 import { APP, ROUTER, VARIABLES, type AppVariable, type Kind } from './variables.js';
 
@@ -34,7 +33,12 @@ export interface Config {
   /** The base URL of a collector of traces. Undefined: nothing is traced. */
   readonly otlpEndpoint: string | undefined;
   /** The options that the environment sets. The router has defaults for the others. */
-  readonly router: Omit<McpRouterOptions, 'serverFactory' | 'store' | 'eventStore' | 'cluster' | 'telemetry'>;
+  readonly router: Omit<
+    McpRouterOptions,
+    'serverFactory' | 'store' | 'eventStore' | 'cluster' | 'telemetry' | 'perRequest'
+  > & {
+    readonly perRequest?: boolean;
+  };
   /** Settings that are probably mistakes. They do not stop the start. */
   readonly warnings: readonly string[];
 }
@@ -93,7 +97,7 @@ export function loadConfig(env: Environment): Config {
     resumable: given(APP.resumable) ?? (APP.resumable.fallback && withoutSessions === undefined),
     otlpEndpoint: own(APP.otlpEndpoint),
     sdk: own(APP.sdk),
-    router: { ...options, perRequest: perRequestOf(own(APP.perRequest), own(APP.sdk)), ...identity },
+    router: { ...options, perRequest: own(APP.perRequest), ...identity },
     warnings: [
       ...unknownNames(env),
       ...COMPANIONS.filter(({ of, to }) => isSet(env[of.name]) && !to.some(([{ name }]) => isSet(env[name]))).map(
@@ -102,11 +106,6 @@ export function loadConfig(env: Environment): Config {
       ),
     ],
   };
-}
-
-/** Servers of the SDK's version 2 serve MCP 2026-07-28 themselves. */
-function perRequestOf(isOn: boolean, sdk: Config['sdk']): McpRouterOptions['perRequest'] {
-  return isOn && sdk === 'v2' ? { sdk: v2() } : isOn;
 }
 
 /** Whether the router keeps sessions with these options. */

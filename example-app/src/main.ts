@@ -88,7 +88,7 @@ async function serve(config: Config, stores: Stores, logger: Logger, lostLines: 
   const { otlpEndpoint } = config;
   // Loaded only where it is used, as OpenTelemetry takes a while to load.
   const tracing = otlpEndpoint === undefined ? undefined : (await import('./tracing.js')).startTracing(otlpEndpoint);
-  const { app, router } = createApp(config, stores, logger, lostLines, tracing?.telemetry);
+  const { app, router } = await createApp(config, stores, logger, lostLines, tracing?.telemetry);
   const server = createHttpServer(app);
   server.keepAliveTimeout = config.keepAliveTimeoutMs;
   const url = await listen(server, config).catch(async (error: unknown) => {
