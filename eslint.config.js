@@ -22,6 +22,8 @@ export default tseslint.config(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/no-confusing-void-expression': 'off',
+      // A module of NestJS may be only what its decorator says.
+      '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true }],
       // The SDK marks `Server` as deprecated for most apps. The router supports it as well as `McpServer`.
       '@typescript-eslint/no-deprecated': [
         'error',

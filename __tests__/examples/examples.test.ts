@@ -26,6 +26,7 @@ describe.each([
   ['express-4', { express: 'express4' }],
   ['fastify', {}],
   ['hono', {}],
+  ['nestjs', {}],
   ['node-http', {}],
   ['sdk-v2', {}],
 ])('examples/%s', (name, alias) => {
