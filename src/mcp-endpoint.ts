@@ -11,7 +11,7 @@ import { Emitter } from './runtime/emitter.js';
 import { BodyReader } from './http/body.js';
 import { createCors } from './http/cors.js';
 import { Exchange } from './http/exchange.js';
-import { createGuard } from './http/guard.js';
+import { createGuard, createHostCheck } from './http/guard.js';
 import { clientRequest } from './http/mcp-request.js';
 import { toExchange } from './endpoint/session/forwarded-request.js';
 import { createIdentify } from './http/identity.js';
@@ -193,7 +193,8 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     (error, id) => events.emit('failure', 'a notification', error, id),
   );
   const notify = createNotify(delivery, principalNames, member?.nodes.notified, resolved.maxBodySize);
-  const inspection = createInspection(registry, events, member?.nodes.inspected, resolved.allowedHosts);
+  const isHostAllowed = createHostCheck(resolved.allowedHosts, warn, warn);
+  const inspection = createInspection(registry, events, member?.nodes.inspected, resolved.allowedHosts, isHostAllowed);
   const refuse = createRefuse(events, resolved.resourceMetadataUrl);
   member?.start({
     registry,
@@ -215,7 +216,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   });
 
   warnOfShortTimes(resolved, warn);
-  const guard = createGuard(resolved, warn, warn);
+  const guard = createGuard(resolved.allowedOrigins, isHostAllowed, warn);
   const cors = createCors(resolved);
   const identify = createIdentify(resolved, warn);
   const warnOfWorkers = member === undefined ? createWorkerWarning(warn) : undefined;

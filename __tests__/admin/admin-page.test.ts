@@ -134,8 +134,18 @@ describe('an admin page with `authorize`', () => {
     expect(log.text.split('\n').filter((line) => line.includes('authorize did not settle'))).toHaveLength(1);
   });
 
-  test('serves what it lets pass, whatever its host and its proxy', async () => {
-    await serve({ authorize: ({ headers }) => Promise.resolve(headers['x-role'] === 'operator') });
+  test('is not asked for a Host that the router refuses, as with DNS rebinding', async () => {
+    await serve({ authorize: ({ socket }) => socket.remoteAddress === '127.0.0.1' });
+    for (const path of PATHS) {
+      expect(await ask(path, { host: 'evil.example' })).toEqual({ status: 403, text: 'Forbidden\n' });
+    }
+    expect(log.text).toContain('refused Host \\"evil.example\\"');
+    expect((await ask('/', { host: 'localhost' })).status).toBe(200);
+  });
+
+  test('serves what it lets pass by a public name of the router, past a proxy', async () => {
+    const authorize = ({ headers }: http.IncomingMessage) => Promise.resolve(headers['x-role'] === 'operator');
+    await serve({ authorize }, { allowedHosts: ['mcp.example'] });
     const proxied = { host: 'mcp.example', 'x-forwarded-for': '192.0.2.1' };
     expect((await ask('/', { ...proxied, 'x-role': 'operator' })).status).toBe(200);
     expect((await ask('/', proxied)).status).toBe(403);

@@ -275,7 +275,8 @@ async function serveMany(count: number): Promise<URL> {
   };
   const recorder = new Recorder(events, clock);
   const local = new LocalInspection(registry as never, recorder, 'secret');
-  const inspection = new Inspection({ local, recorder, clock, report: (error) => faults.push(String(error)) });
+  const report = (error: unknown) => faults.push(String(error));
+  const inspection = new Inspection({ local, recorder, clock, report, isHostAllowed: () => true });
   const app = express().use('/admin', adminPage({ inspection } as never));
   const http: HttpServer = app.listen(0, '127.0.0.1');
   await once(http, 'listening');

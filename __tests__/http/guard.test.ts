@@ -4,10 +4,11 @@ import net, { type AddressInfo } from 'node:net';
 import express from 'express';
 import fc from 'fast-check';
 import { Refusal } from '../../src/errors.js';
-import { createGuard } from '../../src/http/guard.js';
+import { createGuard, createHostCheck } from '../../src/http/guard.js';
+import type { ResolvedOptions } from '../../src/options/options.js';
 
 type Guard = ReturnType<typeof createGuard>;
-type GuardOptions = Parameters<typeof createGuard>[0];
+type GuardOptions = Pick<ResolvedOptions, 'allowedHosts' | 'allowedOrigins'>;
 
 const OPEN: GuardOptions = { allowedHosts: undefined, allowedOrigins: [] };
 const PUBLIC_ADDRESS = '203.0.113.7';
@@ -24,6 +25,14 @@ function request({ host, origin, localAddress = '127.0.0.1', destroyed = false }
   return { headers: { host, origin }, socket: { localAddress, destroyed } } as unknown as IncomingMessage;
 }
 
+function guardOf(
+  { allowedHosts, allowedOrigins }: GuardOptions,
+  onRefused: (hint: string) => void = () => undefined,
+  onExposed: (warning: string) => void = () => undefined,
+): Guard {
+  return createGuard(allowedOrigins, createHostCheck(allowedHosts, onRefused, onExposed), onRefused);
+}
+
 /** 'passes', or the reason of the refusal; anything else that is thrown fails the test. */
 function verdict(guard: Guard, req: IncomingMessage): string {
   try {
@@ -36,7 +45,7 @@ function verdict(guard: Guard, req: IncomingMessage): string {
 }
 
 function silentGuard(options: Partial<GuardOptions> = {}): Guard {
-  return createGuard({ ...OPEN, ...options }, () => undefined);
+  return guardOf({ ...OPEN, ...options });
 }
 
 function judge(options: Partial<GuardOptions>, facts: Facts): string {
@@ -46,7 +55,7 @@ function judge(options: Partial<GuardOptions>, facts: Facts): string {
 function hintFor(options: Partial<GuardOptions>, facts: Facts): string {
   const hints: string[] = [];
   verdict(
-    createGuard({ ...OPEN, ...options }, (hint) => hints.push(hint)),
+    guardOf({ ...OPEN, ...options }, (hint) => hints.push(hint)),
     request(facts),
   );
   expect(hints).toHaveLength(1);
@@ -409,7 +418,7 @@ describe('bad input', () => {
     fc.assert(
       fc.property(header, header, fc.constantFrom('127.0.0.1', PUBLIC_ADDRESS), (host, origin, localAddress) => {
         const hints: string[] = [];
-        const guard = createGuard(
+        const guard = guardOf(
           { allowedHosts: ['mcp.example.com'], allowedOrigins: ['https://app.example', 'null'] },
           (hint) => hints.push(hint),
         );
@@ -458,7 +467,7 @@ describe('the hint for the log says what to do', () => {
 describe('beyond loopback without allowedHosts (docs/identity.md, "Behind a container or on a private network")', () => {
   const warnings = (options: Partial<GuardOptions>, ...facts: Facts[]): string[] => {
     const told: string[] = [];
-    const guard = createGuard(
+    const guard = guardOf(
       { ...OPEN, ...options },
       () => undefined,
       (warning) => told.push(warning),
@@ -489,7 +498,7 @@ describe('beyond loopback without allowedHosts (docs/identity.md, "Behind a cont
     const bare = request({ host: 'a.example' });
     const told: string[] = [];
     Object.assign(bare.socket, { localAddress: undefined });
-    createGuard(
+    guardOf(
       OPEN,
       () => undefined,
       (warning) => told.push(warning),

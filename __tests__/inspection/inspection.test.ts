@@ -25,7 +25,8 @@ function localOf(infos: readonly SessionInfo[], secret = 'secret'): LocalInspect
 
 function inspectionWith(local: LocalInspection, others: InspectedNodes): Inspection {
   const cluster = { nodeId: () => 'here', others };
-  return new Inspection({ local, recorder: { isListening: true }, cluster, clock, report: () => undefined });
+  const report = () => undefined;
+  return new Inspection({ local, recorder: { isListening: true }, cluster, clock, report, isHostAllowed: () => true });
 }
 
 /** The node that an operator asks, with others. */

@@ -7,7 +7,8 @@ const OF_A_PROXY = /^(forwarded|via|x-forwarded-.*)$/;
 
 /**
  * Makes a check whether a request comes from this machine, past no proxy. Behind a proxy every client looks local, and one that adds no
- * header cannot be seen. So none passes where clients reach the router by a public name.
+ * header cannot be seen. So none passes where clients reach the router by a public name. The router's check of
+ * Host has run before.
  *
  * @param allowedHosts - The option of the router.
  */
@@ -22,8 +23,6 @@ export function createLocalCheck(allowedHosts: readonly string[] = []): (req: In
     return (
       family !== 0 &&
       loopback.check(remoteAddress, family === 6 ? 'ipv6' : 'ipv4') &&
-      // A web page that uses DNS rebinding sends its own name.
-      LOCAL_HOST.test(hostOf(req) ?? '') &&
       !Object.keys(req.headers).some((name) => OF_A_PROXY.test(name))
     );
   };

@@ -9,7 +9,8 @@ import { HttpRefusal, readJson, send, sendJson } from './http.js';
 export interface AdminPageOptions {
   /**
    * Whether a request comes from an operator. Only `true` lets it pass. It is called for each request of the page. An error, a
-   * rejection, or ten seconds without a result refuse the request.
+   * rejection, or ten seconds without a result refuse the request. A request with a Host that the router refuses never reaches it.
+   * It should ask for a credential: an address alone proves no operator.
    *
    * Default: requests from this machine pass. They come over a loopback address, name a loopback host, and have no header of a proxy
    * (`Forwarded`, `Via`, `X-Forwarded-*`). None passes where the router's `allowedHosts` has a public name: a proxy on this machine may
@@ -67,7 +68,8 @@ export function adminPage(router: AdministeredRouter, options: AdminPageOptions 
 
   const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     try {
-      if (!(await isOperator(req))) throw new HttpRefusal(403, 'Forbidden');
+      // First: a web page that uses DNS rebinding has the address of its visitor, which may be an operator.
+      if (!inspection.isHostAllowed(req) || !(await isOperator(req))) throw new HttpRefusal(403, 'Forbidden');
       await route(api, req, res);
     } catch (error) {
       if (!(error instanceof HttpRefusal)) inspection.report(error);

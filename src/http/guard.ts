@@ -127,26 +127,20 @@ function originHint(origin: string, host: string | undefined): string {
 }
 
 /**
- * Makes the check of Host and Origin, which runs before all other checks (spec 2025-11-25, basic/transports, "Security
- * Warning": servers must validate Origin, against DNS rebinding).
+ * Makes the check of Host. A web page that uses DNS rebinding sends its own name as Host. So on a loopback address, only loopback
+ * names and `allowedHosts` pass. On other addresses, only `allowedHosts` pass, or any Host if that option is not set.
  *
- * A web page that uses DNS rebinding sends its own name as Host. So on a loopback address, only loopback names and
- * `allowedHosts` pass. On other addresses, only `allowedHosts` pass, or any Host if that option is not set. An Origin must have
- * the host of the endpoint, or be one of `allowedOrigins`.
- *
- * @param onRefused - Called with a log line on the refused header and the option that would allow it.
+ * @param onRefused - Called with a log line on the refused Host and the option that would allow it.
  * @param onExposed - Called once, for the log, when a request arrives on an address where any Host passes.
- * @returns A function that throws the Refusal `hostNotAllowed` or `originNotAllowed` when it refuses the request.
+ * @returns Whether the request passes.
  * @throws TypeError when an entry of `allowedHosts` is not a host, with or without port.
  */
-export function createGuard(
-  options: Pick<ResolvedOptions, 'allowedHosts' | 'allowedOrigins'>,
+export function createHostCheck(
+  allowedHosts: ResolvedOptions['allowedHosts'],
   onRefused: (hint: string) => void,
-  onExposed: (warning: string) => void = () => undefined,
-): (req: IncomingMessage) => void {
-  const hosts = options.allowedHosts && new Set(options.allowedHosts.map(hostEntry));
-  const origins = new Set(options.allowedOrigins.map(canonicalOrigin));
-
+  onExposed: (warning: string) => void,
+): (req: IncomingMessage) => boolean {
+  const hosts = allowedHosts && new Set(allowedHosts.map(hostEntry));
   const isListedHost = (host: Authority) => hosts !== undefined && (hosts.has(host.name) || hosts.has(joined(host)));
   const passesOnLoopback = cached(MAX_CACHED_HOSTS, (text) => {
     const host = parseAuthority(text);
@@ -166,18 +160,39 @@ export function createGuard(
   };
 
   return (req) => {
-    const host = hostOf(req);
-    const { origin } = req.headers;
     const loopback = isLoopback(req);
-    if (loopback || hosts !== undefined) {
-      const passes = loopback ? passesOnLoopback : passesElsewhere;
-      if (host === undefined || !passes(host)) {
-        onRefused(hostHint(host, hosts !== undefined));
-        throw new Refusal('hostNotAllowed');
-      }
-    } else noteExposure(req.socket);
+    if (!loopback && hosts === undefined) {
+      noteExposure(req.socket);
+      return true;
+    }
+    const host = hostOf(req);
+    const passes = loopback ? passesOnLoopback : passesElsewhere;
+    if (host !== undefined && passes(host)) return true;
+    onRefused(hostHint(host, hosts !== undefined));
+    return false;
+  };
+}
 
+/**
+ * Makes the check of Host and Origin, which runs before all other checks (spec 2025-11-25, basic/transports, "Security
+ * Warning": servers must validate Origin, against DNS rebinding). An Origin must have the host of the endpoint, or be one of
+ * `allowedOrigins`.
+ *
+ * @param isHostAllowed - See {@link createHostCheck}.
+ * @param onRefused - Called with a log line on the refused Origin and the option that would allow it.
+ * @returns A function that throws the Refusal `hostNotAllowed` or `originNotAllowed` when it refuses the request.
+ */
+export function createGuard(
+  allowedOrigins: ResolvedOptions['allowedOrigins'],
+  isHostAllowed: (req: IncomingMessage) => boolean,
+  onRefused: (hint: string) => void,
+): (req: IncomingMessage) => void {
+  const origins = new Set(allowedOrigins.map(canonicalOrigin));
+  return (req) => {
+    if (!isHostAllowed(req)) throw new Refusal('hostNotAllowed');
+    const { origin } = req.headers;
     if (origin === undefined || origins.has(canonicalOrigin(origin))) return;
+    const host = hostOf(req);
     const parsed = parseOrigin(origin);
     if (parsed !== undefined && isOwnOrigin(parsed, host)) return;
     onRefused(originHint(origin, host));

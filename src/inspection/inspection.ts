@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { CoreEvents, SessionStats } from '../events.js';
 import type { Clock } from '../runtime/clock.js';
 import type { Emitter } from '../runtime/emitter.js';
@@ -53,6 +54,8 @@ export interface InspectionInit {
   readonly report: (error: unknown) => void;
   /** The router's option. */
   readonly allowedHosts?: readonly string[] | undefined;
+  /** The router's check of Host, which logs what it refuses. */
+  readonly isHostAllowed: (req: IncomingMessage) => boolean;
 }
 
 /** What operators see of the sessions of all nodes. Nodes that do not answer are named instead. */
@@ -64,14 +67,16 @@ export class Inspection {
   readonly clock: Clock;
   readonly report: InspectionInit['report'];
   readonly allowedHosts: InspectionInit['allowedHosts'];
+  readonly isHostAllowed: InspectionInit['isHostAllowed'];
 
-  constructor({ local, recorder, cluster, clock, report, allowedHosts }: InspectionInit) {
+  constructor({ local, recorder, cluster, clock, report, allowedHosts, isHostAllowed }: InspectionInit) {
     this.#local = local;
     this.#cluster = cluster;
     this.recorder = recorder;
     this.clock = clock;
     this.report = report;
     this.allowedHosts = allowedHosts;
+    this.isHostAllowed = isHostAllowed;
   }
 
   /** What this node answers another one. */
@@ -136,11 +141,12 @@ export function createInspection(
   registry: Registry,
   events: Emitter<CoreEvents>,
   cluster: InspectedCluster | undefined,
-  allowedHosts: readonly string[] | undefined,
+  allowedHosts: InspectionInit['allowedHosts'],
+  isHostAllowed: InspectionInit['isHostAllowed'],
 ): Inspection {
   const { clock } = registry;
   const recorder = new Recorder(events, clock);
   const local = new LocalInspection(registry, recorder, cluster?.secret ?? randomBytes(32));
   const report = (error: unknown): void => events.emit('failure', 'the admin page', error);
-  return new Inspection({ local, recorder, cluster, clock, report, allowedHosts });
+  return new Inspection({ local, recorder, cluster, clock, report, allowedHosts, isHostAllowed });
 }
