@@ -6,7 +6,7 @@ import { echoServer, initializeBody, JSON_HEADERS, messagesOf, post, start, type
 import { chunked, RawSocket, requestBytes } from '../support/raw-http.js';
 import { answerOf } from '../support/raw-session.js';
 import { startScripted, type Method } from '../support/scripted.js';
-import { Deferred, soon, until } from '../support/waiting.js';
+import { Deferred, never, soon, until } from '../support/waiting.js';
 
 // Node, `AsyncLocalStorage`: the store in which an app's middleware runs the rest of its request is the handler's store too.
 
@@ -83,6 +83,34 @@ test(`each of ${CALLS} concurrent handlers is in the AsyncLocalStorage of its ow
   const stores = (await soon('the answers', Promise.all(answers))) as { id: string; result: { stores: string[] } }[];
   expect(stores.map(({ id }) => id).sort()).toEqual(names(CALLS).sort());
   expect(stores.filter(({ id, result }) => result.stores.some((store) => store !== id))).toEqual([]);
+});
+
+test('what a time-out calls is in the AsyncLocalStorage of its own request: listeners of the signal, and of the event', async () => {
+  const requests = ['first', 'second'];
+  const running = new Set<string>();
+  const aborted: [name: string, store: string | undefined][] = [];
+  const settled: (string | undefined)[] = [];
+  const hang: Method = ({ name }, { signal }) => {
+    running.add(name!);
+    signal.addEventListener('abort', () => aborted.push([name!, storage.getStore()]));
+    return never();
+  };
+  const scripted = await startScripted({ hang }, { requestTimeout: 5_000 }, undefined, mount);
+  harness = scripted;
+  const session = await scripted.session();
+  scripted.router.sessions.on('settled', ({ outcome }) => outcome === 'timeout' && settled.push(storage.getStore()));
+  const answers = requests.map((name) =>
+    post(
+      scripted.url,
+      { jsonrpc: '2.0', id: name, method: 'hang', params: { name } },
+      { ...session.headers, 'x-request': name },
+    ).then(answerOf),
+  );
+  await until('both run', () => running.size === requests.length);
+  scripted.clock.advance(5_000);
+  await soon('the answers', Promise.all(answers));
+  expect(aborted.sort()).toEqual(requests.map((name) => [name, name]));
+  expect(settled.sort()).toEqual(requests);
 });
 
 test('the factory of each of many sessions that open in one turn of the event loop is in the AsyncLocalStorage of its own initialize', async () => {

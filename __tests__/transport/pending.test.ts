@@ -53,7 +53,7 @@ test('requests in flight are known by their IDs, 1 and "1" apart, until each is 
         for (const message of requests) {
           const each = message.id;
           const taker = { timeOut: (request: PendingRequest) => void late.push(request) };
-          const request = new PendingRequest(each, 'ping', clock.now(), stream, taker);
+          const request = new PendingRequest({ jsonrpc: '2.0', id: each, method: 'ping' }, clock.now(), stream, taker);
           expected.push(['started', request, each]);
           model.set(each, { request, due: clock.now() + REQUEST_TIMEOUT });
           pending.add(request, message, false);

@@ -1,10 +1,11 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { JSONRPCErrorResponse, JSONRPCRequest, JSONRPCResultResponse, RequestId } from '../protocol/messages.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import { errorResponse, ERRORS, Refusal, type ErrorName } from '../errors.js';
 import type { ErrorType, ObservedRequest, Outcome } from '../events.js';
 import type { Era } from '../options/options.js';
 import type { Operation } from '../options/telemetry.js';
-import { errorTypeOf } from './jsonrpc.js';
+import { errorTypeOf, toolOf } from './jsonrpc.js';
 import type { TransportContext, TransportSide } from './transport-types.js';
 import type { RequestStream } from './request-stream.js';
 
@@ -30,30 +31,35 @@ export class PendingRequest implements ObservedRequest {
   memory = 0;
   era: Era = 'session';
   errorType: ErrorType | undefined;
-  tool: string | undefined;
   /** The time when it times out. */
   readonly due = new Deadline<{ timeOut(): void }>(this);
+  readonly method: string;
+  readonly tool: string | undefined;
+  /** The client's own ID. */
+  readonly id: RequestId;
   /** The ID that the server knows it by. */
   readonly key: RequestId;
   readonly #taker: TimeOutTaker;
+  /** With the span of the request, if there is one. */
+  readonly #asyncContext = new AsyncResource('McpRequest', { requireManualDestroy: true });
 
-  /**
-   * @param id - The client's own ID.
-   * @param since - When it arrived, by the router's clock.
-   */
+  /** @param since - When it arrived, by the router's clock. */
   constructor(
-    readonly id: RequestId,
-    readonly method: string,
+    message: JSONRPCRequest,
     readonly since: number,
     readonly stream: RequestStream,
     taker: TimeOutTaker,
   ) {
-    this.key = keyOf(id);
+    this.id = message.id;
+    this.key = keyOf(message.id);
+    this.method = message.method;
+    this.tool = toolOf(message);
     this.#taker = taker;
   }
 
+  /** The timer of the queue has the async context of another request. What listens to the abort of this one must not run there. */
   timeOut(): void {
-    this.#taker.timeOut(this);
+    this.#asyncContext.runInAsyncScope(() => this.#taker.timeOut(this));
   }
 }
 

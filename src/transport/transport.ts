@@ -9,7 +9,7 @@ import { AskedOperations } from './asked-operations.js';
 import { EpochIds } from './epoch-ids.js';
 import { createEventLog, type SessionEventLog } from './session-events.js';
 import { RouterRequests } from './router-requests.js';
-import { isFailure, isResponse, toolOf } from './jsonrpc.js';
+import { isFailure, isResponse } from './jsonrpc.js';
 import { CHANGES_SESSION, keyOf, PendingRequest, PendingRequests, type Answer } from './pending-requests.js';
 import { RequestStream, type Taking } from './request-stream.js';
 import { Replays } from './replay.js';
@@ -131,10 +131,10 @@ export class HttpTransport implements WireTransport, TransportSide {
     const stream = new RequestStream(res, this, requests, init, this.#eventLog);
     const resumable = this.#eventLog !== undefined;
     for (const message of requests) {
-      const request = new PendingRequest(message.id, message.method, this.context.clock.now(), stream, this);
+      const operation = operations?.begin(message, this);
+      const request = runIn(operation, () => new PendingRequest(message, this.context.clock.now(), stream, this));
       request.memory = memory / requests.length;
-      request.tool = toolOf(message);
-      this.#pending.add(request, message, resumable, operations?.begin(message, this));
+      this.#pending.add(request, message, resumable, operation);
     }
     const primed = resumable && (this.protocolVersion ?? '') >= PRIMING_SINCE && !stream.json;
     if (primed) await stream.events.prime();
