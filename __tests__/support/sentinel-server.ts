@@ -23,7 +23,7 @@ export class SentinelServer {
     this.port = port;
     this.#folder = folder;
     this.#process = process;
-    this.#disarm = killWithThisProcess(process.pid!);
+    this.#disarm = killWithThisProcess(process.pid!, folder);
   }
 
   /** @param master - The port of the master. Sentinel finds the replicas that it has by now, and later ones after ten seconds. */
