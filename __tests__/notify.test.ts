@@ -1,12 +1,12 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { memoryEventStore, type McpRouterOptions, type NotifyTarget, type JSONRPCNotification } from '../src/index.js';
 import { announcingServer } from './endpoint/announcing-server.js';
-import { EventStream } from './support/event-stream.js';
+import type { EventStream } from './support/event-stream.js';
 import { FakeClock } from './support/fake-clock.js';
-import { post, start, type Harness } from './support/harness.js';
-import { bodyOf, headersOf } from './support/per-request.js';
+import { start, type Harness } from './support/harness.js';
 import { RawSession } from './support/raw-session.js';
 import { StalledReader } from './support/stalled-reader.js';
+import { subscribe } from './support/per-request.js';
 import { never, until } from './support/waiting.js';
 
 // docs/notify.md. Clients with sessions read their standalone streams, those of MCP 2026-07-28 a `subscriptions/listen`.
@@ -43,15 +43,11 @@ async function streamOf(session: RawSession, lastEventId?: string): Promise<Even
   return session.stream(lastEventId, client.signal);
 }
 
-async function listen(notifications: object, user?: string): Promise<EventStream> {
+async function listen(notifications: Readonly<Record<string, unknown>>, user?: string): Promise<EventStream> {
   const client = new AbortController();
   clients.push(client);
-  const request = { params: { notifications }, headers: as(user) };
-  const method = 'subscriptions/listen';
-  const response = await post(harness.url, bodyOf(method, request), headersOf(method, request), client.signal);
-  const stream = new EventStream(response);
-  expect((await stream.message()).method).toBe('notifications/subscriptions/acknowledged');
-  return stream;
+  const request = { headers: as(user), signal: client.signal };
+  return (await subscribe(harness.url, notifications, request)).stream;
 }
 
 const log = (data: string, level = 'info') => ({ method: MESSAGE, params: { level, data } });

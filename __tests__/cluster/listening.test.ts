@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EventStream } from '../support/event-stream.js';
-import { post } from '../support/harness.js';
-import { bodyOf, headersOf } from '../support/per-request.js';
+import type { EventStream } from '../support/event-stream.js';
+import { subscribe } from '../support/per-request.js';
 import { until } from '../support/waiting.js';
 import { LONG_LEASE, START_TIMEOUT, startCluster, type Cluster } from './cluster.js';
 
@@ -10,7 +9,6 @@ import { LONG_LEASE, START_TIMEOUT, startCluster, type Cluster } from './cluster
 /** `npm run check:long` sets more, and a bound. */
 const LISTENING = Number(process.env.LISTENING ?? 100);
 const IS_LONG = process.env.LISTENING !== undefined;
-const METHOD = 'subscriptions/listen';
 /** How long a client waits after a refused try, in ms. */
 const BACK_OFF = 50;
 /** Subscriptions that are opened at a time. */
@@ -50,12 +48,8 @@ class Listener {
   }
 
   async #open(): Promise<EventStream> {
-    const request = { params: { notifications: { toolsListChanged: true } } };
-    const body = bodyOf(METHOD, request);
-    const stream = new EventStream(await post(this.#url, body, headersOf(METHOD, request), this.#client.signal));
-    const { method } = await stream.message();
-    if (method !== 'notifications/subscriptions/acknowledged') throw new Error(`not acknowledged: ${method}`);
-    return stream;
+    const { signal } = this.#client;
+    return (await subscribe(this.#url, { toolsListChanged: true }, { signal })).stream;
   }
 }
 

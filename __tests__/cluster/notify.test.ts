@@ -1,7 +1,6 @@
 import { announcingServer } from '../endpoint/announcing-server.js';
 import { EventStream } from '../support/event-stream.js';
-import { post } from '../support/harness.js';
-import { bodyOf, headersOf } from '../support/per-request.js';
+import { subscribe } from '../support/per-request.js';
 import { soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster, type InProcessNode, type InProcessNodeInit } from './in-process.js';
@@ -21,12 +20,7 @@ const nodesWith = (init: InProcessNodeInit = {}): Promise<Nodes> =>
 const open = (node: InProcessNode, user: string) => AnyNodeSession.open(node.url, { headers: { 'x-principal': user } });
 
 async function listen(node: InProcessNode, user: string): Promise<EventStream> {
-  const params = { notifications: { toolsListChanged: true } };
-  const request = { params, headers: { 'x-principal': user } };
-  const method = 'subscriptions/listen';
-  const stream = new EventStream(await post(node.url, bodyOf(method, request), headersOf(method, request)));
-  expect((await stream.message()).method).toBe('notifications/subscriptions/acknowledged');
-  return stream;
+  return (await subscribe(node.url, { toolsListChanged: true }, { headers: { 'x-principal': user } })).stream;
 }
 
 const log = (data: string) => ({ method: 'notifications/message', params: { level: 'info', data } });

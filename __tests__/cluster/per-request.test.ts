@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { announcingServer } from '../endpoint/announcing-server.js';
 import { askingServer } from '../endpoint/asking-server.js';
-import { EventStream } from '../support/event-stream.js';
+import type { EventStream } from '../support/event-stream.js';
 import { freePort } from '../support/free-port.js';
-import { post } from '../support/harness.js';
-import { bodyOf, call, headersOf, send, type PerRequestReply } from '../support/per-request.js';
+import { call, send, subscribe, type PerRequestReply } from '../support/per-request.js';
 import { until } from '../support/waiting.js';
 import { InProcessCluster, type InProcessNode } from './in-process.js';
 import { GhostLease } from './leases.js';
@@ -156,14 +155,8 @@ describe('a forged requestState', () => {
 
 describe('a subscription in a cluster', () => {
   async function listen(node: InProcessNode, user: string | undefined): Promise<EventStream> {
-    const request = {
-      params: { notifications: { toolsListChanged: true, resourceSubscriptions: ['test://x'] } },
-      headers: { 'x-principal': user },
-    };
-    const method = 'subscriptions/listen';
-    const stream = new EventStream(await post(node.url, bodyOf(method, request), headersOf(method, request)));
-    expect(await stream.message()).toMatchObject({ method: 'notifications/subscriptions/acknowledged' });
-    return stream;
+    const notifications = { toolsListChanged: true, resourceSubscriptions: ['test://x'] };
+    return (await subscribe(node.url, notifications, { headers: { 'x-principal': user } })).stream;
   }
 
   test('hears on every node what servers of its principal announce, and ends by its result on a drain', async () => {

@@ -1,8 +1,7 @@
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
-import { EventStream } from '../support/event-stream.js';
-import { post, start, type Harness } from '../support/harness.js';
-import { bodyOf, call, headersOf, type PerRequest } from '../support/per-request.js';
+import { start, type Harness } from '../support/harness.js';
+import { call, subscribe, type PerRequest } from '../support/per-request.js';
 import { Deferred, until } from '../support/waiting.js';
 import { answersTo, askedBy, textOf } from './asked.js';
 import { askingServer } from './asking-server.js';
@@ -107,7 +106,6 @@ test('a worker that `oninitialized` started may ask for a call that it names by 
 });
 
 describe.each(['request', 'principal'] as const)('a change that a server announces (servers: %s)', (servers) => {
-  const METHOD = 'subscriptions/listen';
   const MARK = 'notifications/resources/list_changed';
   let isListening: boolean;
   beforeEach(async () => {
@@ -138,9 +136,7 @@ describe.each(['request', 'principal'] as const)('a change that a server announc
   });
 
   test('while the bridge greets it, or lists its tools for the headers of a call, reaches no client', async () => {
-    const params = { notifications: { toolsListChanged: true, resourcesListChanged: true } };
-    const stream = new EventStream(await post(harness.url, bodyOf(METHOD, { params }), headersOf(METHOD, { params })));
-    expect(await stream.message()).toMatchObject({ method: 'notifications/subscriptions/acknowledged' });
+    const { stream } = await subscribe(harness.url, { toolsListChanged: true, resourcesListChanged: true });
     expect((await ask('mark')).status).toBe(200);
     expect(await stream.message()).toMatchObject({ method: MARK });
   });

@@ -2,7 +2,7 @@ import type { McpServerLike, ServerContext } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { post, start, type Harness } from '../support/harness.js';
-import { bodyOf, call, headersOf, type PerRequest } from '../support/per-request.js';
+import { bodyOf, call, headersOf, subscribe, type PerRequest } from '../support/per-request.js';
 import { Deferred, until } from '../support/waiting.js';
 import { announcingServer } from './announcing-server.js';
 import { askingServer } from './asking-server.js';
@@ -156,13 +156,9 @@ test('while a retry runs: the handler is aborted, and its state is unknown from 
 });
 
 describe('of a subscription', () => {
-  const request = { params: { notifications: { toolsListChanged: true, resourceSubscriptions: ['test://x'] } } };
-  const method = 'subscriptions/listen';
+  const notifications = { toolsListChanged: true, resourceSubscriptions: ['test://x'] };
   const listen = async (signal: AbortSignal) => {
-    const stream = new EventStream(
-      await post(harness.url, bodyOf(method, request), headersOf(method, request), signal),
-    );
-    await stream.message();
+    const { stream } = await subscribe(harness.url, notifications, { signal });
     seen.push('acknowledged');
     await stream.messages();
   };

@@ -13,10 +13,9 @@ import { pino } from 'pino';
 import { z } from 'zod';
 import type { JSONRPCMessage, McpServerLike, WireTransport } from '../../src/index.js';
 import { v2 } from '../../src/v2.js';
-import { EventStream } from '../support/event-stream.js';
-import { post, start, type Harness } from '../support/harness.js';
+import { start, type Harness } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
-import { bodyOf, call, headersOf, send, VERSION } from '../support/per-request.js';
+import { call, send, subscribe, VERSION } from '../support/per-request.js';
 import { Deferred, until } from '../support/waiting.js';
 import { askingServer } from './asking-server.js';
 
@@ -166,14 +165,8 @@ describe('a server of SDK v2 with the option perRequest.sdk', () => {
 
   test('announces changes to its subscription, without being asked for each resource (basic/patterns/subscriptions)', async () => {
     const notifications = { toolsListChanged: true, resourceSubscriptions: ['test://a'] };
-    const request = { id: 'sub', params: { notifications } };
-    const method = 'subscriptions/listen';
-    const stream = new EventStream(await post(harness.url, bodyOf(method, request), headersOf(method, request)));
-    const acknowledged = await stream.message();
-    expect(acknowledged).toMatchObject({
-      method: 'notifications/subscriptions/acknowledged',
-      params: { notifications },
-    });
+    const { stream, acknowledgement } = await subscribe(harness.url, notifications, { id: 'sub' });
+    expect(acknowledgement).toMatchObject({ params: { notifications } });
     await servers[0]?.server.sendResourceUpdated({ uri: 'test://b' });
     await servers[0]?.server.sendResourceUpdated({ uri: 'test://a' });
     await servers[0]?.server.sendToolListChanged();

@@ -1,9 +1,9 @@
 import { SubscribeRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import type { McpRouterOptions } from '../../src/index.js';
-import { EventStream } from '../support/event-stream.js';
+import type { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { post, start, type Harness } from '../support/harness.js';
-import { bodyOf, call, headersOf, send, type PerRequest } from '../support/per-request.js';
+import { start, type Harness } from '../support/harness.js';
+import { bodyOf, call, headersOf, send, subscribe, type PerRequest } from '../support/per-request.js';
 import { StalledReader } from '../support/stalled-reader.js';
 import { until } from '../support/waiting.js';
 import { announcingServer, REFUSED, type AnnouncingServer } from './announcing-server.js';
@@ -55,12 +55,10 @@ interface Listening {
 async function listen(notifications: Fields, { id = 'sub', ...request }: PerRequest = {}): Promise<Listening> {
   const client = new AbortController();
   clients.push(client);
-  const whole = { id, ...request, params: { notifications } };
-  const method = 'subscriptions/listen';
-  const response = await post(harness.url, bodyOf(method, whole), headersOf(method, whole), client.signal);
-  const stream = new EventStream(response);
-  const { method: first, params } = (await stream.message()) as unknown as { method: string; params: Fields };
-  expect([first, params._meta]).toEqual(['notifications/subscriptions/acknowledged', { [ID]: id }]);
+  const { signal } = client;
+  const { stream, acknowledgement } = await subscribe(harness.url, notifications, { id, ...request, signal });
+  const params = acknowledgement.params as unknown as Fields;
+  expect(params._meta).toEqual({ [ID]: id });
   const acknowledged = params.notifications as Fields;
   return { stream, server: servers.at(-1)!, acknowledged, close: () => client.abort() };
 }

@@ -8,7 +8,7 @@ import { askingServer } from '../endpoint/asking-server.js';
 import { EventStream } from '../support/event-stream.js';
 import { parseExposition } from '../support/exposition.js';
 import { echoCall, openSession, post } from '../support/harness.js';
-import { bodyOf, call, headersOf, send } from '../support/per-request.js';
+import { call, send, subscribe } from '../support/per-request.js';
 import { Prometheus } from '../support/prometheus.js';
 import { RawSession } from '../support/raw-session.js';
 import { StalledReader } from '../support/stalled-reader.js';
@@ -87,13 +87,6 @@ async function useNodes(): Promise<void> {
   await send(b.url, 'tools/list', { headers: { 'mcp-method': 'ping' } });
 }
 
-async function subscribe({ url }: InProcessNode): Promise<void> {
-  const method = 'subscriptions/listen';
-  const request = { params: { notifications: { toolsListChanged: true } } };
-  const reply = await post(url, bodyOf(method, request), headersOf(method, request), hangUp.signal);
-  await new EventStream(reply).message();
-}
-
 /** Sends a client that does not read more than may wait for it. */
 async function outrunReader({ url, http, router }: InProcessNode): Promise<void> {
   const session = await RawSession.open(url);
@@ -129,7 +122,7 @@ const scraped = async (): Promise<number> => (await prometheus.value('count(mcp_
 
 test('three nodes of a cluster, used by real clients, give every panel of the dashboard series; all rules are evaluated', async () => {
   await until('Prometheus has scraped all nodes', async () => (await scraped()) === nodes.length);
-  await subscribe(nodes[0]!);
+  await subscribe(nodes[0]!.url, { toolsListChanged: true }, { signal: hangUp.signal });
   await outrunReader(nodes[1]!);
   await fence(nodes[2]!);
   let empty: string[] = [];

@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { HttpError, type McpRouterOptions, type ServerContext } from '../../src/index.js';
 import { InProcessCluster } from '../cluster/in-process.js';
 import { askingServer } from '../endpoint/asking-server.js';
-import { parseExposition } from '../support/exposition.js';
+import { countsIn } from '../support/exposition.js';
 import { echoCall, echoServer, initializeBody, openSession, post, start, type Harness } from '../support/harness.js';
 import { LogLines } from '../support/log-lines.js';
 import { call, send } from '../support/per-request.js';
@@ -29,17 +29,11 @@ async function startCounted(
   return (harness = await start({ metrics: { registry }, ...options }, mount));
 }
 
-/** The counts that are not 0, by status and error. */
-function countsIn(text: string): Record<string, number> {
-  const samples = parseExposition(text).filter(({ name, value }) => name === NAME && value > 0);
-  return Object.fromEntries(samples.map(({ labels, value }) => [`${labels.status} ${labels.error}`, value]));
-}
-
 /** Waits until that many responses were counted, as a client sees the end of a response before the router does. */
 async function counted(responses: number, text = () => registry.metrics()): Promise<Record<string, number>> {
   let counts: Record<string, number> = {};
   await until(`${responses} responses are counted`, async () => {
-    counts = countsIn(await text());
+    counts = countsIn(await text(), NAME);
     return Object.values(counts).reduce((sum, count) => sum + count, 0) >= responses;
   });
   return counts;

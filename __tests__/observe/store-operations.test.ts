@@ -6,7 +6,7 @@ import { SessionEventLog } from '../../src/transport/session-events.js';
 import { InProcessCluster } from '../cluster/in-process.js';
 import { notification, storeWith } from '../support/event-stores.js';
 import { EventStream } from '../support/event-stream.js';
-import { parseExposition, valueOf } from '../support/exposition.js';
+import { countsIn, parseExposition, valueOf } from '../support/exposition.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { initializeBody, openSession, post, start, type Harness } from '../support/harness.js';
 import { RawSession } from '../support/raw-session.js';
@@ -31,12 +31,8 @@ async function begin(options: Partial<McpRouterOptions>): Promise<URL> {
   return harness.url;
 }
 
-/** The counts that are not 0, by store, operation and outcome. */
-function countsIn(text: string): Record<string, number> {
-  const samples = parseExposition(text).filter(({ name, value }) => name === `${NAME}_count` && value > 0);
-  return Object.fromEntries(samples.map(({ labels, value }) => [Object.values(labels).join(' '), value]));
-}
-const counts = async () => countsIn(await registry.metrics());
+/** By store, operation and outcome. */
+const counts = async () => countsIn(await registry.metrics(), `${NAME}_count`);
 
 /** A session store in memory with some methods of the test. */
 function sessionStoreWith(own: Partial<SessionStore>): SessionStore {
@@ -121,7 +117,7 @@ describe('mcp_store_operation_duration_seconds (docs/operations.md, "Stores")', 
     try {
       const node = await cluster.node();
       await openSession(node.url);
-      expect(countsIn(await node.metrics())).toMatchObject({ 'session create ok': 1 });
+      expect(countsIn(await node.metrics(), `${NAME}_count`)).toMatchObject({ 'session create ok': 1 });
     } finally {
       await cluster.stop();
     }

@@ -3,13 +3,13 @@ import { Registry } from 'prom-client';
 import { memoryEventStore, type McpRouterOptions } from '../../src/index.js';
 import { askingServer } from '../endpoint/asking-server.js';
 import { storeWith } from '../support/event-stores.js';
-import { parseExposition, valueOf } from '../support/exposition.js';
+import { countsIn, valueOf } from '../support/exposition.js';
 import { EventStream } from '../support/event-stream.js';
-import { post, start } from '../support/harness.js';
-import { bodyOf, headersOf } from '../support/per-request.js';
+import { start } from '../support/harness.js';
 import type { RawSession } from '../support/raw-session.js';
 import { startScripted, type Method, type Scripted } from '../support/scripted.js';
 import { StalledReader } from '../support/stalled-reader.js';
+import { subscribe } from '../support/per-request.js';
 import { soon, until } from '../support/waiting.js';
 
 const KIB = 1024;
@@ -25,11 +25,7 @@ async function begin(options: Partial<McpRouterOptions> = {}, methods: Readonly<
   return harness.session();
 }
 
-/** The counts of one counter that are not 0, by the values of its labels. */
-async function countsOf(counter: string): Promise<Record<string, number>> {
-  const samples = parseExposition(await registry.metrics()).filter(({ name, value }) => name === counter && value > 0);
-  return Object.fromEntries(samples.map(({ labels, value }) => [Object.values(labels).join(' '), value]));
-}
+const countsOf = async (counter: string) => countsIn(await registry.metrics(), counter);
 
 async function becomes(counter: string, expected: Record<string, number>): Promise<void> {
   await until(`${counter} counts`, async () => Object.keys(await countsOf(counter)).length > 0);
@@ -161,10 +157,7 @@ describe('mcp_streams_closed_total (docs/operations.md, "Streams")', () => {
     await begin();
     const other = await start({ metrics: { registry }, perRequest: true, serverFactory: () => askingServer() });
     const hangUp = new AbortController();
-    const request = { params: { notifications: { toolsListChanged: true } } };
-    const method = 'subscriptions/listen';
-    const reply = await post(other.url, bodyOf(method, request), headersOf(method, request), hangUp.signal);
-    await new EventStream(reply).message();
+    await subscribe(other.url, { toolsListChanged: true }, { signal: hangUp.signal });
     hangUp.abort();
     await closed({ 'subscription disconnected': 1 });
     await other.close();

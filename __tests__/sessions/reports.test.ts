@@ -4,7 +4,7 @@ import type { CoreEvents } from '../../src/events.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { announcingServer } from '../endpoint/announcing-server.js';
 import { echoCall, echoServer, initializeBody, openSession, post, start, type Harness } from '../support/harness.js';
-import { bodyOf, call, headersOf, send } from '../support/per-request.js';
+import { call, send, subscribe } from '../support/per-request.js';
 import { NO_PARTY } from '../support/session-info.js';
 import { Deferred, until } from '../support/waiting.js';
 
@@ -106,10 +106,8 @@ describe('the events of router.sessions for an audit log (docs/operations.md, "A
 
   test('tell of a subscription of MCP 2026-07-28 and of its principal', async () => {
     const reports = await reported({ perRequest: true, serverFactory: () => announcingServer().server });
-    const request = { params: { notifications: { toolsListChanged: true } }, headers: alice };
     const hangUp = new AbortController();
-    const method = 'subscriptions/listen';
-    await post(harness.url, bodyOf(method, request), headersOf(method, request), hangUp.signal);
+    await subscribe(harness.url, { toolsListChanged: true }, { headers: alice, signal: hangUp.signal });
     hangUp.abort();
     await until('the stream is over', () => streams(reports).length === 2);
     expect(streams(reports)[0]).toEqual([

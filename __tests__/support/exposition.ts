@@ -18,6 +18,12 @@ export function parseExposition(text: string): Sample[] {
     });
 }
 
+/** The values of a metric that are not 0, by the values of its labels. */
+export function countsIn(text: string, metric: string): Record<string, number> {
+  const samples = parseExposition(text).filter(({ name, value }) => name === metric && value > 0);
+  return Object.fromEntries(samples.map(({ labels, value }) => [Object.values(labels).join(' '), value]));
+}
+
 /** The value of the one sample with this name and at least these labels; undefined when there is none. */
 export function valueOf(text: string, name: string, labels: Readonly<Record<string, string>> = {}): number | undefined {
   const found = parseExposition(text).filter(

@@ -1,3 +1,4 @@
+import { EventStream, type WireMessage } from './event-stream.js';
 import { messagesOf, post } from './harness.js';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -59,6 +60,24 @@ export async function send(url: URL, method: string, request: PerRequest = {}): 
   const messages = (isStream ? messagesOf(text) : [JSON.parse(text)]) as Fields[];
   const { status, headers } = response;
   return { status, headers, notifications: messages.slice(0, -1), ...messages.at(-1) };
+}
+
+/** An open subscription. */
+export interface Subscribed {
+  readonly stream: EventStream;
+  readonly acknowledgement: WireMessage;
+}
+
+/** Opens a subscription, and reads its acknowledgement. */
+export async function subscribe(url: URL, notifications: Fields, request: PerRequest = {}): Promise<Subscribed> {
+  const method = 'subscriptions/listen';
+  const whole = { ...request, params: { notifications } };
+  const response = await post(url, bodyOf(method, whole), headersOf(method, whole), request.signal);
+  const stream = new EventStream(response);
+  const acknowledgement = await stream.message();
+  if (acknowledgement.method !== 'notifications/subscriptions/acknowledged')
+    throw new Error(`not acknowledged: ${JSON.stringify(acknowledgement)}`);
+  return { stream, acknowledgement };
 }
 
 /** Calls a tool. */
