@@ -1,12 +1,12 @@
 import type { McpRouter } from 'express-mcp-router';
-import { LoggingLevelSchema } from '@modelcontextprotocol/sdk/types.js';
 import express, { Router, type ErrorRequestHandler, type RequestHandler } from 'express';
 import { z } from 'zod';
+import { LEVELS } from './tool-definitions.js';
 
 const announcement = z
   .strictObject({
     text: z.string().min(1).max(2_000),
-    level: LoggingLevelSchema.default('notice'),
+    level: z.enum(LEVELS).default('notice'),
     session: z.string().min(1).optional(),
     principal: z.union([z.string().min(1), z.strictObject({ iss: z.string(), sub: z.string() })]).optional(),
   })

@@ -36,15 +36,17 @@ function whyNoNotes({ era, principal }: NotesContext, hasStore: boolean): string
 
 /** The notes of one session, or of one user where the client has no session. It knows nothing of the SDK. */
 export class NoteList {
-  readonly era: ServerContext['era'];
+  readonly #era: ServerContext['era'];
   /** The word for the owner of the notes, in texts. */
   readonly owner: 'session' | 'user';
   readonly #state: ServerContext['state'];
   readonly #refusal: string | undefined;
+  /** URIs. Not part of the state: the router repeats the subscriptions to the server of a restored session. */
+  readonly #subscribed = new Set<string>();
 
   /** @param hasStore - Whether the router can keep state for clients without a session. */
   constructor(context: NotesContext, hasStore: boolean) {
-    this.era = context.era;
+    this.#era = context.era;
     this.owner = context.era === 'session' ? 'session' : 'user';
     this.#state = context.state;
     this.#refusal = whyNoNotes(context, hasStore);
@@ -82,13 +84,32 @@ export class NoteList {
     );
   }
 
-  /** @param tell - Tells clients of the change. */
-  edit(id: string, text: string, tell: () => Promise<void>): Promise<ToolResult> {
-    return this.#change((notes) => {
-      const index = this.ids().indexOf(id);
-      if (index === -1) return `This ${this.owner} has no note ${id}.`;
-      return { notes: notes.with(index, text), done: `Changed note ${id}.` };
-    }, tell);
+  /** @param tell - Tells clients of the change. It is called if a client may have subscribed to the note. */
+  edit(id: string, text: string, tell: (uri: string) => Promise<void>): Promise<ToolResult> {
+    const uri = uriOf(id);
+    return this.#change(
+      (notes) => {
+        const index = this.ids().indexOf(id);
+        if (index === -1) return `This ${this.owner} has no note ${id}.`;
+        return { notes: notes.with(index, text), done: `Changed note ${id}.` };
+      },
+      async () => {
+        if (this.#mayBeSubscribed(uri)) await tell(uri);
+      },
+    );
+  }
+
+  subscribe(uri: string): void {
+    this.#subscribed.add(uri);
+  }
+
+  unsubscribe(uri: string): void {
+    this.#subscribed.delete(uri);
+  }
+
+  /** A client without a session subscribes by a request of its own, which has a server of its own. */
+  #mayBeSubscribed(uri: string): boolean {
+    return this.#era === 'request' || this.#subscribed.has(uri);
   }
 
   /** Answers after the notes are saved, so that a confirmed change survives a restart. */
@@ -110,11 +131,11 @@ export class NoteList {
         () => false,
       );
       // Another request of the user has changed the notes since they were read.
-      if (!saved && this.era === 'request' && !isDeepStrictEqual(this.#texts(), notes)) continue;
+      if (!saved && this.#era === 'request' && !isDeepStrictEqual(this.#texts(), notes)) continue;
       await tell();
       if (saved) return say(done);
       // The server of a single request ends with it, and nothing saves the change later.
-      if (this.era === 'request') return sayFailed('The change may not be saved. List the notes to see.');
+      if (this.#era === 'request') return sayFailed('The change may not be saved. List the notes to see.');
       // The change is in memory all the same. A model that reads only of a failure would repeat it.
       return sayFailed(`${done} It is not saved yet, and would be lost if the server ended now.`);
     }

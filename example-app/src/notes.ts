@@ -8,8 +8,6 @@ const RESOURCE_NOT_FOUND = -32002;
 /** Registers notes: tools, a resource for each note, subscriptions to changes, and a prompt. */
 export function registerNotes(server: McpServer, notes: NoteList): void {
   const about = describeNotes(notes);
-  // Not part of the state: the router repeats the subscriptions to the server of a restored session.
-  const subscribed = new Set<string>();
   const textAt = (uri: string): string => {
     const text = notes.textAt(uri);
     if (text === undefined) throw new McpError(RESOURCE_NOT_FOUND, 'Resource not found', { uri });
@@ -20,11 +18,7 @@ export function registerNotes(server: McpServer, notes: NoteList): void {
     notes.add(text, () => server.server.sendResourceListChanged()),
   );
   server.registerTool('edit_note', about.edit, ({ id, text }) =>
-    notes.edit(id, text, async () => {
-      const uri = uriOf(id);
-      // A client without a session subscribes by a request of its own, which has a server of its own.
-      if (notes.era === 'request' || subscribed.has(uri)) await server.server.sendResourceUpdated({ uri });
-    }),
+    notes.edit(id, text, (uri) => server.server.sendResourceUpdated({ uri })),
   );
   server.registerTool('list_notes', about.list, () => notes.list());
 
@@ -39,11 +33,11 @@ export function registerNotes(server: McpServer, notes: NoteList): void {
   );
   server.server.setRequestHandler(SubscribeRequestSchema, ({ params: { uri } }) => {
     textAt(uri);
-    subscribed.add(uri);
+    notes.subscribe(uri);
     return {};
   });
   server.server.setRequestHandler(UnsubscribeRequestSchema, ({ params: { uri } }) => {
-    subscribed.delete(uri);
+    notes.unsubscribe(uri);
     return {};
   });
 

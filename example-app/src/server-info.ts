@@ -8,13 +8,14 @@ const INSTRUCTIONS = {
   request: 'A small server to try a client with. Notes belong to the user: no other user sees them.',
 };
 
-/** The name and the instructions of a server, for both versions of the SDK. */
+/** The name, the capabilities and the instructions of a server, for both versions of the SDK. */
 export function infoOf({ era, sessionId }: ServerContext) {
   // A stateless router builds a server for each request of the clients that want a session. It leaves out what needs one.
   const stateless = era === 'session' && sessionId === undefined;
   return {
     stateless,
     info: { name: 'express-mcp-router-example', title: 'express-mcp-router example', version: '1.0.0' },
+    capabilities: stateless ? {} : { logging: {}, resources: { subscribe: true } },
     instructions: INSTRUCTIONS[stateless ? 'stateless' : era],
   };
 }

@@ -31,8 +31,7 @@ const supportedProtocolVersions = ['2026-07-28', ...SUPPORTED_PROTOCOL_VERSIONS]
  * @param hasStore - Whether the router can keep state for clients without a session.
  */
 export function buildServerV2(context: ServerContext, hasStore: boolean): McpServer {
-  const { info, instructions, stateless } = infoOf(context);
-  const capabilities = stateless ? {} : { logging: {}, resources: { subscribe: true } };
+  const { info, capabilities, instructions, stateless } = infoOf(context);
   const server = new McpServer(info, { capabilities, instructions, supportedProtocolVersions });
   registerTools(server, context);
   if (stateless) return server;
@@ -55,7 +54,6 @@ function registerTools(server: McpServer, context: ServerContext): void {
 
 function registerNotes(server: McpServer, notes: NoteList): void {
   const about = describeNotes(notes);
-  const subscribed = new Set<string>();
   const textAt = (uri: string): string => {
     const text = notes.textAt(uri);
     if (text === undefined) throw new ResourceNotFoundError(uri);
@@ -66,10 +64,7 @@ function registerNotes(server: McpServer, notes: NoteList): void {
     notes.add(text, () => server.server.sendResourceListChanged()),
   );
   server.registerTool('edit_note', about.edit, ({ id, text }) =>
-    notes.edit(id, text, async () => {
-      const uri = uriOf(id);
-      if (notes.era === 'request' || subscribed.has(uri)) await server.server.sendResourceUpdated({ uri });
-    }),
+    notes.edit(id, text, (uri) => server.server.sendResourceUpdated({ uri })),
   );
   server.registerTool('list_notes', about.list, () => notes.list());
 
@@ -84,11 +79,11 @@ function registerNotes(server: McpServer, notes: NoteList): void {
   );
   server.server.setRequestHandler('resources/subscribe', ({ params: { uri } }) => {
     textAt(uri);
-    subscribed.add(uri);
+    notes.subscribe(uri);
     return {};
   });
   server.server.setRequestHandler('resources/unsubscribe', ({ params: { uri } }) => {
-    subscribed.delete(uri);
+    notes.unsubscribe(uri);
     return {};
   });
 

@@ -22,8 +22,7 @@ const jsonSchemaValidator = new AjvJsonSchemaValidator();
  * @param hasStore - Whether the router can keep state for clients without a session.
  */
 export function buildServer(context: ServerContext, hasStore: boolean): McpServer {
-  const { info, instructions, stateless } = infoOf(context);
-  const capabilities = stateless ? {} : { logging: {}, resources: { subscribe: true } };
+  const { info, capabilities, instructions, stateless } = infoOf(context);
   const server = new McpServer(info, { jsonSchemaValidator, capabilities, instructions });
   registerTools(server, context);
   if (stateless) return server;

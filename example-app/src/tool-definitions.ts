@@ -6,7 +6,7 @@ import { say, type ToolResult } from './results.js';
 // The definitions of the tools and their work, for both versions of the SDK. Built once, not for each session:
 // building schemas is the slowest part of registering a tool.
 
-const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const;
+export const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'] as const;
 
 export const ECHO = {
   title: 'Echo',
