@@ -132,6 +132,52 @@ describe('the list of sessions of several nodes', () => {
   });
 });
 
+describe('a node of another version, in a rolling upgrade (docs/admin.md)', () => {
+  const asked = (value: unknown): Inspection => {
+    const result = { status: 'fulfilled' as const, value };
+    const broadcast = async () => [{ node: { id: 'other' }, result }];
+    return inspectionWith(localOf([sessionInfo()]), new InspectedClusterNodes({ broadcast } as never));
+  };
+  const asJson = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+
+  /** The value with one of its parts replaced by null, for each part. */
+  function* damaged(value: unknown): Generator<unknown> {
+    yield null;
+    if (typeof value !== 'object' || value === null) return;
+    for (const [name, part] of Object.entries(value)) {
+      for (const other of damaged(part)) yield Object.assign(structuredClone(value), { [name]: other });
+    }
+  }
+
+  test('is named when any part of its list cannot be read, and the others are shown', async () => {
+    const other = asJson(localOf([sessionInfo({ principal: 'alice' })]).answer({ kind: 'list', query: ALL }));
+    const readable = await asked(other).list(ALL);
+    expect(readable).toMatchObject({ found: 2, nodes: [{ node: 'here' }, { node: 'other', error: undefined }] });
+    for (const answer of [{}, [], 'text', ...damaged(other)]) {
+      const page = await asked(answer).list(ALL);
+      expect([answer, page]).toMatchObject([
+        answer,
+        { found: 1, nodes: [{}, { node: 'other', error: 'is of a version whose answer cannot be read' }] },
+      ]);
+    }
+  });
+
+  test('counts as one without the session when its other answers cannot be read', async () => {
+    const entry = { number: 1, at: 2, event: 'settled', facts: { ms: 1 } };
+    const [session] = (await asked(null).list(ALL)).rows;
+    const other = asJson({ session, timeline: [entry] });
+    expect(await asked(other).detail('0'.repeat(32))).toEqual(other);
+    for (const answer of [{}, [], 'text', ...damaged(other)]) {
+      expect(await asked(answer).detail('0'.repeat(32))).toBeUndefined();
+    }
+    for (const answer of [{}, [], 1, null]) expect(await asked(answer).find('0'.repeat(32))).toBeUndefined();
+  });
+
+  test('gets no answer to a question that this one does not know', () => {
+    expect(() => localOf([sessionInfo()]).answer({ kind: 'newer', query: '' } as never)).toThrow(TypeError);
+  });
+});
+
 describe('the recorder', () => {
   const settle = (events: Emitter<CoreEvents>, sessionId: string, tool = 'echo') =>
     events.emit('requestSettled', { id: 1, method: 'tools/call', tool }, 'ok', 1.26, { ...NO_PARTY, sessionId });

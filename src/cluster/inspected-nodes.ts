@@ -1,4 +1,5 @@
 import { Refusal } from '../errors.js';
+import { isAnswerTo } from '../inspection/answers.js';
 import type { InspectedNodes, InspectRequest, NodeAnswer } from '../inspection/views.js';
 import { NoAnswer } from './port/ask-node.js';
 import type { Answered, NodePort } from './port/node-port.js';
@@ -12,13 +13,18 @@ export class InspectedClusterNodes implements InspectedNodes {
   }
 
   async ask(request: InspectRequest): Promise<NodeAnswer[]> {
-    return (await this.#port.broadcast('inspect', { request })).map(toAnswer);
+    return (await this.#port.broadcast('inspect', { request })).map((answered) => toAnswer(request, answered));
   }
 }
 
-function toAnswer({ node: { id: node }, result }: Answered<'inspect'>): NodeAnswer {
-  if (result.status === 'fulfilled') return { node, answer: result.value, error: undefined };
-  const { reason } = result as { reason: unknown };
-  const why = reason instanceof Refusal && reason.cause instanceof NoAnswer ? reason.cause.why : 'does not answer';
-  return { node, answer: undefined, error: why };
+function toAnswer(request: InspectRequest, { node: { id: node }, result }: Answered<'inspect'>): NodeAnswer {
+  if (result.status === 'rejected') return { node, answer: undefined, error: whyOf(result.reason) };
+  if (!isAnswerTo(request, result.value)) {
+    return { node, answer: undefined, error: 'is of a version whose answer cannot be read' };
+  }
+  return { node, answer: result.value, error: undefined };
+}
+
+function whyOf(reason: unknown): string {
+  return reason instanceof Refusal && reason.cause instanceof NoAnswer ? reason.cause.why : 'does not answer';
 }

@@ -28,10 +28,18 @@ export class LocalInspection {
     this.#secret = createHmac('sha256', secret).update('express-mcp-router: keys of operators').digest();
   }
 
+  /** @throws TypeError when the question is one of a newer version. The node that asks then hears of a failure. */
   answer(request: InspectRequest): InspectAnswer {
-    if (request.kind === 'list') return this.#list(request.query);
-    if (request.kind === 'detail') return this.#detail(request.query);
-    return this.#find(request.query)?.id ?? null;
+    switch (request.kind) {
+      case 'list':
+        return this.#list(request.query);
+      case 'detail':
+        return this.#detail(request.query);
+      case 'find':
+        return this.#find(request.query)?.id ?? null;
+      default:
+        throw new TypeError('The question is not known');
+    }
   }
 
   #list(query: ListQuery): NodeList {
