@@ -24,7 +24,7 @@ const ALLOWED = [
   /^docs\/[\w-]+\.png$/,
   /^bench\/plots\/[\w-]+\.svg$/,
   /^example-app\/src\/[\w-]+\.ts$/,
-  /^examples\/(README\.md|[\w-]+\/server\.ts)$/,
+  /^examples\/(README\.md|[\w-]+\/(server|handler)\.ts)$/,
   /^deploy\/[\w./-]+$/,
 ];
 const CONSUMER_TIMEOUT_MS = 600_000;
