@@ -1,4 +1,6 @@
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import { SubscribeRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { memoryEventStore, type McpRouterOptions, type NotifyTarget, type JSONRPCNotification } from '../src/index.js';
 import { announcingServer } from './endpoint/announcing-server.js';
 import type { EventStream } from './support/event-stream.js';
@@ -72,9 +74,9 @@ describe('router.notify without a target', () => {
     await serve();
     const stream = await streamOf(await open());
     const { notify } = harness.router;
-    await notify.promptListChanged();
+    await notify.toolListChanged();
     await notify.resourceListChanged();
-    expect((await stream.message()).method).toBe('notifications/prompts/list_changed');
+    expect((await stream.message()).method).toBe(TOOLS);
     expect((await stream.message()).method).toBe('notifications/resources/list_changed');
   });
 
@@ -172,6 +174,28 @@ describe('what clients have asked for', () => {
     expect(await notify.send(log('major', 'error'))).toEqual({ delivered: 2, stored: 0, dropped: 0 });
     expect((await few.message()).params.data).toBe('major');
     expect((await all.message()).params.data).toBe('minor');
+  });
+
+  test('nothing that the server has not declared reaches a client, in either era (spec, "Capabilities" of each feature)', async () => {
+    const capabilities = { tools: {}, prompts: { listChanged: true }, resources: {} };
+    const serverFactory = () => {
+      const server = new Server({ name: 'quiet', version: '1.0.0' }, { capabilities });
+      server.setRequestHandler(SubscribeRequestSchema, () => ({}));
+      return server;
+    };
+    await serve({ serverFactory });
+    const session = await open();
+    const stream = await streamOf(session);
+    await session.call(1, 'resources/subscribe', { uri: URI });
+    await listen({ toolsListChanged: true, resourceSubscriptions: [URI] });
+    const { notify } = harness.router;
+    const dropped = { delivered: 0, stored: 0, dropped: 1 };
+    expect(await notify.toolListChanged()).toEqual(dropped);
+    expect(await notify.resourceListChanged()).toEqual(dropped);
+    expect(await notify.resourceUpdated(URI)).toEqual(dropped);
+    expect(await notify.send(log('unseen'))).toEqual(dropped);
+    expect(await notify.promptListChanged()).toEqual({ delivered: 1, stored: 0, dropped: 0 });
+    expect((await stream.message()).method).toBe('notifications/prompts/list_changed');
   });
 
   test('a subscription of MCP 2026-07-28 gets the types of its filter, with its ID; other notifications are dropped', async () => {

@@ -44,11 +44,11 @@ describe('router.notify in a cluster', () => {
       dropped: 0,
     });
     expect(await router.notify.toolListChanged({ principal: 'bob' })).toEqual({ delivered: 0, stored: 0, dropped: 1 });
-    await router.notify.promptListChanged();
+    await router.notify.resourceListChanged();
     for (const [i, stream] of streams.entries()) {
       expect((await stream.message()).method).toBe(TOOLS);
       expect((await stream.message()).method).toBe(TOOLS);
-      if (i < 3) expect((await stream.message()).method).toBe('notifications/prompts/list_changed');
+      if (i < 3) expect((await stream.message()).method).toBe('notifications/resources/list_changed');
     }
   });
 

@@ -1,4 +1,5 @@
 import type { JSONRPCNotification } from '../protocol/messages.js';
+import { LOG_MESSAGE, RESOURCE_UPDATED } from '../protocol/notifications.js';
 import { LOG_LEVELS, type LogLevel } from '../protocol/session-era.js';
 import type { Clock } from '../runtime/clock.js';
 import { EventLoopBudget } from '../runtime/event-loop-budget.js';
@@ -7,7 +8,7 @@ import { decodeRecord } from '../sessions/records/record-format.js';
 import type { Registry } from '../sessions/registry.js';
 import type { Session } from '../sessions/session.js';
 import type { Delivery } from '../transport/transport-types.js';
-import { LOG_MESSAGE, RESOURCE_UPDATED, type Notice, type Notified } from './notification.js';
+import type { Notice, Notified } from './notification.js';
 
 /** Streams that get a notification in one piece of work. */
 const PIECE = 100;

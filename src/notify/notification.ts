@@ -1,4 +1,5 @@
 import type { JSONRPCNotification } from '../protocol/messages.js';
+import { LOG_MESSAGE, RESOURCE_UPDATED } from '../protocol/notifications.js';
 import { isLogLevel, LOG_LEVELS } from '../protocol/session-era.js';
 import { checkOptions, isObject, shown, type Check } from '../runtime/checks.js';
 import type { PrincipalRef } from '../sessions/principal-name.js';
@@ -12,7 +13,10 @@ export interface Notified {
   readonly delivered: number;
   /** Kept by the event store, for a client that resumes its standalone stream. */
   readonly stored: number;
-  /** The client is away, and nothing keeps it; or a client of MCP 2026-07-28 cannot get a notification of that type. */
+  /**
+   * The client is away, and nothing keeps it; its server has not declared the capability; or a client of MCP 2026-07-28 cannot get a
+   * notification of that type.
+   */
   readonly dropped: number;
 }
 
@@ -22,9 +26,6 @@ export interface Notice {
   readonly session?: string;
   readonly principal?: string;
 }
-
-export const RESOURCE_UPDATED = 'notifications/resources/updated';
-export const LOG_MESSAGE = 'notifications/message';
 
 /** Notifications that belong to one request: its handler sends them, on the stream of the request. */
 const OF_A_REQUEST = ['notifications/cancelled', 'notifications/progress'];

@@ -1,15 +1,9 @@
 import type { JSONRPCNotification } from '../protocol/messages.js';
+import { PROMPTS_CHANGED, RESOURCE_UPDATED, RESOURCES_CHANGED, TOOLS_CHANGED } from '../protocol/notifications.js';
 import { keepingAlive } from '../runtime/clock.js';
 import type { PrincipalRef } from '../sessions/principal-name.js';
 import type { LocalDelivery } from './local-delivery.js';
-import {
-  RESOURCE_UPDATED,
-  toMessage,
-  toRecipients,
-  type Notice,
-  type Notified,
-  type NotifyTarget,
-} from './notification.js';
+import { toMessage, toRecipients, type Notice, type Notified, type NotifyTarget } from './notification.js';
 
 /** Notifications of an app that may be in flight, and the characters that they may have together. */
 const MAX_IN_FLIGHT = { count: 10_000, characters: 16 * 1024 * 1024 };
@@ -115,9 +109,9 @@ export function createNotify(
 
   return {
     send,
-    toolListChanged: (target) => send({ method: 'notifications/tools/list_changed' }, target),
-    promptListChanged: (target) => send({ method: 'notifications/prompts/list_changed' }, target),
-    resourceListChanged: (target) => send({ method: 'notifications/resources/list_changed' }, target),
+    toolListChanged: (target) => send({ method: TOOLS_CHANGED }, target),
+    promptListChanged: (target) => send({ method: PROMPTS_CHANGED }, target),
+    resourceListChanged: (target) => send({ method: RESOURCES_CHANGED }, target),
     resourceUpdated: (uri, target) => send({ method: RESOURCE_UPDATED, params: { uri } }, target),
   };
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { JSONRPCMessage, JSONRPCNotification, RequestId } from '../protocol/messages.js';
+import { undeclaredBy } from '../protocol/notifications.js';
 import { Deadline } from '../runtime/deadline-queue.js';
 import { Refusal, type ErrorName } from '../errors.js';
 import { EventStream } from './event-stream.js';
@@ -41,12 +42,19 @@ export class StandaloneStream implements ReplyListener {
   #probeId: string | undefined;
   /** Notifications of the app that wait for the event store. */
   #storing = 0;
+  /** Notifications that the server has not declared. The app must not send them in its place. */
+  #undeclared: readonly string[] = [];
   /** The reason why the stream may not be opened again. */
   #stopped: ErrorName | undefined;
 
   constructor(side: TransportSide, eventLog: SessionEventLog | undefined) {
     this.#side = side;
     this.events = new EventStream(eventLog, eventLog?.standaloneId ?? '');
+  }
+
+  /** @param capabilities - Those of the server. The app may send only notifications that they allow. */
+  restrict(capabilities: unknown): void {
+    this.#undeclared = undeclaredBy(capabilities);
   }
 
   get open(): boolean {
@@ -124,6 +132,7 @@ export class StandaloneStream implements ReplyListener {
   /** Sends a notification of the app. Waits for the event store, if there is one, but never for the client's reader. */
   notify(message: JSONRPCNotification, json: string): Delivery | Promise<Delivery> {
     if (this.#stopped === 'sessionNotFound' || this.#storing >= MAX_STORING) return 'dropped';
+    if (this.#undeclared.includes(message.method)) return 'dropped';
     const outcome: { delivery: Delivery } = { delivery: 'dropped' };
     const published = this.events.publish(message, (eventId) => {
       const { open: wasOpen } = this;

@@ -75,16 +75,17 @@ export class HttpTransport implements WireTransport, TransportSide {
 
   start(): Promise<void> {
     this.#started = true;
-    if (this.#closed)
-      return Promise.reject(new Error('The transport is closed: its session could not be opened in time'));
+    if (this.#closed) return Promise.reject(new Error('The transport is closed: its session was not open in time'));
     return Promise.resolve();
   }
 
   /** Sends the server an `initialize` and returns the answer. No client gets it. */
   async initialize(message: JSONRPCRequest, extra: MessageExtraInfo): Promise<Answer> {
     const answer = await this.ask(message, extra);
-    const version = 'result' in answer ? answer.result.protocolVersion : undefined;
-    if (typeof version === 'string') this.protocolVersion = version;
+    if ('error' in answer) return answer;
+    const { protocolVersion, capabilities } = answer.result;
+    if (typeof protocolVersion === 'string') this.protocolVersion = protocolVersion;
+    this.standalone.restrict(capabilities);
     return answer;
   }
 
@@ -115,7 +116,7 @@ export class HttpTransport implements WireTransport, TransportSide {
    * @throws Refusal `tooManyRequests` when too many requests are in flight.
    */
   async post(res: ServerResponse, messages: readonly JSONRPCMessage[], init: PostInit): Promise<void> {
-    const { extra, lease, operations } = init;
+    const { extra, lease, operations, memory = 0 } = init;
     if (this.#closed) {
       throw new Refusal('internalError', { cause: new Error('The server closed itself while it was being connected') });
     }
@@ -126,7 +127,6 @@ export class HttpTransport implements WireTransport, TransportSide {
       return lease.release();
     }
 
-    const { memory = 0 } = init;
     this.#pending.checkRoom(requests, memory);
     const stream = new RequestStream(res, this, requests, init, this.#eventLog);
     const resumable = this.#eventLog !== undefined;

@@ -1,7 +1,7 @@
 import type { JSONRPCNotification } from '../../../protocol/messages.js';
 import type { Clock } from '../../../runtime/clock.js';
 import { Deadline, DeadlineQueue } from '../../../runtime/deadline-queue.js';
-import { RESOURCE_UPDATED } from '../../../notify/notification.js';
+import { RESOURCE_UPDATED } from '../../../protocol/notifications.js';
 
 /** The shortest time between two announcements of one kind to the streams of one principal, in ms. */
 const INTERVAL = 100;

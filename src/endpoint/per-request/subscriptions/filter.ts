@@ -1,5 +1,11 @@
 import type { JSONRPCNotification, JSONRPCRequest } from '../../../protocol/messages.js';
-import { RESOURCE_UPDATED } from '../../../notify/notification.js';
+import {
+  isDeclared,
+  PROMPTS_CHANGED,
+  RESOURCE_UPDATED,
+  RESOURCES_CHANGED,
+  TOOLS_CHANGED,
+} from '../../../protocol/notifications.js';
 import { isWithin, Subscriptions } from '../../../sessions/records/subscriptions.js';
 import { isObject } from '../../../runtime/checks.js';
 import { without, type Fields } from '../../../transport/jsonrpc.js';
@@ -12,14 +18,14 @@ export interface Filter {
   readonly resourceSubscriptions?: readonly string[];
 }
 
-/** Each list that changes: its notification, the field of the filter, and the capability whose `listChanged` announces it. */
+/** Each list that changes: its notification, and the field of the filter. */
 const LISTS = [
-  ['notifications/tools/list_changed', 'toolsListChanged', 'tools'],
-  ['notifications/prompts/list_changed', 'promptsListChanged', 'prompts'],
-  ['notifications/resources/list_changed', 'resourcesListChanged', 'resources'],
+  [TOOLS_CHANGED, 'toolsListChanged'],
+  [PROMPTS_CHANGED, 'promptsListChanged'],
+  [RESOURCES_CHANGED, 'resourcesListChanged'],
 ] as const;
 
-const FIELD_OF = new Map<string, keyof Filter>(LISTS.map(([method, field]) => [method, field]));
+const FIELD_OF = new Map<string, keyof Filter>(LISTS);
 
 /** URIs of one filter. Its server is asked to subscribe to each, as it is for the session of an earlier version. */
 const MAX_URIS = 1_000;
@@ -51,16 +57,12 @@ export function filterOf({ params }: JSONRPCRequest): Fields | undefined {
 
 /** The part of a filter that the capabilities of a server allow, with as many URIs as one session may be subscribed to. */
 export function agreedFilter(requested: Fields, capabilities: Fields): Filter {
-  const { resources } = capabilities;
-  const lists = LISTS.filter(([, field, name]) => {
-    const capability = capabilities[name];
-    return requested[field] === true && isObject(capability) && capability.listChanged === true;
-  }).map(([, field]) => [field, true]);
+  const lists = LISTS.filter(([method, field]) => requested[field] === true && isDeclared(method, capabilities));
   const uris = new Subscriptions([], MAX_URIS);
-  if (isObject(resources) && resources.subscribe === true) {
+  if (isDeclared(RESOURCE_UPDATED, capabilities)) {
     for (const uri of (requested.resourceSubscriptions ?? []) as string[]) uris.add(uri);
   }
-  return withUris(Object.fromEntries(lists) as Filter, uris.all());
+  return withUris(Object.fromEntries(lists.map(([, field]) => [field, true])) as Filter, uris.all());
 }
 
 /** The filter with other URIs. */
