@@ -5,12 +5,15 @@ import { recordKey } from '../../src/stores/redis-store.js';
 import { Fenced, sessionHash, type FencedEventStore } from '../../src/stores/session-event-store.js';
 import { notification } from '../support/event-stores.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { until } from '../support/waiting.js';
+import { Deferred, soon, until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
 import { InProcessCluster } from './in-process.js';
 import { ModelRedis } from './model-redis.js';
 
 const HOUR = 3_600_000;
+
+/** Only a lost lease fences a node with these times, and not a busy machine. */
+const LONG = { times: { lease: 12_000, fenceAfter: 9_000, claimTimeout: 30_000 } };
 
 const INITIALIZE = {
   jsonrpc: '2.0',
@@ -87,10 +90,8 @@ describe('a record that its owner writes after another node has read it, and bef
         await new Promise<void>((resolve) => (goOn = resolve));
         return reply;
       };
-    // Only the lost lease fences a node, and not a busy machine.
-    const times = { lease: 12_000, fenceAfter: 10_000, claimTimeout: 30_000 };
-    const a = await cluster.node({ name: 'a', times });
-    const b = await cluster.node({ name: 'b', times, tap });
+    const a = await cluster.node({ ...LONG, name: 'a' });
+    const b = await cluster.node({ ...LONG, name: 'b', tap });
     const session = await AnyNodeSession.open(a.url);
     holds = true;
     const asked = session.request(b.url, 'add').then(async (response) => {
@@ -123,6 +124,40 @@ describe('a record that its owner writes after another node has read it, and bef
     await fenceAndGoOn();
     expect(await asked).toBe(200);
     expect(await session.call(b.url, 'add')).toMatchObject({ node: 'b', count: 3 });
+  });
+});
+
+/** Whether a command claims a record: of all scripts on one, only that takes an epoch and two owners. */
+const isClaim = ([, , , key, epoch, ...owners]: readonly string[]): boolean =>
+  key?.endsWith(':session') === true && /^\d+$/.test(epoch!) && owners.length === 2;
+
+describe('a session that this node and another one restore at the same time', () => {
+  const cluster = InProcessCluster.ofSuite();
+
+  test('is ended at the other node, if the app ends it here and the other node has claimed it', async () => {
+    const mayClaim = new Deferred();
+    let claims = 0;
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        claims += Number(isClaim(command));
+        if (isClaim(command)) await mayClaim.promise;
+        return send(...command);
+      };
+    const [a, c] = await cluster.nodes(2, LONG);
+    const b = await cluster.node({ ...LONG, name: 'b', tap });
+    const session = await AnyNodeSession.open(a!.url);
+    await session.call(a!.url, 'add');
+    await a!.close();
+    const asked = session.request(b.url, 'echo').then(async (response) => response.text());
+    await until('this node is about to claim the session', () => claims > 0);
+    expect(await session.call(c!.url, 'echo')).toMatchObject({ node: 'b', epoch: 1 });
+    const closing = b.router.sessions.close(session.id);
+    mayClaim.resolve();
+    expect(await soon('it has ended', closing)).toBe(true);
+    expect(c!.router.sessions.list()).toEqual([]);
+    expect(c!.lines('session closed')).toMatchObject([{ reason: 'deleted' }]);
+    await asked;
   });
 });
 

@@ -166,7 +166,7 @@ export class Sessions {
     const wasOpening = session.opening !== undefined;
     const { cleanUp } = await this.#registry.terminate(session);
     await cleanUp;
-    // If the session was being restored or woken, its record may still be in the store.
-    if (wasOpening) await this.#destroyStored(session.id);
+    // If the session was being restored or woken, its record may still be in the store, and another node may have claimed it.
+    if (wasOpening) await this.#closeElsewhere(session.id);
   }
 }
