@@ -161,6 +161,36 @@ describe('a session that this node and another one restore at the same time', ()
   });
 });
 
+describe('a hibernated session whose node is fenced while it claims the session to wake it', () => {
+  const cluster = InProcessCluster.ofSuite();
+
+  test('gets no server: the node answers 503, as another node may own the session', async () => {
+    const mayAnswer = new Deferred();
+    let claims = 0;
+    const tap =
+      (send: SendCommand): SendCommand =>
+      async (...command) => {
+        const reply = await send(...command);
+        claims += Number(isClaim(command));
+        if (isClaim(command)) await mayAnswer.promise;
+        return reply;
+      };
+    const a = await cluster.node({ ...LONG, orphanAfter: 1, hibernateAfter: 1, tap });
+    const session = await AnyNodeSession.open(a.url);
+    await until('it hibernates', () => a.router.sessions.stats().hibernated === 1);
+    const { owner } = await cluster.record();
+    const asked = session.request(a.url, 'echo');
+    await until('it is claimed', () => claims > 0);
+    const fenced = new Promise((resolve) => a.router.sessions.once('fenced', resolve));
+    await cluster.ask('HDEL', nodesKey(cluster.prefix), owner);
+    await soon('the node is fenced', fenced);
+    mayAnswer.resolve();
+    const { status } = await asked;
+    expect(status).toBe(503);
+    expect(a.contexts.map(({ epoch }) => epoch)).toEqual([0]);
+  });
+});
+
 describe('the time to live of a record in a cluster (docs/scaling.md, "The times")', () => {
   const cluster = InProcessCluster.ofSuite();
 

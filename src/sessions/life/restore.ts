@@ -250,8 +250,9 @@ export class Restorer {
     registry.revive(session);
   }
 
-  /** Begins a new epoch with the contents of the record. */
+  /** Begins a new epoch with the contents of the record. Throws Refusal `storeUnavailable` if this node was fenced meanwhile. */
   async #start(session: Session, record: SessionRecord, context: FactoryContext, caller: Caller): Promise<void> {
+    if (session.mayNotRespond) throw new Refusal('storeUnavailable');
     // Before the factory runs, as the factory may change `context.state`, which is then saved.
     const { principal, state } = context;
     this.#opener.persistence.begin(session, { ...record, principal, state }, context.epoch);
@@ -320,10 +321,7 @@ export class Restorer {
   }
 }
 
-/**
- * @throws OwnershipChanged when a session of a cluster could not be claimed.
- * @throws Refusal `restoreFailed` when the claim failed without a cluster.
- */
+/** @throws OwnershipChanged when a session of a cluster could not be claimed; Refusal `restoreFailed` without a cluster. */
 function checkClaimed(claimed: boolean, { membership }: Session): void {
   if (!claimed) throw membership === undefined ? claimRefusal() : new OwnershipChanged();
 }
