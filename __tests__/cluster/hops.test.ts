@@ -75,7 +75,7 @@ describe('a forwarded call is begun once at most (docs/scaling.md, "What is guar
   });
 
   test('a call longer than claimTimeout, whose proxy drops 1xx responses, is answered when it is done', async () => {
-    await start({ informs: false }, true);
+    await start({ receives102: false }, true);
     const call = session.call(b.url, 'wait', { name: 'long' });
     await until('it has begun', () => runs.get('long') === 1);
     await new Promise((resolve) => setTimeout(resolve, TIMES.claimTimeout + 300));

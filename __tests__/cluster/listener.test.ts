@@ -234,8 +234,8 @@ describe('what a sender makes of it (docs/scaling.md: held only where nothing wa
   };
 
   test.each([
-    ['its 102 responses arrive, and the connection did not break: not begun', { informs: true }, 'untaken'],
-    ['a proxy drops its 102 responses: perhaps begun', { informs: false }, 'unknown'],
+    ['its 102 responses arrive, and the connection did not break: not begun', { receives102: true }, 'untaken'],
+    ['a proxy drops its 102 responses: perhaps begun', { receives102: false }, 'unknown'],
     ['it is of an earlier version, without this check: perhaps begun', {}, 'unknown'],
   ] as const)(
     'when a node dies before a message is acknowledged, the outcome depends on its lease: %s',

@@ -80,7 +80,7 @@ export interface Message extends MessageId {
 
 const answered = (answer: Answer): Sent => {
   const statusCode = { served: 200, gone: 404, refused: 503 }[answer];
-  return { outcome: 'answered', response: { answer, statusCode, resume: () => undefined } as never, informed: true };
+  return { outcome: 'answered', response: { answer, statusCode, resume: () => undefined } as never, with102: true };
 };
 
 /** A node with the real code of ownership. Of a session it has the owner and a list. */

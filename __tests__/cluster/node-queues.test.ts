@@ -56,7 +56,7 @@ class Message implements Sending {
   answer(): void {
     const response = Readable.from([JSON.stringify(this.items)]) as Readable & { headers: IncomingHttpHeaders };
     response.headers = {};
-    this.end({ outcome: 'answered', response, informed: true });
+    this.end({ outcome: 'answered', response, with102: true });
   }
 }
 

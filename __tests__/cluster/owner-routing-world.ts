@@ -139,7 +139,15 @@ export class OwnerRoutingWorld {
 
   /** Another node with a lease that lasts through the test. */
   addNode(id: string): void {
-    const lease = { id, host: id, port: 1, proof: undefined, challenge: 'challenge', leaving: false, informs: true };
+    const lease = {
+      id,
+      host: id,
+      port: 1,
+      proof: undefined,
+      challenge: 'challenge',
+      leaving: false,
+      receives102: true,
+    };
     let counter = 0;
     const renew = (): void => {
       counter += 1;
@@ -200,5 +208,5 @@ export function answered(value: unknown, statusCode = 200): Sent {
     })(),
     { statusCode, resume: () => undefined },
   );
-  return { outcome: 'answered', response: response as never, informed: true };
+  return { outcome: 'answered', response: response as never, with102: true };
 }

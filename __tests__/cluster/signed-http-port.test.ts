@@ -51,7 +51,7 @@ class Node {
     const node = new Node(id);
     const address = { host: '127.0.0.1', port: await node.port.listen() };
     const challenge = node.challenges.next();
-    node.lease = { id, ...address, proof: undefined, challenge, leaving: false, informs: true };
+    node.lease = { id, ...address, proof: undefined, challenge, leaving: false, receives102: true };
     return node;
   }
 }

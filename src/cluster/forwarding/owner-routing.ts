@@ -256,7 +256,7 @@ export class OwnerRouting {
     const { port, relay, events } = this.#init;
     const { request, res, doubt } = forwarding;
     // Only the node of the first try knows whether it began the request. A node of an earlier version cannot tell.
-    if (doubt !== undefined && (doubt.node !== owner.id || owner.informs === undefined)) return 'done';
+    if (doubt !== undefined && (doubt.node !== owner.id || owner.receives102 === undefined)) return 'done';
     const { method, sessionId } = request;
     const sending = sendRequest(port, owner, request, res, { time: remaining, repeats: doubt?.id });
     const sent = await sending.sent;

@@ -21,7 +21,7 @@ export interface Lease {
    * Whether this node got its own 102 Processing when it joined. False when a proxy drops 1xx responses. Undefined for a node of
    * an earlier version, which does not know messages that repeat others.
    */
-  readonly informs?: boolean | undefined;
+  readonly receives102?: boolean | undefined;
 }
 
 /**

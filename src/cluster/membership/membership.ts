@@ -100,8 +100,8 @@ export class NodeMembership {
   #challenge: string | undefined;
   #membership: OwnMembership;
   #member = false;
-  /** See {@link Lease.informs}. */
-  #informs = false;
+  /** See {@link Lease.receives102}. */
+  #receives102 = false;
   #isLeaving = false;
   /** The counters of the last try to write the lease, and of the last try that Redis acknowledged. */
   #counter = 0;
@@ -209,8 +209,8 @@ export class NodeMembership {
     await this.#endFormer();
     const membership = this.#membership;
     const probed = await this.#lease();
-    this.#informs = await this.#init.probe(probed);
-    const text = this.#encode({ ...probed, informs: this.#informs });
+    this.#receives102 = await this.#init.probe(probed);
+    const text = this.#encode({ ...probed, receives102: this.#receives102 });
     const since = clock.now();
     try {
       await this.#enter(text);
@@ -310,9 +310,9 @@ export class NodeMembership {
     const { host, port } = await this.#init.address();
     const { id } = this.#membership;
     this.#challenge ??= this.#challenges.next();
-    const [challenge, leaving, informs] = [this.#challenge, this.#init.lifecycle.isDraining, this.#informs];
+    const [challenge, leaving, receives102] = [this.#challenge, this.#init.lifecycle.isDraining, this.#receives102];
     const { proof, timing } = this.#init;
-    return { id, host, port, proof, challenge, leaving, informs, duration: timing.lease };
+    return { id, host, port, proof, challenge, leaving, receives102, duration: timing.lease };
   }
 
   #encode(lease: Lease): string {

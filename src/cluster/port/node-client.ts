@@ -77,14 +77,14 @@ export class NodeClient {
       method: 'POST',
       headers: { [SIGNATURE]: signature, 'Content-Length': payload.length },
     });
-    const informs = lease.informs !== false && !this.#silent.has(to);
-    const { sent, begun, giveUp } = follow(request, to, lease.informs === true && informs, this.#direct);
+    const expects102 = lease.receives102 !== false && !this.#silent.has(to);
+    const { sent, begun, giveUp } = follow(request, to, lease.receives102 === true && expects102, this.#direct);
     this.#open.add(giveUp);
     this.#limitConnecting(request);
     // If no 102 arrives, only the answer shows that the node took the message.
-    this.#limitTaking(request, giveUp, informs ? time : Math.max(time, this.#silentTimeout));
+    this.#limitTaking(request, giveUp, expects102 ? time : Math.max(time, this.#silentTimeout));
     void sent.then((result) => {
-      if (result.outcome === 'answered' && !result.informed) this.#rememberSilent(to);
+      if (result.outcome === 'answered' && !result.with102) this.#rememberSilent(to);
     });
     const closed = new Promise<void>((resolve) => request.once('close', resolve)).then(
       () => void this.#open.delete(giveUp),
@@ -129,13 +129,13 @@ function unsent(id: MessageId, why: string): Sending {
 /**
  * Follows a request until its outcome is known.
  *
- * @param informs - Whether the node's 102 Processing is sure to arrive: no proxy drops it.
+ * @param isSureOf102 - Whether a 102 Processing of the node is sure to arrive: no proxy drops it.
  * @param direct - The connections without a proxy.
  */
 function follow(
   request: ClientRequest,
   to: string,
-  informs: boolean,
+  isSureOf102: boolean,
   direct: WeakSet<Socket>,
 ): Pick<Sending, 'sent' | 'begun'> & { giveUp: Sending['abort'] } {
   let givenUp: 'gone' | 'late' | undefined;
@@ -146,14 +146,14 @@ function follow(
     else request.destroy();
   };
   const sent = new Promise<Sent>((resolve) => {
-    let informed = false;
+    let with102 = false;
     let taken = false;
     /** Undefined before a connection is made. The node cannot have begun the message then. */
     let connection: Socket | undefined;
     // The node sends 102 before it begins. On a direct connection, 102 arrives before the reset that the node's kernel sends.
     const provesNothingBegun = (error: NodeJS.ErrnoException | undefined): boolean => {
       if (connection === undefined) return true;
-      if (!informs || givenUp === 'late') return false;
+      if (!isSureOf102 || givenUp === 'late') return false;
       return (
         givenUp === 'gone' || (direct.has(connection) && (error?.code === 'ECONNRESET' || error?.code === 'EPIPE'))
       );
@@ -168,15 +168,15 @@ function follow(
       else connection = socket;
     });
     // 102 Processing: from here on, the node may have begun the message.
-    request.once('information', () => (informed = taken = true));
+    request.once('information', () => (with102 = taken = true));
     request.once('response', (response) => {
       const { [REFUSED]: refused, [BEGUN]: begun, [PEER]: peer } = response.headers;
-      if (informed && peer === endOf(response.socket.localAddress, response.socket.localPort))
+      if (with102 && peer === endOf(response.socket.localAddress, response.socket.localPort))
         direct.add(response.socket);
       taken ||= begun === to || refused === REPLAYED;
       // A head without a body is no answer yet, as the node may die before the body.
       if (refused === undefined && taken) {
-        response.once('readable', () => resolve({ outcome: 'answered', response, informed })).once('close', failed);
+        response.once('readable', () => resolve({ outcome: 'answered', response, with102 })).once('close', failed);
         return;
       }
       response.resume();

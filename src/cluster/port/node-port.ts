@@ -59,14 +59,14 @@ export type NodeResponse = Readable & {
 
 /**
  * The outcome of a request:
- * - `answered`: the answer has begun. `informed`: 102 Processing arrived before it.
+ * - `answered`: the answer has begun. `with102`: 102 Processing arrived before it.
  * - `untaken`: the node has not begun the request. `why`: the node's own reason, or that it could not be reached.
  * - `lost`: the node took the request, and its connection broke before the answer.
  * - `unknown`: the request may have reached the node. `mayAsk`: the request may be repeated to that node, which runs it only if
  *   it has not begun it. If false, a proxy answered in the node's place, and the request must not be sent again.
  */
 export type Sent =
-  | { readonly outcome: 'answered'; readonly response: NodeResponse; readonly informed: boolean }
+  | { readonly outcome: 'answered'; readonly response: NodeResponse; readonly with102: boolean }
   | { readonly outcome: 'untaken'; readonly why: string }
   | { readonly outcome: 'lost' }
   | { readonly outcome: 'unknown'; readonly mayAsk: boolean };

@@ -44,7 +44,7 @@ export class NodeServer {
   /** The messages that are being read. Their signatures cannot be checked yet, so they may come from an attacker. */
   readonly #arriving: ArrivingBodies;
   /** The connections on which {@link PEER} has been sent. */
-  readonly #greeted = new WeakSet<Socket>();
+  readonly #introduced = new WeakSet<Socket>();
 
   constructor(init: NodeServerInit) {
     this.#init = init;
@@ -94,8 +94,8 @@ export class NodeServer {
       if (opened === undefined) return refuse(res, 'unsigned');
       const verdict = this.#init.check(opened.envelope);
       if (verdict !== 'fresh') return refuse(res, verdict);
-      if (!this.#greeted.has(req.socket)) {
-        this.#greeted.add(req.socket);
+      if (!this.#introduced.has(req.socket)) {
+        this.#introduced.add(req.socket);
         res.setHeader(PEER, endOf(req.socket.remoteAddress, req.socket.remotePort));
       }
       // Both show that this node takes the message. A proxy may drop the 102, but not the header.

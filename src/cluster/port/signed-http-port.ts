@@ -112,7 +112,7 @@ export class SignedHttpPort implements NodePort {
     }
     result.response.resume();
     await closed;
-    return result.informed;
+    return result.with102;
   }
 
   /** Aborts the probe, whose answer may never arrive. */
