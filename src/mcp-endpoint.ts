@@ -41,7 +41,7 @@ import { accessRule } from './sessions/access.js';
 import { ServerBuilder } from './sessions/server/server-builder.js';
 import { NotOwner, type UnownedSession } from './sessions/ownership.js';
 import { SessionPersistence } from './sessions/session-persistence.js';
-import type { Opener } from './sessions/life/open.js';
+import type { SessionParts } from './sessions/life/open.js';
 import { createPrincipalNames } from './sessions/principal-name.js';
 import { PrincipalStates } from './sessions/records/principal-state.js';
 import { RecordStore } from './sessions/records/record-store.js';
@@ -157,7 +157,7 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
     resolved.metrics === false
       ? undefined
       : createMetrics(events, registry, resolved.metrics, member, perRequest, storesOf(resolved));
-  const opener: Opener = {
+  const parts: SessionParts = {
     registry,
     builder,
     persistence,
@@ -168,14 +168,14 @@ export function assembleEndpoint(checked: ResolvedOptions): McpEndpoint {
   };
   const isSessionId = sessionIdCheck(resolved.sessionIdGenerator !== randomUUID);
   const mayUse = accessRule(resolved.adoptAnonymous);
-  const restorer = new Restorer(opener, events, isSessionId, mayUse, resolved.maxLifetime, member?.pauseRestoring);
+  const restorer = new Restorer(parts, events, isSessionId, mayUse, resolved.maxLifetime, member?.pauseRestoring);
   const reissuer =
-    resolved.staleSessions === 'reissue' ? new Reissuer(opener, events, isSessionId, resolved.maxSessions) : undefined;
+    resolved.staleSessions === 'reissue' ? new Reissuer(parts, events, isSessionId, resolved.maxSessions) : undefined;
   const bodies = new BodyReader(resolved, phase);
   const createSessionEndpoint = (): Endpoint => {
     if (!resolved.sessions) return new UnservedSessions();
     if (resolved.stateless) return new StatelessEndpoint(builder, transports, phase);
-    return new SessionEndpoint(opener, restorer, mayUse, reissuer, member, events, bodies.arriving);
+    return new SessionEndpoint(parts, restorer, mayUse, reissuer, member, events, bodies.arriving);
   };
   const sessionEndpoint = createSessionEndpoint();
   const endpoint = perRequest === undefined ? sessionEndpoint : new EraEndpoint(sessionEndpoint, perRequest);

@@ -6,7 +6,7 @@ import { Emitter } from '../../src/runtime/emitter.js';
 import { LifecyclePhase } from '../../src/runtime/lifecycle-phase.js';
 import { accessRule } from '../../src/sessions/access.js';
 import { Adopter } from '../../src/sessions/life/adopt.js';
-import { openSession, type Caller, type Opener } from '../../src/sessions/life/open.js';
+import { openSession, type Caller, type SessionParts } from '../../src/sessions/life/open.js';
 import { Restorer } from '../../src/sessions/life/restore.js';
 import type { PrincipalCounts } from '../../src/sessions/limits/principal-counts.js';
 import type { Membership } from '../../src/sessions/ownership.js';
@@ -67,7 +67,7 @@ class SessionWorld {
   readonly registry: Registry;
   readonly seen: Session[] = [];
   readonly violations: unknown[] = [];
-  readonly #opener: Opener;
+  readonly #parts: SessionParts;
   readonly #restorer: Restorer;
   readonly #adopter: Adopter;
   readonly #store = memoryStore({ clock: this.clock });
@@ -121,7 +121,7 @@ class SessionWorld {
     );
     this.#watchTransitions();
     const transports = transportContext(clock, { events });
-    this.#opener = {
+    this.#parts = {
       registry: this.registry,
       builder,
       persistence,
@@ -131,8 +131,8 @@ class SessionWorld {
       sessionIdGenerator: () => `session-${(this.#ids += 1)}`,
     };
     const mayUse = accessRule(true);
-    this.#restorer = new Restorer(this.#opener, events, () => true, mayUse, LIMITS.maxLifetime);
-    this.#adopter = new Adopter(this.#opener, this.#restorer);
+    this.#restorer = new Restorer(this.#parts, events, () => true, mayUse, LIMITS.maxLifetime);
+    this.#adopter = new Adopter(this.#parts, this.#restorer);
   }
 
   do(verb: Verb): unknown {
@@ -199,7 +199,7 @@ class SessionWorld {
     };
     const message = { jsonrpc: '2.0' as const, id: 1, method: 'initialize', params };
     const call = { ...caller(principal), message, params, evicts: true, onGone: () => undefined };
-    const opened = openSession(this.#opener, call);
+    const opened = openSession(this.#parts, call);
     for (const session of this.registry.all()) if (!this.seen.includes(session)) this.seen.push(session);
     await opened;
   }

@@ -1,6 +1,6 @@
 import { rejectReason, type CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
-import { openSession, type Opened, type Opener } from '../../sessions/life/open.js';
+import { openSession, type Opened, type SessionParts } from '../../sessions/life/open.js';
 import { isJson, type ReplyForm } from '../../transport/reply-form.js';
 import { Reply } from '../../transport/reply.js';
 import { sendEvent, sendJson } from '../../http/answer.js';
@@ -9,23 +9,23 @@ import type { Exchange } from '../../http/exchange.js';
 
 /** Opens a session and answers its `initialize`. */
 export async function initialize(
-  opener: Opener,
+  parts: SessionParts,
   events: Emitter<CoreEvents>,
   exchange: Exchange,
   message: Initialize,
   form: ReplyForm,
 ): Promise<void> {
   const { res } = exchange;
-  const opened = await open(opener, events, exchange, message);
+  const opened = await open(parts, events, exchange, message);
   const { session, answer } = opened;
-  const json = isJson(form, opener.transports.enableJsonResponse);
+  const json = isJson(form, parts.transports.enableJsonResponse);
   if (session === undefined) return json || form === 'any' ? sendJson(res, 200, answer) : sendEvent(res, answer);
   exchange.note({ session: session.id });
   const lease = session.acquire('request');
   const reply = new Reply(res, 'request', opened.transport, {
     replyClosed: (_, complete) => {
       // A client that did not get its session ID can never use the session.
-      if (!complete) void opener.registry.close(session, 'failed');
+      if (!complete) void parts.registry.close(session, 'failed');
       lease.release();
     },
   });
@@ -34,13 +34,13 @@ export async function initialize(
 }
 
 async function open(
-  opener: Opener,
+  parts: SessionParts,
   events: Emitter<CoreEvents>,
   { res, caller, operations }: Exchange,
   message: Initialize,
 ): Promise<Opened> {
   try {
-    return await openSession(opener, {
+    return await openSession(parts, {
       ...caller,
       message,
       params: message.params,

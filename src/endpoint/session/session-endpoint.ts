@@ -7,7 +7,7 @@ import type { Emitter } from '../../runtime/emitter.js';
 import { Adopter } from '../../sessions/life/adopt.js';
 import type { MayUse } from '../../sessions/access.js';
 import type { ForwardingPort } from './forwarding-port.js';
-import type { Opener } from '../../sessions/life/open.js';
+import type { SessionParts } from '../../sessions/life/open.js';
 import type { Registry } from '../../sessions/registry.js';
 import type { Reissuer } from '../../sessions/life/reissue.js';
 import type { Restorer } from '../../sessions/life/restore.js';
@@ -26,7 +26,7 @@ import { SessionLocator } from './locate.js';
 /** The MCP endpoint of a router that keeps sessions. */
 export class SessionEndpoint implements Endpoint {
   readonly methods = ['GET', 'POST', 'DELETE'];
-  readonly #opener: Opener;
+  readonly #parts: SessionParts;
   readonly #locator: SessionLocator;
   readonly #reissuer: Reissuer | undefined;
   readonly #registry: Registry;
@@ -41,7 +41,7 @@ export class SessionEndpoint implements Endpoint {
    * @param arriving - The bodies of POSTs that are being read. A drain waits for them.
    */
   constructor(
-    opener: Opener,
+    parts: SessionParts,
     restorer: Restorer,
     mayUse: MayUse,
     reissuer: Reissuer | undefined,
@@ -49,14 +49,14 @@ export class SessionEndpoint implements Endpoint {
     events: Emitter<CoreEvents>,
     arriving: Pick<ArrivingBodies, 'isNone' | 'whenNone'>,
   ) {
-    this.#opener = opener;
+    this.#parts = parts;
     this.#reissuer = reissuer;
     this.#forwarding = forwarding;
-    this.#registry = opener.registry;
+    this.#registry = parts.registry;
     this.#locator = new SessionLocator({
-      registry: opener.registry,
+      registry: parts.registry,
       restorer,
-      adopter: new Adopter(opener, restorer),
+      adopter: new Adopter(parts, restorer),
       mayUse,
       forwarding,
     });
@@ -166,7 +166,7 @@ export class SessionEndpoint implements Endpoint {
       const forwarded = this.#forwarding.forward(toForwardedRequest(exchange, undefined, post), res);
       if ((await this.#registry.inFlight.during(forwarded)) === undefined) return;
     }
-    await initialize(this.#opener, this.#events, exchange, message, post.form);
+    await initialize(this.#parts, this.#events, exchange, message, post.form);
   }
 
   /** Refuses a POST for an unknown session. If stale sessions are reissued, the refusal names the new session. */

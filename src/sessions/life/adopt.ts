@@ -1,5 +1,5 @@
 import { Refusal } from '../../errors.js';
-import type { Caller, Opener } from './open.js';
+import type { Caller, SessionParts } from './open.js';
 import { withPrincipal } from '../records/record-format.js';
 import type { Restorer } from './restore.js';
 import type { Session } from '../session.js';
@@ -21,12 +21,12 @@ interface Adoption {
  * new server, as after a restore: streams and requests that began without the principal end.
  */
 export class Adopter {
-  readonly #opener: Opener;
+  readonly #parts: SessionParts;
   readonly #restorer: Restorer;
   readonly #adoptions = new Map<Session, Adoption>();
 
-  constructor(opener: Opener, restorer: Restorer) {
-    this.#opener = opener;
+  constructor(parts: SessionParts, restorer: Restorer) {
+    this.#parts = parts;
     this.#restorer = restorer;
   }
 
@@ -55,7 +55,7 @@ export class Adopter {
   }
 
   async #adopt(session: Session, caller: NamedCaller): Promise<void> {
-    const { registry, persistence } = this.#opener;
+    const { registry, persistence } = this.#parts;
     const { principal } = caller;
     if (session.pastMaxLifetime) throw new Refusal('sessionNotFound');
     const slot = registry.caps.takeShare(principal);
@@ -85,7 +85,7 @@ export class Adopter {
   async #write(session: Session, principal: string): Promise<void> {
     if (session.record !== undefined) return session.record.adopt(principal);
     const text = withPrincipal(session.hibernatedRecord ?? '', session.id, principal);
-    await this.#opener.persistence.rewrite(session, text);
+    await this.#parts.persistence.rewrite(session, text);
     session.replaceHibernatedRecord(text);
   }
 }

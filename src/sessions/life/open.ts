@@ -25,7 +25,7 @@ import { recordJson } from '../records/record-json.js';
 const MAX_INITIALIZE = { bytes: 16 * 1024, values: 256 };
 
 /** The parts of the router that open a session. */
-export interface Opener {
+export interface SessionParts {
   readonly registry: Registry;
   readonly builder: ServerBuilder;
   readonly persistence: SessionPersistence;
@@ -68,11 +68,11 @@ export type Opened =
  * @throws Refusal `openTimeout` when opening takes longer than `openTimeout`; `storeUnavailable` when the store does not answer.
  * @throws The errors of {@link Registry.admit}, and those of `serverFactory` and `connect`.
  */
-export async function openSession(opener: Opener, call: InitializeCall): Promise<Opened> {
-  const { registry, persistence, transports } = opener;
+export async function openSession(parts: SessionParts, call: InitializeCall): Promise<Opened> {
+  const { registry, persistence, transports } = parts;
   checkSize(call.params);
   const context = new FactoryContext({
-    sessionId: opener.sessionIdGenerator(),
+    sessionId: parts.sessionIdGenerator(),
     principal: call.principal,
     req: call.req,
     clientInfo: call.params.clientInfo,
@@ -96,7 +96,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
 
   const open = async (): Promise<Opened> => {
     try {
-      const opened = await start(opener, session, context, async (transport) => {
+      const opened = await start(parts, session, context, async (transport) => {
         const answer = await transport.initialize(call.message, call.extra);
         if ('error' in answer) throw new Rejected(answer);
         session.agreeOnVersion(transport.protocolVersion);
@@ -146,7 +146,7 @@ export async function openSession(opener: Opener, call: InitializeCall): Promise
  * @throws The errors of {@link ServerBuilder.build}. The server and the transport are closed then.
  */
 export async function start<T>(
-  { builder, eventStore, recordKey, transports }: Opener,
+  { builder, eventStore, recordKey, transports }: SessionParts,
   session: Session,
   context: FactoryContext,
   first: (transport: HttpTransport) => Promise<T>,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Deadline, DeadlineQueue } from '../../runtime/deadline-queue.js';
 import type { CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
-import { openSession, type Caller, type Opener } from './open.js';
+import { openSession, type Caller, type SessionParts } from './open.js';
 import type { Session } from '../session.js';
 
 /** How long a session waits for the client to use its ID, in ms. A client uses it at once or never. */
@@ -20,7 +20,7 @@ interface Issue {
 
 /** Opens a new session in place of one that has ended, for a client that takes the new ID from a 404. */
 export class Reissuer {
-  readonly #opener: Opener;
+  readonly #parts: SessionParts;
   readonly #events: Emitter<CoreEvents>;
   readonly #isSessionId: (id: string) => boolean;
   readonly #maxWaiting: number;
@@ -29,12 +29,17 @@ export class Reissuer {
   readonly #unclaimed: DeadlineQueue<Issue>;
 
   /** @param isSessionId - Whether this router could have issued the ID. */
-  constructor(opener: Opener, events: Emitter<CoreEvents>, isSessionId: (id: string) => boolean, maxSessions: number) {
-    this.#opener = opener;
+  constructor(
+    parts: SessionParts,
+    events: Emitter<CoreEvents>,
+    isSessionId: (id: string) => boolean,
+    maxSessions: number,
+  ) {
+    this.#parts = parts;
     this.#events = events;
     this.#isSessionId = isSessionId;
     this.#maxWaiting = Math.max(1, Math.floor(maxSessions * UNCLAIMED_SHARE));
-    this.#unclaimed = new DeadlineQueue(opener.registry.clock, UNCLAIMED_TTL, (issue) => void this.#expire(issue));
+    this.#unclaimed = new DeadlineQueue(parts.registry.clock, UNCLAIMED_TTL, (issue) => void this.#expire(issue));
   }
 
   /**
@@ -52,8 +57,7 @@ export class Reissuer {
   #issue(key: string, version: string, caller: Caller): Issue | undefined {
     if (this.#issued.size >= this.#maxWaiting) this.#forgetClaimed();
     // The client may never use the new session, so no other session is evicted for it.
-    if (this.#issued.size >= this.#maxWaiting || !this.#opener.registry.caps.hasRoom(caller.principal))
-      return undefined;
+    if (this.#issued.size >= this.#maxWaiting || !this.#parts.registry.caps.hasRoom(caller.principal)) return undefined;
     const session = this.#open(version, caller);
     const issue: Issue = { key, session, opened: undefined };
     void session.then((opened) => (issue.opened = opened ?? null));
@@ -65,7 +69,7 @@ export class Reissuer {
   async #open(version: string, caller: Caller): Promise<Session | undefined> {
     const params = { protocolVersion: version, capabilities: {}, clientInfo: { name: 'unknown', version: '0' } };
     try {
-      const { session } = await openSession(this.#opener, {
+      const { session } = await openSession(this.#parts, {
         ...caller,
         message: { jsonrpc: '2.0', id: randomUUID(), method: 'initialize', params },
         params,
@@ -90,6 +94,6 @@ export class Reissuer {
   async #expire(issue: Issue): Promise<void> {
     if (this.#issued.get(issue.key) === issue) this.#issued.delete(issue.key);
     const session = await issue.session;
-    if (session?.used === false) await this.#opener.registry.close(session, 'expired');
+    if (session?.used === false) await this.#parts.registry.close(session, 'expired');
   }
 }

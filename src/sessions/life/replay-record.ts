@@ -2,7 +2,7 @@ import type { MessageExtraInfo } from '../../protocol/wire-transport.js';
 import type { CoreEvents } from '../../events.js';
 import type { Emitter } from '../../runtime/emitter.js';
 import type { HttpTransport } from '../../transport/transport.js';
-import type { Opener } from './open.js';
+import type { SessionParts } from './open.js';
 import { UnreadableRecord, type SessionRecord } from '../records/record-format.js';
 
 const ignore = (): void => undefined;
@@ -14,7 +14,7 @@ const ignore = (): void => undefined;
  * @throws Error when the server rejects `initialize`.
  */
 export async function replayToServer(
-  { builder, persistence }: Opener,
+  { builder, persistence }: SessionParts,
   events: Emitter<CoreEvents>,
   transport: HttpTransport,
   record: SessionRecord,

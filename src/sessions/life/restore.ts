@@ -7,7 +7,7 @@ import type { StoredRecord } from '../../stores/session-store.js';
 import type { MayUse } from '../access.js';
 import { FactoryContext } from '../server/server-context.js';
 import { OwnershipChanged, type UnownedSession } from '../ownership.js';
-import { start, openingLock, type Caller, type Opener } from './open.js';
+import { start, openingLock, type Caller, type SessionParts } from './open.js';
 import {
   decodeIfReadable,
   decodeRecord,
@@ -26,7 +26,7 @@ const ATTEMPTS = 3;
 
 /** Restores sessions from the store and wakes hibernated ones. Concurrent requests for a session share one restore. */
 export class Restorer {
-  readonly #opener: Opener;
+  readonly #parts: SessionParts;
   readonly #events: Emitter<CoreEvents>;
   readonly #isSessionId: (id: string) => boolean;
   readonly #mayUse: MayUse;
@@ -40,14 +40,14 @@ export class Restorer {
    * @param pauseRestoring - Makes this node restore the session no more for a while. Undefined without a cluster.
    */
   constructor(
-    opener: Opener,
+    parts: SessionParts,
     events: Emitter<CoreEvents>,
     isSessionId: (id: string) => boolean,
     mayUse: MayUse,
     maxLifetime: number | undefined,
     pauseRestoring?: (sessionId: string) => void,
   ) {
-    this.#opener = opener;
+    this.#parts = parts;
     this.#events = events;
     this.#isSessionId = isSessionId;
     this.#mayUse = mayUse;
@@ -57,7 +57,7 @@ export class Restorer {
 
   /** Whether the store may have a session of that ID. */
   mayRestore(id: string): boolean {
-    return this.#opener.persistence.records !== undefined && this.#isSessionId(id);
+    return this.#parts.persistence.records !== undefined && this.#isSessionId(id);
   }
 
   /**
@@ -68,7 +68,7 @@ export class Restorer {
    * @throws OwnershipChanged when the record changed since it was read.
    */
   async restore(id: string, caller: Caller, unowned?: UnownedSession): Promise<Session | undefined> {
-    const { records } = this.#opener.persistence;
+    const { records } = this.#parts.persistence;
     if (records === undefined || !this.#isSessionId(id)) return undefined;
     const key = JSON.stringify([id, caller.principal]);
     const current = this.#restoring.get(key);
@@ -99,7 +99,7 @@ export class Restorer {
    * @throws OwnershipChanged when the record changed since it was read.
    */
   async discard(id: string, principal: string | undefined, unowned?: UnownedSession): Promise<boolean> {
-    const { records } = this.#opener.persistence;
+    const { records } = this.#parts.persistence;
     if (records === undefined || !this.#isSessionId(id)) return false;
     const { record: stored } = unowned ?? { record: await records.find(id) };
     if (stored === undefined) return false;
@@ -115,7 +115,7 @@ export class Restorer {
    * @throws Refusal `storeUnavailable` when the store does not answer; `restoreFailed` for a record of a newer version.
    */
   async knows(id: string, principal: string | undefined): Promise<boolean> {
-    const { records } = this.#opener.persistence;
+    const { records } = this.#parts.persistence;
     if (records === undefined || !this.#isSessionId(id)) return false;
     const stored = await records.find(id);
     const record = stored && decodeIfReadable(stored, id);
@@ -129,11 +129,11 @@ export class Restorer {
   }
 
   async #destroy(id: string, principal: string | undefined, unowned?: UnownedSession): Promise<boolean> {
-    const removed = await this.#opener.persistence.discard(id, principal, unowned?.record);
+    const removed = await this.#parts.persistence.discard(id, principal, unowned?.record);
     if (!removed && unowned?.record !== undefined) throw new OwnershipChanged();
     // A request may have restored the session while its record was removed.
-    const here = this.#opener.registry.get(id);
-    if (here !== undefined) void this.#opener.registry.close(here, 'deleted');
+    const here = this.#parts.registry.get(id);
+    if (here !== undefined) void this.#parts.registry.close(here, 'deleted');
     return removed;
   }
 
@@ -149,7 +149,7 @@ export class Restorer {
       const record = await this.#read(records, id, stored);
       if (record === undefined || !this.#mayUse(record.principal, caller.principal)) return undefined;
       // The session is here already: a request with another principal, or without one, is restoring it.
-      if (this.#opener.registry.get(id) !== undefined) throw new OwnershipChanged();
+      if (this.#parts.registry.get(id) !== undefined) throw new OwnershipChanged();
       const session = await this.#rebuild(records, stored, record, caller);
       if (session !== undefined) return session;
       if (unowned !== undefined) throw new OwnershipChanged();
@@ -164,7 +164,7 @@ export class Restorer {
     record: SessionRecord,
     caller: Caller,
   ): Promise<Session | undefined> {
-    const { registry } = this.#opener;
+    const { registry } = this.#parts;
     const context = contextOf(record, stored.epoch + 1, caller);
     const session = registry.admit(context);
     session.restartAge(record.age);
@@ -186,7 +186,7 @@ export class Restorer {
             return false;
           }
           session.moveRecordTo('stored');
-          if (record.principal === caller.principal) this.#opener.persistence.enlist(session);
+          if (record.principal === caller.principal) this.#parts.persistence.enlist(session);
           else await this.#adopt(session, stored, context.epoch, caller.principal);
           if (session.membership !== undefined)
             this.#events.emit('claimed', session.id, nodeOf(stored.owner), context.epoch);
@@ -225,13 +225,13 @@ export class Restorer {
 
   /** Gives a session to a principal after the claim, before its server is built. */
   async #adopt(session: Session, { data }: StoredRecord, epoch: number, principal = ''): Promise<void> {
-    const { persistence } = this.#opener;
+    const { persistence } = this.#parts;
     const text = withPrincipal(data, session.id, principal);
     await persistence.adopt(session, principal, () => persistence.rewrite(session, text, epoch));
   }
 
   async #wake(session: Session, caller: Caller): Promise<void> {
-    const { registry, persistence } = this.#opener;
+    const { registry, persistence } = this.#parts;
     const record = decodeRecord(session.hibernatedRecord ?? '', session.id);
     const context = contextOf(record, session.epoch + 1, caller);
     checkClaimed(await persistence.claimAgain(session), session);
@@ -255,9 +255,9 @@ export class Restorer {
     if (session.mayNotRespond) throw new Refusal('storeUnavailable');
     // Before the factory runs, as the factory may change `context.state`, which is then saved.
     const { principal, state } = context;
-    this.#opener.persistence.begin(session, { ...record, principal, state }, context.epoch);
-    await start(this.#opener, session, context, (transport) =>
-      replayToServer(this.#opener, this.#events, transport, record, caller.extra),
+    this.#parts.persistence.begin(session, { ...record, principal, state }, context.epoch);
+    await start(this.#parts, session, context, (transport) =>
+      replayToServer(this.#parts, this.#events, transport, record, caller.extra),
     );
     session.agreeOnVersion(record.protocolVersion);
   }
@@ -291,7 +291,7 @@ export class Restorer {
     if (idle === undefined) return undefined;
     if (this.#maxLifetime < Infinity) return age + idle;
     // Without a `maxLifetime`, the age is for display only.
-    return Math.max(0, wallTime(this.#opener.registry.clock) - openedAt);
+    return Math.max(0, wallTime(this.#parts.registry.clock) - openedAt);
   }
 
   /** The refusal of a request whose session could not be restored. */
