@@ -9,19 +9,19 @@ export const LOST = 'an announcement did not reach the other nodes';
 const INTERVAL = 100;
 /** Characters of the longest announcement. */
 const MAX_LENGTH = 64 * 1024;
-/** Announcements that wait for the end of the interval. Each is of another principal or resource. */
+/** Announcements that wait for the end of the interval. Each names another principal or resource. */
 const MAX_WAITING = 10_000;
 
 export interface AnnouncerInit {
-  /** Tells the other nodes an announcement, as JSON. Never rejects. */
+  /** Sends an announcement to the other nodes, as JSON. Never rejects. */
   readonly tell: (announcement: string) => unknown;
   readonly clock: Clock;
   readonly report: (what: string, error: unknown) => void;
 }
 
 /**
- * Tells the other nodes what servers of this node announce. All that is announced within {@link INTERVAL} goes out together, and of
- * equal announcements only one. A node that does not take it in time misses it: its clients learn of the change when they list again.
+ * Sends the announcements of this node's servers to the other nodes. Those of one {@link INTERVAL} go out together, and of equal
+ * announcements only one. A node that does not take one in time misses it: its clients learn of the change when they list again.
  */
 export class Announcer {
   readonly #init: AnnouncerInit;
@@ -48,11 +48,11 @@ export class Announcer {
     this.#waiting.add(text);
     if (this.#isBusy) return;
     this.#isBusy = true;
-    // What is announced in the same turn goes out with it.
+    // Announcements of the same turn go out with it.
     setImmediate(() => void this.#send());
   }
 
-  /** Tells all that waits, once in each interval. Never rejects. */
+  /** Sends the waiting announcements, once in each interval. Never rejects. */
   async #send(): Promise<void> {
     const { clock, tell } = this.#init;
     // A loop, as promises of a call within a call would all be kept until nothing waits.

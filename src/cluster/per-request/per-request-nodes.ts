@@ -24,7 +24,7 @@ const NODE_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/;
 
 export interface PerRequestNodesInit extends Reach {
   readonly nodeId: () => string;
-  /** What the nodes share. */
+  /** The secret that all nodes share. */
   readonly secret: string;
   readonly peers: Pick<Peers, 'member' | 'untilGone'>;
   readonly port: NodePort;
@@ -35,7 +35,7 @@ export interface PerRequestNodesInit extends Reach {
   readonly reaches: boolean;
 }
 
-/** Hands over retries to the nodes whose handlers wait for them, and announcements to all nodes. */
+/** Forwards a retry to the node where its call is suspended, and announcements to all nodes. */
 export class PerRequestNodes implements OtherNodes {
   readonly sessionKey: Buffer;
   readonly #init: PerRequestNodesInit;

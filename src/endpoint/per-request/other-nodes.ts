@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { JSONRPCNotification } from '../../protocol/messages.js';
 import type { ForwardedRequest } from '../session/forwarding-port.js';
 
-/** Takes what a server of a principal announced. */
+/** Takes an announcement of a server of a principal. */
 export type TakeAnnouncement = (principal: string | undefined, notification: JSONRPCNotification) => void;
 
 /** The other nodes of a cluster, as the endpoint of MCP 2026-07-28 sees them. */
@@ -12,8 +12,8 @@ export interface OtherNodes {
   /** The key of the session IDs that handlers get: secret, and the same on all nodes. */
   readonly sessionKey: Buffer;
   /**
-   * Has another node answer the retry of a call that is suspended there. Resolves to false when no node has that ID: then nothing
-   * was answered.
+   * Forwards the retry of a call to the node where the call is suspended. Resolves to false when no node has that ID: then
+   * nothing was answered.
    *
    * @param nodeId - Of the client's choice. Only a node that is a member of the cluster is reached by it.
    * @throws Refusal `ownerUnreachable`, `storeUnavailable`, `bodyTooLarge`.
@@ -21,6 +21,6 @@ export interface OtherNodes {
   forwardTo(nodeId: string, request: ForwardedRequest, res: ServerResponse): Promise<boolean>;
   /** Ends the subscriptions and calls of a principal on the other nodes. Rejects when one of them does not answer. */
   endPrincipal(principal: string): Promise<void>;
-  /** Tells every other node what a server of the principal announced. */
+  /** Sends an announcement to every other node. */
   readonly announce: TakeAnnouncement;
 }

@@ -19,7 +19,7 @@ import { toForwardedRequest } from '../session/forwarded-request.js';
 import { BridgedCall, inputResponsesOf } from './bridge/call.js';
 import type { OpeningCall, RequestServer } from './bridge/request-server.js';
 import { nodeOfState, SuspendedCalls } from './bridge/suspended-calls.js';
-import { BridgedServers } from './bridged-servers.js';
+import { RequestServers } from './request-servers.js';
 import type { OpenCall } from './bridge/round.js';
 import { NativeCall } from './native/native-call.js';
 import type { OtherNodes } from './other-nodes.js';
@@ -31,7 +31,7 @@ import { asksForList, isAnnouncement } from './subscriptions/filter.js';
 import { OpenSubscriptions } from './subscriptions/open-subscriptions.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
-/** What servers of the session era answer, and MCP 2026-07-28 does not have (changelog). */
+/** Methods of the session era that MCP 2026-07-28 has removed (changelog). Bridged servers would answer them. */
 const REMOVED_METHODS = /^(initialize|ping|logging\/setLevel|resources\/(un)?subscribe|tasks\/.*)$/;
 
 /** The endpoint of MCP 2026-07-28. Servers of the session era answer its requests through the bridge, others by themselves. */
@@ -49,7 +49,7 @@ export class PerRequestEndpoint implements Endpoint {
   readonly #others: OtherNodes | undefined;
   readonly #replies: Replies;
   readonly #suspended: SuspendedCalls<BridgedCall>;
-  readonly #servers: BridgedServers;
+  readonly #servers: RequestServers;
   readonly #subscriptions: OpenSubscriptions;
   readonly #calls = new LinkedList<OpenCall>();
 
@@ -75,7 +75,7 @@ export class PerRequestEndpoint implements Endpoint {
       (call) => call.cancel('No answer came in time'),
       others && (() => others.nodeId),
     );
-    this.#servers = new BridgedServers(
+    this.#servers = new RequestServers(
       builder,
       transports,
       options,
@@ -143,7 +143,7 @@ export class PerRequestEndpoint implements Endpoint {
     return true;
   }
 
-  /** The same on every node. Rejects when a node does not answer. */
+  /** Does so on every node. Rejects when a node does not answer. */
   async endPrincipalEverywhere(principal: string): Promise<void> {
     this.endPrincipal(principal);
     await this.#others?.endPrincipal(principal);
@@ -155,7 +155,7 @@ export class PerRequestEndpoint implements Endpoint {
   }
 
   async close(): Promise<void> {
-    // What other nodes answer ends when this node leaves the cluster.
+    // A retry that another node answers ends when this node leaves the cluster.
     const idle = this.#inFlight.whenNone();
     this.#subscriptions.endAll();
     this.#replies.close();
@@ -179,7 +179,7 @@ export class PerRequestEndpoint implements Endpoint {
     return runIn(operation, () => this.#serve(exchange, post, request, envelope));
   }
 
-  /** Has a server answer a request. One that is open and knows what it needs gets the request at once. */
+  /** Has a server answer a request. An open server gets it at once, unless the server must list its tools first. */
   async #serve(exchange: Exchange, post: Post, request: JSONRPCRequest, envelope: Envelope): Promise<void> {
     let lease = this.#servers.acquire(exchange, envelope);
     try {
@@ -190,7 +190,7 @@ export class PerRequestEndpoint implements Endpoint {
         lease = this.#servers.acquire(exchange, envelope, true);
         facts = lease.server.factsIfReady(call) ?? (await this.#open(exchange, post, lease.server, call));
       }
-      // The states of other servers are the router's, and it knows none of this one.
+      // The router made the states of bridged servers, and it has no such state.
       if (request.params?.requestState !== undefined && !lease.server.isNative)
         throw new Refusal('invalidRequestState');
       await this.#replies.post(exchange, post, request, envelope, this.#taker(exchange, post, request, lease, facts));
@@ -212,7 +212,7 @@ export class PerRequestEndpoint implements Endpoint {
   }
 
   /**
-   * Waits for what a server does, until `openTimeout` is over or the client hangs up.
+   * Waits for the work of a server, until `openTimeout` is over or the client disconnects.
    *
    * @param work - Its signal aborts when the wait is over.
    */
@@ -248,7 +248,7 @@ export class PerRequestEndpoint implements Endpoint {
       const init = {
         request,
         principal,
-        server: bridge,
+        bridge,
         facts,
         results: this.#results,
         suspended: this.#suspended,
@@ -271,7 +271,7 @@ export class PerRequestEndpoint implements Endpoint {
     const state = request.params?.requestState;
     const found = this.#suspended.find(state, exchange.principal);
     if (found === undefined && (await this.#forwarded.during(this.#forward(exchange, post, state)))) return;
-    // A server that serves MCP 2026-07-28 itself knows its states.
+    // A server that serves MCP 2026-07-28 itself has states of its own.
     if (found === undefined && this.#hasNatives) {
       if (this.#lifecycle.isDraining) throw new Refusal('draining');
       return this.#begin(exchange, post, request, envelope);
@@ -285,7 +285,7 @@ export class PerRequestEndpoint implements Endpoint {
     });
   }
 
-  /** Has the node that a state names answer. Resolves to false where none is to be asked: nothing was answered then. */
+  /** Forwards a retry to the node that its state names. Resolves to false when there is none: nothing was answered then. */
   async #forward(exchange: Exchange, post: Post, state: unknown): Promise<boolean> {
     const nodeId = nodeOfState(state);
     // One hop at most.

@@ -9,7 +9,7 @@ import type { Lease, TransportContext } from '../../transport/transport-types.js
 import { HttpTransport } from '../../transport/transport.js';
 import { Round } from './bridge/round.js';
 
-/** Takes a round. What it returns is told when the round is cancelled. */
+/** Takes a round. Its `cancelled` is called when the client or the router cancels the round. */
 export type RoundTaker = (round: Round, extra: MessageExtraInfo) => { cancelled(round: Round): void };
 
 /** The replies to requests of MCP 2026-07-28. Each has a transport of its own, whose server is the call that takes the round. */

@@ -8,10 +8,10 @@ type Hint = Required<CacheHint>;
 
 const UNCACHED: Hint = { ttlMs: 0, cacheScope: 'private' };
 
-/** What a server of the session era says of itself in the result of `initialize`. */
+/** A server's description of itself: the result of `initialize`, or of `server/discover`. */
 export type ServerFacts = Fields;
 
-/** Gives a server's results what MCP 2026-07-28 adds to each: their type, the server's name, and caching hints. */
+/** Adds the fields of MCP 2026-07-28 to results: their type, the server's name, and caching hints. */
 export class Results {
   readonly #hints: ReadonlyMap<string, Hint>;
 

@@ -12,7 +12,7 @@ export interface PooledServer {
 /** A request's use of a server. Until its release the server is not closed for being idle. */
 export interface ServerLease<Server> {
   readonly server: Server;
-  /** To release it again does nothing. */
+  /** Only the first call counts. */
   release(): void;
 }
 
@@ -24,7 +24,7 @@ export interface ServerLease<Server> {
  */
 export type OpenServer<Server> = (onEnd: () => void) => Server;
 
-/** Who may share a server. */
+/** The requests that may share a server. */
 export interface ShareKey {
   readonly principal: string;
   /** The key of the shared server. It has the principal, and what all its clients have in common. */
@@ -41,8 +41,8 @@ export interface PoolLimits {
 
 /**
  * The servers of an endpoint. Requests with the same key share one, from the moment that its opening begins. A request without a
- * key has a server of its own, which is closed at the release. So has a request of a new key when `maxServers`, or all that its
- * principal may have, are in use.
+ * key has a server of its own, which is closed at the release. A request with a new key gets such a server when
+ * `maxServers`, or all servers of its principal, are in use.
  */
 export class ServerPool<Server extends PooledServer> {
   readonly #maxServers: number;

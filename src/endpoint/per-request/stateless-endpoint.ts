@@ -15,7 +15,7 @@ import type { Post } from '../../http/receive.js';
 
 const ignore = (): void => undefined;
 
-/** The MCP endpoint of a router that keeps no sessions: a server and a transport for each POST, closed when all is done. */
+/** The MCP endpoint of a router that keeps no sessions: a server and a transport for each POST, closed when its reply has ended. */
 export class StatelessEndpoint implements Endpoint {
   readonly methods = ['POST'];
   readonly #builder: ServerBuilder;
@@ -33,7 +33,7 @@ export class StatelessEndpoint implements Endpoint {
   async post(exchange: Exchange, post: Post): Promise<void> {
     const { req, principal } = exchange;
     const initialize = post.initialize && checkInitialize(post.initialize).params;
-    // Without a session, the header is all that tells the version (spec 2025-11-25, "Protocol Version Header").
+    // Without a session, only the header tells the version (spec 2025-11-25, "Protocol Version Header").
     const version = initialize?.protocolVersion ?? exchange.checkedVersion() ?? DEFAULT_NEGOTIATED_PROTOCOL_VERSION;
     checkBatch(post, version);
     if (this.#lifecycle.isDraining) throw new Refusal('draining');
@@ -82,7 +82,7 @@ export class StatelessEndpoint implements Endpoint {
     exchange.res.once('close', () => call.abandonOpening());
     try {
       await this.#transports.requestMemory.during(memory, () => call.open());
-      // Abandoned too late to stop its opening.
+      // It was abandoned too late to stop its opening.
       if (call.abandonedFor !== undefined) throw call.abandonedFor;
       const { extra, res, operations } = exchange;
       call.transport.protocolVersion = version;
@@ -128,7 +128,7 @@ class StatelessCall implements Lease {
     this.#server = server;
   }
 
-  /** Nobody waits for it to open any longer; once it is open, a client that hangs up cancels nothing (spec 2025-11-25). */
+  /** The client has disconnected. Once the server is open, that cancels nothing (spec 2025-11-25, "Sending Messages to the Server"). */
   abandonOpening(): void {
     this.#reject(new Refusal('sessionClosed'));
   }

@@ -4,7 +4,7 @@ import { ASKING_METHODS, SERVER_INFO } from '../../../protocol/per-request-era.j
 import { isObject } from '../../../runtime/checks.js';
 import type { Fields } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';
-import type { BridgedServer } from './bridged-server.js';
+import type { BridgeTransport } from './bridge-transport.js';
 import { declares, Questions } from './questions.js';
 import type { Outcome } from './round.js';
 
@@ -19,7 +19,7 @@ type ErrorObject = JSONRPCErrorResponse['error'];
 
 const URLS = { elicitation: { url: {} } };
 
-/** What a client of MCP 2026-07-28 gets for an error of a server of the session era. */
+/** The outcome for a client of MCP 2026-07-28 when a server of the session era answers with an error. */
 export function outcomeOfError(
   error: ErrorObject,
   { method, params }: JSONRPCRequest,
@@ -64,11 +64,11 @@ function urlElicitation(data: unknown, method: string, capabilities: Fields, fac
 }
 
 /** Refuses a question that no client can be asked while it waits for that method. A `ping` is answered. */
-export function refuseQuestion(server: BridgedServer, { id, method }: JSONRPCRequest, waitsFor: string): void {
-  if (method === 'ping') return server.tell({ jsonrpc: '2.0', id, result: {} });
+export function refuseQuestion(bridge: BridgeTransport, { id, method }: JSONRPCRequest, waitsFor: string): void {
+  if (method === 'ping') return bridge.tell({ jsonrpc: '2.0', id, result: {} });
   const message = `A client of MCP 2026-07-28 cannot be asked ${method} while it waits for ${waitsFor}`;
   // Not -32601: a handler that passes the error on would deny its own method.
-  server.tell({ jsonrpc: '2.0', id, error: { code: INTERNAL_ERROR, message } });
+  bridge.tell({ jsonrpc: '2.0', id, error: { code: INTERNAL_ERROR, message } });
 }
 
 /**

@@ -1,16 +1,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { RequestId } from '../../../protocol/messages.js';
 
-/** What a server works on. */
+/** The request that code of a server works on. */
 export interface CallScope {
   /** The transport of the server. */
   readonly server: object;
-  /** The ID that the server knows the request by; undefined for what began when the server was greeted. */
+  /** The ID that the server knows the request by; undefined for work that began with `notifications/initialized`. */
   readonly id: RequestId | undefined;
 }
 
 /**
- * Tells what a server works on, from a handler's first step to its last.
+ * Tells which request a server works on, from a handler's first step to its last.
  *
  * Up to Node 22 a storage in use is copied with each promise of the process, which costs a sixth of the CPU time of a call, in
  * sessions too. So the storage is on only while a scope is in use.
@@ -25,7 +25,7 @@ export class CallScopes {
     this.#storage.run(scope, work);
   }
 
-  /** Called once for each `enter`, when nothing asks for that scope any more. What still runs in it has no scope from then on. */
+  /** Called once for each `enter`, when no code asks for that scope any more. Code that still runs in it has no scope from then on. */
   leave(): void {
     this.#inUse -= 1;
     if (this.#inUse === 0) this.#storage.disable();

@@ -10,20 +10,20 @@ import type { Answer } from '../../../transport/pending-requests.js';
 import { sizeOf } from '../../../transport/request-memory.js';
 import type { Results, ServerFacts } from '../results.js';
 import { inputRequired, outcomeOfError, refuseQuestion } from './answers.js';
-import type { Asked, BridgedServer, ServerListener } from './bridged-server.js';
+import type { Asked, BridgeTransport, ServerListener } from './bridge-transport.js';
 import { capabilityFor, declares, digestOf, Questions } from './questions.js';
 import type { OpenCall, Outcome, Round } from './round.js';
 import type { SuspendedCalls, Suspension } from './suspended-calls.js';
 
-/** What a call is made of. */
+/** The parts of a call. */
 export interface CallInit {
   readonly request: JSONRPCRequest;
   readonly principal: string | undefined;
-  readonly server: BridgedServer;
+  readonly bridge: BridgeTransport;
   readonly facts: ServerFacts;
   readonly results: Results;
   readonly suspended: SuspendedCalls<BridgedCall>;
-  /** Takes all that the server says of this request, as it may announce a change. */
+  /** Takes each notification of the server for this request, as it may announce a change. */
   announce(notification: JSONRPCNotification): void;
   report(what: string, error: unknown): void;
   /** Undefined without the option `telemetry`. */
@@ -40,7 +40,7 @@ export interface CallInit {
  * One request of a client to a server of the session era, from its first POST to its result.
  *
  * A handler that asks its client something is suspended: the reply ends with `input_required`, the handler waits, and the client's
- * retry brings the answers. What is asked within one turn of the event loop goes out together.
+ * retry brings the answers. The questions of one turn of the event loop go out together.
  *
  *   running ──asks──▶ suspended ──retry──▶ running ──answers──▶ ended
  *                         └──suspendTtl──▶ ended
@@ -52,19 +52,19 @@ export class BridgedCall implements ServerListener, OpenCall {
   readonly principal: string | undefined;
   readonly #init: CallInit;
   readonly #questions = new Questions();
-  /** Those whose reply is open: more than one when a client repeats a retry whose reply it has not got yet. */
+  /** The rounds whose reply is open. There are several when a client repeats a retry before it got the reply. */
   readonly #rounds = new Set<Round>();
-  /** Those of the client, as the latest round has them. Nothing else of a round is kept once its reply has ended. */
+  /** Of the client, as the latest round declares them. Nothing else of a round is kept once its reply has ended. */
   #capabilities: Fields;
   readonly #version: string;
   #asked: Asked | undefined;
   #suspension: Suspension<BridgedCall> | undefined;
   #round = 0;
-  /** Digests of the answers that the current round and the one before were given. */
+  /** Digests of the client's answers to the current round, and to the round before. */
   #given: string | undefined;
   #givenBefore: string | undefined;
   #flushing = false;
-  /** What came of the handler; kept until the client asks for it. */
+  /** The outcome of the handler. It is kept until the client's retry. */
   #outcome: Outcome | undefined;
   #ended = false;
 
@@ -77,22 +77,22 @@ export class BridgedCall implements ServerListener, OpenCall {
   }
 
   begin(extra: MessageExtraInfo): void {
-    const { server, request } = this.#init;
-    this.#asked = server.ask(request.method, paramsForServer(request.params), extra, this);
+    const { bridge, request } = this.#init;
+    this.#asked = bridge.ask(request.method, paramsForServer(request.params), extra, this);
     this.#asked.answer
       .then((answer) => this.#settle(answer))
       .catch((error: unknown) => this.#init.report('a call could not be ended', error));
   }
 
-  /** Whether a retry asks for what the call was begun with. */
+  /** Whether a retry repeats the request with which the call began. */
   isFor(request: JSONRPCRequest): boolean {
     return digestOf(essence(request)) === digestOf(essence(this.#init.request));
   }
 
   /**
-   * Goes on with the answers of a retry.
+   * Continues the call with the answers of a retry.
    *
-   * @param number - The round whose state the retry has.
+   * @param number - The number of the round whose state the retry has.
    * @returns False when the state is too old, or was used with other answers.
    */
   resume(round: Round, number: number, answers: Fields): boolean {
@@ -115,15 +115,15 @@ export class BridgedCall implements ServerListener, OpenCall {
 
   /** Aborts the handler, and ends the call without an answer. */
   cancel(reason: string): void {
-    if (this.#asked !== undefined && this.#outcome === undefined) this.#init.server.cancel(this.#asked.id, reason);
+    if (this.#asked !== undefined && this.#outcome === undefined) this.#init.bridge.cancel(this.#asked.id, reason);
     this.#end();
   }
 
   asked(question: JSONRPCRequest): void {
-    const { server, request } = this.#init;
+    const { bridge, request } = this.#init;
     const required = capabilityFor(question.method, question.params);
     if (required === undefined || !ASKING_METHODS.has(request.method)) {
-      return refuseQuestion(server, question, request.method);
+      return refuseQuestion(bridge, question, request.method);
     }
     if (!declares(this.#capabilities, required)) {
       return this.#fail(new Refusal('missingCapability', { data: { requiredCapabilities: required } }));
@@ -151,7 +151,7 @@ export class BridgedCall implements ServerListener, OpenCall {
 
   #deliver(answers: Fields): void {
     for (const [id, result] of this.#questions.takeAnswered(answers)) {
-      this.#init.server.tell({ jsonrpc: '2.0', id, result });
+      this.#init.bridge.tell({ jsonrpc: '2.0', id, result });
     }
   }
 
@@ -183,7 +183,7 @@ export class BridgedCall implements ServerListener, OpenCall {
     this.#endRound();
   }
 
-  /** Ends the open replies with what is asked. */
+  /** Ends the open replies with the unanswered questions. */
   #endRound(): void {
     const result = inputRequired(this.#questions, this.#init.facts, this.#suspension?.state(this.#round));
     for (const round of this.#rounds) round.end({ result });
@@ -205,9 +205,9 @@ export class BridgedCall implements ServerListener, OpenCall {
     );
   }
 
-  /** Aborts the handler, and gives the client that instead of its answer. */
+  /** Aborts the handler. The client gets the refusal in place of an answer. */
   #fail(refusal: Refusal): void {
-    if (this.#asked !== undefined) this.#init.server.cancel(this.#asked.id, refusal.message);
+    if (this.#asked !== undefined) this.#init.bridge.cancel(this.#asked.id, refusal.message);
     this.#init.onServed();
     this.#finish(refusal);
   }
@@ -253,12 +253,12 @@ export function inputResponsesOf({ params }: JSONRPCRequest): Fields {
   return isObject(params?.inputResponses) ? params.inputResponses : {};
 }
 
-/** What a request asks for, whichever round it is of. */
+/** The parts of a request that are the same in each round of its call. */
 function essence({ method, params = {} }: JSONRPCRequest): Fields {
   return { method, params: without(params, '_meta', 'inputResponses', 'requestState') };
 }
 
-/** Without what belongs to MCP 2026-07-28, or to the tasks of 2025-11-25. */
+/** The params without the fields of MCP 2026-07-28, and without those for tasks of 2025-11-25. */
 function paramsForServer(params: JSONRPCRequest['params'] = {}): Fields {
   const own = Object.entries(params._meta ?? {}).filter(([name]) => !name.startsWith(RESERVED_PREFIX));
   return { ...without(params, 'inputResponses', 'requestState', 'task'), _meta: Object.fromEntries(own) };

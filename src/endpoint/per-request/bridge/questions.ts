@@ -16,7 +16,7 @@ interface Pending {
   readonly span: Question | undefined;
 }
 
-/** What a server asked its client while it worked on a request, and was not answered yet. */
+/** The unanswered questions of a server to its client, for one call. */
 export class Questions {
   /** By the key that the client answers under. */
   readonly #pending = new Map<string, Pending>();
@@ -30,20 +30,20 @@ export class Questions {
    * Adds a question.
    *
    * @param span - Undefined without telemetry.
-   * @returns Its key. It holds a digest of the question, so that a client which starts the request anew with answers gives each to
-   * the question that it is for.
+   * @returns Its key, which contains a digest of the question. So when the client starts the request anew with its answers, each
+   * answer still matches its question.
    */
   add(question: JSONRPCRequest, span?: Question): string {
     this.#asked += 1;
     const named = question.params?._meta?.[INPUT_KEY];
     const free = typeof named === 'string' && named !== '' && !this.#pending.has(named);
     const key = free ? named : keyOf(this.#asked, question);
-    // Its trace is not part of the key: a client that starts the request anew is in another one.
+    // The trace is not part of the key: a request that the client starts anew has another trace.
     this.#pending.set(key, { request: span === undefined ? question : withTrace(question, span), span });
     return key;
   }
 
-  /** Takes the questions out that the client has answered, by the ID of each. What is no answer is ignored. */
+  /** Removes the answered questions. Returns the ID and the answer of each. A value that is no answer is ignored. */
   takeAnswered(answers: Fields): [RequestId, Result][] {
     const answered: [RequestId, Result][] = [];
     for (const [key, { request, span }] of this.#pending) {
@@ -71,7 +71,7 @@ export class Questions {
     this.#pending.clear();
   }
 
-  /** The `inputRequests` that tell the client what is asked. */
+  /** The field of that name in the result that asks the client. */
   get inputRequests(): Fields {
     return Object.fromEntries([...this.#pending].map(([key, { request }]) => [key, shown(request)]));
   }
@@ -117,7 +117,7 @@ function includes(declared: unknown, required: unknown): boolean {
   return Object.entries(required).every(([name, inner]) => includes(declared[name], inner));
 }
 
-/** The SHA-256 of a JSON value, the same in whatever order the keys of its objects are. */
+/** The SHA-256 of a JSON value. The order of the keys in an object makes no difference. */
 export function digestOf(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value, sorted)).digest('base64url');
 }

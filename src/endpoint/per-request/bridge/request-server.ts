@@ -16,11 +16,11 @@ import type { Clock } from '../../../runtime/clock.js';
 import { toolOf, without, type Fields } from '../../../transport/jsonrpc.js';
 import type { ServerFacts } from '../results.js';
 import type { PooledServer } from '../server-pool.js';
-import type { BridgedServer } from './bridged-server.js';
+import type { BridgeTransport } from './bridge-transport.js';
 import { digestOf } from './questions.js';
 import { ToolList } from './tool-list.js';
 
-/** Servers of the session era want a name of every client. */
+/** `initialize` requires a name, which a client of MCP 2026-07-28 may leave out. */
 const UNNAMED = { name: 'unnamed', version: '0' };
 
 const ignore = (): void => undefined;
@@ -31,13 +31,13 @@ export interface OpeningCall {
   readonly envelope: Envelope;
   readonly headers: IncomingHttpHeaders;
   readonly extra: MessageExtraInfo;
-  /** Prepares the server that was greeted, as a part of its opening. */
+  /** Prepares the server after its handshake, as a part of its opening. */
   readonly prepare?: (facts: ServerFacts, extra: MessageExtraInfo, isNative: boolean) => Promise<void>;
 }
 
-/** A server that answers requests of MCP 2026-07-28, from its opening to its close: one of the session era, or of that revision. */
+/** A server that answers requests of MCP 2026-07-28, from its opening to its close. It is one of the session era, or of that revision. */
 export class RequestServer implements PooledServer {
-  readonly bridge: BridgedServer;
+  readonly bridge: BridgeTransport;
   readonly #builder: ServerBuilder;
   readonly #state: AppState;
   readonly #lifetime: ServerLifetime;
@@ -56,17 +56,17 @@ export class RequestServer implements PooledServer {
   #server: McpServerLike | undefined;
   #closesFor: Error | undefined;
   /** A digest of the client's name and capabilities that a bridged server got in its `initialize`. */
-  #greetedFor: string | undefined;
+  #initializedFor: string | undefined;
   #hasEnded = false;
   #isNative = false;
 
   /**
-   * @param sdk - Has servers serve MCP 2026-07-28 themselves.
+   * @param sdk - Adapts a server that serves MCP 2026-07-28 itself.
    * @param onEnd - Called when the server takes no more requests.
    * @param onClosed - Called when nothing of the server remains.
    */
   constructor(
-    bridge: BridgedServer,
+    bridge: BridgeTransport,
     builder: ServerBuilder,
     context: FactoryContext,
     sdk: PerRequestSdk | undefined,
@@ -79,7 +79,7 @@ export class RequestServer implements PooledServer {
     this.#state = context.state;
     this.#lifetime = context.lifetime;
     this.#sdk = sdk;
-    // The context of a shared server tells nothing of a client.
+    // The context of a shared server describes no client.
     this.#isShared = context.clientCapabilities === undefined;
     this.#context = context;
     this.#onEnd = onEnd;
@@ -99,22 +99,22 @@ export class RequestServer implements PooledServer {
   }
 
   /**
-   * Whether the open server may serve a client. One that serves MCP 2026-07-28 itself may serve all, as it learns of each client from
-   * the request. One of the session era is told only once.
+   * Whether the open server may serve a client. A server that serves MCP 2026-07-28 itself may serve all, as each request
+   * describes its client. A server of the session era learns of one client, by `initialize`.
    *
    * @param client - Returns the digest of the client's {@link sharedFactsOf}.
    */
   isFor(client: () => string): boolean {
-    return this.#isNative || this.#greetedFor === undefined || this.#greetedFor === client();
+    return this.#isNative || this.#initializedFor === undefined || this.#initializedFor === client();
   }
 
-  /** Whether its opening is over. What a server announces before says nothing new to any client. */
+  /** Whether its opening is over. No client needs to hear of a change before that. */
   get hasOpened(): boolean {
     return this.#server !== undefined;
   }
 
   /**
-   * What the server said of itself, if it can take the request at once. Most requests take only this path.
+   * The server's description of itself, if it can take the request at once. Most requests take only this path.
    *
    * @throws Refusal `headerMismatch` when the arguments of a tool differ from their headers.
    */
@@ -129,10 +129,10 @@ export class RequestServer implements PooledServer {
   }
 
   /**
-   * Builds the server and greets it as a client of its era would, within `openTimeout`. Requests that come meanwhile await the same
+   * Builds the server and makes the handshake of its era, within `openTimeout`. Requests that come meanwhile await the same
    * opening. Each request begins with the state as the store has it.
    *
-   * @throws Refusal `invalidEnvelope` when the server refuses what the client says of itself; `storeUnavailable`. If the opening
+   * @throws Refusal `invalidEnvelope` when the server refuses the client's description; `storeUnavailable`. If the opening
    * fails, nothing of the server remains.
    */
   async open(call: OpeningCall): Promise<ServerFacts> {
@@ -145,7 +145,7 @@ export class RequestServer implements PooledServer {
   /**
    * Compares the arguments of a tool with their headers. A server is asked for its tools when it has not listed that one.
    *
-   * @param signal - Aborts when the call waits no more.
+   * @param signal - Aborts when the call no longer waits.
    * @throws Refusal `headerMismatch` when they differ.
    */
   async checkArguments({ request, headers, extra }: OpeningCall, signal: AbortSignal): Promise<void> {
@@ -163,7 +163,7 @@ export class RequestServer implements PooledServer {
   }
 
   async #open(call: OpeningCall, context: FactoryContext): Promise<ServerFacts> {
-    // It is not kept: a request's headers are larger than many a server.
+    // The context is not kept, as the headers of a request may be larger than a server.
     this.#context = undefined;
     try {
       await this.#state.load();
@@ -172,7 +172,7 @@ export class RequestServer implements PooledServer {
         context,
         this.bridge,
         this.#abandoned,
-        () => this.#greet(call),
+        () => this.#handshake(call),
         ignore,
         (server) => this.#adapt(server),
       );
@@ -185,7 +185,7 @@ export class RequestServer implements PooledServer {
     }
   }
 
-  /** It may be closed while it is opened. */
+  /** The server may be closed while it opens. */
   #checkOpen(): void {
     if (this.#closesFor !== undefined) throw this.#closesFor;
   }
@@ -210,7 +210,7 @@ export class RequestServer implements PooledServer {
     return adapted ?? server;
   }
 
-  async #greet(call: OpeningCall): Promise<ServerFacts> {
+  async #handshake(call: OpeningCall): Promise<ServerFacts> {
     const facts = this.#isNative ? await this.#discover(call) : await this.#initialize(call);
     await call.prepare?.(facts, call.extra, this.#isNative);
     return facts;
@@ -225,8 +225,8 @@ export class RequestServer implements PooledServer {
   }
 
   async #initialize({ envelope, extra }: OpeningCall): Promise<ServerFacts> {
-    // Without an SDK only clients that say the same share a server.
-    if (this.#isShared && this.#sdk !== undefined) this.#greetedFor = digestOf(sharedFactsOf(envelope));
+    // Without the option `sdk`, only clients with equal facts share a server in any case.
+    if (this.#isShared && this.#sdk !== undefined) this.#initializedFor = digestOf(sharedFactsOf(envelope));
     const { clientInfo: given = UNNAMED, clientCapabilities } = envelope;
     // A field that only one of several clients has must not fail the opening for all.
     const clientInfo = this.#isShared ? { name: given.name, version: given.version } : given;

@@ -22,7 +22,7 @@ export interface OpenCall extends Linked<OpenCall> {
   cancel(reason: string): void;
 }
 
-/** What the client of a round gets at its end. */
+/** The end of a round, as its client gets it. */
 export type Outcome = Pick<JSONRPCResultResponse, 'result'> | Pick<JSONRPCErrorResponse, 'error'> | Refusal;
 
 /** One POST of a call, with its reply. A call that asks its client something has several. */

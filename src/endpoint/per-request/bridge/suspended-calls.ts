@@ -11,7 +11,7 @@ export interface SuspensionLimits {
   readonly maxSuspendedPerPrincipal: number;
   /** The share of all callers without a principal. */
   readonly maxSuspendedAnonymous: number;
-  /** Of the bytes that they take, about. */
+  /** Bounds of the bytes that they take, an estimate. */
   readonly memory: ShareLimits;
 }
 
@@ -21,8 +21,9 @@ const STATE = /^(?:([\da-f-]{36})\.)?([\w-]{22})\.(\d{1,9})$/;
 /**
  * The place of a call in the table, from its first suspension to its end.
  *
- * `requestState` is only the key of that place, and the number of the call's round. Whatever else a retry must agree with is
- * compared here. A client that alters it makes its own request fail, which MCP 2026-07-28 allows (basic/patterns/mrtr).
+ * `requestState` is only the key of that place, and the number of the call's round. The principal, the request and the answers of
+ * a retry are compared with those of the call. A client that alters the state makes its own request fail, which MCP 2026-07-28
+ * allows (basic/patterns/mrtr).
  */
 export class Suspension<Call> {
   readonly id = randomBytes(ID_BYTES).toString('base64url');
@@ -63,7 +64,7 @@ export class Suspension<Call> {
   }
 }
 
-/** The calls of an endpoint that have asked their client something. */
+/** The calls of an endpoint that have asked their client a question. */
 export class SuspendedCalls<Call> {
   readonly #shares: Shares;
   readonly #memory: Shares;

@@ -4,12 +4,12 @@ import { isObject } from '../../../runtime/checks.js';
 import type { Clock } from '../../../runtime/clock.js';
 import type { Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
-import type { Asked, BridgedServer } from './bridged-server.js';
+import type { Asked, BridgeTransport } from './bridge-transport.js';
 
 /** A server that lists tools for ever must not hold up a call. */
 const MAX_PAGES = 100;
-/** How long a list without a tool is believed, in ms. A server may list other tools for other rights of the same principal. */
-const BELIEVED = 1_000;
+/** How long the absence of a tool from the list counts, in ms. With other rights, the same principal may see other tools. */
+const ABSENCE_TTL = 1_000;
 
 type Tools = ReadonlyMap<string, readonly ParamHeader[]>;
 
@@ -26,7 +26,7 @@ export interface ListingCall {
   /** Beside the cursor. */
   readonly params: Fields | undefined;
   readonly extra: MessageExtraInfo;
-  /** Aborts when the call waits no more. */
+  /** Aborts when the call no longer waits. */
   readonly signal: AbortSignal;
 }
 
@@ -35,7 +35,7 @@ export interface ListingCall {
  * when the last of them has gone.
  */
 export class ToolList {
-  readonly #server: BridgedServer;
+  readonly #bridge: BridgeTransport;
   readonly #clock: Clock;
   #known = new Map<string, readonly ParamHeader[]>();
   #cursor: unknown;
@@ -44,21 +44,21 @@ export class ToolList {
   /** When the end of the list was reached; undefined before. */
   #endedAt: number | undefined;
 
-  constructor(server: BridgedServer, clock: Clock) {
-    this.#server = server;
+  constructor(bridge: BridgeTransport, clock: Clock) {
+    this.#bridge = bridge;
     this.#clock = clock;
   }
 
-  /** The tools are to be listed anew. Calls that wait for a page still take it. */
+  /** Drops the list, as the server's tools have changed. Calls that wait for a page still get it. */
   changed(): void {
     this.#known = new Map();
     this.#page = undefined;
     this.#beginAnew();
   }
 
-  /** The mirrored parameters of a tool, none for one that is not listed; undefined when the server is to be asked for more. */
+  /** The mirrored parameters of a tool, none for a tool that is not listed. Undefined when the list must be read further. */
   known(name: string): readonly ParamHeader[] | undefined {
-    const isWhole = this.#endedAt !== undefined && this.#clock.now() - this.#endedAt < BELIEVED;
+    const isWhole = this.#endedAt !== undefined && this.#clock.now() - this.#endedAt < ABSENCE_TTL;
     return this.#known.get(name) ?? (isWhole ? [] : undefined);
   }
 
@@ -90,7 +90,7 @@ export class ToolList {
         reject(signal.reason as Error);
         page.waiting -= 1;
         if (page.waiting > 0) return;
-        this.#server.cancel(page.asked.id, 'No call waits for the list');
+        this.#bridge.cancel(page.asked.id, 'No call waits for the list');
         if (this.#page === page) this.#page = undefined;
       };
       signal.addEventListener('abort', leave);
@@ -100,7 +100,7 @@ export class ToolList {
 
   #ask({ params, extra }: ListingCall): Page {
     const cursor = this.#cursor;
-    const asked = this.#server.ask('tools/list', cursor === undefined ? params : { ...params, cursor }, extra);
+    const asked = this.#bridge.ask('tools/list', cursor === undefined ? params : { ...params, cursor }, extra);
     const page: Page = { asked, tools: asked.answer.then((answer) => this.#take(page, answer)), waiting: 0 };
     return page;
   }

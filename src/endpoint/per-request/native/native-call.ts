@@ -5,18 +5,18 @@ import { isObject } from '../../../runtime/checks.js';
 import type { LinkedList } from '../../../runtime/linked-list.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 import { METHOD_NOT_FOUND, outcomeOfMethodNotFound, refuseQuestion } from '../bridge/answers.js';
-import type { Asked, BridgedServer, ServerListener } from '../bridge/bridged-server.js';
+import type { Asked, BridgeTransport, ServerListener } from '../bridge/bridge-transport.js';
 import type { OpenCall, Outcome, Round } from '../bridge/round.js';
 import { asksForList } from '../subscriptions/filter.js';
 
 const MISSING_CAPABILITY = -32021;
 
-/** What a call is made of. */
+/** The parts of a call. */
 export interface NativeCallInit {
   readonly request: JSONRPCRequest;
   readonly principal: string | undefined;
-  readonly server: BridgedServer;
-  /** Takes all that the server says of this request, as it may announce a change. */
+  readonly bridge: BridgeTransport;
+  /** Takes each notification of the server for this request, as it may announce a change. */
   announce(notification: JSONRPCNotification): void;
   report(what: string, error: unknown): void;
   /** The server is not needed any more. */
@@ -25,13 +25,13 @@ export interface NativeCallInit {
   onEnd(): void;
 }
 
-/** One request to a server that serves MCP 2026-07-28 itself. It goes in as the client sent it, and so does the result go out. */
+/** One request to a server that serves MCP 2026-07-28 itself. The request and its result pass unchanged. */
 export class NativeCall implements ServerListener, OpenCall {
   list: LinkedList<OpenCall> | undefined;
   before: OpenCall | undefined;
   after: OpenCall | undefined;
   readonly principal: string | undefined;
-  /** Its client is never asked, and gets log messages only if it wants them. What a list request announces reaches no stream. */
+  /** The client is never asked. It gets log messages only on its demand, and no stream gets an announcement during a list request. */
   readonly needsScope: boolean;
   readonly #init: NativeCallInit;
   readonly #round: Round;
@@ -46,8 +46,8 @@ export class NativeCall implements ServerListener, OpenCall {
   }
 
   begin(extra: MessageExtraInfo): void {
-    const { server, request } = this.#init;
-    this.#asked = server.ask(request.method, request.params, extra, this);
+    const { bridge, request } = this.#init;
+    this.#asked = bridge.ask(request.method, request.params, extra, this);
     this.#asked.answer
       .then((answer) => this.#settle(answer))
       .catch((error: unknown) => {
@@ -63,12 +63,12 @@ export class NativeCall implements ServerListener, OpenCall {
 
   /** Aborts the handler, and ends the call without an answer. */
   cancel(reason: string): void {
-    if (this.#asked !== undefined && !this.#ended) this.#init.server.cancel(this.#asked.id, reason);
+    if (this.#asked !== undefined && !this.#ended) this.#init.bridge.cancel(this.#asked.id, reason);
     this.#end();
   }
 
   asked(question: JSONRPCRequest): void {
-    refuseQuestion(this.#init.server, question, this.#init.request.method);
+    refuseQuestion(this.#init.bridge, question, this.#init.request.method);
   }
 
   notified(notification: JSONRPCNotification): Promise<void> | undefined {

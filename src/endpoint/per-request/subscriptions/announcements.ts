@@ -31,8 +31,8 @@ class Recent {
 }
 
 /**
- * Carries what the servers of a principal announce to the streams of that principal. A server that registers tools during each
- * call announces each time, and its clients ask for the list again each time: so repetitions within {@link INTERVAL} become one.
+ * Carries the announcements of a principal's servers to the streams of that principal. A server that registers tools during each
+ * call announces each time, and its clients ask for the list each time. So repetitions within {@link INTERVAL} become one.
  */
 export class Announcements {
   readonly #groups = new Map<string | undefined, Group>();
@@ -55,7 +55,7 @@ export class Announcements {
     for (const { due } of group.recent.values()) due.cancel();
   }
 
-  /** Announces to the streams of a principal. What the notification says beside its kind is of one request, and stays out. */
+  /** Announces a change to the streams of a principal. The other fields of the notification are of one request, and stay out. */
   announce(principal: string | undefined, { method, params }: JSONRPCNotification): void {
     const group = this.#groups.get(principal);
     const uri: unknown = method === RESOURCE_UPDATED ? params?.uri : undefined;
@@ -85,7 +85,7 @@ export class Announcements {
   }
 }
 
-/** The same for announcements that say the same. */
+/** Equal announcements have equal keys. */
 export function keyOf({ method, params }: JSONRPCNotification): string {
   return method === RESOURCE_UPDATED ? `${method} ${String(params?.uri)}` : method;
 }

@@ -10,7 +10,7 @@ import { isWithin, Subscriptions } from '../../../sessions/records/subscriptions
 import { isObject } from '../../../runtime/checks.js';
 import { without, type Fields } from '../../../transport/jsonrpc.js';
 
-/** The changes that a client wants to hear of (MCP 2026-07-28, basic/patterns/subscriptions, "Notification Filter"). */
+/** The changes that a client subscribes to (MCP 2026-07-28, basic/patterns/subscriptions, "Notification Filter"). */
 export interface Filter {
   readonly toolsListChanged?: true;
   readonly promptsListChanged?: true;
@@ -36,8 +36,8 @@ export function isAnnouncement({ method }: JSONRPCNotification): boolean {
 }
 
 /**
- * Whether the answer to a method is a list. What a server announces meanwhile reaches no stream: one that changes a list whenever it
- * is asked for it would have its clients ask for ever.
+ * Whether the answer to a method is a list. An announcement during such a request reaches no stream: if each request for a list
+ * changed the list, its clients would ask for ever.
  */
 export function asksForList(method: string): boolean {
   return method.endsWith('/list');

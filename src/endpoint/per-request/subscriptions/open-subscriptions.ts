@@ -53,7 +53,7 @@ export class OpenSubscriptions {
     const { server } = lease;
     const subscription = new Subscription({
       id: request.id,
-      server: server.bridge,
+      bridge: server.bridge,
       results: this.#results,
       onEnd: () => {
         this.#open.delete(subscription);
@@ -94,7 +94,7 @@ export class OpenSubscriptions {
     return false;
   }
 
-  /** Tells the streams of a principal what another server of the principal announced. */
+  /** Carries an announcement of another server of the principal to the principal's streams. */
   announce(principal: string | undefined, notification: JSONRPCNotification): void {
     this.#announcements.announce(principal, notification);
   }

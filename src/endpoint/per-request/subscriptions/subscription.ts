@@ -7,17 +7,17 @@ import type { Fields } from '../../../transport/jsonrpc.js';
 import { Reply, type ReplyListener } from '../../../transport/reply.js';
 import type { Delivery, TransportSide } from '../../../transport/transport-types.js';
 import { refuseQuestion } from '../bridge/answers.js';
-import type { BridgedServer, ServerListener } from '../bridge/bridged-server.js';
+import type { BridgeTransport, ServerListener } from '../bridge/bridge-transport.js';
 import type { Results, ServerFacts } from '../results.js';
 import { keyOf } from './announcements.js';
 import { accepts, agreedFilter, isAnnouncement, withUris, type Filter } from './filter.js';
 
 const METHOD = 'subscriptions/listen';
 
-/** What a subscription is made of. */
+/** The parts of a subscription. */
 export interface SubscriptionInit {
   readonly id: RequestId;
-  readonly server: BridgedServer;
+  readonly bridge: BridgeTransport;
   readonly results: Results;
   /** Called once, when the stream is over or was ended. */
   onEnd(): void;
@@ -34,7 +34,7 @@ export class Subscription implements ServerListener, ReplyListener {
   readonly #id: RequestId;
   #filter: Filter = {};
   #facts: ServerFacts = {};
-  /** What the server announced before the acknowledgement, the latest of each kind. */
+  /** Announcements of the server before the acknowledgement, the latest of each kind. */
   readonly #early = new Map<string, JSONRPCNotification>();
   #reply: Reply | undefined;
   #ended = false;
@@ -49,28 +49,28 @@ export class Subscription implements ServerListener, ReplyListener {
   }
 
   /**
-   * Agrees on the filter with a server that was greeted, and subscribes it to each resource. One that it refuses is left out.
+   * Agrees on the filter after the handshake with the server, and subscribes to each resource. Those that it refuses are left out.
    *
    * @param requested - The filter that the client asks for.
    */
   async subscribe(requested: Fields, facts: ServerFacts, extra: MessageExtraInfo, isNative: boolean): Promise<void> {
-    const { server } = this.#init;
+    const { bridge } = this.#init;
     const { capabilities } = facts;
     this.#facts = facts;
     this.#filter = agreedFilter(requested, isObject(capabilities) ? capabilities : {});
-    server.listen(this);
+    bridge.listen(this);
     // MCP 2026-07-28 has no such method: a server of its own announces without being asked.
     if (isNative) return;
     const uris = await Promise.all(
       (this.#filter.resourceSubscriptions ?? []).map(async (uri) => {
-        const answer = await server.ask('resources/subscribe', { uri }, extra).answer;
+        const answer = await bridge.ask('resources/subscribe', { uri }, extra).answer;
         return 'error' in answer ? [] : [uri];
       }),
     );
     this.#filter = withUris(this.#filter, uris.flat());
   }
 
-  /** Begins the stream with the acknowledgement. Where nothing was agreed, it also ends, as nothing would ever come. */
+  /** Begins the stream with the acknowledgement. It ends at once if the agreed filter is empty. */
   open(res: ServerResponse, side: TransportSide): void {
     this.#reply = new Reply(res, 'subscription', side, this);
     this.#send({ method: 'notifications/subscriptions/acknowledged', params: { notifications: this.#filter } });
@@ -121,7 +121,7 @@ export class Subscription implements ServerListener, ReplyListener {
   }
 
   asked(question: JSONRPCRequest): void {
-    refuseQuestion(this.#init.server, question, METHOD);
+    refuseQuestion(this.#init.bridge, question, METHOD);
   }
 
   notified(notification: JSONRPCNotification): Promise<void> | undefined {

@@ -7,7 +7,7 @@ import { isResponse, type Fields } from '../../../transport/jsonrpc.js';
 import type { Answer } from '../../../transport/pending-requests.js';
 import { callScopes, type CallScope } from './call-scopes.js';
 
-/** Takes what a server says by itself. */
+/** Takes the messages that a server sends unasked. */
 export interface ServerListener {
   /**
    * Whether a shared server may send a message for the request without its ID: a question, a log message, or an announcement that must
@@ -22,7 +22,7 @@ export interface ServerListener {
   closed?(): void;
 }
 
-/** A request that a server was asked. */
+/** A request that the router sent to a server. */
 export interface Asked {
   /** The ID that the server knows it by. */
   readonly id: RequestId;
@@ -30,7 +30,7 @@ export interface Asked {
   readonly answer: Promise<Answer>;
 }
 
-/** What has a server, as its transport sees it. */
+/** The owner of a server, as the server's transport sees it. */
 export interface BridgeOwner {
   /** The transport is closed. */
   ended(): void;
@@ -46,13 +46,13 @@ interface Waiting {
 }
 
 /**
- * The transport of a server of the session era that answers requests of MCP 2026-07-28, any number at once. It speaks the server's
- * own era: requests go in under IDs and progress tokens of its own, as those of two clients may be equal.
+ * The transport of a server that answers requests of MCP 2026-07-28, any number at once. Each request gets an ID and a progress
+ * token of the transport's own, as those of two clients may be equal.
  *
- * What the server says by itself goes to the listener of the request that it belongs to. That is the one that the server names by
- * `relatedRequestId` or by its progress token, else the one in whose scope the server speaks. No other request ever gets it.
+ * A message that the server sends unasked goes to the listener of one request. The server names that request by
+ * `relatedRequestId` or by the progress token. If it names none, the scope in which it sends the message decides.
  */
-export class BridgedServer implements WireTransport {
+export class BridgeTransport implements WireTransport {
   onclose?: WireTransport['onclose'];
   onmessage?: WireTransport['onmessage'];
   readonly sessionId: string;
@@ -60,15 +60,15 @@ export class BridgedServer implements WireTransport {
   readonly #isShared: boolean;
   readonly #waiting = new Map<RequestId, Waiting>();
   #owner: BridgeOwner | undefined;
-  /** Of the one call of a server that is not shared. */
+  /** The listener of the one call of a server that is not shared. */
   #call: ServerListener | undefined;
   /** Takes messages of the server that belong to no call. */
   #outside: ServerListener | undefined;
   #lastId = 0;
   #started = false;
   #closed = false;
-  /** Whether the scope of its greeting is in use. */
-  #isGreeted = false;
+  /** Whether the scope of `notifications/initialized` is in use. */
+  #hasInitializedScope = false;
 
   /**
    * @param sessionId - What handlers get as `extra.sessionId`. Servers keep maps by it.
@@ -93,7 +93,7 @@ export class BridgedServer implements WireTransport {
     this.#owner = owner;
   }
 
-  /** Sends notifications that belong to no request to the listener from now on; of a server without calls, all that it says. */
+  /** From now on the listener gets the notifications that belong to no request. If the server has no calls, it gets all messages. */
   listen(listener: ServerListener): void {
     this.#outside = listener;
   }
@@ -101,8 +101,8 @@ export class BridgedServer implements WireTransport {
   /**
    * Has the server answer a request.
    *
-   * @param listener - Takes what the server says while it works on the request. A server that is not shared works on one that has
-   * a listener.
+   * @param listener - Takes the messages that the server sends while it works on the request. A server that is not shared gets at
+   * most one request with a listener.
    */
   ask(method: string, params: Fields | undefined, extra?: MessageExtraInfo, listener?: ServerListener): Asked {
     const id = (this.#lastId += 1);
@@ -112,24 +112,25 @@ export class BridgedServer implements WireTransport {
     if (this.#closed) this.#answer(errorResponse('sessionClosed'), id);
     else {
       const message = { jsonrpc: '2.0' as const, id, method, ...(params && { params: withToken(params, id) }) };
-      const hand = (): void => this.#hand(message, extra, id);
-      if (isScoped) callScopes.enter({ server: this, id }, hand);
-      else hand();
+      const handOver = (): void => this.#handOver(message, extra, id);
+      if (isScoped) callScopes.enter({ server: this, id }, handOver);
+      else handOver();
     }
     return { id, answer };
   }
 
   /**
-   * Gives the server a notification, or the answer to a question of its own. A question that the server asks in response to
-   * `notifications/initialized` belongs to no call, even if a call runs by then. A shared server needs no scope for that, as each of
-   * its calls has one.
+   * Sends the server a notification, or the answer to its question.
+   *
+   * A question that the server asks in response to `notifications/initialized` belongs to no call, even if a call runs at that
+   * time. A scope says so. A shared server needs none for that, as each of its calls has one.
    */
   tell(message: JSONRPCNotification | Answer): void {
-    const isGreeting = 'method' in message && message.method === 'notifications/initialized';
-    if (!isGreeting || this.#isShared || this.#closed) this.#hand(message);
+    const isInitialized = 'method' in message && message.method === 'notifications/initialized';
+    if (!isInitialized || this.#isShared || this.#closed) this.#handOver(message);
     else {
-      this.#isGreeted = true;
-      callScopes.enter({ server: this, id: undefined }, () => this.#hand(message));
+      this.#hasInitializedScope = true;
+      callScopes.enter({ server: this, id: undefined }, () => this.#handOver(message));
     }
   }
 
@@ -163,7 +164,7 @@ export class BridgedServer implements WireTransport {
     if (this.#closed) return Promise.resolve();
     this.#closed = true;
     for (const id of this.#waiting.keys()) this.#answer(errorResponse('sessionClosed'), id);
-    if (this.#isGreeted) callScopes.leave();
+    if (this.#hasInitializedScope) callScopes.leave();
     this.#run('the server threw on close', () => this.onclose?.());
     this.onmessage = this.onclose = undefined;
     const outside = this.#outside;
@@ -185,7 +186,7 @@ export class BridgedServer implements WireTransport {
     return scope?.id === undefined ? undefined : this.#waiting.get(scope.id)?.listener;
   }
 
-  /** Whether a server that is shared answers a request of the router's own now. What it says meanwhile is for no client. */
+  /** Whether a server that is shared answers a request of the router's own now. Its messages meanwhile are for no client. */
   #worksForRouter(): boolean {
     const id = this.#scope()?.id;
     const waiting = id === undefined ? undefined : this.#waiting.get(id);
@@ -219,8 +220,8 @@ export class BridgedServer implements WireTransport {
     );
   }
 
-  /** @param id - Of the request that the message is, to be answered if the server throws on it. */
-  #hand(message: JSONRPCMessage, extra?: MessageExtraInfo, id?: RequestId): void {
+  /** @param id - The ID of the message, if it is a request. The request is answered if the server throws on it. */
+  #handOver(message: JSONRPCMessage, extra?: MessageExtraInfo, id?: RequestId): void {
     const failed = (): void => this.#answer(errorResponse('internalError'), id);
     this.#run('the server threw on a message', () => this.onmessage?.(message, extra), failed);
   }

@@ -9,17 +9,17 @@ import type { PrincipalStates } from '../../sessions/records/principal-state.js'
 import type { ServerBuilder } from '../../sessions/server/server-builder.js';
 import { FactoryContext } from '../../sessions/server/server-context.js';
 import type { TransportContext } from '../../transport/transport-types.js';
-import { BridgedServer, type ServerListener } from './bridge/bridged-server.js';
+import { BridgeTransport, type ServerListener } from './bridge/bridge-transport.js';
 import { digestOf } from './bridge/questions.js';
 import { RequestServer, sharedFactsOf } from './bridge/request-server.js';
 import type { TakeAnnouncement } from './other-nodes.js';
 import { ServerPool, type ServerLease, type ShareKey } from './server-pool.js';
 
-/** Clients in the cache of digests, by what they say of themselves. A client says the same in each request. */
+/** Entries in the cache of digests. A client describes itself in the same way in each request. */
 const MAX_CACHED_CLIENTS = 100;
 
 /** The servers that answer requests of MCP 2026-07-28, those of the session era through a bridge. */
-export class BridgedServers {
+export class RequestServers {
   readonly #builder: ServerBuilder;
   readonly #events: TransportContext['events'];
   readonly #shares: boolean;
@@ -31,7 +31,7 @@ export class BridgedServers {
   readonly #announce: TakeAnnouncement;
   readonly #unclosed = new InFlight();
   readonly #digestOf = cached(MAX_CACHED_CLIENTS, (client) => digestOf(JSON.parse(client)));
-  /** Servers keep maps by session ID, so no client may have that of another principal. */
+  /** Servers keep maps by session ID, so no two principals may have the same. */
   readonly #sessionKey: Buffer;
 
   /**
@@ -71,7 +71,7 @@ export class BridgedServers {
   /**
    * A server for a request. It may not be open yet.
    *
-   * @param isBridged - Whether servers are known to be bridged, so that only clients that say the same of themselves share one.
+   * @param isBridged - Whether the server is sure to be bridged. Then only clients with equal facts share it.
    */
   acquire(exchange: Exchange, envelope: Envelope, isBridged = this.#sdk === undefined): ServerLease<RequestServer> {
     const share = this.#shareOf(exchange.principal, isBridged ? envelope : undefined);
@@ -79,7 +79,7 @@ export class BridgedServers {
     return this.#pool.acquire(share, open, this.#leases);
   }
 
-  /** Whether an open server may serve a client that says this of itself. */
+  /** Whether an open server may serve the client that the envelope describes. */
   mayServe(server: RequestServer, envelope: Envelope): boolean {
     return server.isFor(() => this.#clientOf(envelope));
   }
@@ -94,7 +94,7 @@ export class BridgedServers {
     return this.#unclosed.whenNone();
   }
 
-  /** A caller without a principal may be anyone. */
+  /** Callers without a principal share no server, as each may be another client. */
   #shareOf(principal: string | undefined, envelope: Envelope | undefined): ShareKey | undefined {
     if (!this.#shares || principal === undefined) return undefined;
     const client = envelope === undefined ? ' ' : this.#clientOf(envelope);
@@ -124,7 +124,7 @@ export class BridgedServers {
       state: this.#states.of(principal),
     });
     const report = (what: string, error: unknown): void => this.#events.emit('failure', what, error);
-    const bridge = new BridgedServer(this.#sessionIdOf(principal), report, isShared);
+    const bridge = new BridgeTransport(this.#sessionIdOf(principal), report, isShared);
     this.#unclosed.begin();
     const onClosed = (): void => this.#unclosed.end();
     const server = new RequestServer(bridge, this.#builder, context, this.#sdk, this.#clock, onEnd, onClosed);
@@ -132,7 +132,7 @@ export class BridgedServers {
     return server;
   }
 
-  /** Takes what a shared server says outside of its calls: it may announce a change. */
+  /** Takes the messages of a shared server that belong to no call: they may announce a change. */
   #announcing(principal: string | undefined, server: RequestServer): ServerListener {
     return {
       asked: () => undefined,

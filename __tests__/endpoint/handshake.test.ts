@@ -6,12 +6,12 @@ import { Deferred, until } from '../support/waiting.js';
 import { answersTo, askedBy, textOf } from './asked.js';
 import { askingServer } from './asking-server.js';
 
-// What a server of the session era does because the bridge greeted it (`initialize`, `notifications/initialized`) belongs to no call
+// Work of a server of the session era in response to the handshake (`initialize`, `notifications/initialized`) belongs to no call
 // of a client (docs/two-eras.md).
 
 const capabilities = { elicitation: {} };
 
-let greet: (server: McpServer) => Promise<void>;
+let onInitialized: (server: McpServer) => Promise<void>;
 let released: Deferred;
 let seen: string[];
 let harness: Harness;
@@ -31,7 +31,7 @@ async function serve(servers: 'request' | 'principal'): Promise<void> {
     principal: () => 'alice',
     serverFactory: () => {
       const server = askingServer({ seen, released });
-      server.server.oninitialized = () => void greet(server);
+      server.server.oninitialized = () => void onInitialized(server);
       return server;
     },
   });
@@ -45,7 +45,7 @@ describe.each(['request', 'principal'] as const)('a late question of `oninitiali
   beforeEach(async () => {
     late = new Deferred();
     failed = [];
-    greet = async ({ server }) => {
+    onInitialized = async ({ server }) => {
       await late.promise;
       await server.listRoots().catch((error: unknown) => failed.push((error as Error).message));
     };
@@ -135,7 +135,7 @@ describe.each(['request', 'principal'] as const)('a change that a server announc
     });
   });
 
-  test('while the bridge greets it, or lists its tools for the headers of a call, reaches no client', async () => {
+  test('during its handshake, or while it lists its tools for the headers of a call, reaches no client', async () => {
     const { stream } = await subscribe(harness.url, { toolsListChanged: true, resourcesListChanged: true });
     expect((await ask('mark')).status).toBe(200);
     expect(await stream.message()).toMatchObject({ method: MARK });
