@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import { Server as NetServer } from 'node:net';
 import { PassThrough } from 'node:stream';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import express from 'express';
 import type * as RateLimit from 'express-rate-limit';
 import type * as Redis from 'redis';
@@ -100,6 +101,13 @@ class Belongings {
 /** jose is an ES module, which Jest cannot load. The example `examples/authentication` is run with it. */
 const JOSE = { createRemoteJWKSet: () => undefined, jwtVerify: () => Promise.reject(new Error()), errors: {} };
 
+/** Clients of a page connect to the harness, whatever the page says. */
+class HarnessTransport extends StreamableHTTPClientTransport {
+  constructor() {
+    super(harness.url);
+  }
+}
+
 function files(name: string): Buffer {
   if (name.endsWith('principal.key')) return Buffer.alloc(32, 'k');
   return name.includes('key') ? KEY : CERT;
@@ -113,6 +121,7 @@ function worldOf(belongings: Belongings): World {
     // A test of its own fails a Sentinel over. Here a client of the one Redis stands for it.
     ['redis', () => ({ createClient, createSentinel: () => createClient({ disableOfflineQueue: true }) })],
     ['jose', () => JOSE],
+    ['@modelcontextprotocol/sdk/client/streamableHttp.js', () => ({ StreamableHTTPClientTransport: HarnessTransport })],
     ['node:fs', () => ({ readFileSync: files, createWriteStream: () => new PassThrough().resume() })],
   ]);
   const router = main.mcpRouter({ serverFactory: echoServer, logger: false });
@@ -148,6 +157,7 @@ function worldOf(belongings: Belongings): World {
       cert: CERT,
       describe: nothing,
       test: nothing,
+      console: { ...console, log: nothing },
     },
   };
 }

@@ -1,5 +1,6 @@
 // Follows the README's quick start in an empty folder. It runs the install lines, with the tarball instead of the published package.
-// It saves the file under its given name, starts it, uses it with a real client, and compiles it as TypeScript.
+// It saves the files under their given names, starts the server, uses it with the README's client and others, and compiles it as
+// TypeScript.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,13 +14,14 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/
 
 const START_TIMEOUT_MS = 120_000;
 
-/** Reads the section's commands, and the name and text of its file. */
+/** Reads the section's commands, and the names and texts of its files: the server, then the client. */
 function readSection() {
   const readme = readFileSync('README.md', 'utf8');
   const [section] = readme.slice(readme.indexOf('## Quick start')).split(/\n## (?!Quick start)/);
   const commands = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, text]) => text.trim().split('\n'));
-  const [, file, code] = /Save this as `([^`]+)`:\n\n```ts\n([\s\S]*?)```/.exec(section);
-  return { commands, file, code };
+  const files = [...section.matchAll(/Save this as `([^`]+)`:\n\n```ts\n([\s\S]*?)```/g)];
+  const [server, client] = files.map(([, file, code]) => ({ file, code }));
+  return { commands, server, client };
 }
 
 async function freePort() {
@@ -72,9 +74,11 @@ async function useWithoutSession(url) {
  * @param root - An empty folder outside of this repository.
  */
 export async function checkQuickStart(exec, root, tarball) {
-  const { commands, file, code } = readSection();
+  const { commands, server, client } = readSection();
+  const { file, code } = server;
   const installs = commands.filter((command) => command.startsWith('npm install '));
-  assert.ok(commands.includes(`node ${file}`), `the quick start says how ${file} is started`);
+  for (const started of [file, client.file])
+    assert.ok(commands.includes(`node ${started}`), `the quick start says how ${started} is started`);
   const dir = join(root, 'quick-start');
   mkdirSync(dir);
   writeFileSync(join(dir, file), code);
@@ -85,6 +89,8 @@ export async function checkQuickStart(exec, root, tarball) {
   const app = spawn('node', [file], { cwd: dir, env: { ...process.env, PORT: String(port) }, stdio: 'ignore' });
   try {
     await useIt(app, port);
+    writeFileSync(join(dir, client.file), client.code.replace('127.0.0.1:3000', `127.0.0.1:${port}`));
+    assert.match(exec(dir, process.execPath, client.file), /type: 'text', text: '3'/);
     app.kill('SIGTERM');
     const [code] = await once(app, 'exit');
     assert.equal(code, 0, 'SIGTERM ends the quick start');
