@@ -3,7 +3,7 @@ import globals from 'globals';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', 'coverage/**', '**/node_modules/**', '.cache/**'] },
+  { ignores: ['**/dist/**', 'coverage/**', '**/node_modules/**', '.cache/**', '**/.temp/**'] },
   js.configs.recommended,
   {
     files: ['**/*.mjs', '**/*.cjs', '*.js'],

@@ -253,3 +253,9 @@ test('every link between the documents leads to a file that is there', () => {
   );
   expect(broken).toEqual([]);
 });
+
+test('every document is a page of the site', () => {
+  const groups = JSON.parse(read('site/sidebar.json')) as { pages: string[] }[];
+  const pages = groups.flatMap((group) => group.pages);
+  expect(DOCUMENTS.filter((document) => !pages.includes(document))).toEqual([]);
+});

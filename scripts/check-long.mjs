@@ -43,6 +43,7 @@ const CHECKS = [
   { name: 'conformance', command: ['node', 'scripts/conformance.mjs', '--all'] },
   // Checks only that every contender still works. The run is too short for its figures to mean anything.
   { name: 'bench', command: ['npm', 'run', '--silent', 'bench', '--', '--quick'] },
+  { name: 'docs', command: ['npm', 'run', '--silent', 'docs'] },
   { name: 'package', command: ['node', 'scripts/check-package.mjs', '--all'] },
   { name: 'installs', command: ['node', 'scripts/check-installs.mjs'] },
 ];
