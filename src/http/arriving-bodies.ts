@@ -1,4 +1,5 @@
 import type { Clock } from '../runtime/clock.js';
+import { InFlight } from '../runtime/in-flight.js';
 import type { Lifecycle } from '../runtime/lifecycle-phase.js';
 import { LinkedList, type Linked } from '../runtime/linked-list.js';
 import { Refusal } from '../errors.js';
@@ -26,9 +27,9 @@ export class ArrivingBodies {
   readonly #unheld = new LinkedList<Arriving>();
   /** The bodies with memory, in the order of their last chunks, oldest first. */
   readonly #holding = new LinkedList<Arriving>();
+  readonly #count = new InFlight();
   #memory = 0;
   #lateTimer: unknown;
-  readonly #waiting: (() => void)[] = [];
 
   /** @param maxMemory - Bytes that all bodies may take together. */
   constructor(clock: Clock, maxMemory: number, lifecycle: Lifecycle) {
@@ -39,26 +40,31 @@ export class ArrivingBodies {
 
   /** Whether no body is being read. */
   get isNone(): boolean {
-    return this.#first === undefined;
+    return this.#count.isNone;
   }
 
   /** Resolves once no body is being read. */
   whenNone(): Promise<void> {
-    return this.isNone ? Promise.resolve() : new Promise((resolve) => this.#waiting.push(resolve));
+    return this.#count.whenNone();
   }
 
   /** From now on the body is refused if the router closes, or if other bodies need its memory. */
   add(body: Arriving): void {
     this.#unheld.append(body);
+    this.#count.begin();
     // A body that has arrived completely is still read, so that the refusal has the ID of its request.
     if (this.#lifecycle.isClosing) this.#lateTimer ??= this.#clock.setTimeout(() => this.close(), LATE_BODY_TIMEOUT);
   }
 
   /** Releases the memory of a body that is complete or refused. */
   delete(body: Arriving): void {
-    body.list?.delete(body);
+    if (body.list === undefined) return;
+    body.list.delete(body);
     this.#setHeld(body, 0);
-    if (this.isNone) this.#notifyNone();
+    this.#count.end();
+    if (!this.isNone || this.#lateTimer === undefined) return;
+    this.#clock.clearTimeout(this.#lateTimer);
+    this.#lateTimer = undefined;
   }
 
   /**
@@ -83,13 +89,6 @@ export class ArrivingBodies {
   /** Refuses every body that is incomplete. */
   close(): void {
     for (let body = this.#first; body !== undefined; body = this.#first) body.refuse(new Refusal('draining'));
-  }
-
-  #notifyNone(): void {
-    if (this.#waiting.length > 0) for (const resolve of this.#waiting.splice(0)) resolve();
-    if (this.#lateTimer === undefined) return;
-    this.#clock.clearTimeout(this.#lateTimer);
-    this.#lateTimer = undefined;
   }
 
   get #first(): Arriving | undefined {
