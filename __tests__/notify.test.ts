@@ -45,6 +45,15 @@ async function streamOf(session: RawSession, lastEventId?: string): Promise<Even
   return session.stream(lastEventId, client.signal);
 }
 
+/** Opens the standalone stream of a session, and closes it. */
+async function openAndClose(session: RawSession): Promise<void> {
+  const client = new AbortController();
+  await session.stream(undefined, client.signal);
+  client.abort();
+  const { sessions } = harness.router;
+  await until('the stream is closed', () => sessions.get(session.id)?.streams.standalone === 0);
+}
+
 async function listen(notifications: Readonly<Record<string, unknown>>, user?: string): Promise<EventStream> {
   const client = new AbortController();
   clients.push(client);
@@ -232,6 +241,24 @@ describe('a client that is away', () => {
     expect(seen.slice(-2)).toEqual(['second', 'third']);
   });
 
+  test('gets nothing stored before it has an event ID to resume with, as no later stream of it could carry that', async () => {
+    const eventStore = memoryEventStore();
+    const stored = jest.spyOn(eventStore, 'storeEvent');
+    await serve({ eventStore });
+    const dropped = { delivered: 0, stored: 0, dropped: 1 };
+    // A version before 2025-11-25 has no event ID at the start of a stream.
+    for (const version of ['2025-11-25', '2025-06-18']) {
+      const session = await RawSession.open(harness.url, { version });
+      const tell = () => harness.router.notify.send(log('away'), { session: session.id });
+      expect(await tell()).toEqual(dropped);
+      expect(stored).not.toHaveBeenCalled();
+      await openAndClose(session);
+      const isPrimed = version === '2025-11-25';
+      expect(await tell()).toEqual(isPrimed ? { delivered: 0, stored: 1, dropped: 0 } : dropped);
+      stored.mockClear();
+    }
+  });
+
   test('is not woken while its session hibernates, and its settings count even then', async () => {
     const clock = new FakeClock();
     await serve({ hibernateAfter: 1_000, orphanAfter: 1_000, clock });
@@ -278,6 +305,7 @@ describe('what is in flight', () => {
     const clock = new FakeClock();
     await serve({ eventStore, clock, maxBodySize: 32 * 1024 * 1024 });
     const session = await open();
+    await openAndClose(session);
     hangs = true;
     const waiting = Array.from({ length: 32 }, () => harness.router.notify.send(log('waits'), { session: session.id }));
     expect(await harness.router.notify.send(log('one more'))).toEqual({ delivered: 0, stored: 0, dropped: 1 });

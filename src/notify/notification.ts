@@ -11,7 +11,7 @@ export type NotifyTarget = { readonly session: string } | { readonly principal: 
 export interface Notified {
   /** Written to an open stream. */
   readonly delivered: number;
-  /** Kept by the event store, for a client that resumes its standalone stream. */
+  /** Kept by the event store, for a client that was sent an event of its standalone stream, and may resume there. */
   readonly stored: number;
   /**
    * The client is away, and nothing keeps it; its server has not declared the capability; or a client of MCP 2026-07-28 cannot get a

@@ -22,7 +22,7 @@ export class EventStream {
   #finished = false;
   /** The resume in progress. */
   #replay: Replay | undefined;
-  #last: Promise<void> | undefined;
+  #last: Promise<unknown> | undefined;
 
   constructor(eventLog: SessionEventLog | undefined, streamId: string) {
     this.#eventLog = eventLog;
@@ -39,10 +39,18 @@ export class EventStream {
     return this.#enqueue(async () => deliver(await this.#store(eventLog, message)));
   }
 
-  /** Begins the reply with an event that has an ID and no data, so that the client can resume before anything was sent. */
-  async prime(): Promise<void> {
-    const eventLog = this.#eventLog;
-    await this.#enqueue(async () => this.reply?.begin(eventLog && (await this.#store(eventLog))));
+  /**
+   * Begins the reply with an event that has an ID and no data, so that the client can resume before anything was sent.
+   *
+   * @returns Whether it has an ID. False when the store failed.
+   */
+  prime(): Promise<boolean> {
+    return this.#enqueue(async () => {
+      const { reply } = this;
+      const eventId = reply && this.#eventLog && (await this.#store(this.#eventLog));
+      reply?.begin(eventId);
+      return eventId !== undefined;
+    });
   }
 
   /**
@@ -165,7 +173,7 @@ export class EventStream {
     return eventId;
   }
 
-  #enqueue(job: () => Promise<void> | void): Promise<void> {
+  #enqueue<T>(job: () => Promise<T> | T): Promise<T> {
     const done = (this.#last ?? Promise.resolve()).then(job);
     this.#last = done.catch(ignore);
     return done;

@@ -110,6 +110,11 @@ export class SessionEventLog {
     this.standaloneId = `${this.#prefix}-get`;
   }
 
+  /** Whether the session had no server before this one: no client can have an event of its streams yet. */
+  get isNew(): boolean {
+    return this.#epoch === 0;
+  }
+
   /** An ID for the stream of some requests. It contains their IDs, for {@link lossOf}. */
   newStreamId(requests: readonly RequestId[]): string {
     this.#streams += 1;

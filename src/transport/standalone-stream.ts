@@ -46,10 +46,13 @@ export class StandaloneStream implements ReplyListener {
   #undeclared: readonly string[] = [];
   /** The reason why the stream may not be opened again. */
   #stopped: ErrorName | undefined;
+  /** Whether the client may have the ID of an event, without which it cannot resume the stream. */
+  #mayBeResumed: boolean;
 
   constructor(side: TransportSide, eventLog: SessionEventLog | undefined) {
     this.#side = side;
     this.events = new EventStream(eventLog, eventLog?.standaloneId ?? '');
+    this.#mayBeResumed = eventLog?.isNew === false;
   }
 
   /** @param capabilities - Those of the server. The app may send only notifications that they allow. */
@@ -74,8 +77,8 @@ export class StandaloneStream implements ReplyListener {
     this.events.carryOn(reply);
     this.#opened();
     // Waiting requests have event IDs already, which come before the ID of a priming event. So they take its place.
-    if (primed && (this.#waiting?.size ?? 0) === 0) await this.events.prime();
-    else reply.begin();
+    if (!primed || (this.#waiting?.size ?? 0) > 0) reply.begin();
+    else if (await this.events.prime()) this.#mayBeResumed = true;
     this.#sendWaiting(reply, false);
   }
 
@@ -115,9 +118,7 @@ export class StandaloneStream implements ReplyListener {
   send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
     const id = 'id' in message ? message.id : undefined;
     const published = this.events.publish(message, (eventId) => {
-      const { open } = this;
-      this.events.event(json, eventId);
-      if (open) return;
+      if (this.#event(json, eventId)) return;
       if (id !== undefined) this.#addWaiting(id, { json, eventId });
       else this.#withdraw(message);
     });
@@ -132,15 +133,12 @@ export class StandaloneStream implements ReplyListener {
   /** Sends a notification of the app. Waits for the event store, if there is one, but never for the client's reader. */
   notify(message: JSONRPCNotification, json: string): Delivery | Promise<Delivery> {
     if (this.#stopped === 'sessionNotFound' || this.#storing >= MAX_STORING) return 'dropped';
-    if (this.#undeclared.includes(message.method)) return 'dropped';
+    if (this.#undeclared.includes(message.method) || !(this.open || this.#mayBeResumed)) return 'dropped';
     const outcome: { delivery: Delivery } = { delivery: 'dropped' };
     const published = this.events.publish(message, (eventId) => {
-      const { open: wasOpen } = this;
-      this.events.event(json, eventId);
       // The event may have ended a reply whose reader is too slow.
-      const { open: isOpen } = this;
-      if (wasOpen && isOpen) outcome.delivery = 'delivered';
-      else if (eventId !== undefined) outcome.delivery = 'stored';
+      if (this.#event(json, eventId) && this.open) outcome.delivery = 'delivered';
+      else if (eventId !== undefined && this.#mayBeResumed) outcome.delivery = 'stored';
     });
     if (published === undefined) return outcome.delivery;
     this.#storing += 1;
@@ -180,6 +178,14 @@ export class StandaloneStream implements ReplyListener {
     if (this.#openReplies > 0) return;
     this.#lease?.release();
     this.#lease = undefined;
+  }
+
+  /** Sends an event. Returns whether the stream was open. */
+  #event(json: string, eventId: string | undefined): boolean {
+    const { open } = this;
+    this.events.event(json, eventId);
+    if (open && eventId !== undefined) this.#mayBeResumed = true;
+    return open;
   }
 
   #openReply(res: ServerResponse): Reply {
@@ -236,7 +242,7 @@ export class StandaloneStream implements ReplyListener {
   #sendWaiting(reply: Reply, resumed: boolean): void {
     if (this.events.reply !== reply || !reply.live) return;
     for (const { json, eventId } of this.#waiting?.values() ?? []) {
-      if (!resumed || eventId === undefined) reply.event(json, eventId);
+      if (!resumed || eventId === undefined) this.#event(json, eventId);
     }
     this.#waiting = undefined;
   }
