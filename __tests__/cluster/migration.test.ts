@@ -29,7 +29,7 @@ class World {
   constructor() {
     const send: SendCommand = (...command) =>
       Promise.resolve().then(() => this.redis.do(...(command as [string, ...string[]])));
-    const timing = { lease: 5_000, renewInterval: 1_500 };
+    const timing = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
     const store = redisStore({ sendCommand: send });
     this.records = new RecordStore({ store, clock: this.clock, node: () => OWN, lifetime: 60_000 });
     this.migration = new Migration({

@@ -5,6 +5,7 @@ import type { Sent } from '../../src/cluster/port/node-port.js';
 import { nodesKey, type Lease } from '../../src/cluster/membership/lease.js';
 import {
   ModelNode,
+  TIMING,
   type Message,
   type Answer,
   type OwnedSession,
@@ -22,6 +23,9 @@ const NAMES = ['a', 'b', 'c'];
 
 /** How much time passes at the end, in ms: a request is held for 10 s, and a claim takes less than that. */
 const SETTLING = 25_000;
+
+/** How long a 102 takes at most, in ms. */
+const LATEST_102 = 0.9 * (TIMING.lease - TIMING.fenceAfter);
 
 /** A node's process: it may be stopped (SIGSTOP), and everything that comes to it waits; or killed, and nothing comes any more. */
 class Process {
@@ -257,7 +261,7 @@ export class ClusterWorld implements Watcher {
       clearTimeout: (timer) => this.clock.clearTimeout(timer),
       send: (...command) => within(connection.send(command)),
       deliver: (lease, message, onTaken, onBroken) =>
-        within(this.#deliver(lease, message, () => process.enter(onTaken), onBroken)),
+        within(this.#deliver(lease, message, () => void this.#inform(process, onTaken), onBroken)),
     };
     const node = new ModelNode(name, surroundings, this);
     this.#processes.set(node, process);
@@ -274,6 +278,13 @@ export class ClusterWorld implements Watcher {
     if (how === 'after it was done') await arrived;
     await this.#scheduler.schedule(Promise.resolve(), `broken: node ${lease.host}`);
     return broken;
+  }
+
+  /** A 102 arrives when the scheduler wants it to, and in less than `lease - fenceAfter` on a connection that is whole. */
+  async #inform(process: Process, onTaken: () => void): Promise<void> {
+    const arrived = this.#scheduler.schedule(Promise.resolve(), '102');
+    await Promise.race([arrived, new Promise<void>((resolve) => this.clock.setTimeout(resolve, LATEST_102))]);
+    process.enter(onTaken);
   }
 
   async #arrive(lease: Lease, message: Message, onTaken: () => void): Promise<Sent> {

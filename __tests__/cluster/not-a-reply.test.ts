@@ -7,7 +7,7 @@ import { FakeClock } from '../support/fake-clock.js';
 /** As a client within a transaction answers, or a function `sendCommand` that loses the reply. */
 const REPLIES = ['QUEUED', undefined, 1, null, [1], ['a'], ['a', 7], { a: 7 }];
 
-const timing = { lease: 5_000, renewInterval: 1_500 };
+const timing = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
 const peers = (send: SendCommand): Peers =>
   new Peers({ send, prefix: 'mcp:', clock: new FakeClock(), timing, proof: undefined });
 const counts = (send: SendCommand): ClusterPrincipalCounts =>

@@ -471,6 +471,37 @@ describe('a listener that waits for the end of a node', () => {
     expect(calls).toBe(1);
   });
 
+  test.each([LEFT, DEAD])(
+    'for messages is called `lease - fenceAfter` after the field says %s: a 102 that TCP repeats may still arrive (docs/scaling.md, "What is guaranteed")',
+    async (field) => {
+      const calls: string[] = [];
+      const lease = lives('a');
+      peers.start();
+      await settled();
+      peers.watch(lease, () => calls.push('ended'));
+      peers.watchMessages(lease, () => calls.push('heard'));
+      peers.watchMessages(lease, () => calls.push('not called'))();
+      redis.setField('a', field);
+      await tick(MAX_AGE + 2 * LOOK);
+      expect(calls).toEqual(['ended']);
+      await tick(TIMES.lease - TIMES.fenceAfter - 4 * LOOK);
+      expect(calls).toEqual(['ended']);
+      await tick(4 * LOOK);
+      expect(calls).toEqual(['ended', 'heard']);
+    },
+  );
+
+  test('for messages is called at once when the end was observed: the node stopped `lease - fenceAfter` before', async () => {
+    const calls: string[] = [];
+    const lease = lives('a');
+    peers.start();
+    await settled();
+    peers.watch(lease, () => calls.push('ended'));
+    peers.watchMessages(lease, () => calls.push('heard'));
+    await tick(LEASE + MAX_AGE + LOOK);
+    expect(calls).toEqual(['ended', 'heard']);
+  });
+
   test('is called also when it began to wait for a node that was gone before', async () => {
     const lease = lives('a');
     peers.start();

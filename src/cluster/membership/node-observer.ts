@@ -91,6 +91,11 @@ export class NodeObserver {
     return this.#over.has(id) ? 'over' : (this.#fields.get(id)?.lease ?? 'missing');
   }
 
+  /** Whether the end is proved. The node may have acted until just before. After an observed end it has stopped for a while. */
+  isProvedOver(id: string): boolean {
+    return this.#over.get(id) === 'proved';
+  }
+
   /** The leases of all memberships that are not over, as they were last read. */
   leases(): Lease[] {
     return [...this.#fields].flatMap(([id, { lease }]) => (lease === undefined || this.#over.has(id) ? [] : [lease]));

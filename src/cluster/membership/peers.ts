@@ -7,6 +7,7 @@ import { isGone, type ProcessProof } from './process-proof.js';
 const CHECK_INTERVAL = 100;
 
 export interface PeersInit extends NodeObserverInit {
+  readonly timing: NodeObserverInit['timing'] & { readonly fenceAfter: number };
   readonly proof: ProcessProof | undefined;
 }
 
@@ -15,6 +16,8 @@ export class Peers {
   readonly #observer: NodeObserver;
   readonly #clock: Clock;
   readonly #maxAge: number;
+  /** How long a message of a node may take to arrive, in ms. */
+  readonly #transit: number;
   readonly #proof: ProcessProof | undefined;
   /** Node IDs whose state must be read anew: when that was found. */
   readonly #forgotten = new Map<string, number>();
@@ -28,6 +31,7 @@ export class Peers {
     this.#observer = new NodeObserver(init);
     this.#clock = init.clock;
     this.#maxAge = init.timing.renewInterval;
+    this.#transit = init.timing.lease - init.timing.fenceAfter;
     this.#proof = init.proof;
   }
 
@@ -110,6 +114,22 @@ export class Peers {
       void this.#watch(lease, listeners);
     }
     return () => listeners.delete(listener);
+  }
+
+  /**
+   * Calls the listener when the node has ended, and what it sent before has had `lease - fenceAfter` to arrive. An observed end is
+   * that late by itself, as the node stopped at `fenceAfter`. A proved end is not: TCP may still be repeating a lost segment.
+   */
+  watchMessages(lease: Lease, listener: () => void): () => void {
+    let timer: unknown;
+    const unwatch = this.watch(lease, () => {
+      if (!this.#observer.isProvedOver(lease.id)) return listener();
+      timer = this.#clock.setTimeout(() => this.#stopped || listener(), this.#transit);
+    });
+    return () => {
+      unwatch();
+      this.#clock.clearTimeout(timer);
+    };
   }
 
   /** Resolves when the node has ended, or after that time in ms. */

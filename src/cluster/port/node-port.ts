@@ -82,7 +82,7 @@ export interface Sending {
   readonly begun: Promise<boolean>;
   /** Resolves when the request and its answer are closed. */
   readonly closed: Promise<void>;
-  /** Aborts the request. `gone`: its node is dead, so it begins no request any more. */
+  /** Aborts the request. `gone`: its node has ended, so it begins no request any more, and a 102 that it sent has arrived. */
   readonly abort: (why?: 'gone') => void;
 }
 
