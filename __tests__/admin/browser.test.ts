@@ -270,7 +270,7 @@ async function serveMany(count: number): Promise<URL> {
   });
   const registry = {
     all: () => sessions,
-    get: () => undefined,
+    get: (id: string) => sessions.find((session) => session.id === id),
     stats: () => ({ initializing: 0, active: count, orphaned: 0, hibernated: 0 }),
   };
   const recorder = new Recorder(events, clock);

@@ -19,7 +19,7 @@ const ALL: ListQuery = { state: undefined, search: '', order: 'age', descending:
 function localOf(infos: readonly SessionInfo[], secret = 'secret'): LocalInspection {
   const sessions = infos.map((info) => ({ ...info, membership: info.node && { id: info.node }, info: () => info }));
   const stats = () => ({ initializing: 0, active: infos.length, orphaned: 0, hibernated: 0 });
-  const registry = { all: () => sessions, get: () => undefined, stats };
+  const registry = { all: () => sessions, get: (id: string) => sessions.find((session) => session.id === id), stats };
   return new LocalInspection(registry as never, new Recorder(newEvents(), clock), secret);
 }
 

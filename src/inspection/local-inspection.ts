@@ -1,16 +1,22 @@
 import { createHmac } from 'node:crypto';
-import type { SessionStats } from '../events.js';
+import type { SessionInfo } from '../events.js';
 import type { Registry } from '../sessions/registry.js';
 import type { Session } from '../sessions/session.js';
 import { shortId } from '../sessions/session-ids.js';
 import type { Recorder } from './recorder.js';
 import { compareRows, shortened } from './order.js';
+import { Selection } from './selection.js';
 import type { InspectAnswer, InspectRequest, ListQuery, NodeList, SessionDetail, SessionRow } from './views.js';
 
 /** Hexadecimal digits of a key: 128 bits. */
 const KEY_LENGTH = 32;
 
-type Sessions = Pick<Registry, 'all' | 'stats'>;
+type Sessions = Pick<Registry, 'all' | 'get' | 'stats'>;
+
+interface Listed {
+  readonly session: Session;
+  readonly info: SessionInfo;
+}
 
 /** What this node tells operators of its sessions. */
 export class LocalInspection {
@@ -36,7 +42,7 @@ export class LocalInspection {
       case 'detail':
         return this.#detail(request.query);
       case 'find':
-        return this.#find(request.query)?.id ?? null;
+        return this.#find(request.query);
       default:
         throw new TypeError('The question is not known');
     }
@@ -44,28 +50,38 @@ export class LocalInspection {
 
   #list(query: ListQuery): NodeList {
     this.#recorder.look();
-    const stats: SessionStats = this.#sessions.stats();
-    const found = this.#sessions.all().filter((session) => isListed(session, query));
-    const rows = found.map((session) => ({ session, info: session.info() }));
-    rows.sort((a, b) => compareRows(query, a.info, b.info));
+    const first = new Selection<Listed>(query.offset + query.limit, (a, b) => compareRows(query, a.info, b.info));
+    let found = 0;
+    for (const session of this.#sessions.all()) {
+      if (!isListed(session, query)) continue;
+      found += 1;
+      first.add({ session, info: session.info() });
+    }
     return {
-      stats,
+      stats: this.#sessions.stats(),
       rates: this.#recorder.rates(),
-      found: found.length,
-      rows: rows.slice(0, query.offset + query.limit).map(({ session, info }) => this.#row(session, info)),
+      found,
+      rows: first.items().map(({ session, info }) => this.#row(session, info)),
     };
   }
 
   #detail(key: string): SessionDetail | null {
-    const session = this.#find(key);
-    // The timeline of a session outlives it for as long as an operator looks.
-    const id = session?.id ?? [...this.#recorder.watched()].find((each) => this.#hash(each) === key);
+    const id = this.#idOf(key);
     if (id === undefined) return null;
+    const session = this.#sessions.get(id);
     return { session: session && this.#row(session), timeline: this.#recorder.timelineOf(id) };
   }
 
-  #find(key: string): Session | undefined {
-    return this.#sessions.all().find((session) => this.#keyOf(session) === key);
+  #find(key: string): string | null {
+    const id = this.#idOf(key);
+    // The timeline of a session outlives it for as long as an operator looks.
+    return id !== undefined && this.#sessions.get(id) !== undefined ? id : null;
+  }
+
+  #idOf(key: string): string | undefined {
+    // The page asks again and again for the session that its operator looks at.
+    const watched = [...this.#recorder.watched()].find((id) => this.#hash(id) === key);
+    return watched ?? this.#sessions.all().find((session) => this.#keyOf(session) === key)?.id;
   }
 
   #row(session: Session, { id, clientInfo, ...info } = session.info()): SessionRow {
