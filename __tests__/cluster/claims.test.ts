@@ -240,7 +240,7 @@ describe('the time to live of a record in a cluster (docs/scaling.md, "The times
     expect(await session.call(b!.url, 'add')).toMatchObject({ node: 'b', count: 2 });
   });
 
-  test('a drain gives a session no more time than it had: the time to live is what is left of it by the owner’s clock', async () => {
+  test('a drain gives a session no more time than it had: its time to live is the rest by the owner’s clock', async () => {
     const clock = new FakeClock();
     const redis = new ModelRedis(() => clock.now());
     const sendCommand: SendCommand = (command, ...args) => Promise.resolve().then(() => redis.do(command, ...args));

@@ -154,7 +154,7 @@ describe('a session is served at every node by the one that owns it (docs/scalin
     expect(new Set(asked.filter((each) => each.startsWith('POST'))).size).toBe(3);
   });
 
-  test('a GET stream at a node that does not own the session hears what its handlers tell', async () => {
+  test('a GET stream at a node that does not own the session gets the notifications of its handlers', async () => {
     const [a, b] = await cluster.nodes(2, { tools });
     const session = await AnyNodeSession.open(a!.url);
     const stream = new EventStream(await session.get(b!.url));
@@ -178,7 +178,7 @@ describe('a session is served at every node by the one that owns it (docs/scalin
     await until('the first is broken off', () => dead.ended);
   });
 
-  test('the SDK’s own GET stream hears it, too', async () => {
+  test('the SDK’s own GET stream gets them, too', async () => {
     const nodes = await cluster.nodes(2, { tools });
     const { client, call } = await roundRobin(nodes);
     const heard: unknown[] = [];

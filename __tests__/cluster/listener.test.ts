@@ -206,7 +206,7 @@ describe('the private listener (docs/scaling.md: signed, fresh, once)', () => {
     for (const { socket } of messages) socket.destroy();
   });
 
-  test('says of a session that is not here that nothing was done; of any other failure only that it broke off', async () => {
+  test('answers that nothing was done for a session that is not here; after any other failure its answer breaks off', async () => {
     fail = new NotOwner();
     const first = sealed();
     expect(await send(first.payload, first.signature)).toEqual({ ...REFUSAL('notHere'), taken: true });

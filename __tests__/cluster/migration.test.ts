@@ -101,7 +101,7 @@ describe('a request for a session of another node (docs/scaling.md, routing: mig
 });
 
 describe('a message for a session that this node does not have', () => {
-  test('is passed to the owner once, if the client said something in it', async () => {
+  test('is passed to the owner once, if it has a message of the client', async () => {
     world.addNode('b');
     await world.addSession('of b', 'b');
     await world.migration.passOn(take('of b'));

@@ -102,7 +102,7 @@ async function outcome(step: Step, send: SendCommand, prefix: string): Promise<u
   }
 }
 
-test('the Redis of the model answers as the real one does, whatever nodes ask of it in whichever order', async () => {
+test('the Redis of the model answers as the real one does, to any commands in any order', async () => {
   const seen = new Set<unknown>();
   await fc.assert(
     fc.asyncProperty(fc.array(STEPS, { minLength: 5, maxLength: 40 }), async (steps) => {

@@ -52,7 +52,7 @@ describe('router.notify in a cluster', () => {
     }
   });
 
-  test('finds one session, and the subscribers of a resource, on whichever node they are', async () => {
+  test('finds one session, and the subscribers of a resource, on any node', async () => {
     const nodes = await nodesWith();
     const [one, other] = [await open(nodes[1], 'alice'), await open(nodes[2], 'alice')];
     const stream = new EventStream(await one.get(nodes[1].url));

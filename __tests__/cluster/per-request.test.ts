@@ -159,7 +159,7 @@ describe('a subscription in a cluster', () => {
     return (await subscribe(node.url, notifications, { headers: { 'x-principal': user } })).stream;
   }
 
-  test('hears on every node what servers of its principal announce, and ends by its result on a drain', async () => {
+  test('gets the announcements of its principal’s servers on every node, and ends by its result on a drain', async () => {
     const nodes = await cluster.nodes(3, { perRequest: true, serverFactory: () => announcingServer().server });
     const [a] = nodes as [InProcessNode];
     const mine = await Promise.all(nodes.map((node) => listen(node, 'alice')));
@@ -199,7 +199,7 @@ describe('a subscription in a cluster', () => {
     expect(await other.message()).toMatchObject({ method: 'notifications/tools/list_changed' });
   });
 
-  test('ends when its node is fenced, which hears of no change any more', async () => {
+  test('ends when its node is fenced, which gets no announcement any more', async () => {
     let isCutOff = false;
     const node = await cluster.node({
       perRequest: true,

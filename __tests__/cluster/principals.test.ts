@@ -37,7 +37,7 @@ describe('maxSessionsPerPrincipal (docs/scaling.md: it holds for the whole clust
     for (const { body } of streams) await body?.cancel();
   });
 
-  test('ends the session that was orphaned for the longest, on whichever node it is', async () => {
+  test('ends the session that was orphaned for the longest, on any node', async () => {
     await start({ maxSessionsPerPrincipal: 2, orphanAfter: 50 });
     const first = await AnyNodeSession.open(a.url, ALICE);
     await until('the first is orphaned', () => a.router.sessions.stats().orphaned === 1);

@@ -205,7 +205,7 @@ describe('what a subscription keeps', () => {
   });
 });
 
-test('a client that says more of itself than a session may keep is refused (docs/http.md, `invalidEnvelope`)', async () => {
+test('a client whose description of itself is larger than a session may keep is refused (docs/http.md, `invalidEnvelope`)', async () => {
   await serve();
   const discover = (capabilities: Fields) => send(harness.url, 'server/discover', { capabilities });
   expect((await discover({ experimental: { x: { y: 'x'.repeat(16_384) } } })).status).toBe(200);

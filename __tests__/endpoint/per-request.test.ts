@@ -88,7 +88,7 @@ describe('a request of MCP 2026-07-28', () => {
     expect([result?.ttlMs, result?.cacheScope]).toEqual([ttlMs, cacheScope]);
   });
 
-  test('gets JSON where its client accepts only that, or the option says so', async () => {
+  test('gets JSON if its client accepts only JSON', async () => {
     const json = await call(harness.url, 'add', { a: 1, b: 2 }, { headers: { accept: 'application/json' } });
     expect(json.headers.get('content-type')).toBe('application/json');
     expect(json.result).toMatchObject({ resultType: 'complete' });

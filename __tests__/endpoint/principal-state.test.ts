@@ -93,7 +93,7 @@ describe.each(['request', 'principal'] as const)(
       }
     });
 
-    test('outlives its process, and what is set to undefined is gone', async () => {
+    test('outlives its process; a value that is set to undefined is gone', async () => {
       const first = await serve(servers);
       await set(first, 'alice', 'a', 1);
       await set(first, 'alice', 'b', 1);
@@ -142,7 +142,7 @@ describe.each(['request', 'principal'] as const)(
   },
 );
 
-test('a write that was saved is not told to be lost when a later one of the same server is', async () => {
+test('a saved write is not reported as lost when a later write of the same server is lost', async () => {
   const writes: Deferred[] = [];
   const gated = new Proxy(store, {
     get: (target, name) => {

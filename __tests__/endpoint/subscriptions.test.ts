@@ -254,7 +254,7 @@ describe('a subscription is refused', () => {
 });
 
 describe('what other servers announce', () => {
-  test('reaches the streams of the same principal only, and without what it says of its own request', async () => {
+  test('reaches the streams of the same principal only, and without the fields of its own request', async () => {
     await serve();
     const filter = { toolsListChanged: true, resourceSubscriptions: [URI] };
     const alice = await listen(filter, as('alice'));

@@ -110,7 +110,7 @@ describe('a handler of an SDK v1 server that asks its client', () => {
     },
   );
 
-  test('starts anew by a retry without state, and takes the answers whose question is the same', async () => {
+  test('starts again on a retry without state, and takes the answers to equal questions', async () => {
     const asked = askedBy(await ask('both'));
     const inputResponses = answersTo(asked, { left: 'L', right: 'R' });
     expect(textOf(await ask('both', {}, { params: { inputResponses } }))).toBe('L R');

@@ -120,7 +120,7 @@ describe.each(MODES)('a server without the SDK (%s)', (_, options) => {
     expect(harness.router.sessions.get(session.id)?.state).toBe('active');
   });
 
-  test('what it says after its session has ended is refused', async () => {
+  test('a message that it sends after the end of its session is refused', async () => {
     await begin(options());
     const session = await RawSession.open(harness.url);
     expect((await session.terminate()).status).toBe(200);

@@ -116,7 +116,7 @@ describe('the events of router.sessions for an audit log (docs/operations.md, "A
     ]);
   });
 
-  test('tell who was refused a session', async () => {
+  test('name the principal that was refused a session', async () => {
     const reports = await reported({ maxSessions: 1 });
     await openSession(harness.url);
     expect((await post(harness.url, initializeBody(), alice)).status).toBe(503);

@@ -41,7 +41,7 @@ describe('parseReply (docs/testing.md)', () => {
     expect(parseReply('data: {"a":\ndata: 1}\n\n')).toEqual([{ a: 1 }]);
   });
 
-  test('rejects what is neither', () => {
+  test('rejects a text that is neither JSON nor an event stream', () => {
     expect(() => parseReply('data: <html>\n\n')).toThrow(SyntaxError);
   });
 });

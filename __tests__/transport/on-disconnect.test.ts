@@ -90,7 +90,7 @@ let world: World;
 afterEach(() => world.close());
 
 describe.each(['sse', 'json'] as const)('a client that closes the reply to its POST: %s', (form) => {
-  test('cancels its requests if the transport says so (spec 2026-07-28, basic/transports/streamable-http)', async () => {
+  test('cancels its requests with `onDisconnect: cancel` (spec 2026-07-28, basic/transports/streamable-http)', async () => {
     world = new World('cancel', [call(1), call(2)], form);
     const client = await world.start();
     const [first, second] = [await world.running(1), await world.running(2)];
@@ -108,7 +108,7 @@ describe.each(['sse', 'json'] as const)('a client that closes the reply to its P
     expect(second.signal.reason).toBe('The client closed the reply');
   });
 
-  test('cancels nothing if the transport says so (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6)', async () => {
+  test('cancels nothing with `onDisconnect: continue` (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6)', async () => {
     world = new World('continue', [call(1)], form);
     const client = await world.start();
     const { signal, finish } = await world.running(1);
