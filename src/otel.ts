@@ -12,8 +12,8 @@ const SCOPE = 'express-mcp-router';
 /** Options of {@link openTelemetry}. */
 export interface OpenTelemetryOptions {
   /**
-   * Whether spans have the session ID as `mcp.session.id`. Anyone who knows it can use a session without a principal. `hash`: the
-   * first 32 hexadecimal digits of its SHA-256. Default: `none`.
+   * Whether spans have the session ID as `mcp.session.id`. With it, any caller can use a session that has no principal. `hash`:
+   * the first 32 hexadecimal digits of its SHA-256. Default: `none`.
    */
   sessionId?: 'none' | 'hash' | 'full' | undefined;
   /**

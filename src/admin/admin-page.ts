@@ -112,7 +112,7 @@ async function route(api: Api, req: IncomingMessage, res: ServerResponse): Promi
   send(res, 200, asset.type, asset.text);
 }
 
-/** What an operator looks for may be a session ID. So the page sends it in a header, as access logs have the query. */
+/** The text that an operator searches for may be a session ID. So the page sends it in a header, as access logs have the query. */
 function paramsOf({ headers: { 'x-search': sought } }: IncomingMessage, query: string): URLSearchParams {
   const params = new URLSearchParams(query);
   if (typeof sought !== 'string') return params;

@@ -15,7 +15,7 @@ export interface AdministeredRouter {
   readonly inspection?: Inspection;
 }
 
-/** What the page reads and changes, by path. */
+/** The requests of the page, by path. */
 export interface Api {
   readonly views: ReadonlyMap<string, (params: URLSearchParams) => Promise<unknown>>;
   readonly changes: ReadonlyMap<string, (body: unknown) => Promise<unknown>>;

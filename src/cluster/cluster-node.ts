@@ -61,7 +61,7 @@ const REDIS_TIMEOUT = 2_000;
 export interface Host {
   readonly registry: Registry;
   readonly sessions: Sessions;
-  /** Takes what a server of another node announced. */
+  /** Takes an announcement of a server of another node. */
   readonly announced: TakeAnnouncement;
   /** Delivers notifications of another node to the clients of this node. */
   readonly notified: (notices: readonly Notice[]) => Promise<Notified[]>;
@@ -103,7 +103,7 @@ export class ClusterNode implements ForwardingPort, OtherNodes {
   #lastRequest = -Infinity;
 
   /**
-   * @param lifetime - How long a session that no node owns lives on, in ms.
+   * @param lifetime - How long a session without an owner is kept, in ms.
    * @throws TypeError when the options of Redis are invalid.
    */
   constructor(

@@ -4,7 +4,7 @@ import type { InspectedNodes, InspectRequest, NodeAnswer } from '../inspection/v
 import { NoAnswer } from './port/ask-node.js';
 import type { Answered, NodePort } from './port/node-port.js';
 
-/** Asks the other nodes what operators want to see. One that does not answer is named. */
+/** Sends the requests of operators to the other nodes. A node that does not answer is named. */
 export class InspectedClusterNodes implements InspectedNodes {
   readonly #port: Pick<NodePort, 'broadcast'>;
 

@@ -9,8 +9,8 @@ export interface LocalSessions {
   /** Whether the session was closed so that another node can own it, and its record still names this node. */
   readonly isMoving: (sessionId: string) => boolean;
   /**
-   * Ends every session on this node, as other nodes may own them now, and every other stream, as no node tells this one anything
-   * more.
+   * Ends every session on this node, as other nodes may own them now. Ends every other stream too, as this node gets no
+   * announcement any more.
    */
   readonly fence: () => void;
 }

@@ -58,7 +58,7 @@ export interface InspectionInit {
   readonly isHostAllowed: (req: IncomingMessage) => boolean;
 }
 
-/** What operators see of the sessions of all nodes. Nodes that do not answer are named instead. */
+/** The sessions of all nodes, for operators. A node that does not answer is named instead. */
 export class Inspection {
   readonly #local: LocalInspection;
   readonly #cluster: InspectionInit['cluster'];
@@ -79,7 +79,7 @@ export class Inspection {
     this.isHostAllowed = isHostAllowed;
   }
 
-  /** What this node answers another one. */
+  /** The answer of this node to a request of another one. */
   answer(request: InspectRequest): InspectAnswer {
     return this.#local.answer(request);
   }

@@ -18,7 +18,7 @@ interface Listed {
   readonly info: SessionInfo;
 }
 
-/** What this node tells operators of its sessions. */
+/** Answers the requests of operators about the sessions of this node. */
 export class LocalInspection {
   readonly #sessions: Sessions;
   readonly #recorder: Recorder;
@@ -34,7 +34,7 @@ export class LocalInspection {
     this.#secret = createHmac('sha256', secret).update('express-mcp-router: keys of operators').digest();
   }
 
-  /** @throws TypeError when the question is one of a newer version. The node that asks then hears of a failure. */
+  /** @throws TypeError when a newer version sent the request, and this one does not know it. The node that asks gets a failure. */
   answer(request: InspectRequest): InspectAnswer {
     switch (request.kind) {
       case 'list':

@@ -2,7 +2,7 @@ import type { ListQuery, Order, SessionRow } from './views.js';
 
 type Ordered = Omit<SessionRow, 'key' | 'shortId'>;
 
-/** What each order compares. Two sessions with equal values are in the order in which they were opened. */
+/** The value that each order compares. Two sessions with equal values are in the order in which they were opened. */
 const VALUES: Readonly<Record<Order, (row: Ordered) => string | number>> = {
   age: ({ ageMs }) => ageMs,
   idle: ({ idleMs }) => idleMs,

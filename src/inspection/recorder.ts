@@ -3,7 +3,7 @@ import { wallTime, type Clock } from '../runtime/clock.js';
 import type { Emitter } from '../runtime/emitter.js';
 import { RATES, type Rates, type TimelineEntry } from './views.js';
 
-/** How long the recorder goes on when no operator looks any more, in ms. Pages look every two seconds, hidden ones do not. */
+/** How long the recorder runs after the last request of a page, in ms. A visible page asks every two seconds, a hidden one never. */
 const LOOKED_FOR = 20_000;
 /** The rates are those of so many whole seconds, and of the second that has begun. */
 const SECONDS = 10;

@@ -11,7 +11,7 @@ export type ListedState = (typeof LISTED_STATES)[number];
 export interface ListQuery {
   /** Undefined for all states. */
   readonly state: ListedState | undefined;
-  /** What an entry must contain: a part of its principal, client or node, or its session ID. Empty for all. */
+  /** The text that an entry must contain: a part of its principal, client or node, or its session ID. Empty for all. */
   readonly search: string;
   readonly order: Order;
   readonly descending: boolean;

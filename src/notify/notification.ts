@@ -7,7 +7,7 @@ import type { PrincipalRef } from '../sessions/principal-name.js';
 /** The clients that get a notification: those of one session, or of one principal. */
 export type NotifyTarget = { readonly session: string } | { readonly principal: PrincipalRef };
 
-/** The number of clients' streams by what became of a notification. */
+/** How many streams of clients got a notification, and how many did not. */
 export interface Notified {
   /** Written to an open stream. */
   readonly delivered: number;

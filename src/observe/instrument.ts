@@ -15,7 +15,7 @@ const NO_FIELDS: TraceFields = {};
 
 /**
  * The instrumentation of an endpoint. A tracer, exporter or propagator of the app may throw: the failure is reported, and the
- * request goes on without a span.
+ * request is served without a span.
  */
 export function instrument(telemetry: Telemetry, events: Emitter<CoreEvents>): Instrumentation | undefined {
   const report = (error: unknown): void => events.emit('failure', 'telemetry', error);

@@ -27,7 +27,7 @@ export interface Peer {
   readonly port?: number | undefined;
 }
 
-/** What a node tells the next one of a request that it forwards. */
+/** The facts that a node sends with a request that it forwards. */
 export interface HopTrace {
   /** The context in which the node served its own HTTP request. */
   readonly fields: TraceFields;
@@ -46,7 +46,7 @@ export interface Arrival {
   readonly httpVersion: string;
 }
 
-/** What the endpoint knows of an operation, beside its message. */
+/** Facts of an operation that its message lacks. */
 export interface OperationFacts {
   readonly sessionId: string | undefined;
   /** Undefined for `initialize`, whose answer has it, and for a message that no server got. */

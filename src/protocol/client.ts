@@ -1,4 +1,4 @@
-// What a client says of itself, as both versions of the SDK have it.
+// A client's description of itself, with the types of both versions of the SDK.
 
 /** The name of a client or a server. */
 export interface Implementation {
@@ -17,7 +17,7 @@ export interface Implementation {
   description?: string | undefined;
 }
 
-/** What a client can do. Clients may declare more. */
+/** The capabilities of a client that the protocol defines. Clients may declare more. */
 export interface ClientCapabilities {
   experimental?: Record<string, object> | undefined;
   sampling?: { context?: object | undefined; tools?: object | undefined } | undefined;

@@ -7,7 +7,7 @@ export type RequestId = string | number;
 /** The params of a request or notification. */
 export interface Params {
   [name: string]: unknown;
-  /** Two fields that the protocol itself reads, and what the application puts there. */
+  /** Two fields that the protocol itself reads, and fields of the application. */
   _meta?:
     | {
         [name: string]: unknown;

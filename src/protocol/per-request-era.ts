@@ -6,7 +6,7 @@ export const LATEST_PER_REQUEST_VERSION = '2026-07-28';
 /** The versions that need no session, the newest first. */
 export const PER_REQUEST_VERSIONS: readonly string[] = [LATEST_PER_REQUEST_VERSION];
 
-/** What the protocol itself keeps in `_meta` (basic/index, "_meta"). */
+/** The prefix of the fields of `_meta` that the protocol reserves (basic/index, "_meta"). */
 export const RESERVED_PREFIX = 'io.modelcontextprotocol/';
 export const PROTOCOL_VERSION = `${RESERVED_PREFIX}protocolVersion`;
 export const CLIENT_INFO = `${RESERVED_PREFIX}clientInfo`;

@@ -1,4 +1,4 @@
-// What the router itself knows of the revisions with sessions: schema/2025-11-25/schema.ts and its forerunners.
+// The parts of the revisions with sessions that the router itself uses: schema/2025-11-25/schema.ts and its forerunners.
 
 import { isObject } from '../runtime/checks.js';
 import type { ClientCapabilities, Implementation } from './client.js';
@@ -40,8 +40,8 @@ export interface InitializeRequestParams {
 }
 
 /**
- * Whether these are the params of an `initialize`. Says what the schema of SDK 1.32.2 says (`InitializeRequestParamsSchema`), as
- * its servers refuse anything else.
+ * Whether these are the params of an `initialize`. The result equals that of the schema of SDK 1.32.2
+ * (`InitializeRequestParamsSchema`), as its servers refuse all other params.
  */
 export function isInitializeParams(value: unknown): value is InitializeRequestParams {
   return (

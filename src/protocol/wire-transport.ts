@@ -10,11 +10,11 @@ export interface AuthInfo {
   expiresAt?: number;
   /** The resource server that the token is for (RFC 8707). */
   resource?: URL;
-  /** Anything else that the app keeps of the caller. */
+  /** Other facts of the caller that the app keeps. */
   extra?: Record<string, unknown>;
 }
 
-/** What comes with a message beside itself. */
+/** The facts that a server gets with a message. */
 export interface MessageExtraInfo {
   /** The HTTP request, for servers of the SDK's version 1. */
   requestInfo?: object;

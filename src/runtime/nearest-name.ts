@@ -13,7 +13,7 @@ function editDistance(a: string, b: string): number {
   return above[b.length] ?? 0;
 }
 
-/** A word without what is often written in another way: case, `_` and `-`. */
+/** A word in lower case, without `_` and `-`: those are often written in another way. */
 const bare = (name: string): string => name.replaceAll(/[_-]/g, '').toLowerCase();
 
 /** The longest word for which a nearest name is looked for. The distance takes time by the square of the length. */

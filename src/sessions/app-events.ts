@@ -39,12 +39,12 @@ type Reporter = { readonly source: keyof CoreEvents; readonly report: Listener }
 const BY_NAME: ReadonlyMap<string, Reporter> = new Map(Object.entries(REPORTERS));
 
 /**
- * The events of the core as an app hears them. Each report is made for the listener that gets it, so that an event without a
+ * The events of `router.sessions`, made from those of the core. A report is made only for a listener, so that an event without a
  * listener costs nothing.
  */
 export class AppEvents {
   readonly #core: Emitter<CoreEvents>;
-  /** What was added to the core for a listener, by the name of its event. The listener may be taken off again. */
+  /** The core's listener for each listener of the app, by the name of the event. It is needed to remove the listener. */
   readonly #adapters = new WeakMap<Listener, Map<string, Listener>>();
 
   constructor(core: Emitter<CoreEvents>) {

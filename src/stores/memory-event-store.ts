@@ -92,7 +92,7 @@ const CHECKS = new Map<string, Check>([
  * A stream is replayed without a gap or not at all. An event ID is unknown if a later event of its stream was dropped.
  * The events end with the process. For several nodes use a store that they share.
  *
- * @throws TypeError for an unknown option or a wrong value, naming the option, what it got and what it wants.
+ * @throws TypeError for an unknown option or a wrong value, naming the option, its value and the values that it takes.
  *
  * @example
  * ```ts

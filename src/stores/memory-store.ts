@@ -17,7 +17,7 @@ const SWEEP_STEP = 1_000;
 /**
  * Keeps session records in memory, for tests. They do not outlive the process.
  *
- * @throws TypeError for an unknown option or a wrong value, naming the option, what it got and what it wants.
+ * @throws TypeError for an unknown option or a wrong value, naming the option, its value and the values that it takes.
  *
  * @example
  * ```ts

@@ -7,7 +7,7 @@ import type { Answer } from './pending-requests.js';
 /** Questions that may be observed at once in one session. Its client may never answer them. */
 const MAX_ASKED = 1_000;
 
-/** Adds the context of a question's span to its `_meta`. What the app itself has put there stays. */
+/** Adds the context of a question's span to its `_meta`. The app's own fields stay. */
 export function withTrace(message: JSONRPCRequest, { fields }: Question): JSONRPCRequest {
   if (Object.keys(fields).length === 0) return message;
   const { params } = message;

@@ -57,7 +57,7 @@ export class PendingRequest implements ObservedRequest {
     this.#taker = taker;
   }
 
-  /** The timer of the queue has the async context of another request. What listens to the abort of this one must not run there. */
+  /** The timer of the queue has the async context of another request. Listeners to the abort of this one must not run in it. */
   timeOut(): void {
     this.#asyncContext.runInAsyncScope(() => this.#taker.timeOut(this));
   }

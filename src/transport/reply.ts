@@ -7,7 +7,7 @@ import { breakOff, isCutOff } from './response.js';
 import { noteError } from './response-facts.js';
 import { frame, retryBlock, retryLine, sseHeaders } from './sse.js';
 
-/** What a reply carries. It has a lease of the transport's owner, at least until the reply is over. */
+/** The stream behind a reply. It has a lease of the transport's owner, at least until the reply is over. */
 export interface ReplyListener {
   /** The HTTP reply is over. `complete`: the server ended it, and all of it went out. */
   replyClosed(reply: Reply, complete: boolean): void;
@@ -134,7 +134,7 @@ export class Reply {
   /**
    * Ends the reply. An SSE reply without events ends empty.
    *
-   * @param returns - Whether the stream goes on, so that the client reconnects. The reply then has a `retry` field
+   * @param returns - Whether the stream remains open, so that the client reconnects. The reply then has a `retry` field
    * (spec 2025-11-25, basic/transports, "Sending Messages to the Server", 6). Default: whether it is a standalone stream.
    */
   end(returns = this.#kind === 'standalone'): void {

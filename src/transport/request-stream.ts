@@ -11,7 +11,7 @@ import { frame } from './sse.js';
 
 const REPLY_CLOSED = 'The client has gone: its reply was closed, and what is said now cannot be resumed';
 
-/** What comes with the messages of one POST. */
+/** The facts of one POST, beside its messages. */
 export interface Taking extends Pick<PostInit, 'extra' | 'operations'> {
   /** Undefined when the POST has no requests. */
   readonly stream?: RequestStream;
@@ -111,7 +111,7 @@ export class RequestStream implements ReplyListener {
     return this.#unsettled === 0;
   }
 
-  /** Whether the reply may still become one JSON body, and so wants an answer for each request. */
+  /** Whether the reply may still become one JSON body, and so needs an answer to each request. */
   get json(): boolean {
     return this.#answers !== undefined;
   }

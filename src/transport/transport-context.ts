@@ -15,7 +15,7 @@ const LEAST_REQUEST_MEMORY = 16 * 1024 * 1024;
 /** How long an SSE reply may wait for its first event before its head is sent, in ms. */
 const HEAD_AFTER = 1_000;
 
-/** Makes what all transports of a router share. */
+/** Makes the parts that all transports of a router share. */
 export function createTransportContext(
   options: ResolvedOptions,
   events: Emitter<CoreEvents>,

@@ -332,7 +332,7 @@ export function sendRequest(
   return sending;
 }
 
-/** Adds what a node of an earlier version does not tell. */
+/** Adds the fields that a node of an earlier version does not send. */
 function completed(session: SessionInfo, node: string, clock: Clock): SessionInfo {
   const openedAt = Math.round(wallTime(clock) - session.ageMs);
   const unknown: Partial<SessionInfo> = { streams: { standalone: 0, request: 0 }, openedAt };

@@ -44,11 +44,11 @@ export class NodeObserver {
   #fields: ReadonlyMap<string, Field> = new Map();
   /** Node IDs without a field. `since`: when this node received the first reading without it. */
   readonly #missing = new Map<string, Pick<Field, 'since' | 'wait'>>();
-  /** Node IDs that this node has a reason to ask for, and that were in no reading so far. */
+  /** Node IDs that this node has a reason to ask for, and that no reading had so far. */
   readonly #wanted = new Set<string>();
   /**
-   * Node IDs of memberships that are over. Oldest first. A proved end is for ever. An end by observation is not: the readings may
-   * have come from a Redis that was no longer the one of that node.
+   * Node IDs of memberships that are over. Oldest first. A proved end is final. An end by observation is not: the readings may
+   * have come from a Redis that the node no longer used.
    */
   readonly #over = new Map<string, 'proved' | 'observed'>();
   #sentAt = -Infinity;
@@ -130,7 +130,7 @@ export class NodeObserver {
     }
   }
 
-  /** Takes a membership for over whose process is proved to be gone, and tells the other nodes. */
+  /** Ends a membership whose process is proved to be gone, for the other nodes too. */
   died(id: string): void {
     this.#end(id, 'proved');
     // Whatever the field is: the node may have renewed its lease since the last reading.

@@ -19,7 +19,7 @@ export class Peers {
   /** How long a message of a node may take to arrive, in ms. */
   readonly #transit: number;
   readonly #proof: ProcessProof | undefined;
-  /** Node IDs whose state must be read anew: when that was found. */
+  /** Node IDs whose state must be read again, with the time when that became known. */
   readonly #forgotten = new Map<string, number>();
   /** When the process of a lease was last checked. */
   readonly #checkedAt = new WeakMap<Lease, number>();
@@ -88,7 +88,7 @@ export class Peers {
     return lease === 'missing' ? undefined : lease;
   }
 
-  /** Has the state of the node read anew when it is next asked for. */
+  /** The state of the node is read again when it is next asked for. */
   forget(id: string): void {
     this.#forgotten.set(id, this.#clock.now());
   }

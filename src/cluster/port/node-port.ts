@@ -10,7 +10,7 @@ import type { Lease } from '../membership/lease.js';
 /** A client's request without its body, as it is forwarded to the owner of its session. */
 export type RequestHeaders = Omit<ForwardedRequest, 'post' | 'forwarded'>;
 
-/** A server of a principal announced a change. `uri` is that of a resource. */
+/** A change that a server of a principal announced. `uri` is that of a resource. */
 export interface Announcement {
   readonly principal?: string;
   readonly method: string;
@@ -35,13 +35,13 @@ export interface NodeKinds {
   readonly orphaned: { readonly headers: { readonly principal: string }; readonly answer: number };
   /** Ends the principal's longest orphaned session. The answer is false when there was none. */
   readonly evict: { readonly headers: { readonly principal: string }; readonly answer: boolean };
-  /** Tells the streams of subscriptions what servers of another node announced: the list of {@link Announcement} in the body. */
+  /** Carries announcements of another node's servers to subscriptions: the list of {@link Announcement} in the body. */
   readonly announce: { readonly headers: object; readonly answer: boolean };
   /** Ends the subscriptions and the calls of a principal that belong to no session. */
   readonly endPrincipal: { readonly headers: { readonly principal: string }; readonly answer: boolean };
   /** Delivers the notifications in the body to the clients of the node. The answers are in their order. */
   readonly notify: { readonly headers: object; readonly answer: readonly Notified[] };
-  /** What the node shows operators of its sessions. */
+  /** A request of an operator about the sessions of the node. */
   readonly inspect: { readonly headers: { readonly request: InspectRequest }; readonly answer: InspectAnswer };
   /** Does nothing. A node that joins sends it to itself, at the address that it advertises. */
   readonly probe: { readonly headers: object; readonly answer: boolean };

@@ -7,7 +7,7 @@ import { mirrorBody } from './mirrored-headers.js';
 import { PER_REQUEST_VERSIONS } from '../../protocol/per-request-era.js';
 import { sizeOf } from '../../transport/request-memory.js';
 
-/** Bytes of what a client says of itself, an estimate: about as many as a session may keep. Servers, streams and calls keep it. */
+/** Bytes of a client's description of itself, an estimate. A session may keep about as many. Servers, streams and calls keep it. */
 const MAX_CLIENT = 32 * 1024;
 
 /**

@@ -4,13 +4,13 @@ import type { Fields } from '../../transport/jsonrpc.js';
 import { CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION } from '../../protocol/per-request-era.js';
 import { isLogLevel, type LogLevel } from '../../protocol/session-era.js';
 
-/** What a request says of its client, in `params._meta` (MCP 2026-07-28, basic/index, "Per-request protocol fields"). */
+/** A client's description of itself, in `params._meta` of a request (MCP 2026-07-28, basic/index, "Per-request protocol fields"). */
 export interface Envelope {
   readonly version: string;
   /** Undefined when the client does not name itself, which it need not. */
   readonly clientInfo: Implementation | undefined;
   readonly clientCapabilities: Fields;
-  /** From this level on the client wants log messages; undefined when it wants none. */
+  /** The least severe level of the log messages that the client asks for. Undefined when it asks for none. */
   readonly logLevel: LogLevel | undefined;
 }
 

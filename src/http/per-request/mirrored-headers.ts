@@ -4,7 +4,7 @@ import { decodeHeader } from '../../protocol/encoded-header.js';
 import { NAMING_PARAMETERS } from '../../protocol/per-request-era.js';
 
 /**
- * Whether the headers of a request say what its body says: `MCP-Protocol-Version`, `Mcp-Method` and `Mcp-Name`. Intermediaries route
+ * Whether the headers of a request repeat its body: `MCP-Protocol-Version`, `Mcp-Method` and `Mcp-Name`. Intermediaries route
  * by the headers, and the server acts on the body (MCP 2026-07-28, basic/transports/streamable-http, "Server Validation").
  */
 export function mirrorBody(headers: IncomingHttpHeaders, request: JSONRPCRequest, version: string): boolean {

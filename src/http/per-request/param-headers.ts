@@ -27,7 +27,7 @@ export function paramHeadersOf(inputSchema: unknown): readonly ParamHeader[] {
   return collect(inputSchema, [], found) ? [...found.values()] : [];
 }
 
-/** Whether the headers say what the arguments of a call say. */
+/** Whether the headers repeat the arguments of a call. */
 export function mirrorArguments(
   headers: IncomingHttpHeaders,
   declared: readonly ParamHeader[],

@@ -133,7 +133,7 @@ class OperationChildren {
     this.#byEra = new Map(eras.map((era) => [era, this.#byMethod(era, isNew)]));
   }
 
-  /** @param tool - The label of the tool. Undefined where tools are not told apart. */
+  /** @param tool - The label of the tool. Undefined when the metric has no tool names. */
   observe(
     { method, era = 'session', errorType }: ObservedRequest,
     outcome: Outcome,

@@ -1,6 +1,6 @@
 import type { SharedMetrics } from './shared-metrics.js';
 
-/** What an endpoint of MCP 2026-07-28 has at one time. */
+/** The levels of an endpoint of MCP 2026-07-28. */
 export interface PerRequestStats {
   /** Calls that wait for answers of their clients. */
   readonly suspended: number;

@@ -33,13 +33,13 @@ const ENDINGS: ReadonlySet<string> = new Set(['tool_error', 'cancelled', ...[...
 
 const VERSIONS: ReadonlySet<string> = new Set([...SUPPORTED_PROTOCOL_VERSIONS, ...PER_REQUEST_VERSIONS]);
 
-/** What an operation works on: a tool, a prompt, or neither. */
+/** The target of an operation: a tool or a prompt. */
 export interface Target {
   readonly kind: 'tool' | 'prompt';
   readonly name: string;
 }
 
-/** A notification works on nothing: no server calls a tool for it, whatever its method. */
+/** A notification has no target: no server calls a tool for it, whatever its method. */
 export function targetOf(message: JSONRPCRequest | JSONRPCNotification): Target | undefined {
   if (!('id' in message)) return undefined;
   const { method, params } = message;
@@ -72,7 +72,7 @@ export function addNetwork(attributes: Attributes, httpVersion: string | undefin
   if (httpVersion !== undefined) attributes['network.protocol.version'] = httpVersion === '2.0' ? '2' : httpVersion;
 }
 
-/** A port without its address says nothing. */
+/** A port is of no use without its address. */
 export function setPeer(span: Span, { address, port }: Peer): void {
   if (address === undefined) return;
   span.setAttribute('client.address', address);

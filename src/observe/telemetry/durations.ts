@@ -26,7 +26,7 @@ export class Durations {
     this.#provider = provider;
   }
 
-  /** @param by - `server`: what a client asked for. `client`: what a server asked its client. */
+  /** @param by - `server`: it answered a client's request. `client`: it answered a request of its server. */
   recordOperation(by: 'client' | 'server', ms: number, attributes: Attributes, within: Context): void {
     const { served, asked } = (this.#histograms ??= this.#create());
     (by === 'server' ? served : asked).record(ms / 1_000, attributes, within);

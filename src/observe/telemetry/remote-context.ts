@@ -23,7 +23,7 @@ const MAX_FIELD = 512;
 /** Names of fields that a propagator may look through. */
 const MAX_NAMES = 64;
 
-/** Reads what a client sent: own properties of a bounded size that hold text. */
+/** Reads a client's fields: own properties of a bounded size that are strings. */
 const GETTER: TextMapGetter<Fields> = {
   keys: (fields) => Object.keys(fields).slice(0, MAX_NAMES),
   get(fields, name) {

@@ -18,20 +18,20 @@ const LONGEST_WAIT = 5_000;
 
 const ignore = (): void => undefined;
 
-/** A value that is set, and not known to be saved. */
+/** A value that was set. No answer of the store has confirmed it so far. */
 interface Change {
-  /** What the store had for the key when it was set. */
+  /** The store's value of the key when the app set it. */
   before: string | undefined;
-  /** The call of `set` up to which it is saved. */
+  /** The number of the last call of `set` that is saved. */
   savedTo: number;
-  /** Why it is not set any more. */
+  /** Set when another writer has changed the value: the error for `set`. */
   lost?: Error;
 }
 
 /** Makes `context.state` for servers of principals. */
 export class PrincipalStates {
   readonly #records: RecordStore | undefined;
-  /** Of each principal only one write of this process competes with those of other nodes. Many would starve each other. */
+  /** One write at a time for each principal. Many writes of one process would starve each other. */
   readonly #writes: KeyedQueue;
 
   /** @param records - Undefined where there is no store. */
@@ -51,19 +51,19 @@ export class PrincipalStates {
  * `context.state` of a principal: a record in the store of sessions. Any number of servers may have it at once, here and on other
  * nodes, so each write is a compare-and-set.
  *
- * The epoch of the record is the one of its last writer. A writer whose epoch it is still updates the record. Any other claims
- * the next epoch, and reads what the writer before has written until then. A value that another writer has changed since this one
- * read it is not overwritten: `set` rejects, and `get` has the other's value.
+ * The epoch of the record is that of its last writer. That writer updates the record. Any other writer first claims the next
+ * epoch, and reads the record again. A writer does not overwrite a value that another writer has changed since it read the
+ * record: `set` rejects, and `get` returns the new value.
  */
 class PrincipalState extends AppState {
   readonly #principal: string;
   readonly #records: RecordStore;
   readonly #writes: KeyedQueue;
   readonly #id: string;
-  /** As it was read or written last. */
+  /** The claim in the record, by the last read or write. */
   #record: Claim | undefined;
   #stored: ReadonlyMap<string, string> = new Map();
-  /** What this writer has claimed last. */
+  /** The last claim of this writer. */
   #claimed: Claim | undefined;
   readonly #changes = new Map<string, Change>();
   #sets = 0;
@@ -123,8 +123,8 @@ class PrincipalState extends AppState {
   }
 
   /**
-   * The writer that has claimed the record meanwhile reads it next, and writes then. A claim at once would make it begin anew, and
-   * the two could undo each other's claims for long. So this writer reads meanwhile, by chance more than once.
+   * Another writer has claimed the record, and will read it and then write. A claim at once would make that writer begin again, and
+   * the two could undo each other's claims for long. So this writer only reads, a random number of times.
    */
   async #catchUp(): Promise<void> {
     await this.#read();
@@ -173,7 +173,7 @@ class PrincipalState extends AppState {
     }
   }
 
-  /** Takes over what others have written. */
+  /** Takes over the values that other writers have written. */
   async #read(): Promise<void> {
     const record = await this.#records.find(this.#id);
     const stored = record === undefined ? new Map<string, string>() : this.#decode(record.data);

@@ -88,7 +88,7 @@ export class RecordStore {
     );
   }
 
-  /** Lets a record live on, whoever owns it. Does nothing where the store cannot touch: a write could undo that of its owner. */
+  /** Extends the life of a record of any owner. Does nothing if the store cannot touch: a write could undo one of the owner. */
   async extend(id: string, { owner, epoch }: Claim): Promise<void> {
     if (this.#store.touch === undefined) return;
     await this.#ask('touch', async (store) => store.touch?.(id, epoch, this.#lifetime, owner));

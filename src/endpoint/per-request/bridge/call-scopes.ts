@@ -12,7 +12,7 @@ export interface CallScope {
 /**
  * Tells which request a server works on, from a handler's first step to its last.
  *
- * Up to Node 22 a storage in use is copied with each promise of the process, which costs a sixth of the CPU time of a call, in
+ * Up to Node 22 a storage in use is copied with each promise of the process. That costs a sixth of the CPU time of a call, in
  * sessions too. So the storage is on only while a scope is in use.
  */
 export class CallScopes {
