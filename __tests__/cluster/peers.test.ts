@@ -281,6 +281,24 @@ describe('a membership is over, so that its sessions may be claimed (docs/scalin
     expect(await isOver('a')).toBe(true);
   });
 
+  test('not by readings from before Redis went back, which a lower counter of any node shows: counters between may be lost', async () => {
+    const [a, b] = [lives('a'), lives('b')];
+    const before = ['a', 'b'].map((id) => redis.field(id)!);
+    await peers.all();
+    await tick(MAX_AGE);
+    lives('b');
+    await peers.all();
+    clock.advance(MAX_AGE);
+    // This node reads nothing of a's next renewals, and Redis loses them.
+    redis.setField('a', before[0]!);
+    redis.setField('b', before[1]!);
+    clock.advance(LEASE - 2 * MAX_AGE);
+    expect(await peers.all()).toEqual([a, b]);
+    expect(await isOver('a')).toBe(false);
+    await tick(LEASE);
+    expect(await isOver('a')).toBe(true);
+  });
+
   test('later for an observer that starts later', async () => {
     lives('a');
     await peers.find('a');

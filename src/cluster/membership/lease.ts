@@ -69,6 +69,11 @@ export function encodeLease(counter: number, lease: Lease): string {
   return `${counter} ${JSON.stringify(lease)}`;
 }
 
+/** NaN for a field that is no lease. */
+export function counterOf(text: string): number {
+  return parseInt(text, 10);
+}
+
 /** @throws Error when the text is not a lease. The node may be alive even then. */
 export function decodeLease(text: string): Lease {
   const lease = JSON.parse(text.slice(text.indexOf(' ') + 1)) as Lease;

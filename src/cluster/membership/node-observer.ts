@@ -1,6 +1,6 @@
 import type { Clock } from '../../runtime/clock.js';
 import type { SendCommand } from '../../stores/redis-client.js';
-import { DEAD, decodeLease, fieldsOf, LEFT, nodesKey, REPLACE_FIELD, type Lease } from './lease.js';
+import { counterOf, DEAD, decodeLease, fieldsOf, LEFT, nodesKey, REPLACE_FIELD, type Lease } from './lease.js';
 
 /** A field that has not changed for so many leases is removed. */
 const REMOVED_AFTER = 10;
@@ -71,8 +71,8 @@ export class NodeObserver {
   }
 
   /**
-   * Begins as if this node had started now. Called when this node was fenced: it may have read from a Redis that others have left,
-   * or have read nothing while others renewed their leases.
+   * Begins as if this node had started now. Called when this node was fenced, and when Redis went back to an older state: this node may
+   * have read from a Redis that others have left, or have read nothing while others renewed their leases.
    */
   startAnew(): void {
     this.#fields = new Map();
@@ -161,6 +161,8 @@ export class NodeObserver {
   }
 
   #take(texts: ReadonlyMap<string, string>, wanted: readonly string[], sentAt: number, receivedAt: number): void {
+    // A counter only grows. If one is lower, Redis went back to an older state, and this node may have missed counters that it lost.
+    if ([...texts].some(([id, text]) => this.#isOlder(id, text))) this.startAnew();
     const before = this.#fields;
     const fields = new Map<string, Field>();
     for (const [id, text] of texts) {
@@ -183,6 +185,11 @@ export class NodeObserver {
     }
     this.#fields = fields;
     this.#sentAt = sentAt;
+  }
+
+  #isOlder(id: string, text: string): boolean {
+    const known = this.#fields.get(id)?.text;
+    return known !== undefined && known !== text && counterOf(text) < counterOf(known);
   }
 
   #newField(id: string, text: string, since: number): Field {
