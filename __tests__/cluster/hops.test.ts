@@ -32,7 +32,7 @@ const tools: Readonly<Record<string, Tool>> = {
 };
 
 /** `claimTimeout` is longer than any call of these tests, and short enough for a call that is held until then. */
-const TIMES = { lease: 1_100, renewInterval: 250, fenceAfter: 800, claimTimeout: 1_900 };
+const TIMES = { lease: 1_100, renewInterval: 250, fenceAfter: 750, claimTimeout: 1_900 };
 
 /** Node `a`, which owns the session, and `b`, which reaches `a` by a proxy. */
 async function start(told: object = {}, json = false): Promise<void> {

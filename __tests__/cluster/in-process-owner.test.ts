@@ -15,7 +15,7 @@ import { InProcessCluster, isDestroy, type InProcessNode, type InProcessNodeInit
 const cluster = InProcessCluster.ofSuite();
 
 /** Well below those of the nodes' own, as some tests wait for them. */
-const SHORT = { lease: 1_100, renewInterval: 250, fenceAfter: 800, claimTimeout: 1_900 };
+const SHORT = { lease: 1_100, renewInterval: 250, fenceAfter: 750, claimTimeout: 1_900 };
 
 const answered = async (response: Promise<Response>) => {
   const from = performance.now();

@@ -104,12 +104,12 @@ describe('each option of cluster (docs/scaling.md: times are options, checked ag
 describe('contradictions', () => {
   test.each([
     [
-      { lease: 3_664 },
-      'lease must be at least 3665, 1.05 times fenceAfter (3300) and 200 ms, or two nodes might own a session; got 3664',
+      { lease: 4_159 },
+      'lease must be at least 4160, 1.2 times fenceAfter (3300) and 200 ms, or two nodes might own a session; got 4159',
     ],
     [
-      { fenceAfter: 4_572 },
-      'lease must be at least 5001, 1.05 times fenceAfter (4572) and 200 ms, or two nodes might own a session; got 5000',
+      { fenceAfter: 4_001 },
+      'lease must be at least 5002, 1.2 times fenceAfter (4001) and 200 ms, or two nodes might own a session; got 5000',
     ],
     [{ renewInterval: 1_651 }, 'renewInterval must be at most half of fenceAfter (3300), for a second try; got 1651'],
     [{ fenceAfter: 2_999 }, 'renewInterval must be at most half of fenceAfter (2999), for a second try; got 1500'],
@@ -134,8 +134,8 @@ describe('contradictions', () => {
   });
 
   test.each([
-    { lease: 3_665 },
-    { fenceAfter: 4_571 },
+    { lease: 4_160 },
+    { fenceAfter: 4_000 },
     { renewInterval: 1_650 },
     { claimTimeout: 7_001 },
     { host: '0.0.0.0', advertise: 'node-1.internal' },
@@ -151,7 +151,7 @@ describe('contradictions', () => {
     fc.assert(
       fc.property(ms(20), ms(5), ms(10), ms(40), (lease, renewInterval, fenceAfter, claimTimeout) => {
         const error = errorOf(() => resolve({ ...cluster, lease, renewInterval, fenceAfter, claimTimeout }));
-        const times = lease >= 1.05 * fenceAfter + 200 && claimTimeout > lease + renewInterval + 500;
+        const times = lease >= 1.2 * fenceAfter + 200 && claimTimeout > lease + renewInterval + 500;
         const safe = times && renewInterval <= fenceAfter / 2;
         taken += Number(safe);
         expect(error === undefined).toBe(safe);

@@ -6,7 +6,7 @@ import { GhostLease } from './leases.js';
 
 const cluster = InProcessCluster.ofSuite();
 
-const SHORT = { lease: 500, renewInterval: 100, fenceAfter: 280, claimTimeout: 2_000 };
+const SHORT = { lease: 500, renewInterval: 100, fenceAfter: 250, claimTimeout: 2_000 };
 const fields = async () => fieldsOf(await cluster.ask('HGETALL', nodesKey(cluster.prefix)));
 
 test('Redis keeps nothing of nodes that left or were killed: fields that do not change are removed (docs/scaling.md, "What it costs")', async () => {

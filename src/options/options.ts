@@ -104,7 +104,7 @@ export interface ClusterOptions {
   advertise?: string | undefined;
   /**
    * How long the lease of a node must have been unchanged before another node may claim its sessions, in ms. Each node measures
-   * this by its own monotonic clock. At least 1.05 times `fenceAfter` and 200 ms. Default: 5,000.
+   * this by its own monotonic clock. At least 1.2 times `fenceAfter` and 200 ms. Default: 5,000.
    */
   lease?: number | undefined;
   /** How often a node renews its lease. Default: 1,500. */

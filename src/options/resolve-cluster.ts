@@ -4,8 +4,11 @@ import type { ClusterOptions, ResolvedClusterOptions } from './options.js';
 /** The length of SHA-256 output. A shorter key weakens the HMAC (RFC 2104, 3). */
 const MIN_SECRET_BYTES = 32;
 
-/** The greatest ratio between the speeds of two nodes' monotonic clocks. NTP slews a clock by 0.05 % at most. */
-const CLOCK_DRIFT = 1.05;
+/**
+ * The greatest ratio between the speeds of two nodes' monotonic clocks, which NTP slews. chrony slews by up to 8.34 % (`maxslewrate`,
+ * chrony.conf(5)), so two of its clocks may differ by 18.2 %.
+ */
+const CLOCK_DRIFT = 1.2;
 
 /** How long an operation that began before the fence may take to end, in ms. */
 const MARGIN = 200;

@@ -86,7 +86,7 @@ class OwnMembership implements Membership {
  *
  * It is valid until `fenceAfter` after the last acknowledged renewal was *sent*, by this process's monotonic clock. Other nodes
  * measure `lease` by their own monotonic clocks, from a later instant (`NodeObserver`). So safety needs that no two
- * monotonic clocks differ by more than 5 % in speed. No other clock plays a part.
+ * monotonic clocks differ by more than 20 % in speed. No other clock plays a part.
  *
  * Each try to renew writes a counter that grows. A renewal succeeds only over a counter that this node wrote since its last
  * success. Any other one shows that Redis lost a write, and the node fences.
