@@ -12,8 +12,14 @@ import type { PrincipalCounts } from './limits/principal-counts.js';
 import type { Claim, RecordStore } from './records/record-store.js';
 import type { Session } from './session.js';
 
-/** The time after which a failed touch is repeated, and a claim is checked by a touch, in ms. */
+/** The time after which a failed touch is repeated, and between the touches that check a claim, in ms. */
 const TOUCH_AGAIN = 5_000;
+
+/**
+ * How long touches check a claim, in ms. A primary that Redis Cluster has replaced acknowledges writes until its
+ * `cluster-node-timeout` has passed: by default 15 s, and its failure must be detected before.
+ */
+const CLAIM_CHECKED_FOR = 30_000;
 
 /** How long the end of a session waits for the event store to remove its events, in ms. */
 const PURGE_TIMEOUT = 5_000;
@@ -58,6 +64,7 @@ export class SessionPersistence {
   readonly #untouched: DeadlineQueue<Session>;
   /** When this router last wrote or touched the record, by its clock. A hibernated session has no record writer. */
   readonly #writtenAt = new WeakMap<Session, number>();
+  readonly #claimedAt = new WeakMap<Session, number>();
   /** Sessions whose records this router lost, while the store is asked for the new owner. */
   readonly #losing = new Map<Session, Promise<void>>();
 
@@ -178,9 +185,9 @@ export class SessionPersistence {
   /** Called when the session is in use: keeps the record from expiring. */
   attached(session: Session): void {
     if (!session.stored || session.record === undefined || session.touchDue?.queue !== undefined) return;
-    // After a claim. A fail-over of Redis may lose the claim and no renewal of this node, which only a write can find out.
     const isClaimed = session.membership !== undefined && session.touchDue === undefined;
-    this.#touch(session, isClaimed ? this.#untouched : this.#touched);
+    if (isClaimed) this.#claimedAt.set(session, this.#clock.now());
+    this.#touch(session);
   }
 
   /**
@@ -263,8 +270,10 @@ export class SessionPersistence {
     this.#events.emit('failure', 'what an ended session leaves behind', error, id);
   }
 
-  /** @param next - The queue for the touch after this one. */
-  #touch(session: Session, next = this.#touched): void {
+  #touch(session: Session): void {
+    // A fail-over of Redis may lose a claim and no renewal of this node, which only a write can find out.
+    const claimAge = this.#clock.now() - (this.#claimedAt.get(session) ?? -Infinity);
+    const next = claimAge < CLAIM_CHECKED_FOR ? this.#untouched : this.#touched;
     next.add(session.startTouching());
     this.enlist(session);
     const { record } = session;
