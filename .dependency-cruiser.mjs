@@ -55,6 +55,13 @@ export default {
       to: { pathNot: '^src/runtime/' },
     },
     {
+      // A program of its own: it runs where neither the SDK nor Express is installed, and judges endpoints that are not ours.
+      name: 'doctor-stands-alone',
+      severity: 'error',
+      from: { path: '^src/doctor/' },
+      to: { pathNot: '^src/(doctor|protocol|runtime)/' },
+    },
+    {
       name: 'cluster-from-forwarding-to-membership',
       severity: 'error',
       from: { path: '^src/cluster/(membership|migration|port)/' },

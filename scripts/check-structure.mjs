@@ -16,6 +16,7 @@ const SHORT_FILES = new Map([
   ['src/cluster/forwarding/owner-cache.ts', 'a bounded table that has nothing in common with the one beside it'],
   ['src/cluster/membership/unreachable.ts', 'the errors of two layers that may not import each other'],
   ['src/cluster/notify/notified-nodes.ts', 'what one of two users adds to the queues of nodes'],
+  ['src/doctor/addresses.ts', 'one rule: where DNS rebinding leads'],
   ['src/endpoint/dispatch.ts', 'the one place where an endpoint is picked'],
   ['src/http/per-request/mirrored-headers.ts', 'one rule of the specification'],
   [
