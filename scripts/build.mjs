@@ -3,7 +3,17 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +22,9 @@ const APP_CONFIG = 'example-app/tsconfig.json';
 const CONFIGS = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', APP_CONFIG];
 const INPUTS = ['src', 'example-app/src', 'scripts/build.mjs', ...CONFIGS];
 const OUTPUTS = ['dist', 'example-app/dist'];
+const { bin } = JSON.parse(readFileSync('package.json', 'utf8'));
+/** The program of the package. npm makes it executable when it is installed, but not in a checkout. */
+const PROGRAM = bin['express-mcp-router'];
 /** Holds the fingerprints of the inputs and of the outputs of the last build. */
 const STAMP = '.cache/built';
 /** Each process that builds has a folder here, named by its process ID. The folder is both its lock and its work space. */
@@ -93,6 +106,7 @@ async function buildPackage() {
   await tsc('-p', 'tsconfig.build.json', '--outDir', join(own, 'dist/esm'));
   await tsc('-p', 'tsconfig.build.json', '--outDir', join(own, 'dist/cjs'), ...commonjs);
   embedPage();
+  chmodSync(join(own, PROGRAM), 0o755);
   writeFileSync(join(own, 'dist/cjs/package.json'), '{"type":"commonjs"}\n');
 }
 

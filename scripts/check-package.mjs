@@ -13,6 +13,7 @@ const REQUIRED = [
   'README.md',
   'LICENSE',
   'CHANGELOG.md',
+  'dist/esm/doctor/bin.js',
   ...['index', 'node'].flatMap((entry) => [`dist/esm/${entry}.js`, `dist/cjs/${entry}.js`]),
 ];
 const ALLOWED = [

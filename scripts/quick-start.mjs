@@ -91,6 +91,7 @@ export async function checkQuickStart(exec, root, tarball) {
     await useIt(app, port);
     writeFileSync(join(dir, client.file), client.code.replace('127.0.0.1:3000', `127.0.0.1:${port}`));
     assert.match(exec(dir, process.execPath, client.file), /type: 'text', text: '3'/);
+    console.log(exec(dir, 'npx', '--no-install', 'express-mcp-router', 'doctor', `http://127.0.0.1:${port}/mcp`));
     app.kill('SIGTERM');
     const [code] = await once(app, 'exit');
     assert.equal(code, 0, 'SIGTERM ends the quick start');
