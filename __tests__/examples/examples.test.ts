@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { initializeBody, post } from '../support/harness.js';
+import { problemsOf, visit } from '../support/examination.js';
 import { freePort } from '../support/free-port.js';
 import { RedisServer } from '../support/redis-server.js';
 import { soon } from '../support/waiting.js';
@@ -45,6 +46,8 @@ describe.each([
     const large = await post(url, JSON.stringify(initializeBody()) + ' '.repeat(3_000_000));
     expect(large.status).toBe(200);
     await large.text();
+
+    expect(problemsOf(await visit(url))).toEqual({});
 
     expect(await example!.stop()).toBe(0);
   });
