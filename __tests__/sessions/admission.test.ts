@@ -1,7 +1,7 @@
 import { setImmediate as endOfTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { McpRouterOptions } from '../../src/index.js';
 import { Deferred, until } from '../support/waiting.js';
-import { type Exchange, World } from './world.js';
+import { expectRefusal, World } from './world.js';
 
 let world: World;
 afterEach(async () => {
@@ -18,16 +18,6 @@ async function readiness(): Promise<string> {
   const res = { setHeader: () => undefined, end: (text: string) => (body = text) };
   await world.router.ready({} as never, res as never, () => undefined);
   return JSON.parse(body).status;
-}
-
-/** A refused `initialize`, as docs/http.md has it. */
-async function expectRefusal(exchange: Exchange, message: string): Promise<void> {
-  const { status, headers, text } = await exchange.reply();
-  expect([status, headers['retry-after'], JSON.parse(text)]).toEqual([
-    503,
-    '5',
-    { jsonrpc: '2.0', id: 0, error: { code: -32000, message: `Service Unavailable: ${message}` } },
-  ]);
 }
 
 describe('the caps maxSessions and maxSessionsPerPrincipal (docs/sessions.md, "Caps")', () => {

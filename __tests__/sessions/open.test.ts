@@ -5,7 +5,7 @@ import { InitializeRequestSchema, McpError } from '@modelcontextprotocol/sdk/typ
 import type { McpRouterOptions } from '../../src/index.js';
 import { echoCall, initializeBody } from '../support/harness.js';
 import { never, soon, until } from '../support/waiting.js';
-import { expectNothingLeft, type Exchange, Gate, World } from './world.js';
+import { expectNothingLeft, expectRefusal, Gate, World } from './world.js';
 
 let world: World;
 afterEach(async () => {
@@ -16,16 +16,6 @@ afterEach(async () => {
 const started = async (options: Partial<McpRouterOptions> = {}): Promise<World> => (world = await World.start(options));
 const as = (user: string) => ({ 'x-user': user });
 const ids = (): string[] => world.router.sessions.list().map(({ id }) => id);
-
-/** A refused `initialize`, as docs/http.md has it. */
-async function expectRefusal(exchange: Exchange, message: string): Promise<void> {
-  const { status, headers, text } = await exchange.reply();
-  expect([status, headers['retry-after'], JSON.parse(text)]).toEqual([
-    503,
-    '5',
-    { jsonrpc: '2.0', id: 0, error: { code: -32000, message: `Service Unavailable: ${message}` } },
-  ]);
-}
 
 describe('opening has one lock for each session, a promise that every concurrent request awaits (docs/sessions.md, "States")', () => {
   test('100 simultaneous initialize POSTs with 20 ms factories make 100 sessions, each with its own server', async () => {

@@ -318,6 +318,16 @@ export class World {
   }
 }
 
+/** A refused `initialize`, as docs/http.md has it. */
+export async function expectRefusal(exchange: Exchange, message: string): Promise<void> {
+  const { status, headers, text } = await exchange.reply();
+  expect([status, headers['retry-after'], JSON.parse(text)]).toEqual([
+    503,
+    '5',
+    { jsonrpc: '2.0', id: 0, error: { code: -32000, message: `Service Unavailable: ${message}` } },
+  ]);
+}
+
 /** Everything that a failed opening made is undone (docs/sessions.md, "How a session ends"). */
 export async function expectNothingLeft(world: World): Promise<void> {
   await until('all servers are closed', () => world.servers.size === 0);

@@ -4,7 +4,7 @@ import { DeadlineQueue } from '../../src/runtime/deadline-queue.js';
 import { Emitter } from '../../src/runtime/emitter.js';
 import { ReplyMemory } from '../../src/transport/reply-memory.js';
 import { RequestMemory } from '../../src/transport/request-memory.js';
-import type { TransportContext } from '../../src/transport/transport-types.js';
+import type { TransportContext, TransportOwner } from '../../src/transport/transport-types.js';
 
 const QUIET_MS = 15_000;
 
@@ -31,3 +31,23 @@ export function transportContext(clock: Clock, changed: Partial<TransportContext
     ...changed,
   };
 }
+
+const nothing = (): void => undefined;
+
+/** The session of a transport, which allows everything. Its fields may be changed. */
+export const transportOwner = (): { -readonly [K in keyof TransportOwner]: TransportOwner[K] } => ({
+  principal: undefined,
+  mayNotRespond: false,
+  pastGracePeriod: false,
+  answersRefused: false,
+  answerRefused: nothing,
+  acquire: () => ({ release: nothing }),
+  streamOpened: nothing,
+  streamClosed: nothing,
+  streamLost: nothing,
+  transportClosed: nothing,
+  fenced: nothing,
+  reserve: () => true,
+  free: nothing,
+  requestSucceeded: () => undefined,
+});

@@ -1,10 +1,10 @@
-import { transportContext } from '../support/transport-context.js';
+import { transportContext, transportOwner } from '../support/transport-context.js';
 import http, { type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';
 import { ERRORS, Refusal } from '../../src/errors.js';
 import { memoryEventStore } from '../../src/index.js';
-import type { PostInit, TransportOwner } from '../../src/transport/transport-types.js';
+import type { PostInit } from '../../src/transport/transport-types.js';
 import { HttpTransport } from '../../src/transport/transport.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { messagesOf } from '../support/harness.js';
@@ -17,31 +17,15 @@ const { code } = ERRORS.outcomeUnknown;
 const call = (id: number) => ({ jsonrpc: '2.0', id, method: 'work' }) as JSONRPCMessage;
 
 const clock = new FakeClock();
-let owner: { -readonly [K in keyof TransportOwner]: TransportOwner[K] };
+let owner: ReturnType<typeof transportOwner>;
 let transport: HttpTransport;
 let server: http.Server;
 /** Called for each request. The client gets the error that it rejects with. */
 let serve: (res: ServerResponse) => Promise<void>;
 
 function begin(enableJsonResponse = false, eventStore?: ReturnType<typeof memoryEventStore>): void {
-  const nothing = (): void => undefined;
   const context = transportContext(clock, { enableJsonResponse });
-  owner = {
-    mayNotRespond: false,
-    pastGracePeriod: false,
-    answersRefused: false,
-    answerRefused: nothing,
-    fenced: nothing,
-    acquire: () => ({ release: nothing }),
-    streamOpened: nothing,
-    streamClosed: nothing,
-    principal: undefined,
-    streamLost: nothing,
-    transportClosed: nothing,
-    reserve: () => true,
-    free: nothing,
-    requestSucceeded: () => undefined,
-  };
+  owner = transportOwner();
   transport = new HttpTransport({
     context,
     onDisconnect: 'continue',

@@ -1,9 +1,8 @@
-import { transportContext } from '../support/transport-context.js';
+import { transportContext, transportOwner } from '../support/transport-context.js';
 import http, { type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { ClientCapabilities, JSONRPCMessage, Progress } from '@modelcontextprotocol/sdk/types.js';
-import type { TransportOwner } from '../../src/transport/transport-types.js';
 import { HttpTransport } from '../../src/transport/transport.js';
 import { EventStream } from '../support/event-stream.js';
 import { FakeClock } from '../support/fake-clock.js';
@@ -22,24 +21,8 @@ class FourthLife {
 
   constructor() {
     const context = transportContext(new FakeClock(), { retryInterval: 1_000 });
-    const nothing = (): void => undefined;
-    const lease = { release: nothing };
-    const owner: TransportOwner = {
-      mayNotRespond: false,
-      pastGracePeriod: false,
-      answersRefused: false,
-      answerRefused: nothing,
-      fenced: () => undefined,
-      acquire: () => lease,
-      streamOpened: nothing,
-      streamClosed: nothing,
-      principal: undefined,
-      streamLost: nothing,
-      transportClosed: nothing,
-      reserve: () => true,
-      free: nothing,
-      requestSucceeded: () => undefined,
-    };
+    const owner = transportOwner();
+    const lease = owner.acquire('request');
     this.#transport = new HttpTransport({
       context,
       onDisconnect: 'continue',
