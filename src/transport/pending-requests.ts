@@ -155,8 +155,12 @@ export class PendingRequests {
     this.#context.unanswered.add(request.due);
   }
 
-  /** Settles a request with an answer. The answer is stored first if the client can resume its stream. */
-  answer(request: PendingRequest, outcome: Outcome, answer: Answer): void {
+  /**
+   * Settles a request with an answer. The answer is stored first if the client can resume its stream.
+   *
+   * @param outcome - Default: `ok`, or `error` for an answer that reports one.
+   */
+  answer(request: PendingRequest, answer: Answer, outcome?: Outcome): void {
     if (this.get(request.key) !== request) return;
     let json: string;
     let errorType: ErrorType | undefined;
@@ -174,7 +178,7 @@ export class PendingRequests {
         // The request may have been cancelled while its answer was stored.
         request.errorType = errorType;
         this.#operations?.get(request)?.end(answer);
-        this.settle(request, outcome, json, eventId);
+        this.settle(request, outcome ?? (errorType === undefined ? 'ok' : 'error'), json, eventId);
       })
       ?.catch((error: unknown) => this.#report('an answer could not be sent', error));
   }
@@ -182,7 +186,7 @@ export class PendingRequests {
   /** Settles a request with a row of the error table. */
   fail(request: PendingRequest, outcome: Outcome, reason: ErrorName): void {
     request.stream.noteError(reason);
-    this.answer(request, outcome, { ...errorResponse(reason), id: request.id });
+    this.answer(request, { ...errorResponse(reason), id: request.id }, outcome);
   }
 
   /** Settles a request with a refusal. It has the HTTP status of the refusal, if nothing was sent before it. */

@@ -321,9 +321,9 @@ export class HttpTransport implements WireTransport, TransportSide {
       this.#pending.fail(pending, 'error', 'internalError');
       return undefined;
     }
-    const failed = isFailure(message);
-    const answer = (): void => this.#pending.answer(pending, failed ? 'error' : 'ok', { ...message, id: pending.id });
-    const saved = failed || pending.message === undefined ? undefined : this.owner?.requestSucceeded(pending.message);
+    const answer = (): void => this.#pending.answer(pending, { ...message, id: pending.id });
+    const { message: change } = pending;
+    const saved = change === undefined || isFailure(message) ? undefined : this.owner?.requestSucceeded(change);
     if (saved === undefined) {
       answer();
       return undefined;
