@@ -140,7 +140,6 @@ describe('the admin page in a browser (docs/admin.md)', () => {
     await visit(url);
     await openDetail('alice');
     await page.getByText('Events from now on appear here.').waitFor();
-    await page.waitForTimeout(0);
     const entry = page.getByRole('listitem').filter({ hasText: /^[\d:.]+tools\/call echo · ok · [\d.]+ ms$/ });
     // The timeline begins when the server has got the first question about the session.
     await until('a call is in the timeline', async () => {
@@ -150,6 +149,28 @@ describe('the admin page in a browser (docs/admin.md)', () => {
     await page.locator('#own-list').selectOption('prompts');
     await page.locator('#own-changed').click();
     await status('Delivered to 0, stored for 0, dropped for 1.');
+  });
+
+  test('shows new events of a session after a pause in which the server began its timeline anew', async () => {
+    const clock = new FakeClock();
+    const { url } = await serve({}, { clock });
+    const session = { ...as('alice'), 'mcp-session-id': await openSession(url, as('alice')) };
+    await visit(url);
+    await openDetail('alice');
+    const looked = () => page.waitForResponse((response) => response.url().includes('/api/session?'));
+    const entries = page.locator('#timeline li');
+    const call = async () => (await post(url, echoCall(1, 'a'), session)).text();
+    await looked();
+    for (let n = 0; n < 3; n += 1) await call();
+    await until('the calls are shown', async () => (await entries.count()) === 3);
+    await button('Pause').click();
+    clock.advance(60_000);
+    const again = looked();
+    await button('Pause').click();
+    await again;
+    await call();
+    await until('the new call is shown', async () => (await entries.count()) > 3);
+    expect(await entries.first().innerText()).toContain('tools/call echo');
   });
 
   test('is used with the keyboard alone, and keeps the focus while it refreshes', async () => {

@@ -226,12 +226,17 @@ function renderDetail() {
   renderTimeline(detail?.timeline ?? []);
 }
 
-/** Adds new entries on top, so that the old ones stay as they are. */
+/**
+ * Adds new entries on top, so that the old ones stay as they are. Numbers begin anew when the node restarts, when the page has
+ * paused, or when another node has the session. So an entry is known by its number and its time.
+ */
 function renderTimeline(entries) {
   const list = get('timeline');
-  const known = Number(list.firstElementChild?.dataset.number ?? 0);
-  for (const { number: n, at, event, facts } of entries.filter((entry) => entry.number > known)) {
-    const item = element('li', undefined, { 'data-number': n });
+  const known = new Set(Array.from(list.children, ({ dataset }) => dataset.entry));
+  for (const { number: n, at, event, facts } of entries) {
+    const entry = `${n} ${at}`;
+    if (known.has(entry)) continue;
+    const item = element('li', undefined, { 'data-entry': entry });
     const iso = new Date(at).toISOString();
     item.append(element('time', iso.slice(11, 23), { datetime: iso }));
     item.append(element('span', described(event, facts)));
