@@ -43,10 +43,14 @@ afterEach(async () => {
   expect(faults).toEqual([]);
 });
 
+/** Ends the waits of the page in a tenth of their time: it asks its server every two seconds. */
+const HURRY = 'const wait = setTimeout; window.setTimeout = (run, ms) => wait(run, ms / 10);';
+
 /** Opens the page, and waits for its first numbers. */
 async function visit(url: URL, options: BrowserContextOptions = {}): Promise<void> {
   faults = [];
   page = await (await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })).newPage();
+  await page.addInitScript(HURRY);
   page.on('pageerror', ({ message }) => faults.push(message));
   // Chromium reports a violation of the policy, and an answer with an error, on the console.
   page.on('console', (message) => faults.push(message.text()));
@@ -81,8 +85,8 @@ async function openDetail(text: string): Promise<void> {
   await page.getByRole('heading', { name: /^Session [0-9a-f]{8}/ }).waitFor();
 }
 
-async function violations(): Promise<string[]> {
-  const results = await page.evaluate<axe.AxeResults>(`${AXE};axe.run()`);
+async function violations(options: axe.RunOptions): Promise<string[]> {
+  const results = await page.evaluate<axe.AxeResults>(`${AXE};axe.run(${JSON.stringify(options)})`);
   return results.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
 }
 
@@ -209,7 +213,11 @@ describe('the admin page in a browser (docs/admin.md)', () => {
     expect(router.sessions.list()).toMatchObject([{ principal: 'bob' }]);
   });
 
-  test.each(['light', 'dark'] as const)('has no fault that axe finds, %s', async (colorScheme) => {
+  test.each([
+    ['light', {}],
+    // Only the colors differ.
+    ['dark', { runOnly: ['color-contrast'] }],
+  ] as const)('has no fault that axe finds, %s', async (colorScheme, options) => {
     const { url } = await serve();
     await openSession(url, as('alice'));
     await visit(url, { colorScheme });
@@ -218,9 +226,9 @@ describe('the admin page in a browser (docs/admin.md)', () => {
       'getComputedStyle(document.body).backgroundColor.match(/\\d+/g)',
     );
     expect(Number(background) < 128).toBe(colorScheme === 'dark');
-    expect(await violations()).toEqual([]);
+    expect(await violations(options as axe.RunOptions)).toEqual([]);
     await button('End the session').click();
-    expect(await violations()).toEqual([]);
+    expect(await violations(options as axe.RunOptions)).toEqual([]);
   });
 
   test('shows names of clients and principals as text, whatever they contain', async () => {
@@ -344,5 +352,7 @@ describe('the admin page of a cluster', () => {
     await status('One session was ended.');
     expect(second!.router.sessions.list()).toEqual([]);
     await page.getByRole('listitem').filter({ hasText: 'closed · reason: deleted' }).waitFor();
+    // The suite closes the nodes before the context. A page that still asks would get 404.
+    await page.close();
   });
 });
