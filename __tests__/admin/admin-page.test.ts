@@ -1,5 +1,5 @@
 import http from 'node:http';
-import { connect } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { adminPage, type AdminPageOptions } from '../../src/admin/index.js';
 import { createLocalCheck } from '../../src/admin/access.js';
@@ -389,15 +389,27 @@ describe('what the admin page shows', () => {
 });
 
 describe('adminPage', () => {
-  test('serves an endpoint without Express', async () => {
+  test('is mounted beside an endpoint on plain node:http (docs/admin.md, "Without Express")', async () => {
     harness = await start();
     const mcp: McpEndpoint = createMcpEndpoint({ serverFactory: echoServer, logger: false });
-    const server = http.createServer(adminPage(mcp)).listen(0, '127.0.0.1');
-    const { port } = await new Promise<{ port: number }>((resolve) =>
-      server.once('listening', () => resolve(server.address() as never)),
-    );
-    const page = await fetch(`http://127.0.0.1:${port}/`);
-    expect(await page.text()).toContain('<title>MCP sessions</title>');
+    const page = adminPage(mcp);
+    const server = http.createServer((req, res) => {
+      if (req.url?.startsWith('/admin/') !== true) return mcp.handle(req, res);
+      req.url = req.url.slice('/admin'.length);
+      page(req, res);
+    });
+    const port = await new Promise<number>((resolve) => {
+      server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
+    });
+    const url = new URL(`http://127.0.0.1:${port}/mcp`);
+    await openSession(url);
+    const got = async (path: string) => (await fetch(new URL(path, url))).text();
+    expect(await got('/admin/')).toContain('<title>MCP sessions</title>');
+    expect(await got('/admin/app.js')).toContain('POLL_MS');
+    const { rows } = JSON.parse(await got('/admin/api/sessions?limit=1')) as Answer;
+    const body = JSON.stringify({ key: rows[0]!.key });
+    const closed = await fetch(new URL('/admin/api/close', url), { method: 'POST', headers: SAME, body });
+    expect(await closed.json()).toEqual({ closed: 1 });
     server.close();
     await mcp.close();
   });
