@@ -11,7 +11,7 @@ export type {
   ServerContext,
   ServerFactory,
 } from './options/options.js';
-export type { PerRequestSdk } from './options/per-request-sdk.js';
+export type { NativeServer, PerRequestSdk } from './options/per-request-sdk.js';
 export type { Telemetry } from './options/telemetry.js';
 export type { CacheHint, PerRequestOptions } from './options/resolve-per-request.js';
 export type {

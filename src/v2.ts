@@ -5,7 +5,7 @@ import type { JSONRPCMessage } from './protocol/messages.js';
 import type { WireTransport } from './protocol/wire-transport.js';
 
 export type { McpServerLike } from './options/options.js';
-export type { PerRequestSdk } from './options/per-request-sdk.js';
+export type { NativeServer, PerRequestSdk } from './options/per-request-sdk.js';
 export type * from './protocol/messages.js';
 export type { AuthInfo, MessageExtraInfo, WireTransport } from './protocol/wire-transport.js';
 
@@ -37,6 +37,7 @@ export function v2(): PerRequestSdk {
           );
         },
         close: () => server.close(),
+        inputSchemaOf: (tool) => (server instanceof McpServer ? server.toolInputSchemaJson(tool) : undefined),
       };
     },
   };

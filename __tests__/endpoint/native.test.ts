@@ -265,7 +265,7 @@ test('an answer that throws as it is read fails its request only, and is reporte
   const onRejection = (error: unknown): void => void rejected.push(error);
   process.on('unhandledRejection', onRejection);
   const failing = await start({
-    perRequest: { sdk: { adapt: (server) => server } },
+    perRequest: { sdk: { adapt: (server) => ({ ...server, inputSchemaOf: () => undefined }) } },
     serverFactory: bare,
     logger: pino({}, lines),
     requestTimeout: 10_000,
@@ -278,6 +278,27 @@ test('an answer that throws as it is read fails its request only, and is reporte
   await failing.close();
   expect(rejected).toEqual([]);
   for (const name of ['isError', 'code']) expect(lines.text).toContain(`${name} is not readable`);
+});
+
+test('a server of SDK v2 is not asked for all its tools to compare one with its headers (docs/performance.md)', async () => {
+  let lists = 0;
+  const serverFactory = (): McpServer => {
+    const server = nativeServer();
+    server.server.setRequestHandler('tools/list', () => {
+      lists += 1;
+      return { tools: [] };
+    });
+    return server;
+  };
+  const counted = await start({ perRequest: { sdk: v2() }, serverFactory });
+  const given = (header: string) =>
+    call(counted.url, 'region', { region: 'eu' }, { headers: { 'mcp-param-region': header } });
+  expect((await given('eu')).result).toMatchObject(text('eu'));
+  expect(await given('us')).toMatchObject({ status: 400, error: { code: -32020 } });
+  expect(lists).toBe(0);
+  expect((await call(counted.url, 'unknown')).error).toMatchObject({ code: -32602 });
+  expect(lists).toBe(1);
+  await counted.close();
 });
 
 test('a server of SDK v1 is bridged as without the option, and a state that it does not know is refused', async () => {

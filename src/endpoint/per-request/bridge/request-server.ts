@@ -7,7 +7,7 @@ import type { Envelope } from '../../../http/per-request/envelope.js';
 import { mirrorArguments, type ParamHeader } from '../../../http/per-request/param-headers.js';
 import { RESERVED_PREFIX, SERVER_INFO } from '../../../protocol/per-request-era.js';
 import type { McpServerLike } from '../../../options/options.js';
-import type { PerRequestSdk } from '../../../options/per-request-sdk.js';
+import type { NativeServer, PerRequestSdk } from '../../../options/per-request-sdk.js';
 import type { ServerBuilder } from '../../../sessions/server/server-builder.js';
 import type { AppState } from '../../../sessions/records/app-state.js';
 import type { FactoryContext } from '../../../sessions/server/server-context.js';
@@ -58,7 +58,8 @@ export class RequestServer implements PooledServer {
   /** A digest of the client's name and capabilities that a bridged server got in its `initialize`. */
   #initializedFor: string | undefined;
   #hasEnded = false;
-  #isNative = false;
+  /** Undefined for a server of the session era, and before the server is built. */
+  #native: NativeServer | undefined;
 
   /**
    * @param sdk - Adapts a server that serves MCP 2026-07-28 itself.
@@ -95,7 +96,7 @@ export class RequestServer implements PooledServer {
 
   /** Whether the server serves MCP 2026-07-28 itself. It is known once the server is open. */
   get isNative(): boolean {
-    return this.#isNative;
+    return this.#native !== undefined;
   }
 
   /**
@@ -105,7 +106,7 @@ export class RequestServer implements PooledServer {
    * @param client - Returns the digest of the client's {@link sharedFactsOf}.
    */
   isFor(client: () => string): boolean {
-    return this.#isNative || this.#initializedFor === undefined || this.#initializedFor === client();
+    return this.isNative || this.#initializedFor === undefined || this.#initializedFor === client();
   }
 
   /** Whether its opening is over. No client needs to hear of a change before that. */
@@ -143,7 +144,7 @@ export class RequestServer implements PooledServer {
   }
 
   /**
-   * Compares the arguments of a tool with their headers. A server is asked for its tools when it has not listed that one.
+   * Compares the arguments of a tool with their headers. A server that does not tell the tool's schema is asked for its tools.
    *
    * @param signal - Aborts when the call no longer waits.
    * @throws Refusal `headerMismatch` when they differ.
@@ -151,14 +152,19 @@ export class RequestServer implements PooledServer {
   async checkArguments({ request, headers, extra }: OpeningCall, signal: AbortSignal): Promise<void> {
     const tool = toolOf(request);
     if (tool === undefined) return;
-    const params = this.#isNative ? { _meta: envelopeOf(request) } : undefined;
+    const schema = this.#tools.known(tool) === undefined ? this.#native?.inputSchemaOf(tool) : undefined;
+    if (schema !== undefined) this.#tools.learn(tool, schema);
+    const params = this.isNative ? { _meta: envelopeOf(request) } : undefined;
     checkMirrored(headers, await this.#tools.headersOf(tool, { params, extra, signal }), request);
   }
 
   /** Closes the server, or gives its opening up. */
-  close(reason: Error = new Refusal('sessionClosed')): void {
-    this.#closesFor ??= reason;
-    this.#abandon(reason);
+  close(reason?: Error): void {
+    // Nothing waits for a server that is open, and an error costs its stack.
+    if (this.#facts === undefined) {
+      this.#closesFor ??= reason ?? new Refusal('sessionClosed');
+      this.#abandon(this.#closesFor);
+    }
     if (this.#context !== undefined || this.#server !== undefined) this.#end();
   }
 
@@ -205,14 +211,13 @@ export class RequestServer implements PooledServer {
   }
 
   #adapt(server: McpServerLike): McpServerLike {
-    const adapted = this.#sdk?.adapt(server);
-    this.#isNative = adapted !== undefined;
-    return adapted ?? server;
+    this.#native = this.#sdk?.adapt(server);
+    return this.#native ?? server;
   }
 
   async #handshake(call: OpeningCall): Promise<ServerFacts> {
-    const facts = this.#isNative ? await this.#discover(call) : await this.#initialize(call);
-    await call.prepare?.(facts, call.extra, this.#isNative);
+    const facts = this.isNative ? await this.#discover(call) : await this.#initialize(call);
+    await call.prepare?.(facts, call.extra, this.isNative);
     return facts;
   }
 

@@ -62,6 +62,11 @@ export class ToolList {
     return this.#known.get(name) ?? (isWhole ? [] : undefined);
   }
 
+  /** Takes the schema of a tool that the server told without a list. */
+  learn(name: string, inputSchema: unknown): void {
+    this.#known.set(name, paramHeadersOf(inputSchema));
+  }
+
   /** The mirrored parameters of a tool; none where the server does not list it. The list is read until the page that has it. */
   async headersOf(name: string, call: ListingCall): Promise<readonly ParamHeader[]> {
     for (let pages = 0; pages < MAX_PAGES; pages += 1) {
