@@ -241,7 +241,7 @@ describe('a client that is away', () => {
     expect(seen.slice(-2)).toEqual(['second', 'third']);
   });
 
-  test('gets nothing stored before it has an event ID to resume with, as no later stream of it could carry that', async () => {
+  test('gets nothing stored before it has an event ID, which it needs to resume (docs/notify.md, "The counts")', async () => {
     const eventStore = memoryEventStore();
     const stored = jest.spyOn(eventStore, 'storeEvent');
     await serve({ eventStore });

@@ -1,4 +1,4 @@
-// Installs the dependencies of a package of its own below this one, when its lock file has changed since.
+// Installs the dependencies of a package inside this repository, when its lock file has changed since the last time.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

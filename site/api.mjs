@@ -64,7 +64,7 @@ function showValues(context, reflection) {
   if (ts.isIndexedAccessTypeNode(type)) reflection.comment?.modifierTags.add('@useDeclaredType');
 }
 
-/** A member that another interface on the site has too is described there. Of any other, the reader needs no origin. */
+/** An inherited member is removed where the site describes its parent, and is otherwise shown without its origin. */
 function dropInherited(project) {
   for (const reflection of Object.values(project.reflections)) {
     const isElsewhere = reflection.isDeclaration() && reflection.inheritedFrom?.reflection !== undefined;
@@ -79,7 +79,7 @@ function shorten(project) {
   dropInherited(project);
 }
 
-/** @throws Error when the sources do not compile, or a comment links to what is not there. */
+/** @throws Error when the sources do not compile, or a link in a comment has no target. */
 export async function writeApiReference() {
   rmSync(OUT, { recursive: true, force: true });
   const application = await Application.bootstrapWithPlugins(OPTIONS);

@@ -85,7 +85,7 @@ test(`each of ${CALLS} concurrent handlers is in the AsyncLocalStorage of its ow
   expect(stores.filter(({ id, result }) => result.stores.some((store) => store !== id))).toEqual([]);
 });
 
-test('what a time-out calls is in the AsyncLocalStorage of its own request: listeners of the signal, and of the event', async () => {
+test('listeners of `signal` and `settled` run in the AsyncLocalStorage of the request that times out (docs/recipes.md)', async () => {
   const requests = ['first', 'second'];
   const running = new Set<string>();
   const aborted: [name: string, store: string | undefined][] = [];

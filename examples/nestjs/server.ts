@@ -44,7 +44,7 @@ class AppModule {}
 async function bootstrap(): Promise<void> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule);
   const mcp = app.get<McpRouter>(MCP);
-  // Before `listen`, and so before Nest's body parser, which refuses what is larger than 100 kB, and before its 404.
+  // `listen` adds Nest's body parser, which refuses a body of more than 100 kB, and its 404. So the endpoint comes first.
   app.use('/mcp', mcp);
   await app.listen(Number(process.env.PORT ?? 3000), '127.0.0.1');
 

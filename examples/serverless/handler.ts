@@ -8,7 +8,7 @@ import serverless from 'serverless-http';
 import { z } from 'zod';
 
 const supportedProtocolVersions = ['2026-07-28', ...SUPPORTED_PROTOCOL_VERSIONS];
-// No stream outlives an invocation. A client that subscribed to changes would only keep one busy until it times out.
+// No stream outlives an invocation. A client that subscribes to changes would only keep an instance busy until the time-out.
 const capabilities = { tools: { listChanged: false } };
 
 const sum = z.object({ a: z.number(), b: z.number() });

@@ -6,9 +6,9 @@ const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 const OF_A_PROXY = /^(forwarded|via|x-forwarded-.*)$/;
 
 /**
- * Makes a check whether a request comes from this machine, past no proxy. Behind a proxy every client looks local, and one that adds no
- * header cannot be seen. So none passes where clients reach the router by a public name. The router's check of
- * Host has run before.
+ * Makes the check that a request comes from this machine, and through no proxy. Behind a proxy every client looks local, and a proxy
+ * that adds no header cannot be seen. So no request passes where clients reach the router by a public name. The router has already
+ * checked Host.
  *
  * @param allowedHosts - The option of the router.
  */

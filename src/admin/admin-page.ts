@@ -68,7 +68,7 @@ export function adminPage(router: AdministeredRouter, options: AdminPageOptions 
 
   const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     try {
-      // First: a web page that uses DNS rebinding has the address of its visitor, which may be an operator.
+      // Host comes before `authorize`: with DNS rebinding, a page of another site sends requests from an operator's address.
       if (!inspection.isHostAllowed(req) || !(await isOperator(req))) throw new HttpRefusal(403, 'Forbidden');
       await route(api, req, res);
     } catch (error) {

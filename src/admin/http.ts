@@ -66,7 +66,7 @@ export async function readJson(req: IncomingMessage & { body?: unknown }): Promi
   if (req.body !== undefined) return req.body;
   const chunks: Buffer[] = [];
   let bytes = 0;
-  // To the end also when it is too large: a loop that breaks off destroys the request, and with it the answer.
+  // A body that is too large is also read to its end: a loop that breaks off destroys the request, and the answer with it.
   for await (const chunk of req as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes <= MAX_BODY) chunks.push(chunk);

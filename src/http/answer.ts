@@ -24,8 +24,8 @@ export function closeAfter(res: ServerResponse): void {
 }
 
 /**
- * Ends a response with its body. If the connection ends with the response, the rest of the request is read first: a socket
- * that is closed with unread bytes resets its connection, and the client may lose the response (RFC 9112, 9.6).
+ * Ends a response with its body. If the connection ends with the response, the rest of the request is read first. A socket that
+ * closes with unread bytes resets its connection, and the client may lose the response (RFC 9112, 9.6).
  */
 export function endWith(res: ServerResponse, bytes: Buffer): void {
   const { req } = res;

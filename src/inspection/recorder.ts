@@ -5,7 +5,7 @@ import { RATES, type Rates, type TimelineEntry } from './views.js';
 
 /** How long the recorder runs after the last request of a page, in ms. A visible page asks every two seconds, a hidden one never. */
 const LOOKED_FOR = 20_000;
-/** The rates are those of so many whole seconds, and of the second that has begun. */
+/** The number of whole seconds that the rates cover. They also cover the second that has begun. */
 const SECONDS = 10;
 const BUCKETS = SECONDS + 1;
 const MAX_TIMELINES = 32;

@@ -1,12 +1,12 @@
 /**
- * Keeps the first of many items in an order. Most items are dropped as soon as they come, while a sort of all would keep all in
- * memory until the end: with 10,000 items, the garbage collector then took most of the time.
+ * Keeps the first of many items in an order. Most others are dropped as soon as they come. A sort of all items would keep all of
+ * them in memory until its end: with 10,000 items, half of the time went to the garbage collector.
  */
 export class Selection<Item> {
   readonly #size: number;
   readonly #compare: (a: Item, b: Item) => number;
   readonly #items: Item[] = [];
-  /** The last item that is kept. Undefined while fewer than `size` have come. */
+  /** The last item that the latest cut kept. Only an item before it can be kept. Undefined before the first cut. */
   #last: Item | undefined;
 
   /** @param size - How many items are kept. At least 1. */

@@ -11,11 +11,11 @@ export type NotifyTarget = { readonly session: string } | { readonly principal: 
 export interface Notified {
   /** Written to an open stream. */
   readonly delivered: number;
-  /** Kept by the event store, for a client that was sent an event of its standalone stream, and may resume there. */
+  /** Kept by the event store for a client that may resume its standalone stream: it may have the ID of an event. */
   readonly stored: number;
   /**
-   * The client is away, and nothing keeps it; its server has not declared the capability; or a client of MCP 2026-07-28 cannot get a
-   * notification of that type.
+   * Not sent. The client is away and nothing keeps the notification, or its server has not declared the capability, or it is a client
+   * of MCP 2026-07-28 that cannot get this type.
    */
   readonly dropped: number;
 }

@@ -11,7 +11,7 @@ const ENCODED = /^=\?base64\?(.*)\?=$/;
 /** RFC 4648, 4, with its padding. Node's decoder skips what it does not know. */
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
-/** White space around a value would be lost (RFC 9110, 5.5). */
+/** Also encodes a text with white space at its start or end, which a header would lose (RFC 9110, 5.5). */
 export function encodeHeader(text: string): string {
   const isValue = PLAIN.test(text) && text.trim() === text && !text.startsWith(PREFIX);
   return isValue ? text : `${PREFIX}${Buffer.from(text).toString('base64')}?=`;

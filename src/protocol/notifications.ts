@@ -1,6 +1,7 @@
 import { isObject } from '../runtime/checks.js';
 
-// The notifications that a server may send outside of a request, alike in both eras.
+// The notifications that need a capability of the server. Both eras have the same names. A client of MCP 2026-07-28 gets log messages
+// only for its own requests (docs/notify.md).
 
 export const TOOLS_CHANGED = 'notifications/tools/list_changed';
 export const PROMPTS_CHANGED = 'notifications/prompts/list_changed';

@@ -42,7 +42,7 @@ export class EventStream {
   /**
    * Begins the reply with an event that has an ID and no data, so that the client can resume before anything was sent.
    *
-   * @returns Whether it has an ID. False when the store failed.
+   * @returns Whether the reply began with an event ID. False without a store or a reply, and when the store failed.
    */
   prime(): Promise<boolean> {
     return this.#enqueue(async () => {

@@ -42,7 +42,7 @@ export class StandaloneStream implements ReplyListener {
   #probeId: string | undefined;
   /** Notifications of the app that wait for the event store. */
   #storing = 0;
-  /** Notifications that the server has not declared. The app must not send them in its place. */
+  /** The notifications that the server has not declared. So the app must not send them either. */
   #undeclared: readonly string[] = [];
   /** The reason why the stream may not be opened again. */
   #stopped: ErrorName | undefined;

@@ -46,8 +46,8 @@ export interface TransportContext {
 /**
  * The outcome of a notification for one client:
  * - `delivered`: it was written to an open stream.
- * - `stored`: the event store keeps it, and the client gets it when it resumes its standalone stream. It may have the event ID for that.
- * - `dropped`: the client has no open stream, and nothing keeps it; or its server has not declared such a notification.
+ * - `stored`: the event store keeps it for a client that may have an event ID, and so may resume its standalone stream.
+ * - `dropped`: the client has no open stream and nothing keeps it, or its server has not declared the capability.
  */
 export type Delivery = 'delivered' | 'stored' | 'dropped';
 

@@ -91,7 +91,7 @@ export class NodeObserver {
     return this.#over.has(id) ? 'over' : (this.#fields.get(id)?.lease ?? 'missing');
   }
 
-  /** Whether the end is proved. The node may have acted until just before. After an observed end it has stopped for a while. */
+  /** Whether the end is proved. The node may have acted until then. An observed end comes `lease - fenceAfter` after the node stopped. */
   isProvedOver(id: string): boolean {
     return this.#over.get(id) === 'proved';
   }

@@ -117,8 +117,8 @@ export class Peers {
   }
 
   /**
-   * Calls the listener when the node has ended, and what it sent before has had `lease - fenceAfter` to arrive. An observed end is
-   * that late by itself, as the node stopped at `fenceAfter`. A proved end is not: TCP may still be repeating a lost segment.
+   * Calls the listener when the node has ended, and its last messages have had `lease - fenceAfter` to arrive. An observed end comes
+   * that late by itself, as the node stopped at `fenceAfter`. A proved end may come while TCP still repeats a lost segment.
    */
   watchMessages(lease: Lease, listener: () => void): () => void {
     let timer: unknown;

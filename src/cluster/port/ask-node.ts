@@ -6,7 +6,7 @@ import type { Peers } from '../membership/peers.js';
 
 /** Another node gave no answer that can be used. */
 export class NoAnswer extends Error {
-  /** @param why - Says it of the node: `does not answer`. */
+  /** @param why - The rest of a sentence about the node, such as `does not answer`. */
   constructor(readonly why: string) {
     super(`a node of the cluster ${why}`);
   }

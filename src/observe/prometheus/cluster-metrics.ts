@@ -4,7 +4,7 @@ import type { Emitter } from '../../runtime/emitter.js';
 import { atZero, each, type SharedMetrics } from './shared-metrics.js';
 import type { SessionLevels } from './session-levels.js';
 
-/** A node's place in its cluster, as a scrape reads it. */
+/** The age of a node's lease, as a scrape reads it. */
 export interface LeaseLevel {
   /** Milliseconds since the lease of the node was last renewed. Infinity while it has none, undefined once it closes. */
   readonly leaseAge: number | undefined;

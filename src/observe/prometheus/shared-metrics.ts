@@ -55,9 +55,9 @@ export class SharedMetrics {
   }
 
   /**
-   * The same for a gauge that shows the greatest value of all these routers, or infinity where none has one.
+   * Like {@link level}, but the gauge shows the greatest value of the sources, or infinity when no source has a value.
    *
-   * @param read - Undefined where the source has no value.
+   * @param read - Returns the value of the source, or undefined when it has none.
    */
   greatest<Source extends object>(
     definition: Definition,

@@ -250,7 +250,7 @@ export class Restorer {
     registry.revive(session);
   }
 
-  /** Begins a new epoch with the contents of the record. Throws Refusal `storeUnavailable` if this node was fenced meanwhile. */
+  /** Begins a new epoch from the record. Throws Refusal `storeUnavailable` when this node was fenced since the claim. */
   async #start(session: Session, record: SessionRecord, context: FactoryContext, caller: Caller): Promise<void> {
     if (session.mayNotRespond) throw new Refusal('storeUnavailable');
     // Before the factory runs, as the factory may change `context.state`, which is then saved.

@@ -54,7 +54,7 @@ export class BridgedCall implements ServerListener, OpenCall {
   readonly #questions = new Questions();
   /** The rounds whose reply is open. There are several when a client repeats a retry before it got the reply. */
   readonly #rounds = new Set<Round>();
-  /** Of the client, as the latest round declares them. Nothing else of a round is kept once its reply has ended. */
+  /** The client's, as the latest round declares them. Nothing else of a round is kept once its reply has ended. */
   #capabilities: Fields;
   readonly #version: string;
   #asked: Asked | undefined;

@@ -31,7 +31,7 @@ export class NativeCall implements ServerListener, OpenCall {
   before: OpenCall | undefined;
   after: OpenCall | undefined;
   readonly principal: string | undefined;
-  /** The client is never asked. It gets log messages only on its demand, and no stream gets an announcement during a list request. */
+  /** Only for a client that wants log messages, or for a list request, whose announcements reach no stream. No client is asked. */
   readonly needsScope: boolean;
   readonly #init: NativeCallInit;
   readonly #round: Round;
