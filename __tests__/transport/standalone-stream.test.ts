@@ -3,7 +3,7 @@ import { memoryEventStore } from '../../src/index.js';
 import { EventStream } from '../support/event-stream.js';
 import { RawSocket, requestBytes } from '../support/raw-http.js';
 import { startScripted, type Extra, type Scripted } from '../support/scripted.js';
-import { Deferred, soon, until } from '../support/waiting.js';
+import { Deferred, never, soon, until } from '../support/waiting.js';
 
 // Spec 2025-11-25, basic/transports, "Listening for Messages from the Server".
 
@@ -17,6 +17,36 @@ const STORES: [name: string, options: () => object][] = [
 
 const say = (data: string) => harness.servers[0]!.sendLoggingMessage({ level: 'info', data });
 const said = (data: string) => ({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data } });
+
+describe('notifications of the server that wait for an event store which hangs (docs/transport.md, "Resumability")', () => {
+  const begin = async (options: object = {}) => {
+    const storeEvent = jest.fn(() => Promise.resolve('1'));
+    harness = await startScripted({}, { eventStore: { storeEvent, replayEventsAfter: never }, ...options });
+    const stream = await (await harness.session()).stream();
+    // Only the priming event is stored.
+    storeEvent.mockImplementation(never);
+    return stream;
+  };
+  const dropped = () => harness.log.all.filter(({ what }) => what === 'a notification').length;
+
+  test('are 1,000 at most, and a log line says that one more is dropped', async () => {
+    const stream = await begin();
+    for (let n = 0; n < 1_001; n += 1) void say(String(n));
+    await until('one is dropped', () => dropped() === 1);
+    harness.clock.advance(10_000);
+    for (let n = 0; n < 1_000; n += 1) expect(await stream.message()).toEqual(said(String(n)));
+    await say('later');
+    expect(await stream.message()).toEqual(said('later'));
+  });
+
+  test('have maxStreamBuffer characters at most, unless a single one has more', async () => {
+    const stream = await begin({ maxStreamBuffer: 100_000 });
+    for (const letter of 'abc') void say(letter.repeat(110_000));
+    await until('two are dropped', () => dropped() === 2);
+    harness.clock.advance(10_000);
+    expect((await stream.message()).params.data).toMatch(/^a/);
+  });
+});
 
 describe.each(STORES)('the standalone stream (%s)', (_, options) => {
   test('carries messages that the server sends outside a request, in order', async () => {

@@ -14,8 +14,11 @@ import { Reply, type ReplyListener } from './reply.js';
 /** Requests that may wait for a stream: more than a server sends before its client has opened the stream. */
 const MAX_WAITING = 32;
 
-/** Notifications of the app that may wait for the event store. */
-const MAX_STORING = 32;
+/** Notifications of the server that may wait for the event store. They may have `maxStreamBuffer` characters together. */
+const MAX_STORING = 1_000;
+
+/** The number beyond which none of the app waits with them: each of the app goes to many sessions. */
+const MAX_STORING_OF_APP = 32;
 
 interface Waiting {
   readonly json: string;
@@ -40,8 +43,8 @@ export class StandaloneStream implements ReplyListener {
   #probe: Probe | undefined;
   /** The ID of the last probe. A late answer to it must not reach the server. */
   #probeId: string | undefined;
-  /** Notifications of the app that wait for the event store. */
-  #storing = 0;
+  /** Notifications that wait for the event store. */
+  readonly #storing = { count: 0, characters: 0 };
   /** The notifications that the server has not declared. So the app must not send them either. */
   #undeclared: readonly string[] = [];
   /** The reason why the stream may not be opened again. */
@@ -114,35 +117,38 @@ export class StandaloneStream implements ReplyListener {
     this.events.finish(false);
   }
 
-  /** Sends a request or notification. While no stream is open, a request waits and a notification is dropped. */
+  /**
+   * Sends a request or notification. While no stream is open, a request waits and a notification is dropped. A notification is also
+   * dropped, and reported, while too many wait for the event store.
+   */
   send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
     const id = 'id' in message ? message.id : undefined;
-    const published = this.events.publish(message, (eventId) => {
+    const deliver = (eventId?: string): void => {
       if (this.#event(json, eventId)) return;
       if (id !== undefined) this.#addWaiting(id, { json, eventId });
-      else this.#withdraw(message);
-    });
-    if (id !== undefined) return published;
+      else if (isCancellation(message)) this.#waiting?.delete(message.params?.requestId as RequestId);
+    };
+    if (id !== undefined) return this.events.publish(message, deliver);
+    const report = (error: unknown): void =>
+      this.#side.context.events.emit('failure', 'a notification', error, this.#side.sessionId);
+    // There are no more cancellations than requests, which wait for the store.
+    if (!isCancellation(message) && !this.#mayStore(json)) report(new Error('too many wait for the event store'));
     // The server does not wait for a notification: one stalled client that resumes must not delay a broadcast to the others.
-    published?.catch((error: unknown) =>
-      this.#side.context.events.emit('failure', 'a notification', error, this.#side.sessionId),
-    );
+    else this.#publish(message, json, deliver)?.catch(report);
     return undefined;
   }
 
   /** Sends a notification of the app. Waits for the event store, if there is one, but never for the client's reader. */
   notify(message: JSONRPCNotification, json: string): Delivery | Promise<Delivery> {
-    if (this.#stopped === 'sessionNotFound' || this.#storing >= MAX_STORING) return 'dropped';
+    if (this.#stopped === 'sessionNotFound' || this.#storing.count >= MAX_STORING_OF_APP) return 'dropped';
     if (this.#undeclared.includes(message.method) || !(this.open || this.#mayBeResumed)) return 'dropped';
     const outcome: { delivery: Delivery } = { delivery: 'dropped' };
-    const published = this.events.publish(message, (eventId) => {
+    const published = this.#publish(message, json, (eventId) => {
       // The event may have ended a reply whose reader is too slow.
       if (this.#event(json, eventId) && this.open) outcome.delivery = 'delivered';
       else if (eventId !== undefined && this.#mayBeResumed) outcome.delivery = 'stored';
     });
-    if (published === undefined) return outcome.delivery;
-    this.#storing += 1;
-    return published.then(() => outcome.delivery).finally(() => (this.#storing -= 1));
+    return published?.then(() => outcome.delivery) ?? outcome.delivery;
   }
 
   /** Sends a ping. Ends the stream instead if the client has not answered the last ping. */
@@ -178,6 +184,28 @@ export class StandaloneStream implements ReplyListener {
     if (this.#openReplies > 0) return;
     this.#lease?.release();
     this.#lease = undefined;
+  }
+
+  /** Whether one more notification of the server may wait for the event store. A single one may have any length. */
+  #mayStore({ length }: string): boolean {
+    const { count, characters } = this.#storing;
+    return count === 0 || (count < MAX_STORING && characters + length <= this.#side.context.maxStreamBuffer);
+  }
+
+  /** Publishes a notification. Counts it while it waits for the event store. */
+  #publish(
+    message: JSONRPCMessage,
+    { length }: string,
+    deliver: (eventId?: string) => void,
+  ): Promise<void> | undefined {
+    const published = this.events.publish(message, deliver);
+    if (published === undefined) return undefined;
+    this.#storing.count += 1;
+    this.#storing.characters += length;
+    return published.finally(() => {
+      this.#storing.count -= 1;
+      this.#storing.characters -= length;
+    });
   }
 
   /** Sends an event. Returns whether the stream was open. */
@@ -246,10 +274,9 @@ export class StandaloneStream implements ReplyListener {
     }
     this.#waiting = undefined;
   }
+}
 
-  /** Drops a waiting request when the server cancels it. */
-  #withdraw(message: JSONRPCMessage): void {
-    if (!('method' in message) || message.method !== 'notifications/cancelled') return;
-    this.#waiting?.delete(message.params?.requestId as RequestId);
-  }
+/** Of a request of the server, by the server. */
+function isCancellation(message: JSONRPCMessage): message is JSONRPCNotification {
+  return 'method' in message && message.method === 'notifications/cancelled';
 }
