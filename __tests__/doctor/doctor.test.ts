@@ -197,14 +197,23 @@ describe('the command line (docs/doctor.md)', () => {
   });
 });
 
+test('a limit of the rate stops it: what follows would say nothing of the endpoint (docs/doctor.md)', async () => {
+  let requests = 0;
+  const limited = await serve({ answer: (_call, res) => requests++ > 10 && Boolean(res.writeHead(429).end()) });
+  const examination = await visit(limited.url);
+  await limited.close();
+  expect(examination).toMatchObject({ stopped: expect.stringContaining('429') });
+  expect([problemsOf(examination), exitCodeOf(examination)]).toEqual([{}, 3]);
+});
+
 test('SIGINT stops it after the check that runs, and the sessions are ended (docs/doctor.md)', async () => {
   const { router, url } = (harness = await start());
   const interruption = new AbortController();
   const examination = examine({ url, headers: {}, timeoutMs: 20_000, version: '0.0.0' }, interruption.signal);
   await until('it has a session', () => router.sessions.list().length > 0);
   interruption.abort();
-  const { findings } = await examination;
-  expect(findings.length).toBeLessThan(CHECKS.length);
+  const { findings, stopped } = await examination;
+  expect([stopped, findings.length < CHECKS.length]).toEqual(['interrupted', true]);
   expect(router.sessions.list()).toEqual([]);
 });
 

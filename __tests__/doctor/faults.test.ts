@@ -216,7 +216,7 @@ const FAULTS: readonly (() => Row)[] = [
       return true;
     },
   }),
-  () => ({ finds: 'buffering-header', after: ['ping'], head: ({ headers }) => delete headers['x-accel-buffering'] }),
+  () => ({ finds: 'buffering-header', head: ({ headers }) => delete headers['x-accel-buffering'] }),
   () => ({
     finds: 'compression',
     head: (head, { headers }) => {

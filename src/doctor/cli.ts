@@ -17,7 +17,7 @@ Options:
   --json                  prints JSON
   --help                  prints this
 
-Exit code: 0 nothing is wrong, 1 warnings, 2 errors, 3 the endpoint could not be examined.
+Exit code: 0 nothing is wrong, 1 warnings, 2 errors, 3 the endpoint could not be examined to the end.
 `;
 
 /** In seconds. */

@@ -2,7 +2,8 @@ import { GROUPS } from './checks/index.js';
 import { problem, skipped, type Check, type Outcome } from './check.js';
 import { NoAnswer, RateLimited, Unreachable } from './http-client.js';
 import { Probe, type ProbeOptions } from './probe.js';
-import { PER_REQUEST_VERSION } from './spec.js';
+import { fieldOf } from './reply.js';
+import { PER_REQUEST_VERSION, SERVER_INFO_FIELD } from './spec.js';
 
 export const CHECKS: readonly Check[] = GROUPS.flatMap(({ checks }) => checks);
 
@@ -17,6 +18,8 @@ export interface Examination {
   /** The versions of MCP that it agreed to. */
   readonly versions: readonly string[];
   readonly findings: readonly Finding[];
+  /** Why the examination stopped before its end. */
+  readonly stopped?: string;
   readonly requests: number;
   /** Sessions that the endpoint did not let the doctor end. */
   readonly sessionsLeft: number;
@@ -36,55 +39,53 @@ export async function examine(options: ProbeOptions, signal?: AbortSignal, check
   const running = runChecks(probe, checks, signal);
   await Promise.allSettled([running]);
   const sessionsLeft = await probe.cleanUp();
-  const findings = await running;
   const requests = probe.client.replies.length;
   const durationMs = performance.now() - start;
-  return { url: options.url.href, ...identity(probe), findings, requests, sessionsLeft, durationMs };
+  return { url: options.url.href, ...(await running), requests, sessionsLeft, durationMs };
 }
 
-async function runChecks(probe: Probe, checks: readonly Check[], signal?: AbortSignal): Promise<Finding[]> {
+type Run = Pick<Examination, 'server' | 'versions' | 'findings' | 'stopped'>;
+
+async function runChecks(probe: Probe, checks: readonly Check[], signal?: AbortSignal): Promise<Run> {
   await probe.detect();
-  const run = runner(probe);
+  const described = describe(probe);
   const findings: Finding[] = [];
   for (const check of checks) {
+    if (signal?.aborted === true) return { ...described, findings, stopped: 'interrupted' };
     const { id, title, severity, source, mend } = check;
-    const outcome = await run(check);
-    if (signal?.aborted === true) break;
-    findings.push({ id, title, severity, source, mend, ...outcome });
-  }
-  return findings;
-}
-
-/** Runs checks. Once the endpoint cannot be reached or limits the rate, the rest would only say so again. */
-function runner(probe: Probe): (check: Check) => Promise<Outcome> {
-  let over: string | undefined;
-  const giveUp = (error: unknown): void => {
-    if (error instanceof RateLimited) over = error.message;
-    else if (error instanceof Unreachable) over = `the endpoint can no longer be reached: ${error.message}`;
-    else throw error;
-  };
-  const runOne = async (check: Check): Promise<Outcome> => {
     try {
-      return await check.run(probe);
+      const outcome = await runCheck(probe, check);
+      findings.push({ id, title, severity, source, mend, ...outcome });
+      // What was wrong may have broken the session, and must not count against the checks that follow.
+      if (outcome.status === 'problem') await probe.renew();
     } catch (error) {
-      if (error instanceof NoAnswer) return problem(error.message);
-      giveUp(error);
-      return skipped(over ?? '');
+      return { ...described, findings, stopped: stopReason(error) };
     }
-  };
-  return async (check) => {
-    const reason = over ?? check.needs.map((need) => need(probe)).find((each) => each !== undefined);
-    if (reason !== undefined) return skipped(reason);
-    const outcome = await runOne(check);
-    // What was wrong may have broken the session, and must not count against the checks that follow.
-    if (outcome.status === 'problem') await probe.renew().catch(giveUp);
-    return outcome;
-  };
+  }
+  return { ...described, findings };
 }
 
-function identity({ facts: { opening, session, discovered } }: Probe): Pick<Examination, 'server' | 'versions'> {
+async function runCheck(probe: Probe, check: Check): Promise<Outcome> {
+  const reason = check.needs.map((need) => need(probe)).find((each) => each !== undefined);
+  if (reason !== undefined) return skipped(reason);
+  try {
+    return await check.run(probe);
+  } catch (error) {
+    if (error instanceof NoAnswer) return problem(error.message);
+    throw error;
+  }
+}
+
+/** Why further checks would say nothing of the endpoint. */
+function stopReason(error: unknown): string {
+  if (error instanceof RateLimited) return error.message;
+  if (error instanceof Unreachable) return `the endpoint can no longer be reached: ${error.message}`;
+  throw error;
+}
+
+function describe({ facts: { opening, session, discovered } }: Probe): Pick<Run, 'server' | 'versions'> {
   return {
-    server: opening?.result?.serverInfo,
+    server: opening?.result?.serverInfo ?? fieldOf(fieldOf(discovered, '_meta'), SERVER_INFO_FIELD),
     versions: [...(session ? [session.version] : []), ...(discovered ? [PER_REQUEST_VERSION] : [])],
   };
 }

@@ -73,7 +73,7 @@ export class HttpClient {
       headers: Object.fromEntries(given),
       agent: false,
       // Node would take the name for TLS from the header Host.
-      ...(url.protocol === 'https:' && { servername: isIP(url.hostname) === 0 ? url.hostname : '' }),
+      ...(url.protocol === 'https:' && { servername: serverName(url) }),
     });
     const [response] = await Promise.all([this.#answerOf(request, method), write(request, body ?? [])]);
     const reply = new Reply({ method, id }, response);
@@ -119,6 +119,9 @@ export class HttpClient {
     });
   }
 }
+
+/** For TLS, which has names only: RFC 6066, 3. */
+const serverName = ({ hostname }: URL): string => (isIP(hostname.replace(/[[\]]/g, '')) === 0 ? hostname : '');
 
 /** Where a name has several addresses, Node's error holds one for each of them, and has no message. */
 function reasonOf(error: Error): string {

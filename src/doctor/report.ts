@@ -25,10 +25,10 @@ const counted = (count: number, one: string, many = `${one}s`): string => `${cou
 /** A title in a terminal has no Markdown. */
 const titleOf = ({ title }: Finding): string => title.replaceAll('`', '');
 
-/** 0: nothing is wrong. 1: warnings. 2: errors. 3: the endpoint could not be examined. */
-export function exitCodeOf({ findings, versions }: Examination): 0 | 1 | 2 | 3 {
+/** 0: nothing is wrong. 1: warnings. 2: errors. 3: the endpoint could not be examined to the end. */
+export function exitCodeOf({ findings, versions, stopped }: Examination): 0 | 1 | 2 | 3 {
   if (findings.some(hasMark('error'))) return 2;
-  if (versions.length === 0) return 3;
+  if (versions.length === 0 || stopped !== undefined) return 3;
   return findings.some(hasMark('warning')) ? 1 : 0;
 }
 
@@ -59,7 +59,7 @@ function heading({ url, server, versions }: Examination): string {
 }
 
 function table(findings: readonly Finding[], paint: Paint): string[] {
-  const width = Math.max(...findings.map(({ id }) => id.length));
+  const width = Math.max(0, ...findings.map(({ id }) => id.length));
   return findings.map((finding) => {
     const mark = markOf(finding);
     const reason = finding.status === 'skipped' ? ` (${finding.reason})` : '';
@@ -78,7 +78,7 @@ function details(finding: Finding, paint: Paint): string[] {
   ];
 }
 
-function summary({ findings, requests, sessionsLeft, durationMs }: Examination): string {
+function summary({ findings, requests, sessionsLeft, durationMs, stopped }: Examination): string {
   const count = (mark: Mark): number => findings.filter(hasMark(mark)).length;
   const left = sessionsLeft === 0 ? [] : [`${counted(sessionsLeft, 'session')} could not be ended`];
   return [
@@ -89,5 +89,6 @@ function summary({ findings, requests, sessionsLeft, durationMs }: Examination):
     `${count('skipped')} skipped`,
     `${counted(requests, 'request')} in ${(durationMs / 1_000).toFixed(1)} s`,
     ...left,
+    ...(stopped === undefined ? [] : [`stopped: ${stopped}`]),
   ].join(', ');
 }

@@ -6,11 +6,12 @@ import { AUTHORIZATION, HTTP } from '../spec.js';
 
 const METADATA_PATH = '/.well-known/oauth-protected-resource';
 
+const NO_REFUSAL = 'no request was refused with 401';
+
 /** The first refusal with 401, if there was one. */
 const refusal = ({ client }: Probe): Reply | undefined => client.replies.find(({ status }) => status === 401);
 
-const REFUSES: Need = (probe) =>
-  refusal(probe) === undefined ? 'the endpoint serves callers without a token' : undefined;
+const REFUSES: Need = (probe) => (refusal(probe) === undefined ? NO_REFUSAL : undefined);
 
 /** Where a client looks for the metadata, in its order. */
 function metadataUrls(challenge: string, { options: { url } }: Probe): URL[] {
@@ -34,7 +35,7 @@ export const AUTHORIZATION_CHECKS: CheckGroup = {
         const names = Object.keys(probe.options.headers).map((name) => [name, undefined] as const);
         if (names.length > 0) await probe.open(Object.fromEntries(names));
         const reply = refusal(probe);
-        if (reply === undefined) return skipped('the endpoint serves callers without a token');
+        if (reply === undefined) return skipped(NO_REFUSAL);
         return expect(reply.headers['www-authenticate'] !== undefined, reply);
       },
     },
