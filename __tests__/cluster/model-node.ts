@@ -23,7 +23,11 @@ import type { StoredRecord } from '../../src/stores/session-store.js';
 import { recordKey, redisStoreWithSpare } from '../../src/stores/redis-store.js';
 import { Fenced, type FencedEventStore, sessionHash } from '../../src/stores/session-event-store.js';
 
-export const TIMING = { lease: 5_000, renewInterval: 1_500, fenceAfter: 3_300 };
+/** The shortest lease that is accepted for this `fenceAfter`. */
+export const TIMING = { lease: 4_160, renewInterval: 1_500, fenceAfter: 3_300 };
+/** As in `SessionPersistence`, in ms: between the touches that check a claim, and how long they do. */
+export const TOUCH_INTERVAL = 5_000;
+const CLAIM_CHECKED_FOR = 30_000;
 const CLAIM_TIMEOUT = 10_000;
 /** For sessions that end half an hour after they were last used. */
 const LIFETIME = 1.25 * 1_800_000;
@@ -83,7 +87,11 @@ const answered = (answer: Answer): Sent => {
   return { outcome: 'answered', response: { answer, statusCode, resume: () => undefined } as never, with102: true };
 };
 
-/** A node with the real code of ownership. Of a session it has the owner and a list. */
+/**
+ * A node with the real code of membership, observation, routing and records. Of a session it has the owner and a list. What `Restorer`,
+ * `RecordWriter` and `SessionPersistence` do with a session is repeated here in a short form, as they need a server and a transport.
+ * `claims.test.ts` and `restore.test.ts` test the real ones.
+ */
 export class ModelNode {
   readonly name: string;
   readonly sessions = new Map<string, OwnedSession>();
@@ -92,6 +100,7 @@ export class ModelNode {
   readonly #records: RecordStore;
   readonly #events: FencedEventStore;
   readonly #watcher: Watcher;
+  readonly #clock: Clock;
   readonly #ended = new Set<string>();
   readonly #restoring = new Map<string, Promise<OwnedSession>>();
 
@@ -101,6 +110,7 @@ export class ModelNode {
     const lifecycle = new LifecyclePhase();
     this.name = name;
     this.#watcher = watcher;
+    this.#clock = surroundings;
     this.node = new NodeMembership({
       send,
       prefix: PREFIX,
@@ -277,7 +287,19 @@ export class ModelNode {
     }
     const session = begun(epoch, owner, membership, JSON.parse(record.data) as string[]);
     this.sessions.set(id, session);
+    void this.#checkClaim(id, session);
     return session;
+  }
+
+  /** As `SessionPersistence` does. */
+  async #checkClaim(id: string, session: OwnedSession): Promise<void> {
+    const end = this.#clock.now() + CLAIM_CHECKED_FOR;
+    while (this.sessions.get(id) === session) {
+      const isOurs = await this.#records.touch(id, session, () => JSON.stringify(session.list)).catch(() => undefined);
+      if (isOurs === false && this.sessions.get(id) === session) this.sessions.delete(id);
+      if (isOurs !== undefined && this.#clock.now() > end) return;
+      await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, TOUCH_INTERVAL));
+    }
   }
 
   #hand(lease: Lease, message: Message, { deliver }: Surroundings): Sending {

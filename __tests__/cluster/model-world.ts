@@ -15,8 +15,11 @@ import {
 } from './model-node.js';
 import { ModelRedis } from './model-redis.js';
 
-/** How a connection between two nodes breaks, or that a proxy answers on it. The message may arrive all the same. */
-export type Break = 'at once' | 'after it was done' | 'answered by another';
+/**
+ * How a connection between two nodes breaks, or that a proxy answers on it. The message may arrive all the same. `stalled`: all that the
+ * other node says arrives late.
+ */
+export type Break = 'at once' | 'after it was done' | 'answered by another' | 'stalled';
 
 const NODES = nodesKey('mcp:');
 const NAMES = ['a', 'b', 'c'];
@@ -80,6 +83,10 @@ export class ClusterWorld implements Watcher {
   redisOffset = 0;
   readonly ids: string[] = [];
   readonly faults: string[] = [];
+  /** When a session was served that another node owned as well. */
+  readonly overlaps: number[] = [];
+  /** When Redis last went back. */
+  rolledBackAt = -Infinity;
   readonly answers: Answer[] = [];
   readonly #scheduler: fc.Scheduler;
   readonly #nodes: ModelNode[] = [];
@@ -92,9 +99,9 @@ export class ClusterWorld implements Watcher {
   readonly #done = new Set<string>();
   /** What was appended to each session, and answered. */
   readonly #acknowledged = new Map<string, Set<string>>();
-  #hasRolledBack = false;
   readonly #breaks: Break[] = [];
   #redisAway = false;
+  readonly #isolated = new Set<string>();
   #replica: ReturnType<ModelRedis['snapshot']> | undefined;
   #wishes = 0;
   #opened = 0;
@@ -105,6 +112,15 @@ export class ClusterWorld implements Watcher {
     this.#scheduler = scheduler;
     this.#speeds = speeds;
     for (const name of NAMES) this.#nodes.push(this.#start(name));
+  }
+
+  /** A world in which node 0 owns a session. */
+  static async withSession(scheduler: fc.Scheduler, speeds: readonly number[]): Promise<ClusterWorld> {
+    const world = new ClusterWorld(scheduler, speeds);
+    await world.run(100);
+    world.open(0);
+    await world.run(100);
+    return world;
   }
 
   node(n: number): ModelNode {
@@ -152,6 +168,12 @@ export class ClusterWorld implements Watcher {
     this.#redisAway = away;
   }
 
+  /** Cuts a node off from Redis, or no more. */
+  isolate(n: number, isolated: boolean): void {
+    if (isolated) this.#isolated.add(this.node(n).name);
+    else this.#isolated.delete(this.node(n).name);
+  }
+
   /** What a replica of Redis has received. */
   replicate(): void {
     this.#replica = this.redis.snapshot();
@@ -161,7 +183,7 @@ export class ClusterWorld implements Watcher {
   rollBack(): void {
     if (this.#replica === undefined) return;
     this.redis.restore(this.#replica);
-    this.#hasRolledBack = true;
+    this.rolledBackAt = this.clock.now();
   }
 
   /** How many nodes own a session, as they know it. */
@@ -173,6 +195,13 @@ export class ClusterWorld implements Watcher {
   loseLease(n: number | 'all'): void {
     if (n === 'all') this.redis.do('DEL', NODES);
     else this.redis.do('HDEL', NODES, this.node(n).node.membership.id);
+  }
+
+  /** Redis loses the renewals of a node. */
+  loseRenewals(n: number): void {
+    const { id } = this.node(n).node.membership;
+    const text = this.redis.do('HGET', NODES, id) as string;
+    this.redis.do('HSET', NODES, id, text.replace(/^\d+/, '0'));
   }
 
   /** Breaks the connection of the next message between nodes. */
@@ -197,8 +226,14 @@ export class ClusterWorld implements Watcher {
   /** Runs everything to its end: stopped nodes go on, and time passes. */
   async settle(): Promise<void> {
     this.#redisAway = false;
+    this.#isolated.clear();
     for (const node of this.#nodes) this.#process(node).resume();
-    const end = this.clock.now() + SETTLING;
+    await this.run(SETTLING);
+  }
+
+  /** Time passes, and all that can happen does. */
+  async run(ms: number): Promise<void> {
+    const end = this.clock.now() + ms;
     await this.happen(1_000);
     while (this.clock.now() < end) {
       this.clock.advance(Math.min(this.clock.untilNext, end - this.clock.now()));
@@ -210,6 +245,7 @@ export class ClusterWorld implements Watcher {
     const fault = (what: string): void =>
       void this.faults.push(`${request} of ${id} at ${node.name}, epoch ${epoch}: ${what}`);
     const others = this.#nodes.filter((other) => other !== node && other.sessions.get(id)?.membership.isValid === true);
+    if (others.length > 0) this.overlaps.push(this.clock.now());
     if (others.length > 0) fault(`owned by ${others.map(({ name }) => name).join()} as well`);
     const owner = this.#owners.get(`${id} ${epoch}`) ?? claimant;
     if (owner !== claimant) fault('another owner was in this epoch');
@@ -220,7 +256,7 @@ export class ClusterWorld implements Watcher {
     if (this.#done.has(request)) fault('it was carried out before');
     this.#done.add(request);
     const lost = [...(this.#acknowledged.get(id) ?? [])].filter((value) => !list.includes(value));
-    if (lost.length > 0 && !this.#hasRolledBack) fault(`${lost.join()} were acknowledged, and are lost`);
+    if (lost.length > 0 && this.rolledBackAt === -Infinity) fault(`${lost.join()} were acknowledged, and are lost`);
   }
 
   /** The epochs, owners and numbers of what was said in a session, as its stream has them. */
@@ -245,7 +281,7 @@ export class ClusterWorld implements Watcher {
   #start(name: string): ModelNode {
     const process = new Process();
     const connection = new Connection(this.#scheduler, (command, ...args) => {
-      if (this.#redisAway) throw new Error('Redis is away');
+      if (this.#redisAway || this.#isolated.has(name)) throw new Error('Redis is away');
       return this.redis.do(command, ...args);
     });
     /** What settles while the process stands still is heard of when it goes on. */
@@ -270,6 +306,12 @@ export class ClusterWorld implements Watcher {
 
   async #deliver(...[lease, message, onTaken, onBroken]: Parameters<Surroundings['deliver']>): Promise<Sent> {
     const how = this.#breaks.shift();
+    if (how === 'stalled') {
+      const late = (): Promise<void> => new Promise((resolve) => this.clock.setTimeout(resolve, LATEST_102));
+      const sent = await this.#arrive(lease, message, () => void late().then(onTaken));
+      await late();
+      return sent;
+    }
     if (how !== undefined) onBroken();
     const broken: Sent = { outcome: 'unknown', mayAsk: how !== 'answered by another' };
     const arrived = this.#arrive(lease, message, how === undefined ? onTaken : () => undefined);
