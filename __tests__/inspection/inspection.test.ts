@@ -141,7 +141,7 @@ describe('a node of another version, in a rolling upgrade (docs/admin.md)', () =
   const asJson = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
   /** The value with one of its parts replaced by null, for each part. */
-  function* damaged(value: unknown): Generator<unknown> {
+  function* damaged(value: unknown): Generator {
     yield null;
     if (typeof value !== 'object' || value === null) return;
     for (const [name, part] of Object.entries(value)) {

@@ -62,7 +62,7 @@ export function agreedFilter(requested: Fields, capabilities: Fields): Filter {
   if (isDeclared(RESOURCE_UPDATED, capabilities)) {
     for (const uri of (requested.resourceSubscriptions ?? []) as string[]) uris.add(uri);
   }
-  return withUris(Object.fromEntries(lists.map(([, field]) => [field, true])) as Filter, uris.all());
+  return withUris(Object.fromEntries(lists.map(([, field]) => [field, true])), uris.all());
 }
 
 /** The filter with other URIs. */
