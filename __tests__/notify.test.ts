@@ -2,6 +2,7 @@ import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { SubscribeRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { memoryEventStore, type McpRouterOptions, type NotifyTarget, type JSONRPCNotification } from '../src/index.js';
+import { LocalDelivery } from '../src/notify/local-delivery.js';
 import { announcingServer } from './endpoint/announcing-server.js';
 import type { EventStream } from './support/event-stream.js';
 import { FakeClock } from './support/fake-clock.js';
@@ -283,6 +284,30 @@ describe('a client that is away', () => {
 });
 
 describe('what is in flight', () => {
+  test('takes small pieces of each turn of the event loop, so that other requests are served meanwhile', async () => {
+    await serve();
+    const turns: number[] = [];
+    let turn = 0;
+    const count = (): void => {
+      turn += 1;
+      if (turns.length < 1_000) setImmediate(count);
+    };
+    setImmediate(count);
+    const stream = { notify: () => (turns.push(turn), 'delivered' as const) };
+    const sessions = { get: () => undefined, all: () => [], ofPrincipal: () => [] };
+    // The clock stands still, so that no time is ever spent.
+    const delivery = new LocalDelivery(
+      sessions,
+      () => Array<typeof stream>(1_000).fill(stream),
+      new FakeClock(),
+      never,
+    );
+    const message = { jsonrpc: '2.0' as const, method: TOOLS };
+    expect(await delivery.deliver({ message })).toMatchObject({ delivered: 1_000 });
+    // At most two pieces in the same turn.
+    for (const [at, each] of turns.slice(50).entries()) expect(each).toBeGreaterThan(turns[at]!);
+  });
+
   test('does not wait for a reader that has stalled, whose stream ends at maxStreamBuffer', async () => {
     await serve({ maxStreamBuffer: 100_000 });
     const [slow, fast] = [await open(), await open()];
