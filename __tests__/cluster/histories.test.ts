@@ -7,9 +7,9 @@ import { SteppedClock } from '../support/stepped-clock.js';
 import { until } from '../support/waiting.js';
 import { AnyNodeSession } from './any-node.js';
 import { nodePort, START_TIMEOUT } from './cluster.js';
-import { violations, type Effect, type Operation } from './history-checker.js';
+import { violations, type Effect, type Operation, type Resume } from './history-checker.js';
 import { HistoryClient, type Outcome } from './history-client.js';
-import { effectsKey } from './history-tools.js';
+import { effectsKey, machineTime } from './history-tools.js';
 import { ClusterNode } from './node-process.js';
 
 /** `npm run chaos` sets more. */
@@ -67,6 +67,8 @@ afterAll(async () => {
   nodeClock.remove();
 });
 
+const resumes: Resume[] = [];
+
 /** Shorter than a lease, or long enough for other nodes to claim the sessions. */
 const outage = (isLong: boolean): Promise<void> =>
   isLong ? sleep(faultRandom.integer(1.4 * LEASE, 2 * LEASE)) : sleep(faultRandom.integer(100, LEASE));
@@ -80,6 +82,7 @@ const FAULTS: Readonly<Record<string, (target: ProxiedNode, isLong: boolean) => 
   async stopped({ node }, isLong) {
     node.pause();
     await outage(isLong);
+    resumes.push({ owner: node.pid, at: machineTime() });
     node.resume();
   },
   /** What either side sends meanwhile arrives late, as TCP repeats it. */
@@ -150,7 +153,10 @@ async function check({ id }: AnyNodeSession, clients: readonly HistoryClient[]):
   const operations: Operation[] = clients.flatMap((client) => client.operations);
   const stored = (await asked.ask('LRANGE', effectsKey(id), '0', '-1')) as string[];
   const effects = stored.map((json) => JSON.parse(json) as Effect);
-  wrong.push(...violations({ session: id, operations, effects }), ...clients.flatMap((client) => client.wrong));
+  wrong.push(
+    ...violations({ session: id, operations, effects, resumes }),
+    ...clients.flatMap((client) => client.wrong),
+  );
   counts.sessions += 1;
   counts.effects += effects.length;
   counts.claims += Math.max(...operations.map(({ answer }) => answer?.epoch ?? 0));

@@ -1,4 +1,4 @@
-import { violations, type Answer, type Effect, type Operation } from './history-checker.js';
+import { violations, type Answer, type Effect, type Operation, type Resume } from './history-checker.js';
 
 const SESSION = 's';
 /** Owners of the epochs 0, 1 and 2. */
@@ -14,6 +14,7 @@ const answerOf = (correct: UntimedAnswer, change: Change): UntimedAnswer | undef
 class Script {
   readonly operations: Operation[] = [];
   readonly effects: Effect[] = [];
+  readonly resumes: Resume[] = [];
   #stored: string[] = [];
   #now = 0;
 
@@ -24,7 +25,7 @@ class Script {
   }
 
   effect(value: string, epoch: number, change: Change = {}, times = 1): this {
-    for (let n = 0; n < times; n += 1) this.effects.push({ value, owner: OWNERS[epoch]!, epoch });
+    for (let n = 0; n < times; n += 1) this.effects.push({ value, owner: OWNERS[epoch]!, epoch, begunAt: this.#now });
     return this.#add('effect', value, answerOf(this.#answer(value, epoch), change));
   }
 
@@ -39,7 +40,7 @@ class Script {
   }
 
   get found(): string[] {
-    return violations({ session: SESSION, operations: this.operations, effects: this.effects });
+    return violations({ session: SESSION, operations: this.operations, effects: this.effects, resumes: this.resumes });
   }
 
   #answer(value: string, epoch: number, list?: readonly string[]): UntimedAnswer {
@@ -78,7 +79,7 @@ describe('the checker of histories (Herlihy and Wing, "Linearizability: a correc
   test('accepts answers of two epochs that cross on their way to two clients', () => {
     const { operations, effects } = script().effect('a', 0).effect('b', 1);
     const crossed = operations.map((each, n) => ({ ...each, invokedAt: 1, answer: { ...each.answer!, at: 3 - n } }));
-    expect(violations({ session: SESSION, operations: crossed, effects })).toEqual([]);
+    expect(violations({ session: SESSION, operations: crossed, effects, resumes: [] })).toEqual([]);
   });
 
   test('finds an acknowledged append that is lost', () => {
@@ -159,7 +160,7 @@ describe('the checker of histories (Herlihy and Wing, "Linearizability: a correc
 
   test('finds an effect that was refused and happened, and one that was never asked for', () => {
     const history = script().refused('effect', 'a');
-    history.effects.push(...['a', 'x'].map((value) => ({ value, owner: OWNERS[0]!, epoch: 0 })));
+    history.effects.push(...['a', 'x'].map((value) => ({ value, owner: OWNERS[0]!, epoch: 0, begunAt: 0 })));
     expect(history.found).toEqual([
       'session s: effect a was refused, and happened',
       'session s: effect x happened, and was never asked for',
@@ -169,6 +170,38 @@ describe('the checker of histories (Herlihy and Wing, "Linearizability: a correc
   test('finds an effect of an older epoch that was sent after the next owner had answered', () => {
     expect(script().effect('a', 1).effect('b', 0, 'unanswered').found).toEqual([
       'session s: effect b happened in epoch 0, and was sent after an answer of epoch 1',
+      'session s: effect b began in epoch 0, after one of epoch 1',
     ]);
+  });
+
+  /** A call of epoch 0 and one of epoch 1 that were sent at the same time. The effect of epoch 0 begins 5 ms after that of epoch 1. */
+  const overlapping = (): Script => {
+    const history = script().effect('a', 0, 'unanswered').effect('b', 1, 'unanswered');
+    history.effects.splice(0, 1, { ...history.effects[0]!, begunAt: history.effects[1]!.begunAt + 5 });
+    return history;
+  };
+
+  test('finds an effect of an older epoch that began after one of a newer epoch, while both calls ran', () => {
+    expect(overlapping().found).toEqual(['session s: effect a began in epoch 0, after one of epoch 1']);
+  });
+
+  test('accepts one such effect of a process that was stopped until just before, and no second one', () => {
+    const history = overlapping();
+    history.resumes.push({ owner: OWNERS[0]!, at: history.effects[0]!.begunAt - 1 });
+    expect(history.found).toEqual([]);
+    const late = { ...history.effects[0]!, value: 'c', begunAt: history.effects[0]!.begunAt + 1 };
+    history.effects.push(late);
+    expect(history.effect('c', 0, 'unanswered', 0).found).toEqual([
+      'session s: effect c began in epoch 0, after one of epoch 1',
+    ]);
+  });
+
+  test.each([
+    ['another process', { owner: OWNERS[1]!, at: 0 }],
+    ['the process long before', { owner: OWNERS[0]!, at: -2_000 }],
+  ])('finds it also after a stop of %s', (_which, resume) => {
+    const history = overlapping();
+    history.resumes.push(resume);
+    expect(history.found).toEqual(['session s: effect a began in epoch 0, after one of epoch 1']);
   });
 });

@@ -26,6 +26,14 @@ export interface Effect {
   readonly value: string;
   readonly owner: number;
   readonly epoch: number;
+  /** In ms, by the monotonic clock of the machine, which all nodes share. */
+  readonly begunAt: number;
+}
+
+/** The end of a SIGSTOP, by the same clock. */
+export interface Resume {
+  readonly owner: number;
+  readonly at: number;
 }
 
 /** Everything that is known of one session. */
@@ -34,7 +42,11 @@ export interface History {
   readonly operations: readonly Operation[];
   /** In the order in which they happened. */
   readonly effects: readonly Effect[];
+  readonly resumes: readonly Resume[];
 }
+
+/** How long after a SIGSTOP an effect may begin that the node had checked before it, in ms. */
+const AFTER_RESUME = 1_000;
 
 interface Answered extends Operation {
   readonly answer: Answer;
@@ -65,13 +77,14 @@ function named({ kind, value, answer }: Operation): string {
  *
  * @returns A message for each violation.
  */
-export function violations({ session, operations, effects }: History): string[] {
+export function violations({ session, operations, effects, resumes }: History): string[] {
   const answered = operations.filter(isAnswered);
   return [
     ...strayAnswers(session, answered),
     ...wrongAppends(operations, answered),
     ...wrongEffects(operations, effects),
     ...wrongOwners(answered, effects),
+    ...overlappingEpochs(effects, resumes),
   ].map((message) => `session ${session}: ${message}`);
 }
 
@@ -158,6 +171,26 @@ function lateEffects(
     ({ operation, epoch, newest }) =>
       `${named(operation)} happened in epoch ${epoch}, and was sent after an answer of epoch ${newest}`,
   );
+}
+
+/**
+ * No effect of an epoch begins after one of a later epoch, also if the calls overlap. A process that is stopped between the check and the
+ * effect begins that one effect when it goes on (docs/scaling.md, "What is not guaranteed").
+ */
+function overlappingEpochs(effects: readonly Effect[], resumes: readonly Resume[]): string[] {
+  const unused = new Set(resumes);
+  const wrong: string[] = [];
+  let newest = 0;
+  for (const { value, owner, epoch, begunAt } of [...effects].sort((a, b) => a.begunAt - b.begunAt)) {
+    newest = Math.max(newest, epoch);
+    if (epoch === newest) continue;
+    const resume = [...unused].find(
+      (each) => each.owner === owner && each.at <= begunAt && begunAt < each.at + AFTER_RESUME,
+    );
+    if (resume === undefined) wrong.push(`effect ${value} began in epoch ${epoch}, after one of epoch ${newest}`);
+    else unused.delete(resume);
+  }
+  return wrong;
 }
 
 /** An epoch has one owner, and no owner of an older epoch answers what was sent after an answer of a newer one. */

@@ -7,6 +7,9 @@ import type { Effect } from './history-checker.js';
 /** The key with the effects of a session, in the order in which they happened. */
 export const effectsKey = (session: string): string => `effects:${session}`;
 
+/** In ms, by the monotonic clock that all processes of the machine share. */
+export const machineTime = (): number => Number(process.hrtime.bigint() / 1_000n) / 1_000;
+
 const input = { inputSchema: z.object({ value: z.string() }) };
 
 /**
@@ -40,7 +43,7 @@ export async function historyTools(redisUrl: string) {
       return answer({ value, list });
     });
     server.registerTool('effect', input, async ({ value }) => {
-      const effect: Effect = { value, owner, epoch };
+      const effect: Effect = { value, owner, epoch, begunAt: machineTime() };
       await outside.rPush(effectsKey(sessionId!), JSON.stringify(effect));
       return answer({ value });
     });
