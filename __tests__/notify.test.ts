@@ -300,7 +300,7 @@ describe('what is in flight', () => {
       sessions,
       () => Array<typeof stream>(1_000).fill(stream),
       new FakeClock(),
-      never,
+      () => undefined,
     );
     const message = { jsonrpc: '2.0' as const, method: TOOLS };
     expect(await delivery.deliver({ message })).toMatchObject({ delivered: 1_000 });
