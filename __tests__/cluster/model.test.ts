@@ -201,7 +201,7 @@ test(
 );
 
 /** Each of these plays one story, so a few orders of its events are enough. */
-const STORIES = Math.ceil(RUNS / 10);
+const STORIES = Math.ceil(RUNS / 15);
 
 test(
   `an owner that is cut off from Redis stops before another node claims its session, with the shortest lease that is accepted and clocks that differ by 20 %, in ${STORIES} orders of events`,
@@ -228,33 +228,28 @@ test(
 );
 
 test(
-  `a node gives a session up within 5 s and an answer after Redis lost its claim, however old the claim was, in ${STORIES} orders of events`,
+  `a node gives a session up within 5 s and an answer after Redis lost its claim, however old the claim was, in ${2 * STORIES} orders of events`,
   async () => {
     let overlaps = 0;
     await fc.assert(
-      fc.asyncProperty(
-        fc.scheduler(),
-        SPEEDS,
-        fc.constantFrom(100, 1_000, 8_000, 45_000),
-        async (scheduler, speeds, age) => {
-          const world = await ClusterWorld.withSession(scheduler, speeds);
-          world.kill(0);
-          await world.run(2 * TIMING.lease);
-          world.replicate();
-          world.ask(1, 0, 'POST');
-          await world.run(age);
-          expect(world.node(1).sessions.size).toBe(1);
-          world.rollBack();
-          for (let passed = 0; passed < 2 * OVERLAP; passed += 500) {
-            world.ask(2, 0, 'POST');
-            await world.run(500);
-          }
-          overlaps += world.overlaps.length;
-          expect(world.overlaps.filter((at) => at > world.rolledBackAt + OVERLAP)).toEqual([]);
-          expect(world.node(2).sessions.size).toBe(1);
-        },
-      ),
-      { numRuns: STORIES, endOnFailure: true, timeout: STANDSTILL },
+      fc.asyncProperty(fc.scheduler(), SPEEDS, fc.constantFrom(100, 8_000, 45_000), async (scheduler, speeds, age) => {
+        const world = await ClusterWorld.withSession(scheduler, speeds);
+        world.kill(0);
+        await world.run(2 * TIMING.lease);
+        world.replicate();
+        world.ask(1, 0, 'POST');
+        await world.run(age);
+        expect(world.node(1).sessions.size).toBe(1);
+        world.rollBack();
+        for (let passed = 0; passed < 2 * OVERLAP; passed += 500) {
+          world.ask(2, 0, 'POST');
+          await world.run(500);
+        }
+        overlaps += world.overlaps.length;
+        expect(world.overlaps.filter((at) => at > world.rolledBackAt + OVERLAP)).toEqual([]);
+        expect(world.node(2).sessions.size).toBe(1);
+      }),
+      { numRuns: 2 * STORIES, endOnFailure: true, timeout: STANDSTILL },
     );
     expect(overlaps).toBeGreaterThan(0);
   },
@@ -276,9 +271,9 @@ test(
         await world.run((1.1 * TIMING.lease) / SLOWEST);
         world.isolate(1, false);
         world.rollBack();
-        for (let passed = 0; passed < TIMING.lease; passed += 20) {
+        for (let passed = 0; passed < TIMING.lease; passed += 100) {
           for (const n of [0, 1]) world.ask(n, 0, 'POST');
-          await world.run(20);
+          await world.run(100);
         }
         expect(world.overlaps).toEqual([]);
       }),
