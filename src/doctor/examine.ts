@@ -1,9 +1,13 @@
 import { GROUPS } from './checks/index.js';
 import { problem, skipped, type Check, type Outcome } from './check.js';
-import { NoAnswer, RateLimited, Unreachable } from './http-client.js';
+import { messageOf, NoAnswer, RateLimited, TooLarge, Unreachable } from './http-client.js';
 import { Probe, type ProbeOptions } from './probe.js';
 import { fieldOf } from './reply.js';
+import { hider, shownUrl } from './secrets.js';
 import { PER_REQUEST_VERSION, SERVER_INFO_FIELD } from './spec.js';
+
+/** In characters, of a text of the endpoint in a report. */
+const MAX_SHOWN = 300;
 
 export const CHECKS: readonly Check[] = GROUPS.flatMap(({ checks }) => checks);
 
@@ -13,8 +17,8 @@ export type Finding = Pick<Check, 'id' | 'title' | 'severity' | 'source' | 'mend
 /** What was found of one endpoint. */
 export interface Examination {
   readonly url: string;
-  /** As the server calls itself; undefined when it did not say. */
-  readonly server: unknown;
+  /** As the server calls itself. */
+  readonly server: { readonly name?: string; readonly version?: string };
   /** The versions of MCP that it agreed to. */
   readonly versions: readonly string[];
   readonly findings: readonly Finding[];
@@ -39,9 +43,9 @@ export async function examine(options: ProbeOptions, signal?: AbortSignal, check
   const running = runChecks(probe, checks, signal);
   await Promise.allSettled([running]);
   const sessionsLeft = await probe.cleanUp();
-  const requests = probe.client.replies.length;
+  const { requests } = probe.client;
   const durationMs = performance.now() - start;
-  return { url: options.url.href, ...(await running), requests, sessionsLeft, durationMs };
+  return { url: shownUrl(options.url), ...(await running), requests, sessionsLeft, durationMs };
 }
 
 type Run = Pick<Examination, 'server' | 'versions' | 'findings' | 'stopped'>;
@@ -55,7 +59,7 @@ async function runChecks(probe: Probe, checks: readonly Check[], signal?: AbortS
     const { id, title, severity, source, mend } = check;
     try {
       const outcome = await runCheck(probe, check);
-      findings.push({ id, title, severity, source, mend, ...outcome });
+      findings.push({ id, title, severity, source, mend, ...shown(outcome, probe) });
       // What was wrong may have broken the session, and must not count against the checks that follow.
       if (outcome.status === 'problem') await probe.renew();
     } catch (error) {
@@ -78,14 +82,29 @@ async function runCheck(probe: Probe, check: Check): Promise<Outcome> {
 
 /** Why further checks would say nothing of the endpoint. */
 function stopReason(error: unknown): string {
-  if (error instanceof RateLimited) return error.message;
+  if (error instanceof RateLimited || error instanceof TooLarge) return error.message;
   if (error instanceof Unreachable) return `the endpoint can no longer be reached: ${error.message}`;
-  throw error;
+  return `an error of the doctor: ${messageOf(error)}`;
 }
 
-function describe({ facts: { opening, session, discovered } }: Probe): Pick<Run, 'server' | 'versions'> {
+/** What a report shows of a text of the endpoint. */
+function excerpt(text: string, { options }: Probe): string {
+  const hidden = hider(options)(text);
+  return hidden.length > MAX_SHOWN ? `${hidden.slice(0, MAX_SHOWN)}…` : hidden;
+}
+
+const shown = (outcome: Outcome, probe: Probe): Outcome =>
+  outcome.status === 'problem' ? { ...outcome, seen: excerpt(outcome.seen, probe) } : outcome;
+
+function describe(probe: Probe): Pick<Run, 'server' | 'versions'> {
+  const { opening, session, discovered } = probe.facts;
+  const info = opening?.result?.serverInfo ?? fieldOf(fieldOf(discovered, '_meta'), SERVER_INFO_FIELD);
+  const said = ['name', 'version'].flatMap((name) => {
+    const value = fieldOf(info, name);
+    return typeof value === 'string' ? [[name, excerpt(value, probe)] as const] : [];
+  });
   return {
-    server: opening?.result?.serverInfo ?? fieldOf(fieldOf(discovered, '_meta'), SERVER_INFO_FIELD),
+    server: Object.fromEntries(said),
     versions: [...(session ? [session.version] : []), ...(discovered ? [PER_REQUEST_VERSION] : [])],
   };
 }

@@ -14,6 +14,9 @@ export class NoAnswer extends Error {}
 /** The endpoint limits the rate of requests, so the answers say nothing of it any more. */
 export class RateLimited extends Error {}
 
+/** The replies take so much memory that the endpoint is none to examine. */
+export class TooLarge extends Error {}
+
 /** One HTTP request. */
 export interface Call {
   readonly method: string;
@@ -32,6 +35,9 @@ export interface Call {
 /** In ms, between two parts of a body: long enough for a proxy to pass the first one on. */
 const BETWEEN_PARTS = 50;
 
+/** In bytes, of all replies together, which are kept for the checks of the whole. */
+const MAX_REPLIES = 32 * 1024 * 1024;
+
 /**
  * Sends requests, each on a connection of its own: an answer never depends on an earlier one. `fetch` would forbid the headers
  * Host and Origin, and would read a stream that must stay unread.
@@ -41,6 +47,7 @@ export class HttpClient {
   readonly #headers: Call['headers'];
   readonly #timeoutMs: number;
   readonly #replies: Reply[] = [];
+  #requests = 0;
   #remoteAddress: string | undefined;
 
   /** @param headers - Of every request to the endpoint. */
@@ -50,12 +57,17 @@ export class HttpClient {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Every reply so far. */
+  /** How many requests were sent. */
+  get requests(): number {
+    return this.#requests;
+  }
+
+  /** Every reply of the endpoint so far. */
   get replies(): readonly Reply[] {
     return this.#replies;
   }
 
-  /** The address of the last connection. */
+  /** The address of the last connection to the endpoint. */
   get remoteAddress(): string | undefined {
     return this.#remoteAddress;
   }
@@ -63,20 +75,17 @@ export class HttpClient {
   /**
    * Resolves to the head of the reply.
    *
-   * @throws Unreachable, NoAnswer or RateLimited.
+   * @throws Unreachable, NoAnswer, RateLimited or TooLarge.
    */
-  async send({ method, headers, body, id, url = this.#url, isBare = false }: Call): Promise<Reply> {
-    const all = Object.entries({ ...(!isBare && this.#headers), ...headers });
-    const given = all.filter((header): header is [string, string] => header[1] !== undefined);
-    const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
-      method,
-      headers: Object.fromEntries(given),
-      agent: false,
-      // Node would take the name for TLS from the header Host.
-      ...(url.protocol === 'https:' && { servername: serverName(url) }),
-    });
-    const [response] = await Promise.all([this.#answerOf(request, method), write(request, body ?? [])]);
+  async send(call: Call): Promise<Reply> {
+    if (this.#replies.reduce((sum, { body }) => sum + body.size, 0) > MAX_REPLIES)
+      throw new TooLarge('the replies are longer than 32 MiB together');
+    this.#requests += 1;
+    const { method, body = [], id, url = this.#url } = call;
+    const request = this.#begin(call, url);
+    const [response] = await Promise.all([this.#answerOf(request, method, url), write(request, body)]);
     const reply = new Reply({ method, id }, response);
+    if (url !== this.#url) return reply;
     this.#replies.push(reply);
     if (reply.status === 429) throw new RateLimited('the endpoint limits the rate of requests: it answered 429');
     return reply;
@@ -87,7 +96,26 @@ export class HttpClient {
     for (const reply of this.#replies) reply.close();
   }
 
-  #answerOf(request: ClientRequest, method: string): Promise<IncomingMessage> {
+  /** @throws NoAnswer when Node cannot send such a request. */
+  #begin({ method, headers, body, isBare = false }: Call, url: URL): ClientRequest {
+    // As every client sends it: some gateways answer 411 to a body without a length.
+    const length = body && { 'content-length': String(Buffer.concat(body).length) };
+    const all = Object.entries<string | undefined>({ ...(!isBare && this.#headers), ...headers, ...length });
+    const given = all.filter((header): header is [string, string] => header[1] !== undefined);
+    try {
+      return (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
+        method,
+        headers: Object.fromEntries(given),
+        agent: false,
+        // Node would take the name for TLS from the header Host.
+        ...(url.protocol === 'https:' && { servername: serverName(url) }),
+      });
+    } catch (error) {
+      throw new NoAnswer(`${method} could not be sent: ${messageOf(error)}`);
+    }
+  }
+
+  #answerOf(request: ClientRequest, method: string, url: URL): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       let isConnected = false;
       const timer = setTimeout(() => {
@@ -100,9 +128,9 @@ export class HttpClient {
         request.destroy();
       }, this.#timeoutMs);
       request.once('socket', (socket) => {
-        socket.once(this.#url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+        socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
           isConnected = true;
-          this.#remoteAddress = socket.remoteAddress;
+          if (url === this.#url) this.#remoteAddress = socket.remoteAddress;
         });
       });
       request.once('response', (response) => {
@@ -120,13 +148,15 @@ export class HttpClient {
   }
 }
 
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 /** For TLS, which has names only: RFC 6066, 3. */
 const serverName = ({ hostname }: URL): string => (isIP(hostname.replace(/[[\]]/g, '')) === 0 ? hostname : '');
 
 /** Where a name has several addresses, Node's error holds one for each of them, and has no message. */
 function reasonOf(error: Error): string {
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
-  return first instanceof Error ? first.message : String(first);
+  return messageOf(first);
 }
 
 async function write(request: ClientRequest, parts: readonly Buffer[]): Promise<void> {

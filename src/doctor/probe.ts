@@ -2,8 +2,16 @@ import type { RequestId } from '../protocol/messages.js';
 import { LATEST_PROTOCOL_VERSION } from '../protocol/session-era.js';
 import { isPrivateAddress } from './addresses.js';
 import { HttpClient, NoAnswer, type Call } from './http-client.js';
-import { type Message, type Reply, isStream, isSuccess } from './reply.js';
-import { CAPABILITIES_FIELD, CLIENT_INFO_FIELD, PER_REQUEST_VERSION, POST_HEADERS, VERSION_FIELD } from './spec.js';
+import type { Message } from './body.js';
+import { type Reply, isStream, isSuccess } from './reply.js';
+import {
+  CAPABILITIES_FIELD,
+  CLIENT_INFO_FIELD,
+  PER_REQUEST_VERSION,
+  POST_HEADERS,
+  VERSION,
+  VERSION_FIELD,
+} from './spec.js';
 
 export interface ProbeOptions {
   readonly url: URL;
@@ -24,8 +32,8 @@ export interface Session {
   /** Undefined when the endpoint keeps no sessions. */
   readonly id: string | undefined;
   readonly version: string;
-  /** The reply to `notifications/initialized`. */
-  readonly initialized: Reply;
+  /** The reply to `notifications/initialized`; undefined when there was none. */
+  readonly initialized: Reply | undefined;
 }
 
 /** What came of an `initialize`. */
@@ -65,7 +73,7 @@ export class Probe {
   readonly options: ProbeOptions;
   readonly client: HttpClient;
   /** The sessions that have not ended, and the headers with which each was opened. */
-  readonly #open = new Map<string, { readonly version: string; readonly headers: Call['headers'] }>();
+  readonly #left = new Map<string, { readonly version: string; readonly headers: Call['headers'] }>();
   #facts: Facts = { isLocal: false };
   #lastId = 0;
 
@@ -94,25 +102,24 @@ export class Probe {
 
   /** Opens the session of the checks that follow, as the last one may have suffered. */
   async renew(): Promise<void> {
-    const { isLocal, discovered } = this.#facts;
-    const opened = await unlessSilent(this.open());
+    const { isLocal, discovered, session } = this.#facts;
+    if (session !== undefined) await this.#leave(session);
+    const opened = await unlessSilent(this.#open());
     this.#facts = { isLocal, ...(discovered && { discovered }), ...opened };
   }
 
-  /** Opens a session beside that of the checks. */
-  async open(headers: Call['headers'] = {}, protocolVersion = LATEST_PROTOCOL_VERSION): Promise<Opened> {
-    const params = { protocolVersion, capabilities: {}, clientInfo: this.#clientInfo() };
-    const opening = await this.#post({ method: 'initialize', params, headers });
-    const id = textOf(opening.headers['mcp-session-id']);
-    const version = opening.result?.protocolVersion;
-    if (id !== undefined)
-      this.#open.set(id, { version: typeof version === 'string' ? version : protocolVersion, headers });
-    if (opening.status !== 200 || typeof version !== 'string') return { opening };
-    const all = { ...POST_HEADERS, ...sessionHeaders({ id, version }), ...headers };
-    const body = encode({ jsonrpc: '2.0', method: 'notifications/initialized' });
-    const initialized = await this.client.send({ method: 'POST', headers: all, body });
-    await initialized.read(this.options.timeoutMs);
-    return { opening, session: { id, version, initialized } };
+  /** Opens a session beside that of the checks, and ends it after its use: an endpoint may allow few at a time. */
+  async beside<T>(
+    use: (opened: Opened) => T | Promise<T>,
+    headers: Call['headers'] = {},
+    protocolVersion = LATEST_PROTOCOL_VERSION,
+  ): Promise<T> {
+    const opened = await this.#open(headers, protocolVersion);
+    try {
+      return await use(opened);
+    } finally {
+      if (opened.session !== undefined) await this.#leave(opened.session, headers);
+    }
   }
 
   /** Sends a request in a session: `ping`, unless it names another. */
@@ -141,14 +148,14 @@ export class Probe {
   /** Opens a stream by GET. The caller closes it. */
   openStream(headers: Call['headers'] = {}): Promise<Reply> {
     const usual = { accept: 'text/event-stream', ...sessionHeaders(this.#facts.session) };
-    return this.client.send({ method: 'GET', headers: { ...usual, ...headers } });
+    return this.#send({ method: 'GET', headers: { ...usual, ...headers } });
   }
 
   /** Ends a session by DELETE. */
   async end(session: Partial<Session>, headers: Call['headers'] = {}): Promise<Reply> {
-    const reply = await this.client.send({ method: 'DELETE', headers: { ...sessionHeaders(session), ...headers } });
+    const reply = await this.#send({ method: 'DELETE', headers: { ...sessionHeaders(session), ...headers } });
     await reply.read(this.options.timeoutMs);
-    if (session.id !== undefined && (isSuccess(reply) || reply.status === 404)) this.#open.delete(session.id);
+    if (session.id !== undefined && (isSuccess(reply) || reply.status === 404)) this.#left.delete(session.id);
     return reply;
   }
 
@@ -159,17 +166,51 @@ export class Probe {
    */
   async cleanUp(): Promise<number> {
     this.client.close();
-    for (const [id, { version, headers }] of [...this.#open])
+    for (const [id, { version, headers }] of [...this.#left])
       await this.end({ id, version }, headers).catch(() => undefined);
     this.client.close();
-    return this.#open.size;
+    return this.#left.size;
+  }
+
+  async #open(headers: Call['headers'] = {}, protocolVersion = LATEST_PROTOCOL_VERSION): Promise<Opened> {
+    const params = { protocolVersion, capabilities: {}, clientInfo: this.#clientInfo() };
+    const opening = await this.#post({ method: 'initialize', params, headers });
+    const id = textOf(opening.headers['mcp-session-id']);
+    const version = opening.result?.protocolVersion;
+    if (opening.status !== 200 || typeof version !== 'string' || !VERSION.test(version)) return { opening };
+    if (id !== undefined) this.#left.set(id, { version, headers });
+    const all = { ...POST_HEADERS, ...sessionHeaders({ id, version }), ...headers };
+    const initialized = await unlessSilent(this.#notifyInitialized(all));
+    return { opening, session: { id, version, initialized } };
+  }
+
+  async #notifyInitialized(headers: Call['headers']): Promise<Reply> {
+    const body = encode({ jsonrpc: '2.0', method: 'notifications/initialized' });
+    const reply = await this.#send({ method: 'POST', headers, body });
+    await reply.read(this.options.timeoutMs);
+    return reply;
+  }
+
+  /** Ends a session that has served its purpose. One that stays is counted by `cleanUp`. */
+  async #leave(session: Session, headers?: Call['headers']): Promise<void> {
+    if (session.id !== undefined && this.#left.has(session.id)) await unlessSilent(this.end(session, headers));
+  }
+
+  /** Sends a request. A reply may open a session whatever was asked for: some servers do so even with a refusal. */
+  async #send(call: Call): Promise<Reply> {
+    const reply = await this.client.send(call);
+    const id = textOf(reply.headers['mcp-session-id']);
+    const isNew = id !== call.headers['mcp-session-id'] && !this.#left.has(id ?? '');
+    const { version = LATEST_PROTOCOL_VERSION } = this.#facts.session ?? {};
+    if (id !== undefined && isNew) this.#left.set(id, { version, headers: {} });
+    return reply;
   }
 
   /** Sends a request, and reads the reply to its end, or to its answer if it stays open. */
   async #post({ method, id = ++this.#lastId, params, meta, headers, body, isUnread = false }: Ask): Promise<Reply> {
     const all = { ...params, ...(meta && { _meta: meta }) };
     const message = { jsonrpc: '2.0', id, method, ...(Object.keys(all).length > 0 && { params: all }) };
-    const reply = await this.client.send({
+    const reply = await this.#send({
       method: 'POST',
       headers: { ...POST_HEADERS, ...headers },
       body: body ?? encode(message),

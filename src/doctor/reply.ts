@@ -1,24 +1,10 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isObject } from '../runtime/checks.js';
 import type { RequestId } from '../protocol/messages.js';
-import { parseEvents, type StreamEvent } from './events.js';
+import { Body, type Message } from './body.js';
 
-/** A JSON-RPC message as the endpoint sent it. Nothing is known of its fields. */
-export type Message = Readonly<Record<string, unknown>>;
-
-/** In bytes. A reply that goes on is read no further. */
-const MAX_BODY = 4 * 1024 * 1024;
-
-/** In characters, of a body that is shown. */
-const MAX_SHOWN = 120;
-
-function parseMessages(texts: readonly string[]): Message[] | undefined {
-  try {
-    return texts.flatMap((text): unknown => JSON.parse(text)).filter(isObject);
-  } catch {
-    return undefined;
-  }
-}
+/** In characters, of a body that is judged by its text. A pattern takes more than linear time. */
+const MAX_JUDGED = 10_000;
 
 /** The answer to a request, among messages. */
 export const isAnswerTo =
@@ -31,9 +17,8 @@ export const fieldOf = (value: unknown, name: string): unknown => (isObject(valu
 
 /** The HTTP reply to one request. Its body is read when it is asked for, so a stream may stay unread. */
 export class Reply {
+  readonly body: Body;
   readonly #response: IncomingMessage;
-  readonly #chunks: Buffer[] = [];
-  #size = 0;
   #hasEnded = false;
   #isOver = false;
   #onChange: () => void = () => undefined;
@@ -44,6 +29,7 @@ export class Reply {
     response: IncomingMessage,
   ) {
     this.#response = response;
+    this.body = new Body(isStream(this));
     response.once('end', () => (this.#hasEnded = true));
     response.once('error', () => undefined);
     response.once('close', () => {
@@ -70,24 +56,10 @@ export class Reply {
     return this.#hasEnded;
   }
 
-  get text(): string {
-    return Buffer.concat(this.#chunks).toString('utf8');
-  }
-
-  /** The messages so far; undefined when the body is none of JSON-RPC. */
-  get messages(): Message[] | undefined {
-    if (!isStream(this)) return parseMessages(this.text === '' ? [] : [this.text]);
-    return parseMessages(
-      eventsOf(this)
-        .map(({ data }) => data)
-        .filter((data) => data !== ''),
-    );
-  }
-
   /** The answer to the request, a result or an error. A refusal of the HTTP request may come without its ID. */
   get answer(): Message | undefined {
     const { id } = this.call;
-    return id === undefined ? undefined : this.messages?.find(isAnswerTo(id));
+    return id === undefined ? undefined : this.body.messages.find(isAnswerTo(id));
   }
 
   get result(): Message | undefined {
@@ -97,12 +69,12 @@ export class Reply {
 
   /** The JSON-RPC error, whatever its ID. */
   get error(): Message | undefined {
-    const error = this.messages?.find((message) => 'error' in message)?.error;
+    const error = this.body.messages.find((message) => 'error' in message)?.error;
     return isObject(error) ? error : undefined;
   }
 
   /**
-   * Reads until the body ends, or there is enough of it.
+   * Reads until the body ends, or there is enough of an event stream.
    *
    * @returns Whether that came within the time.
    */
@@ -116,7 +88,7 @@ export class Reply {
       };
       const timer = setTimeout(() => settle(false), timeoutMs);
       this.#onChange = () => {
-        if (this.#isOver || isEnough()) settle(true);
+        if (this.#isOver || (isStream(this) && isEnough())) settle(true);
       };
       this.#onChange();
     });
@@ -128,9 +100,8 @@ export class Reply {
   }
 
   #take(chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#size += chunk.length;
-    if (this.#size > MAX_BODY) this.close();
+    this.body.add(chunk);
+    if (this.body.isFull) this.close();
     this.#onChange();
   }
 }
@@ -139,13 +110,14 @@ export const isSuccess = ({ status }: Reply): boolean => status >= 200 && status
 
 export const isStream = ({ mediaType }: Reply): boolean => mediaType === 'text/event-stream';
 
-/** The complete events so far. */
-export const eventsOf = (reply: Reply): StreamEvent[] => (isStream(reply) ? parseEvents(reply.text) : []);
+/** The text of the body, without what is too far down to be judged. */
+export const beginningOf = ({ body }: Reply): string => body.text.slice(0, MAX_JUDGED);
 
 /** The reply in one line. */
-export function summaryOf({ call, status, headers: { location }, mediaType, text }: Reply): string {
-  const shown = text.replace(/\s+/g, ' ').trim();
-  const body = shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown;
+export function summaryOf(reply: Reply): string {
+  const { call, status, headers, mediaType } = reply;
+  const { location } = headers;
+  const body = beginningOf(reply).replace(/\s+/g, ' ').trim();
   return [
     `${call.method} was answered with ${status}`,
     ...(location === undefined ? [] : [`to ${location}`]),

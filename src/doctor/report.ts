@@ -1,5 +1,4 @@
 import util from 'node:util';
-import { fieldOf } from './reply.js';
 import type { Examination, Finding } from './examine.js';
 
 type Mark = 'ok' | 'skipped' | 'error' | 'warning' | 'info';
@@ -19,6 +18,13 @@ const hasMark =
   (mark: Mark) =>
   (finding: Finding): boolean =>
     markOf(finding) === mark;
+
+/** Controls, and characters that change the direction of text: a terminal obeys them (CWE-150). */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** A text that the endpoint may have written, with no power over a terminal. */
+export const visible = (text: string): string =>
+  text.replace(UNSEEN, (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ''}}`);
 
 const counted = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`;
 
@@ -53,16 +59,16 @@ export function jsonReport(examination: Examination): string {
 }
 
 function heading({ url, server, versions }: Examination): string {
-  const [name, version] = [fieldOf(server, 'name'), fieldOf(server, 'version')];
-  const named = typeof name === 'string' ? [`${name} ${typeof version === 'string' ? version : ''}`.trim()] : [];
-  return [url, ...named, ...(versions.length > 0 ? [`MCP ${versions.join(', ')}`] : [])].join(' · ');
+  const { name, version = '' } = server;
+  const named = name === undefined ? [] : [`${name} ${version}`.trim()];
+  return visible([url, ...named, ...(versions.length > 0 ? [`MCP ${versions.join(', ')}`] : [])].join(' · '));
 }
 
 function table(findings: readonly Finding[], paint: Paint): string[] {
   const width = Math.max(0, ...findings.map(({ id }) => id.length));
   return findings.map((finding) => {
     const mark = markOf(finding);
-    const reason = finding.status === 'skipped' ? ` (${finding.reason})` : '';
+    const reason = finding.status === 'skipped' ? ` (${visible(finding.reason)})` : '';
     return `${paint(mark, mark.padEnd(8))} ${finding.id.padEnd(width)}  ${titleOf(finding)}${reason}`;
   });
 }
@@ -72,7 +78,7 @@ function details(finding: Finding, paint: Paint): string[] {
   const mark = markOf(finding);
   return [
     `${paint(mark, mark)} ${finding.id}: ${titleOf(finding)}`,
-    `  seen    ${finding.seen}`,
+    `  seen    ${visible(finding.seen)}`,
     `  mend    ${finding.mend}`,
     `  source  ${finding.source}`,
   ];
@@ -89,6 +95,6 @@ function summary({ findings, requests, sessionsLeft, durationMs, stopped }: Exam
     `${count('skipped')} skipped`,
     `${counted(requests, 'request')} in ${(durationMs / 1_000).toFixed(1)} s`,
     ...left,
-    ...(stopped === undefined ? [] : [`stopped: ${stopped}`]),
+    ...(stopped === undefined ? [] : [`stopped: ${visible(stopped)}`]),
   ].join(', ');
 }

@@ -22,6 +22,9 @@ export const HTTP = 'https://www.rfc-editor.org/rfc/rfc9110.html';
 
 export const PER_REQUEST_VERSION = '2026-07-28';
 
+/** The name of a revision. Other text of an endpoint may be no value of a header. */
+export const VERSION = /^\d{4}-\d\d-\d\d$/;
+
 /** Error codes of JSON-RPC and of MCP 2026-07-28 (basic, "Error Codes"). */
 export const CODES = {
   parseError: -32700,

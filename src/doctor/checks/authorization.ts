@@ -16,7 +16,7 @@ const REFUSES: Need = (probe) => (refusal(probe) === undefined ? NO_REFUSAL : un
 /** Where a client looks for the metadata, in its order. */
 function metadataUrls(challenge: string, { options: { url } }: Probe): URL[] {
   const [, named] = /resource_metadata="?([^",\s]+)"?/.exec(challenge) ?? [];
-  if (named !== undefined) return URL.canParse(named) ? [new URL(named)] : [];
+  if (named !== undefined) return URL.canParse(named) && /^https?:/i.test(named) ? [new URL(named)] : [];
   return [new URL(METADATA_PATH + url.pathname, url), new URL(METADATA_PATH, url)];
 }
 
@@ -33,7 +33,7 @@ export const AUTHORIZATION_CHECKS: CheckGroup = {
       needs: [],
       run: async (probe) => {
         const names = Object.keys(probe.options.headers).map((name) => [name, undefined] as const);
-        if (names.length > 0) await probe.open(Object.fromEntries(names));
+        if (names.length > 0) await probe.beside(() => undefined, Object.fromEntries(names));
         const reply = refusal(probe);
         if (reply === undefined) return skipped(NO_REFUSAL);
         return expect(reply.headers['www-authenticate'] !== undefined, reply);
@@ -61,7 +61,8 @@ async function hasServers({ client, options }: Probe, url: URL): Promise<boolean
   try {
     const reply = await client.send({ method: 'GET', headers: { accept: 'application/json' }, url, isBare: true });
     await reply.read(options.timeoutMs);
-    const servers = isSuccess(reply) ? fieldOf(reply.messages?.[0], 'authorization_servers') : undefined;
+    reply.close();
+    const servers = isSuccess(reply) ? fieldOf(reply.body.messages[0], 'authorization_servers') : undefined;
     return Array.isArray(servers) && servers.length > 0;
   } catch (error) {
     if (error instanceof NoAnswer || error instanceof Unreachable) return false;

@@ -155,7 +155,7 @@ export const BROWSERS: CheckGroup = {
         if (!wasServed(reply)) return problem(summaryOf(reply));
         if (!isReadable(reply, origin)) return problem('the reply has no Access-Control-Allow-Origin for the page');
         if (probe.facts.session?.id === undefined) return OK;
-        const { opening } = await probe.open({ origin });
+        const opening = await probe.beside((opened) => opened.opening, { origin });
         const exposed = listOf(headerOf(opening, 'access-control-expose-headers'));
         if (exposed.includes('mcp-session-id') || exposed.includes('*')) return OK;
         return problem('Access-Control-Expose-Headers lacks Mcp-Session-Id on the answer to initialize');

@@ -1,7 +1,8 @@
 import { isObject } from '../../runtime/checks.js';
 import { expect, OK, problem, SESSION_ERA, skipped, type CheckGroup } from '../check.js';
+import type { Opened } from '../probe.js';
 import { fieldOf } from '../reply.js';
-import { BASIC, LIFECYCLE, TRANSPORTS } from '../spec.js';
+import { BASIC, LIFECYCLE, TRANSPORTS, VERSION } from '../spec.js';
 
 /** A revision that does not exist. */
 const FUTURE_VERSION = '2099-01-01';
@@ -20,12 +21,12 @@ export const OPENING: CheckGroup = {
       mend: "Look at the URL first: the endpoint's path is often `/mcp`. Then look at the server's log.",
       needs: [],
       run: ({ facts: { opening, session, discovered } }) => {
-        if (session === undefined && discovered !== undefined)
+        if (session === undefined && discovered !== undefined && opening?.result === undefined)
           return skipped('the endpoint serves MCP 2026-07-28 only');
         if (opening === undefined) return problem('initialize got no answer');
         if (opening.status === 401) return skipped('the endpoint asks for authorization: give it by --header');
         const { protocolVersion, capabilities, serverInfo } = opening.result ?? {};
-        const hasVersion = typeof protocolVersion === 'string' && /^\d{4}-\d\d-\d\d$/.test(protocolVersion);
+        const hasVersion = typeof protocolVersion === 'string' && VERSION.test(protocolVersion);
         const hasName = typeof fieldOf(serverInfo, 'name') === 'string';
         return expect(opening.status === 200 && hasVersion && isObject(capabilities) && hasName, opening);
       },
@@ -37,9 +38,10 @@ export const OPENING: CheckGroup = {
       source: `${LIFECYCLE}#version-negotiation`,
       mend: 'Answer with the latest version that the server supports, never with whatever is asked for.',
       needs: [SESSION_ERA],
-      run: async (probe) => {
-        const { opening } = await probe.open({}, FUTURE_VERSION);
-        return expect(opening.result?.protocolVersion !== FUTURE_VERSION && opening.status < 500, opening);
+      run: (probe) => {
+        const judge = ({ opening }: Opened) =>
+          expect(opening.result?.protocolVersion !== FUTURE_VERSION && opening.status < 500, opening);
+        return probe.beside(judge, {}, FUTURE_VERSION);
       },
     },
     {
@@ -52,7 +54,8 @@ export const OPENING: CheckGroup = {
       run: ({ facts: { session } }) => {
         if (session === undefined) return OK;
         const { initialized } = session;
-        return expect(initialized.status === 202 && initialized.text === '', initialized);
+        if (initialized === undefined) return problem('notifications/initialized got no answer');
+        return expect(initialized.status === 202 && initialized.body.text === '', initialized);
       },
     },
     {
@@ -75,11 +78,13 @@ export const OPENING: CheckGroup = {
       source: `${TRANSPORTS}#protocol-version-header`,
       mend: 'Take the version of the session where the header is missing.',
       needs: [SESSION_ERA],
-      run: async (probe) => {
-        const { session } = await probe.open({}, FIRST_VERSION);
-        if (session?.version !== FIRST_VERSION) return skipped('the server does not agree to 2025-03-26');
-        const reply = await probe.inSession({ headers: { 'mcp-protocol-version': undefined } }, session);
-        return expect(reply.status === 200 && reply.answer !== undefined, reply);
+      run: (probe) => {
+        const use = async ({ session }: Opened) => {
+          if (session?.version !== FIRST_VERSION) return skipped('the server does not agree to 2025-03-26');
+          const reply = await probe.inSession({ headers: { 'mcp-protocol-version': undefined } }, session);
+          return expect(reply.status === 200 && reply.answer !== undefined, reply);
+        };
+        return probe.beside(use, {}, FIRST_VERSION);
       },
     },
   ],

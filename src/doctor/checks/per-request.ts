@@ -1,7 +1,9 @@
+import { inspect } from 'node:util';
 import { isObject } from '../../runtime/checks.js';
 import { expect, OK, PER_REQUEST, problem, skipped, type CheckGroup, type Need, type Outcome } from '../check.js';
 import type { Probe } from '../probe.js';
-import { type Message, type Reply, fieldOf, summaryOf } from '../reply.js';
+import type { Message } from '../body.js';
+import { type Reply, fieldOf, summaryOf } from '../reply.js';
 import {
   CACHING,
   CAPABILITIES_FIELD,
@@ -34,8 +36,8 @@ const refusesHeaders = async (reply: Promise<Reply>): Promise<Outcome> =>
 
 /** What a result has that may be cached, and is not right. */
 function cacheFault({ ttlMs, cacheScope }: Message): string | undefined {
-  if (typeof ttlMs !== 'number' || !Number.isInteger(ttlMs) || ttlMs < 0) return `ttlMs is ${JSON.stringify(ttlMs)}`;
-  if (cacheScope !== 'public' && cacheScope !== 'private') return `cacheScope is ${JSON.stringify(cacheScope)}`;
+  if (typeof ttlMs !== 'number' || !Number.isInteger(ttlMs) || ttlMs < 0) return `ttlMs is ${inspect(ttlMs)}`;
+  if (cacheScope !== 'public' && cacheScope !== 'private') return `cacheScope is ${inspect(cacheScope)}`;
   return undefined;
 }
 
@@ -55,8 +57,12 @@ export const PER_REQUEST_ERA: CheckGroup = {
       run: ({ facts: { discovered } }) => {
         const { supportedVersions, capabilities, resultType } = discovered ?? {};
         const names = Array.isArray(supportedVersions) && supportedVersions.includes(PER_REQUEST_VERSION);
-        if (names && isObject(capabilities) && resultType === 'complete') return OK;
-        return problem(`the result is ${JSON.stringify(discovered)}`);
+        const faults = [
+          ...(names ? [] : [`supportedVersions lacks ${PER_REQUEST_VERSION}`]),
+          ...(isObject(capabilities) ? [] : ['capabilities is no object']),
+          ...(resultType === 'complete' ? [] : ['resultType is not "complete"']),
+        ];
+        return faults.length === 0 ? OK : problem(faults.join(', '));
       },
     },
     {
@@ -197,7 +203,7 @@ export const PER_REQUEST_ERA: CheckGroup = {
       needs: [ONLY_PER_REQUEST],
       run: ({ facts: { opening } }) => {
         if (opening === undefined) return problem('initialize got no answer');
-        return expect(opening.text.includes(PER_REQUEST_VERSION), opening);
+        return expect(opening.body.text.includes(PER_REQUEST_VERSION), opening);
       },
     },
   ],

@@ -1,6 +1,7 @@
-import { OK, PER_REQUEST, problem, SESSION_ERA, skipped, type CheckGroup, type Need } from '../check.js';
+import { ANY_ERA, OK, PER_REQUEST, problem, SESSION_ERA, skipped, type CheckGroup, type Need } from '../check.js';
 import type { Probe } from '../probe.js';
 import { type Reply, fieldOf, isStream, summaryOf } from '../reply.js';
+import { encodeHeader } from '../../protocol/encoded-header.js';
 import { CODES, HTTP, LATER_HTTP, SUBSCRIPTION_ID_FIELD, SUBSCRIPTIONS } from '../spec.js';
 
 const LISTEN_ID = 'doctor-listen';
@@ -15,7 +16,7 @@ const ENCODINGS = 'gzip, deflate, br';
 
 const TOOL: Need = ({ options }) => (options.tool === undefined ? 'no --call was given' : undefined);
 
-const hasMessage = (stream: Reply): boolean => (stream.messages ?? [undefined]).length > 0;
+const hasMessage = ({ body }: Reply): boolean => body.messages.length > 0 || body.hasOther;
 
 /** Opens a subscription, reads it to its first message, and hangs up. */
 async function listen(probe: Probe): Promise<Reply> {
@@ -25,7 +26,7 @@ async function listen(probe: Probe): Promise<Reply> {
     params: { notifications: { toolsListChanged: true } },
     isUnread: true,
   });
-  await stream.read(probe.options.timeoutMs, () => stream.text !== '' && (!isStream(stream) || hasMessage(stream)));
+  await stream.read(probe.options.timeoutMs, () => hasMessage(stream));
   stream.close();
   return stream;
 }
@@ -46,7 +47,7 @@ export const PROXIES: CheckGroup = {
       run: async (probe) => {
         const stream = await listen(probe);
         if (hasNoSubscriptions(stream)) return skipped('the server has no subscriptions');
-        if (stream.text !== '') return OK;
+        if (stream.body.text !== '') return OK;
         return problem(`subscriptions/listen had no event within ${probe.options.timeoutMs / 1_000} s`);
       },
     },
@@ -60,7 +61,7 @@ export const PROXIES: CheckGroup = {
       run: async (probe) => {
         const stream = await listen(probe);
         if (hasNoSubscriptions(stream)) return skipped('the server has no subscriptions');
-        const [first] = stream.messages ?? [];
+        const [first] = stream.body.messages;
         const id = fieldOf(fieldOf(fieldOf(first, 'params'), '_meta'), SUBSCRIPTION_ID_FIELD);
         const isAcknowledged = first?.method === 'notifications/subscriptions/acknowledged' && id === LISTEN_ID;
         return isAcknowledged ? OK : problem(summaryOf(stream));
@@ -105,19 +106,19 @@ export const PROXIES: CheckGroup = {
       severity: 'warning',
       source: `${LATER_HTTP}#receiving-messages`,
       mend: 'Switch buffering off in every proxy, if the tool itself does not report at its end only.',
-      needs: [TOOL],
+      needs: [ANY_ERA, TOOL],
       run: async (probe) => {
-        const { tool, timeoutMs } = probe.options;
+        const { tool = '', timeoutMs } = probe.options;
         const params = { name: tool, arguments: {} };
         const start = performance.now();
         const reply = await openCall(probe, params);
-        await reply.read(timeoutMs, () => isStream(reply) && hasMessage(reply));
+        await reply.read(timeoutMs, () => hasMessage(reply));
         const first = performance.now() - start;
         await reply.read(timeoutMs, () => reply.answer !== undefined);
         const total = performance.now() - start;
         reply.close();
         if (reply.answer === undefined) return problem(summaryOf(reply));
-        const isLate = total > LONG_CALL && (reply.messages ?? []).length > 1 && first > LATE * total;
+        const isLate = total > LONG_CALL && reply.body.messages.length > 1 && first > LATE * total;
         return isLate
           ? problem(`the first event came after ${first.toFixed(0)} of ${total.toFixed(0)} ms`, 'info')
           : OK;
@@ -126,10 +127,7 @@ export const PROXIES: CheckGroup = {
   ],
 };
 
-function openCall(
-  probe: Probe,
-  params: { readonly name: string | undefined; readonly arguments: object },
-): Promise<Reply> {
+function openCall(probe: Probe, params: { readonly name: string; readonly arguments: object }): Promise<Reply> {
   const ask = {
     method: 'tools/call',
     id: 'doctor-call',
@@ -138,5 +136,5 @@ function openCall(
     isUnread: true,
   };
   if (probe.facts.session !== undefined) return probe.inSession(ask);
-  return probe.perRequest({ ...ask, headers: { 'mcp-name': params.name } });
+  return probe.perRequest({ ...ask, headers: { 'mcp-name': encodeHeader(params.name) } });
 }

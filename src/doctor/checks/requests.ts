@@ -1,6 +1,6 @@
 import { ANY_ERA, expect, OK, problem, SESSION_ERA, skipped, type CheckGroup, type Outcome } from '../check.js';
 import type { Probe } from '../probe.js';
-import { type Reply, isSuccess, summaryOf } from '../reply.js';
+import { type Reply, beginningOf, isSuccess, summaryOf } from '../reply.js';
 import { BASIC, CODES, HTTP, JSON_RPC, TRANSPORTS, UNKNOWN_METHOD, UNKNOWN_VERSION } from '../spec.js';
 
 /** The first revision with the header MCP-Protocol-Version. */
@@ -31,7 +31,7 @@ const refusalsIn = (probe: Probe): Reply[] =>
   probe.client.replies.filter(({ call, status }) => status >= 400 && ['POST', 'GET', 'DELETE'].includes(call.method));
 
 /** A line of a stack trace: of Node (`at f (/app/x.js:1:2)`), or the first one of Python's. */
-const STACK_TRACE = /\bat [^\n<]*[/\\][^\n<]*:\d+:\d+|Traceback \(most recent call last\)/;
+const STACK_TRACE = /\bat [^\n<]{0,200}[/\\][^\n<]{0,200}:\d+:\d+|Traceback \(most recent call last\)/;
 
 const sent = (body: string): readonly Buffer[] => [Buffer.from(body)];
 
@@ -173,7 +173,7 @@ export const REQUESTS: CheckGroup = {
       needs: [ANY_ERA],
       run: ({ client }) => {
         const strange = client.replies.find(
-          (reply) => isSuccess(reply) && isMcp(reply) && !(reply.messages?.every(isMessage) ?? false),
+          (reply) => isSuccess(reply) && isMcp(reply) && (reply.body.hasOther || !reply.body.messages.every(isMessage)),
         );
         return strange === undefined ? OK : problem(summaryOf(strange));
       },
@@ -198,7 +198,7 @@ export const REQUESTS: CheckGroup = {
       mend: 'Log the error, and send a message of your own. Express sends no stack with `NODE_ENV=production`.',
       needs: [],
       run: (probe) => {
-        const trace = refusalsIn(probe).find(({ text }) => STACK_TRACE.test(text));
+        const trace = refusalsIn(probe).find((reply) => STACK_TRACE.test(beginningOf(reply)));
         return trace === undefined ? OK : problem(summaryOf(trace));
       },
     },
@@ -206,9 +206,9 @@ export const REQUESTS: CheckGroup = {
 };
 
 /** Whether a reply to a POST or GET has messages. */
-function isMcp({ call, mediaType, text }: Reply): boolean {
+function isMcp({ call, mediaType, body }: Reply): boolean {
   const isOurs = call.method === 'POST' && call.id !== undefined;
-  return isOurs && text !== '' && ['application/json', 'text/event-stream'].includes(mediaType);
+  return isOurs && body.text !== '' && ['application/json', 'text/event-stream'].includes(mediaType);
 }
 
 function isMessage(message: Readonly<Record<string, unknown>>): boolean {

@@ -10,6 +10,8 @@ const MIN_ID_LENGTH = 11;
 /** Two random IDs of that length agree in all but so few characters less than once in 10^12. */
 const MIN_DIFFERENCE = 4;
 
+const NO_SECOND = 'the endpoint opened no second session';
+
 /** Counts the characters in which two IDs of one length differ. */
 function difference(a: string, b: string): number {
   if (a.length !== b.length) return Infinity;
@@ -41,7 +43,8 @@ export const SESSIONS: CheckGroup = {
       needs: [SESSION_ID],
       run: async (probe) => {
         const first = probe.facts.session?.id ?? '';
-        const second = (await probe.open()).session?.id ?? '';
+        const second = await probe.beside(({ session }) => session?.id);
+        if (second === undefined) return skipped(NO_SECOND);
         const isLong = first.length >= MIN_ID_LENGTH && second.length >= MIN_ID_LENGTH;
         if (isLong && difference(first, second) >= MIN_DIFFERENCE) return OK;
         return problem(`two sessions have the IDs ${first} and ${second}`);
@@ -78,12 +81,12 @@ export const SESSIONS: CheckGroup = {
       source: SOURCE,
       mend: 'Route DELETE to the transport, or answer 405. Otherwise each client leaves its session behind.',
       needs: [SESSION_ID],
-      run: async (probe) => {
-        const { session } = await probe.open();
-        if (session === undefined) return problem('no second session could be opened');
-        const reply = await probe.end(session);
-        return expect(isSuccess(reply) || reply.status === 405, reply);
-      },
+      run: (probe) =>
+        probe.beside(async ({ session }) => {
+          if (session === undefined) return skipped(NO_SECOND);
+          const reply = await probe.end(session);
+          return expect(isSuccess(reply) || reply.status === 405, reply);
+        }),
     },
     {
       id: 'ended-session',
@@ -92,17 +95,17 @@ export const SESSIONS: CheckGroup = {
       source: SOURCE,
       mend: 'Forget the session on DELETE, and answer 404 to an ID that is not known.',
       needs: [SESSION_ID],
-      run: async (probe) => {
-        const { session } = await probe.open();
-        if (session === undefined || !isSuccess(await probe.end(session)))
-          return skipped('the endpoint does not end sessions');
-        const post = await probe.inSession({}, session);
-        if (post.status !== 404) return problem(summaryOf(post));
-        const get = await probe.openStream({ 'mcp-session-id': session.id });
-        if (get.status !== 404 && get.status !== 405) await get.read(200);
-        get.close();
-        return expect(get.status === 404 || get.status === 405, get);
-      },
+      run: (probe) =>
+        probe.beside(async ({ session }) => {
+          if (session === undefined) return skipped(NO_SECOND);
+          if (!isSuccess(await probe.end(session))) return skipped('the endpoint does not end sessions');
+          const post = await probe.inSession({}, session);
+          if (post.status !== 404) return problem(summaryOf(post));
+          const get = await probe.openStream({ 'mcp-session-id': session.id });
+          if (get.status !== 404 && get.status !== 405) await get.read(200);
+          get.close();
+          return expect(get.status === 404 || get.status === 405, get);
+        }),
     },
   ],
 };

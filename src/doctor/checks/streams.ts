@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, OK, problem, SESSION_ERA, SESSION_ID, skipped, type CheckGroup, type Need } from '../check.js';
 import type { Probe } from '../probe.js';
-import { type Reply, eventsOf, isAnswerTo, isStream, summaryOf } from '../reply.js';
+import { type Reply, isAnswerTo, isStream, summaryOf } from '../reply.js';
 import { BASIC, TRANSPORTS } from '../spec.js';
 
 const LISTENING = `${TRANSPORTS}#listening-for-messages-from-the-server`;
@@ -69,12 +69,8 @@ export const STREAMS: CheckGroup = {
       needs: [GET_STREAM],
       run: async (probe) => {
         const first = await probe.openStream();
-        const answered = answerPing(probe, first);
-        const second = await probe.openStream();
-        if (!isOpen(second)) await second.read(RETRY_PAUSE);
-        first.close();
-        second.close();
-        await answered;
+        const opened = openSecond(probe).finally(() => first.close());
+        const [second] = await Promise.all([opened, answerPing(probe, first)]);
         return expect(second.status < 500, second);
       },
     },
@@ -89,7 +85,7 @@ export const STREAMS: CheckGroup = {
         const stream = await probe.openStream();
         const id = 'doctor-misplaced';
         await probe.inSession({ id });
-        const isMisplaced = () => stream.messages?.some(isAnswerTo(id)) ?? false;
+        const isMisplaced = () => stream.body.messages.some(isAnswerTo(id));
         await stream.read(MISPLACED_WAIT, isMisplaced);
         stream.close();
         return expect(!isMisplaced(), stream);
@@ -133,7 +129,7 @@ export const STREAMS: CheckGroup = {
       needs: [SESSION_ID],
       run: async (probe) => {
         const replies = [await probe.inSession(), await probe.inSession()];
-        const ids = replies.flatMap((reply) => eventsOf(reply).flatMap(({ id }) => (id === undefined ? [] : [id])));
+        const ids = replies.flatMap((reply) => reply.body.events.flatMap(({ id }) => (id === undefined ? [] : [id])));
         if (ids.length === 0) return skipped('the events have no IDs: streams cannot be resumed');
         const twice = ids.find((id, index) => ids.indexOf(id) !== index);
         return twice === undefined ? OK : problem(`two events have the ID ${JSON.stringify(twice)}`);
@@ -155,9 +151,16 @@ export const STREAMS: CheckGroup = {
   ],
 };
 
+async function openSecond(probe: Probe): Promise<Reply> {
+  const stream = await probe.openStream();
+  if (!isOpen(stream)) await stream.read(RETRY_PAUSE);
+  stream.close();
+  return stream;
+}
+
 /** A server may ask whether the client of a stream is still there. Resolves once that was answered, or the stream is closed. */
 async function answerPing(probe: Probe, stream: Reply): Promise<void> {
-  const ping = () => stream.messages?.find(({ method }) => method === 'ping');
+  const ping = () => stream.body.messages.find(({ method }) => method === 'ping');
   await stream.read(probe.options.timeoutMs, () => ping() !== undefined);
   const id = ping()?.id;
   if (id !== undefined)
