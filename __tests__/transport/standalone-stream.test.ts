@@ -19,33 +19,73 @@ const say = (data: string) => harness.servers[0]!.sendLoggingMessage({ level: 'i
 const said = (data: string) => ({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data } });
 
 describe('notifications of the server that wait for an event store which hangs (docs/transport.md, "Resumability")', () => {
+  const storeEvent = jest.fn<Promise<string>, []>();
   const begin = async (options: object = {}) => {
-    const storeEvent = jest.fn(() => Promise.resolve('1'));
+    storeEvent.mockReset().mockResolvedValueOnce('1').mockImplementation(never);
     harness = await startScripted({}, { eventStore: { storeEvent, replayEventsAfter: never }, ...options });
-    const stream = await (await harness.session()).stream();
-    // Only the priming event is stored.
-    storeEvent.mockImplementation(never);
-    return stream;
+    return (await harness.session()).stream();
   };
   const dropped = () => harness.log.all.filter(({ what }) => what === 'a notification').length;
+  /** The store has been asked for one event after the priming event, and hangs. */
+  const asked = () => until('the store is asked', () => storeEvent.mock.calls.length === 2);
+  const giveUp = () => harness.clock.advance(10_000);
 
-  test('are 1,000 at most, and a log line says that one more is dropped', async () => {
+  test.each([
+    ['1,000 of them', {}, Array.from({ length: 1_000 }, (_, n) => String(n))],
+    ['maxStreamBuffer characters', { maxStreamBuffer: 1_000 }, ['x'.repeat(1_000)]],
+  ])('do not hold their server up, but %s make the next one wait for the store', async (_, options, words) => {
+    const stream = await begin(options);
+    for (const word of words) await say(word);
+    const stored = jest.fn();
+    const next = say('next').then(stored);
+    await asked();
+    expect(stored).not.toHaveBeenCalled();
+    giveUp();
+    await soon('it is stored', next);
+    for (const word of [...words, 'next']) expect(await stream.message()).toEqual(said(word));
+  });
+
+  test('are dropped beyond 10,000, and a log line says so', async () => {
     const stream = await begin();
-    for (let n = 0; n < 1_001; n += 1) void say(String(n));
+    for (let n = 0; n < 10_001; n += 1) void say(String(n));
     await until('one is dropped', () => dropped() === 1);
-    harness.clock.advance(10_000);
-    for (let n = 0; n < 1_000; n += 1) expect(await stream.message()).toEqual(said(String(n)));
+    giveUp();
+    expect(await stream.message()).toEqual(said('0'));
     await say('later');
-    expect(await stream.message()).toEqual(said('later'));
+    expect(dropped()).toBe(1);
   });
 
-  test('have maxStreamBuffer characters at most, unless a single one has more', async () => {
-    const stream = await begin({ maxStreamBuffer: 100_000 });
-    for (const letter of 'abc') void say(letter.repeat(110_000));
+  test('are dropped beyond ten times maxStreamBuffer characters', async () => {
+    const stream = await begin({ maxStreamBuffer: 1_000 });
+    for (const letter of 'abcdefghijk') void say(letter.repeat(1_000));
     await until('two are dropped', () => dropped() === 2);
-    harness.clock.advance(10_000);
-    expect((await stream.message()).params.data).toMatch(/^a/);
+    giveUp();
+    for (const letter of 'abcdefghi') expect(await stream.message()).toEqual(said(letter.repeat(1_000)));
   });
+
+  test('leave room for those of the app (docs/notify.md, "Order and bounds")', async () => {
+    await begin();
+    for (let n = 0; n < 40; n += 1) await say(String(n));
+    const outcome = harness.router.notify.send({
+      method: 'notifications/message',
+      params: { level: 'info', data: 'app' },
+    });
+    await asked();
+    giveUp();
+    expect(await outcome).toEqual({ delivered: 1, stored: 0, dropped: 0 });
+  });
+});
+
+test.each([
+  [3_000, 1],
+  [40, 100_000],
+])('%d awaited notifications of a server, %d characters each, all reach a client that reads', async (count, length) => {
+  harness = await startScripted({}, { eventStore: memoryEventStore() });
+  const stream = await (await harness.session()).stream();
+  for (let n = 0; n < count; n += 1) await say('x'.repeat(length));
+  await say('the last');
+  for (let n = 0; n < count; n += 1) expect((await stream.message()).params.data).toHaveLength(length);
+  expect(await stream.message()).toEqual(said('the last'));
 });
 
 describe.each(STORES)('the standalone stream (%s)', (_, options) => {

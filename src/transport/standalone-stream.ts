@@ -14,10 +14,16 @@ import { Reply, type ReplyListener } from './reply.js';
 /** Requests that may wait for a stream: more than a server sends before its client has opened the stream. */
 const MAX_WAITING = 32;
 
-/** Notifications of the server that may wait for the event store. They may have `maxStreamBuffer` characters together. */
-const MAX_STORING = 1_000;
+/**
+ * Notifications that may wait for the event store while their server goes on. They may have `maxStreamBuffer` characters together.
+ * Beyond it, a server that awaits a notification waits for the store.
+ */
+const MAX_AHEAD = 1_000;
 
-/** The number beyond which none of the app waits with them: each of the app goes to many sessions. */
+/** At this multiple of both bounds, notifications are dropped: their server does not await them. */
+const DROPPED_FROM = 10;
+
+/** Notifications of the app that may wait for the event store. They are few, as each of the app goes to many sessions. */
 const MAX_STORING_OF_APP = 32;
 
 interface Waiting {
@@ -43,8 +49,10 @@ export class StandaloneStream implements ReplyListener {
   #probe: Probe | undefined;
   /** The ID of the last probe. A late answer to it must not reach the server. */
   #probeId: string | undefined;
-  /** Notifications that wait for the event store. */
+  /** Notifications of the server that wait for the event store. */
   readonly #storing = { count: 0, characters: 0 };
+  /** Those of the app. A burst of the server must not take their place. */
+  #storingOfApp = 0;
   /** The notifications that the server has not declared. So the app must not send them either. */
   #undeclared: readonly string[] = [];
   /** The reason why the stream may not be opened again. */
@@ -119,7 +127,9 @@ export class StandaloneStream implements ReplyListener {
 
   /**
    * Sends a request or notification. While no stream is open, a request waits and a notification is dropped. A notification is also
-   * dropped, and reported, while too many wait for the event store.
+   * dropped, and reported, while far too many wait for the event store.
+   *
+   * @returns A promise that waits for the event store, never for the client's reader. Undefined when the server may go on.
    */
   send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
     const id = 'id' in message ? message.id : undefined;
@@ -128,27 +138,22 @@ export class StandaloneStream implements ReplyListener {
       if (id !== undefined) this.#addWaiting(id, { json, eventId });
       else if (isCancellation(message)) this.#waiting?.delete(message.params?.requestId as RequestId);
     };
-    if (id !== undefined) return this.events.publish(message, deliver);
-    const report = (error: unknown): void =>
-      this.#side.context.events.emit('failure', 'a notification', error, this.#side.sessionId);
-    // There are no more cancellations than requests, which wait for the store.
-    if (!isCancellation(message) && !this.#mayStore(json)) report(new Error('too many wait for the event store'));
-    // The server does not wait for a notification: one stalled client that resumes must not delay a broadcast to the others.
-    else this.#publish(message, json, deliver)?.catch(report);
-    return undefined;
+    return id === undefined ? this.#tell(message, json, deliver) : this.events.publish(message, deliver);
   }
 
   /** Sends a notification of the app. Waits for the event store, if there is one, but never for the client's reader. */
   notify(message: JSONRPCNotification, json: string): Delivery | Promise<Delivery> {
-    if (this.#stopped === 'sessionNotFound' || this.#storing.count >= MAX_STORING_OF_APP) return 'dropped';
+    if (this.#stopped === 'sessionNotFound' || this.#storingOfApp >= MAX_STORING_OF_APP) return 'dropped';
     if (this.#undeclared.includes(message.method) || !(this.open || this.#mayBeResumed)) return 'dropped';
     const outcome: { delivery: Delivery } = { delivery: 'dropped' };
-    const published = this.#publish(message, json, (eventId) => {
+    const stored = this.events.publish(message, (eventId) => {
       // The event may have ended a reply whose reader is too slow.
       if (this.#event(json, eventId) && this.open) outcome.delivery = 'delivered';
       else if (eventId !== undefined && this.#mayBeResumed) outcome.delivery = 'stored';
     });
-    return published?.then(() => outcome.delivery) ?? outcome.delivery;
+    if (stored === undefined) return outcome.delivery;
+    this.#storingOfApp += 1;
+    return stored.then(() => outcome.delivery).finally(() => (this.#storingOfApp -= 1));
   }
 
   /** Sends a ping. Ends the stream instead if the client has not answered the last ping. */
@@ -186,26 +191,33 @@ export class StandaloneStream implements ReplyListener {
     this.#lease = undefined;
   }
 
-  /** Whether one more notification of the server may wait for the event store. A single one may have any length. */
-  #mayStore({ length }: string): boolean {
-    const { count, characters } = this.#storing;
-    return count === 0 || (count < MAX_STORING && characters + length <= this.#side.context.maxStreamBuffer);
+  /** Publishes a notification of the server. */
+  #tell(message: JSONRPCMessage, json: string, deliver: (eventId?: string) => void): Promise<void> | undefined {
+    const report = (error: unknown): void =>
+      this.#side.context.events.emit('failure', 'a notification', error, this.#side.sessionId);
+    // There are no more cancellations than requests, which wait for the store.
+    if (!isCancellation(message) && this.#isFull(json, DROPPED_FROM)) {
+      report(new Error('too many wait for the event store'));
+      return undefined;
+    }
+    const mayGoOn = !this.#isFull(json);
+    const stored = this.events.publish(message, deliver);
+    if (stored === undefined) return undefined;
+    this.#storing.count += 1;
+    this.#storing.characters += json.length;
+    const done = stored.catch(report).finally(() => {
+      this.#storing.count -= 1;
+      this.#storing.characters -= json.length;
+    });
+    // A server that tells many sessions one after the other must not wait for the store each time.
+    return mayGoOn ? undefined : done;
   }
 
-  /** Publishes a notification. Counts it while it waits for the event store. */
-  #publish(
-    message: JSONRPCMessage,
-    { length }: string,
-    deliver: (eventId?: string) => void,
-  ): Promise<void> | undefined {
-    const published = this.events.publish(message, deliver);
-    if (published === undefined) return undefined;
-    this.#storing.count += 1;
-    this.#storing.characters += length;
-    return published.finally(() => {
-      this.#storing.count -= 1;
-      this.#storing.characters -= length;
-    });
+  /** Whether one more notification exceeds a multiple of the bounds for the server. A single one may have any length. */
+  #isFull({ length }: string, multiple = 1): boolean {
+    const { count, characters } = this.#storing;
+    if (count === 0) return false;
+    return count >= multiple * MAX_AHEAD || characters + length > multiple * this.#side.context.maxStreamBuffer;
   }
 
   /** Sends an event. Returns whether the stream was open. */
