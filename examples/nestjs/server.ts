@@ -45,6 +45,7 @@ async function bootstrap(): Promise<void> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule);
   const mcp = app.get<McpRouter>(MCP);
   // `listen` adds Nest's body parser, which refuses a body of more than 100 kB, and its 404. So the endpoint comes first.
+  // Nest's guards do not run here: authenticate before `mcp` (docs/authentication.md).
   app.use('/mcp', mcp);
   await app.listen(Number(process.env.PORT ?? 3000), '127.0.0.1');
 

@@ -36,7 +36,8 @@ const mcp = mcpRouter({
   stateless: true, // for clients of 2025-11-25 and before
   perRequest: { sdk: v2() },
   enableJsonResponse: true, // the adapter returns a reply when it is complete
-  requestTimeout: 25_000, // shorter than API Gateway's 29 s, so that clients get an error of JSON-RPC
+  // Shorter than API Gateway's 29 s, so that clients get an error of JSON-RPC. Set the function's own time-out above it: 3 s by default.
+  requestTimeout: 25_000,
   metrics: false, // every instance would count for itself
 });
 
