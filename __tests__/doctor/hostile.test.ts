@@ -3,10 +3,11 @@ import type { AddressInfo } from 'node:net';
 import { Body } from '../../src/doctor/body.js';
 import { main } from '../../src/doctor/cli.js';
 import { EventParser } from '../../src/doctor/events.js';
-import { CHECKS, examine, type Examination } from '../../src/doctor/examine.js';
+import type { Examination } from '../../src/doctor/examine.js';
 import { HttpClient, NoAnswer, TooLarge } from '../../src/doctor/http-client.js';
 import type { ProbeOptions } from '../../src/doctor/probe.js';
 import { plain, textReport } from '../../src/doctor/report.js';
+import { visit } from '../support/examination.js';
 import { serve, type Call, type Endpoint, type Fault } from './faulty-endpoint.js';
 
 const SPEC = 'https://modelcontextprotocol.io/specification/2025-11-25/basic/transports';
@@ -34,12 +35,7 @@ async function serveAny(answer: (req: IncomingMessage, res: ServerResponse) => v
 /** Runs some checks on an endpoint with a fault. */
 async function check(ids: readonly string[], fault: Fault = {}, options: Partial<ProbeOptions> = {}) {
   endpoint = await serve(fault);
-  const all = { url: endpoint.url, headers: {}, timeoutMs: 20_000, version: '0.0.0', ...options };
-  return examine(
-    all,
-    undefined,
-    CHECKS.filter(({ id }) => ids.includes(id)),
-  );
+  return visit(endpoint.url, options, ids);
 }
 
 const outcomeOf = ({ findings }: Examination, name: string) => findings.find(({ id }) => id === name);

@@ -1,9 +1,11 @@
-import { examine, type Examination } from '../../src/doctor/examine.js';
+import { CHECKS, examine, type Examination } from '../../src/doctor/examine.js';
 import type { ProbeOptions } from '../../src/doctor/probe.js';
 
-/** Runs every check of the doctor (docs/doctor.md) on an endpoint. */
-export const visit = (url: URL, options: Partial<ProbeOptions> = {}): Promise<Examination> =>
-  examine({ url, headers: {}, timeoutMs: 20_000, version: '0.0.0', ...options });
+/** Runs the checks of the doctor (docs/doctor.md) on an endpoint: every one, or those with some IDs. */
+export function visit(url: URL, options: Partial<ProbeOptions> = {}, ids?: readonly string[]): Promise<Examination> {
+  const checks = CHECKS.filter(({ id }) => ids?.includes(id) ?? true);
+  return examine({ url, headers: {}, timeoutMs: 20_000, version: '0.0.0', ...options }, undefined, checks);
+}
 
 /** What was found wrong: the ID of each check, and what it saw. */
 export const problemsOf = ({ findings }: Examination): Record<string, string> =>

@@ -1,7 +1,7 @@
 import type { Probe } from './probe.js';
 import { type Reply, summaryOf } from './reply.js';
 
-/** `error`: a MUST of the source is violated. `warning`: a SHOULD, or what clients depend on. `info`: worth to know. */
+/** `error`: a MUST is violated, or clients of a kind cannot work. `warning`: a SHOULD, or what clients depend on. `info`: worth to know. */
 export type Severity = 'error' | 'warning' | 'info';
 
 /** What one check found. */

@@ -8,11 +8,17 @@ import {
   problem,
   SESSION_ERA,
   SESSION_ID,
+  skipped,
   type CheckGroup,
+  type Outcome,
+  type Severity,
 } from '../check.js';
 import type { Probe } from '../probe.js';
-import { type Reply, isSuccess, summaryOf } from '../reply.js';
+import { type Reply, fieldOf, isSuccess, summaryOf } from '../reply.js';
 import { FETCH, FOREIGN_HOST, FOREIGN_ORIGIN, TRANSPORTS } from '../spec.js';
+
+/** Methods that no preflight has to allow (Fetch, "CORS-safelisted method"), among those of MCP. */
+const SAFELISTED = ['GET', 'POST'];
 
 const SECURITY = `${TRANSPORTS}#security-warning`;
 
@@ -54,7 +60,7 @@ function refusedBy(reply: Reply, probe: Probe, method: string, names: readonly s
     return `Access-Control-Allow-Origin is ${headerOf(reply, 'access-control-allow-origin') ?? 'missing'}`;
   }
   const methods = listOf(headerOf(reply, 'access-control-allow-methods'));
-  if (method !== 'POST' && !methods.includes(method.toLowerCase()) && !methods.includes('*'))
+  if (!SAFELISTED.includes(method) && !methods.includes(method.toLowerCase()) && !methods.includes('*'))
     return `${method} is not in Access-Control-Allow-Methods`;
   const allowed = listOf(headerOf(reply, 'access-control-allow-headers'));
   // The wildcard does not stand for Authorization.
@@ -63,10 +69,27 @@ function refusedBy(reply: Reply, probe: Probe, method: string, names: readonly s
   return missing.length === 0 ? undefined : `Access-Control-Allow-Headers lacks ${missing.join(', ')}`;
 }
 
-async function checkPreflight(probe: Probe, method: string, names: readonly string[]) {
+/** The headers that name a session and its version, where there is a session. */
+const sessionNames = ({ facts: { session } }: Probe): readonly string[] =>
+  session?.id === undefined ? ['mcp-protocol-version'] : ['mcp-protocol-version', 'mcp-session-id'];
+
+/** A page resumes a stream by Last-Event-ID if the events have IDs. */
+const mayResume = ({ client }: Probe): boolean =>
+  client.replies.some(({ body }) => body.events.some(({ id }) => id !== undefined));
+
+/** Clients send Mcp-Name with calls of tools, prompts and resources. */
+const hasNames = ({ facts: { discovered } }: Probe): boolean =>
+  ['tools', 'prompts', 'resources'].some((name) => fieldOf(discovered?.capabilities, name) !== undefined);
+
+async function checkPreflight(
+  probe: Probe,
+  method: string,
+  names: readonly string[],
+  severity?: Severity,
+): Promise<Outcome> {
   const all = [...names, ...Object.keys(probe.options.headers)].map((name) => name.toLowerCase());
   const refused = refusedBy(await preflight(probe, method, all), probe, method, all);
-  return refused === undefined ? OK : problem(refused);
+  return refused === undefined ? OK : problem(refused, severity);
 }
 
 /** What web pages can do: those that should reach the endpoint, and those that should not. */
@@ -97,6 +120,8 @@ export const BROWSERS: CheckGroup = {
       needs: [ANY_ERA, LOCAL],
       run: async (probe) => {
         const { protocol, port } = probe.options.url;
+        if (protocol === 'https:')
+          return skipped('a page of another name gets no connection: the certificate names this one');
         const host = port === '' ? FOREIGN_HOST : `${FOREIGN_HOST}:${port}`;
         const reply = await probe.ask({ headers: { host, origin: `${protocol}//${host}` } });
         return expect(!wasServed(reply), reply);
@@ -121,8 +146,12 @@ export const BROWSERS: CheckGroup = {
       source: `${FETCH}/#cors-preflight-fetch`,
       mend: 'Answer OPTIONS before the authentication, as preflights have no token, and allow the headers that are asked for.',
       needs: [SESSION_ERA, ORIGIN],
-      run: (probe) =>
-        checkPreflight(probe, 'POST', ['content-type', 'last-event-id', 'mcp-protocol-version', 'mcp-session-id']),
+      run: async (probe) => {
+        const names = sessionNames(probe);
+        const outcome = await checkPreflight(probe, 'POST', ['content-type', ...names]);
+        if (outcome.status !== 'ok' || !mayResume(probe)) return outcome;
+        return checkPreflight(probe, 'GET', ['last-event-id', ...names], 'warning');
+      },
     },
     {
       id: 'preflight-delete',
@@ -131,7 +160,7 @@ export const BROWSERS: CheckGroup = {
       source: `${FETCH}/#cors-preflight-fetch`,
       mend: 'Name GET, POST and DELETE in `Access-Control-Allow-Methods`. Otherwise pages cannot end their sessions.',
       needs: [SESSION_ID, ORIGIN],
-      run: (probe) => checkPreflight(probe, 'DELETE', ['mcp-protocol-version', 'mcp-session-id']),
+      run: (probe) => checkPreflight(probe, 'DELETE', sessionNames(probe)),
     },
     {
       id: 'preflight-per-request',
@@ -140,7 +169,10 @@ export const BROWSERS: CheckGroup = {
       source: `${FETCH}/#cors-preflight-fetch`,
       mend: 'Allow the headers that are asked for: `Mcp-Param-*` cannot be listed in advance.',
       needs: [PER_REQUEST, ORIGIN],
-      run: (probe) => checkPreflight(probe, 'POST', ['content-type', 'mcp-method', 'mcp-name', 'mcp-protocol-version']),
+      run: (probe) => {
+        const names = ['content-type', 'mcp-method', 'mcp-protocol-version'];
+        return checkPreflight(probe, 'POST', hasNames(probe) ? [...names, 'mcp-name'] : names);
+      },
     },
     {
       id: 'readable',

@@ -74,7 +74,7 @@ export const OPENING: CheckGroup = {
       id: 'first-revision',
       title:
         'A client of 2025-03-26, which sends no `MCP-Protocol-Version`, is served if the server agrees to that version',
-      severity: 'error',
+      severity: 'warning',
       source: `${TRANSPORTS}#protocol-version-header`,
       mend: 'Take the version of the session where the header is missing.',
       needs: [SESSION_ERA],

@@ -176,7 +176,9 @@ export const PER_REQUEST_ERA: CheckGroup = {
       needs: [PER_REQUEST],
       run: async (probe) => {
         const reply = await probe.perRequest({ headers: { 'mcp-session-id': 'doctor-unknown-session' } });
-        return expect(reply.result !== undefined && reply.headers['mcp-session-id'] === undefined, reply);
+        if (reply.result !== undefined && reply.headers['mcp-session-id'] === undefined) return OK;
+        // The page asks it of servers of this revision alone.
+        return problem(summaryOf(reply), probe.facts.session === undefined ? 'warning' : 'info');
       },
     },
     {

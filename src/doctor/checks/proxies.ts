@@ -41,7 +41,7 @@ export const PROXIES: CheckGroup = {
       id: 'first-event',
       title: 'The first event of an open stream arrives at once: no proxy waits for more of them',
       severity: 'error',
-      source: `${LATER_HTTP}#receiving-messages`,
+      source: `${SUBSCRIPTIONS}#acknowledgment`,
       mend: 'Switch buffering off for the endpoint (nginx: `proxy_buffering off`), and compression too.',
       needs: [PER_REQUEST],
       run: async (probe) => {
