@@ -68,6 +68,14 @@ describe('the size of a body', () => {
     expect(await written).toBeNull();
   });
 
+  test('a refused body that stops half-way is read no longer than a pause of 2 s', async () => {
+    const head = [...HEADERS, ['Connection', 'close'], ['Content-Length', String(MAX + 1)]] as [string, string][];
+    await socket.write(requestBytes('POST', '/mcp', head));
+    await socket.write('{');
+    expectRow(await socket.response(), 'bodyTooLarge');
+    await soon('the router ends the connection', socket.end());
+  });
+
   test('a declared length that is too large gets 413 before a byte of the body has come', async () => {
     await socket.write(requestBytes('POST', '/mcp', [...HEADERS, ['Content-Length', String(MAX + 1)]]));
     expectRow(await socket.response(), 'bodyTooLarge');
@@ -336,6 +344,18 @@ describe('maxBodyMemory', () => {
     for (const half of [await slow(), await slow()]) await end(half);
     for (const half of [await slow(), await slow()]) expect(await finish(half)).toMatchObject({ status: 200 });
   });
+});
+
+test('a body that never ends keeps no HTTP server open once the router closes, also with Connection: close', async () => {
+  const { router, http, url } = await start();
+  const socket = await RawSocket.open(url.port);
+  const headers = [...HEADERS, ['Connection', 'close'], ['Content-Length', '100']] as [string, string][];
+  const arrived = once(http, 'request');
+  await socket.write(requestBytes('POST', '/mcp', headers));
+  await arrived;
+  await router.close();
+  expectRow(await socket.response(), 'draining');
+  await soon('the HTTP server closes', new Promise((resolve) => http.close(resolve)));
 });
 
 test('an initialize whose client disconnects half-way opens nothing', async () => {

@@ -16,12 +16,15 @@ const EXTRA_HEADERS = new Map<number, Readonly<Record<string, string>>>([
   [503, { 'Retry-After': String(RETRY_AFTER_SECONDS) }],
 ]);
 
-/** Makes the reply end its connection (RFC 9112, 9.6), or its stream in HTTP/2 (RFC 9113, 8.1). */
+/** Makes the reply end its connection (RFC 9112, 9.6), or its stream in HTTP/2 (RFC 9113, 8.1), without the rest of the request. */
 export function closeAfter(res: ServerResponse): void {
   const stream = streamOf(res);
   if (stream !== undefined) stream.once('finish', () => stream.close());
   else if (!res.headersSent) res.setHeader('Connection', 'close');
 }
+
+/** How long a client may pause while the rest of its refused request is read, in ms. */
+const LINGER = 2_000;
 
 /**
  * Ends a response with its body. If the connection ends with the response, the rest of the request is read first. A socket that
@@ -29,13 +32,16 @@ export function closeAfter(res: ServerResponse): void {
  */
 export function endWith(res: ServerResponse, bytes: Buffer): void {
   const { req } = res;
-  if (req.complete || streamOf(res) !== undefined || res.shouldKeepAlive) {
+  const mustNotWait = res.getHeader('Connection') === 'close';
+  if (req.complete || mustNotWait || streamOf(res) !== undefined || res.shouldKeepAlive) {
     res.end(bytes);
     return;
   }
   res.write(bytes);
-  // `requestTimeout` of Node's server bounds the wait, as it does for a request that is served.
-  req.once('end', () => res.end()).resume();
+  const end = (): void => void res.end();
+  // The server's `requestTimeout` bounds the whole wait, but no longer after `server.close()`.
+  res.setTimeout(LINGER, end);
+  req.once('end', end).resume();
 }
 
 /** Sends a JSON body, unless the response has ended. */
