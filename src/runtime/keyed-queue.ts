@@ -2,14 +2,20 @@ import { inTime, type Clock } from './clock.js';
 
 const ignore = (): void => undefined;
 
+/** Work that waits or runs. Neither promise rejects. */
+interface Work {
+  readonly begun: Promise<void>;
+  readonly ended: Promise<void>;
+}
+
 /** Runs the work of each key one after another. */
 export class KeyedQueue {
   readonly #clock: Clock;
   readonly #longestWait: number;
-  /** The end of the work that came last, by key. An entry lasts until that work has ended. */
-  readonly #ends = new Map<string, Promise<void>>();
+  /** The work that came last, by key. An entry lasts until that work has ended. */
+  readonly #last = new Map<string, Work>();
 
-  /** @param longestWait - In ms. Work that has waited so long begins beside earlier work that may hang. */
+  /** @param longestWait - In ms. Work that has run so long may hang. The next one then begins beside it. */
   constructor(clock: Clock, longestWait: number) {
     this.#clock = clock;
     this.#longestWait = longestWait;
@@ -17,21 +23,24 @@ export class KeyedQueue {
 
   /** Keys with work that waits or runs. */
   get size(): number {
-    return this.#ends.size;
+    return this.#last.size;
   }
 
   /** Settles as the work does. */
   run<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const earlier = this.#ends.get(key);
-    const done = earlier === undefined ? work() : this.#endOrLongestWait(earlier).then(work);
-    const end = done.then(ignore, ignore).then(() => {
-      if (this.#ends.get(key) === end) this.#ends.delete(key);
+    const earlier = this.#last.get(key);
+    const begun = earlier === undefined ? Promise.resolve() : this.#endOrLongestWait(earlier);
+    const done = earlier === undefined ? work() : begun.then(work);
+    const ended = done.then(ignore, ignore).then(() => {
+      if (this.#last.get(key)?.ended === ended) this.#last.delete(key);
     });
-    this.#ends.set(key, end);
+    this.#last.set(key, { begun, ended });
     return done;
   }
 
-  #endOrLongestWait(earlier: Promise<void>): Promise<void> {
-    return inTime(this.#clock, this.#longestWait, earlier, () => new Error('the longest wait is over')).catch(ignore);
+  /** The wait is counted from the begin of the earlier work. Counted from the queueing, all that waits would begin at once. */
+  async #endOrLongestWait({ begun, ended }: Work): Promise<void> {
+    await begun;
+    await inTime(this.#clock, this.#longestWait, ended, () => new Error('the longest wait is over')).catch(ignore);
   }
 }

@@ -13,7 +13,7 @@ import type { Claim, RecordStore } from './record-store.js';
 const FORMAT = 1;
 /** Writes of other nodes that may come before one of this node, one after another. */
 const MAX_ATTEMPTS = 20;
-/** How long a write waits for those of the same process, in ms. The store may take so long for one answer. */
+/** How long a write waits for the one before it in the same process, in ms. One answer of the store may take as long. */
 const LONGEST_WAIT = 5_000;
 
 const ignore = (): void => undefined;
