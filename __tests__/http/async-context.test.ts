@@ -1,5 +1,7 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import { setImmediate } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import type { Express, RequestHandler } from 'express';
 import { FakeClock } from '../support/fake-clock.js';
 import { echoServer, initializeBody, JSON_HEADERS, messagesOf, post, start, type Harness } from '../support/harness.js';
@@ -111,6 +113,35 @@ test('listeners of `signal` and `settled` run in the AsyncLocalStorage of the re
   await soon('the answers', Promise.all(answers));
   expect(aborted.sort()).toEqual(requests.map((name) => [name, name]));
   expect(settled.sort()).toEqual(requests);
+});
+
+// Node, `AsyncResource`: its collection emits `destroy`. A context manager of OpenTelemetry keeps an entry for each until then.
+test('the async context of each request is destroyed after the request has settled', async () => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  const living = new Set<number>();
+  const hook = createHook({
+    init: (id, type) => {
+      if (type === 'McpRequest') living.add(id);
+    },
+    destroy: (id) => living.delete(id),
+  });
+  const scripted = await startScripted({}, {}, undefined, mount);
+  harness = scripted;
+  const session = await scripted.session();
+  hook.enable();
+  try {
+    for (let id = 1; id <= 20; id += 1) {
+      await post(scripted.url, { jsonrpc: '2.0', id, method: 'ping' }, session.headers);
+    }
+    expect(living.size).toBeGreaterThan(0);
+    await until('the contexts are destroyed, but for one that V8 may still have on its stack', () => {
+      collectGarbage();
+      return living.size <= 1;
+    });
+  } finally {
+    hook.disable();
+  }
 });
 
 test('the factory of each of many sessions that open in one turn of the event loop is in the AsyncLocalStorage of its own initialize', async () => {

@@ -40,8 +40,8 @@ export class PendingRequest implements ObservedRequest {
   /** The ID that the server knows it by. */
   readonly key: RequestId;
   readonly #taker: TimeOutTaker;
-  /** With the span of the request, if there is one. */
-  readonly #asyncContext = new AsyncResource('McpRequest', { requireManualDestroy: true });
+  /** With the span of the request, if there is one. Its collection destroys it for tools that follow async hooks. */
+  readonly #asyncContext = new AsyncResource('McpRequest');
 
   /** @param since - When it arrived, by the router's clock. */
   constructor(
