@@ -80,7 +80,7 @@ describe('what throws costs its span, and no request', () => {
     await expectServed(await begin(BROKEN[what]!));
     const failures = log.all.filter((line) => line.msg === 'failure');
     expect(failures.length).toBeGreaterThan(0);
-    expect(failures.every((line) => line.what === 'telemetry' || line.what === 'a listener of closed')).toBe(true);
+    expect(failures.every((line) => line.what === 'telemetry' || line.what === 'a listener of ended')).toBe(true);
   });
 
   test('an exporter that throws', async () => {
