@@ -175,11 +175,21 @@ describe('the session of each reply is ended, and counted if that fails (docs/do
 });
 
 describe('what was found stays, whatever comes after it', () => {
-  test('a limit of the rate while the second stream is opened', async () => {
+  test('a limit of the rate while a second stream is awaited', async () => {
     let gets = 0;
-    const examination = await check(['ping', 'get', 'second-get'], {
-      answer: ({ method }, res) => method === 'GET' && gets++ >= 2 && sendJson(res, 429, {}),
-    });
+    const ping = `data: ${JSON.stringify({ jsonrpc: '2.0', id: 'a', method: 'ping' })}\n\n`;
+    const examination = await check(
+      ['ping', 'get', 'second-get'],
+      {
+        answer: ({ method, message }, res) => {
+          if (message !== undefined && 'result' in message) return sendJson(res, 429, {});
+          if (method !== 'GET' || gets++ === 0) return false;
+          if (gets === 2) res.writeHead(200, { 'content-type': 'text/event-stream' }).write(ping);
+          return true;
+        },
+      },
+      { timeoutMs: 5_000 },
+    );
     expect(examination).toMatchObject({ stopped: expect.stringContaining('429') });
     expect(examination.findings.map(({ id }) => id)).toEqual(['ping', 'get']);
   });
