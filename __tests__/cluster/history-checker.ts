@@ -174,8 +174,8 @@ function lateEffects(
 }
 
 /**
- * No effect of an epoch begins after one of a later epoch, also if the calls overlap. A process that is stopped between the check and the
- * effect begins that one effect when it goes on (docs/scaling.md, "What is not guaranteed").
+ * Finds effects that began after one of a later epoch, also where their calls overlap. One effect is spared for each SIGSTOP: a process
+ * that stops between the check and the effect runs that effect after SIGCONT (docs/scaling.md, "What is not guaranteed").
  */
 function overlappingEpochs(effects: readonly Effect[], resumes: readonly Resume[]): string[] {
   const unused = new Set(resumes);
