@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { Body } from '../../src/doctor/body.js';
 import { main } from '../../src/doctor/cli.js';
-import { EventParser } from '../../src/doctor/events.js';
+import { EventParser } from '../../src/protocol/event-parser.js';
 import type { Examination } from '../../src/doctor/examine.js';
 import { HttpClient, NoAnswer, TooLarge } from '../../src/doctor/http-client.js';
 import type { ProbeOptions } from '../../src/doctor/probe.js';

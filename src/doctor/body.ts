@@ -1,6 +1,6 @@
 import { StringDecoder } from 'node:string_decoder';
 import { isObject } from '../runtime/checks.js';
-import { EventParser, type StreamEvent } from './events.js';
+import { EventParser, type StreamEvent } from '../protocol/event-parser.js';
 
 /** A JSON-RPC message as the endpoint sent it. Nothing is known of its fields. */
 export type Message = Readonly<Record<string, unknown>>;

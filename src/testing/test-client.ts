@@ -7,6 +7,7 @@ import type {
   JSONRPCResultResponse,
 } from '../protocol/messages.js';
 import { encodeHeader } from '../protocol/encoded-header.js';
+import { EventParser } from '../protocol/event-parser.js';
 import {
   CLIENT_CAPABILITIES,
   CLIENT_INFO,
@@ -15,7 +16,6 @@ import {
   PROTOCOL_VERSION,
 } from '../protocol/per-request-era.js';
 import { LATEST_PROTOCOL_VERSION } from '../protocol/session-era.js';
-import { parseReply } from './parse-reply.js';
 
 const IMPLEMENTATION = { name: 'test', version: '1.0.0' };
 
@@ -188,4 +188,26 @@ function mirrored(method: string, params: Readonly<Record<string, unknown>>): Re
     'mcp-method': method,
     ...(typeof name === 'string' && { 'mcp-name': encodeHeader(name) }),
   };
+}
+
+/**
+ * Reads the messages of a reply, in their order. A reply to a POST is JSON or an event stream, as the client's `Accept` and the
+ * server choose.
+ *
+ * @param body - The text of the reply: `response.text` of supertest, `await response.text()` of `fetch`.
+ * @throws SyntaxError when the body is neither.
+ *
+ * @example
+ * ```ts
+ * const response = await fetch(url, { method: 'POST', body: '…' });
+ * const [answer] = parseReply(await response.text());
+ * ```
+ */
+export function parseReply(body: string): JSONRPCMessage[] {
+  const text = body.trimStart();
+  if (text === '') return [];
+  if (text.startsWith('{') || text.startsWith('[')) return [JSON.parse(text) as JSONRPCMessage].flat();
+  // The router also sends events without data, so that clients learn their IDs.
+  const events = new EventParser().push(body).filter(({ data }) => data !== '');
+  return events.map(({ data }) => JSON.parse(data) as JSONRPCMessage);
 }
