@@ -134,7 +134,7 @@ export class StandaloneStream implements ReplyListener {
   send(message: JSONRPCMessage, json: string): Promise<void> | undefined {
     const id = 'id' in message ? message.id : undefined;
     const deliver = (eventId?: string): void => {
-      if (this.#event(json, eventId)) return;
+      if (this.#sendEvent(json, eventId)) return;
       if (id !== undefined) this.#addWaiting(id, { json, eventId });
       else if (isCancellation(message)) this.#waiting?.delete(message.params?.requestId as RequestId);
     };
@@ -148,7 +148,7 @@ export class StandaloneStream implements ReplyListener {
     const outcome: { delivery: Delivery } = { delivery: 'dropped' };
     const stored = this.events.publish(message, (eventId) => {
       // The event may have ended a reply whose reader is too slow.
-      if (this.#event(json, eventId) && this.open) outcome.delivery = 'delivered';
+      if (this.#sendEvent(json, eventId) && this.open) outcome.delivery = 'delivered';
       else if (eventId !== undefined && this.#mayBeResumed) outcome.delivery = 'stored';
     });
     if (stored === undefined) return outcome.delivery;
@@ -221,7 +221,7 @@ export class StandaloneStream implements ReplyListener {
   }
 
   /** Sends an event. Returns whether the stream was open. */
-  #event(json: string, eventId: string | undefined): boolean {
+  #sendEvent(json: string, eventId: string | undefined): boolean {
     const { open } = this;
     this.events.event(json, eventId);
     if (open && eventId !== undefined) this.#mayBeResumed = true;
@@ -282,7 +282,7 @@ export class StandaloneStream implements ReplyListener {
   #sendWaiting(reply: Reply, resumed: boolean): void {
     if (this.events.reply !== reply || !reply.live) return;
     for (const { json, eventId } of this.#waiting?.values() ?? []) {
-      if (!resumed || eventId === undefined) this.#event(json, eventId);
+      if (!resumed || eventId === undefined) this.#sendEvent(json, eventId);
     }
     this.#waiting = undefined;
   }
