@@ -497,8 +497,8 @@ describe('a listener that waits for the end of a node', () => {
       peers.start();
       await settled();
       peers.watch(lease, () => calls.push('ended'));
-      peers.watchMessages(lease, () => calls.push('heard'));
-      peers.watchMessages(lease, () => calls.push('not called'))();
+      peers.watchEndOfMessages(lease, () => calls.push('heard'));
+      peers.watchEndOfMessages(lease, () => calls.push('not called'))();
       redis.setField('a', field);
       await tick(MAX_AGE + 2 * LOOK);
       expect(calls).toEqual(['ended']);
@@ -515,7 +515,7 @@ describe('a listener that waits for the end of a node', () => {
     peers.start();
     await settled();
     peers.watch(lease, () => calls.push('ended'));
-    peers.watchMessages(lease, () => calls.push('heard'));
+    peers.watchEndOfMessages(lease, () => calls.push('heard'));
     await tick(LEASE + MAX_AGE + LOOK);
     expect(calls).toEqual(['ended', 'heard']);
   });

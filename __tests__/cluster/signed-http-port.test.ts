@@ -33,7 +33,7 @@ class Node {
       requestTimeout: TIME,
       claimTimeout: TIME,
       peers: {
-        watchMessages: (lease, listener) => {
+        watchEndOfMessages: (lease, listener) => {
           this.watches.set(lease.id, listener);
           return () => this.watches.delete(lease.id);
         },

@@ -120,7 +120,7 @@ export class Peers {
    * Calls the listener when the node has ended, and its last messages have had `lease - fenceAfter` to arrive. An observed end comes
    * that late by itself, as the node stopped at `fenceAfter`. A proved end may come while TCP still repeats a lost segment.
    */
-  watchMessages(lease: Lease, listener: () => void): () => void {
+  watchEndOfMessages(lease: Lease, listener: () => void): () => void {
     let timer: unknown;
     const unwatch = this.watch(lease, () => {
       if (!this.#observer.isProvedOver(lease.id)) return listener();

@@ -37,8 +37,8 @@ export async function readAnswer<K extends NodeKind>(response: NodeResponse): Pr
 }
 
 /** Aborts a request when its node dies. When a node did not answer, its lease is read again. */
-export function watchNode(peers: Pick<Peers, 'watchMessages' | 'forget'>, node: Lease, sending: Sending): Sending {
-  const unwatch = peers.watchMessages(node, () => sending.abort('gone'));
+export function watchNode(peers: Pick<Peers, 'watchEndOfMessages' | 'forget'>, node: Lease, sending: Sending): Sending {
+  const unwatch = peers.watchEndOfMessages(node, () => sending.abort('gone'));
   void sending.closed.then(unwatch);
   void sending.sent.then(({ outcome }) => {
     if (outcome !== 'answered') peers.forget(node.id);

@@ -39,7 +39,7 @@ export interface SignedHttpPortInit {
   readonly requestTimeout: number;
   /** How long a node may take to begin a broadcast request, in ms. */
   readonly claimTimeout: number;
-  readonly peers: Pick<Peers, 'watchMessages' | 'forget'>;
+  readonly peers: Pick<Peers, 'watchEndOfMessages' | 'forget'>;
   /** The other nodes. None with `routing: 'migrate'`, as this node cannot reach them. */
   readonly others: () => Promise<Lease[]>;
   /** Returns `fresh` for a new message to the current membership of this node, else the reason to refuse it. */
