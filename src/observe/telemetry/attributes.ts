@@ -5,6 +5,7 @@ import { MCP_CODES } from '../../errors.js';
 import { PER_REQUEST_VERSIONS } from '../../protocol/per-request-era.js';
 import type { OperationEnd, Peer } from '../../options/telemetry.js';
 import type { JSONRPCNotification, JSONRPCRequest } from '../../protocol/messages.js';
+import { RESOURCE_UPDATED } from '../../protocol/notifications.js';
 import { SUPPORTED_PROTOCOL_VERSIONS } from '../../protocol/session-era.js';
 
 /** The label for each value that is not in the list (semantic conventions, `error.type` and `http.request.method`). */
@@ -19,7 +20,7 @@ const OF_RESOURCES: ReadonlySet<string> = new Set([
   'resources/read',
   'resources/subscribe',
   'resources/unsubscribe',
-  'notifications/resources/updated',
+  RESOURCE_UPDATED,
 ]);
 
 /** Codes that tell a client of its own mistake. For a server they are no errors (model/mcp/common.yaml, rpc.response.status_code). */

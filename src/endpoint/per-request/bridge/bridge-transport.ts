@@ -1,4 +1,5 @@
 import type { JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId } from '../../../protocol/messages.js';
+import { TOOLS_CHANGED } from '../../../protocol/notifications.js';
 import type { MessageExtraInfo, WireTransport } from '../../../protocol/wire-transport.js';
 import { errorResponse } from '../../../errors.js';
 import { callGuarded } from '../../../runtime/user-code.js';
@@ -145,7 +146,7 @@ export class BridgeTransport implements WireTransport {
     if (!('method' in message)) return this.#answer(message, message.id);
     const { method } = message;
     const isOfRouter = this.#worksForRouter();
-    if (method === 'notifications/tools/list_changed' && !isOfRouter) this.#owner?.toolsChanged();
+    if (method === TOOLS_CHANGED && !isOfRouter) this.#owner?.toolsChanged();
     const listener = this.#listenerOf(message, relatedRequestId);
     if ('id' in message) {
       if (listener !== undefined) return listener.asked(message);

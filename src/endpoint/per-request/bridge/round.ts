@@ -5,6 +5,7 @@ import type {
   RequestId,
 } from '../../../protocol/messages.js';
 import { Refusal } from '../../../errors.js';
+import { LOG_MESSAGE } from '../../../protocol/notifications.js';
 import { LOG_LEVELS, type LogLevel } from '../../../protocol/session-era.js';
 import type { Envelope } from '../../../http/per-request/envelope.js';
 import type { MessageExtraInfo } from '../../../protocol/wire-transport.js';
@@ -49,7 +50,7 @@ export class Round {
   /** Sends what its client asked for: progress that rises, and log messages from a level on. */
   notify(notification: JSONRPCNotification): Promise<void> | undefined {
     const { method, params = {} } = notification;
-    if (method === 'notifications/message' && this.#wantsLog(params)) return this.#send(notification);
+    if (method === LOG_MESSAGE && this.#wantsLog(params)) return this.#send(notification);
     if (method !== 'notifications/progress' || !this.#takesProgress(params)) return undefined;
     // The token of an earlier round may be in use for another request by now.
     return this.#send({ ...notification, params: { ...params, progressToken: this.#progressToken } });
