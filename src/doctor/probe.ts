@@ -3,7 +3,7 @@ import { LATEST_PROTOCOL_VERSION } from '../protocol/session-era.js';
 import { isPrivateAddress } from './addresses.js';
 import { HttpClient, NoAnswer, type Call } from './http-client.js';
 import type { Message } from './body.js';
-import { type Reply, isStream, isSuccess } from './reply.js';
+import { type Reply, isSuccess } from './reply.js';
 import {
   CAPABILITIES_FIELD,
   CLIENT_INFO_FIELD,
@@ -217,7 +217,7 @@ export class Probe {
       id,
     });
     if (isUnread) return reply;
-    await reply.read(this.options.timeoutMs, () => isStream(reply) && reply.answer !== undefined);
+    await reply.read(this.options.timeoutMs, () => reply.answer !== undefined);
     if (!reply.hasEnded && reply.answer !== undefined) await reply.read(END_GRACE);
     reply.close();
     return reply;
