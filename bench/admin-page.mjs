@@ -1,4 +1,4 @@
-// What an open admin page costs: the share of one core that a process with many sessions takes while the page asks as it does in a
+// Measures the cost of an open admin page: the share of one core that a process with many sessions takes while the page asks as it does in a
 // browser, and while it does not, in turns. The first round is not counted.
 // In this folder: `node prepare.mjs --without-peers && node admin-page.mjs [--sessions 10000] [--rounds 5] [--seconds 20]`
 import { once } from 'node:events';

@@ -7,6 +7,6 @@ export function visit(url: URL, options: Partial<ProbeOptions> = {}, ids?: reado
   return examine({ url, headers: {}, timeoutMs: 20_000, version: '0.0.0', ...options }, undefined, checks);
 }
 
-/** What was found wrong: the ID of each check, and what it saw. */
+/** The problems: the ID of each check, with the text of the problem. */
 export const problemsOf = ({ findings }: Examination): Record<string, string> =>
   Object.fromEntries(findings.flatMap((each) => (each.status === 'problem' ? [[each.id, each.seen]] : [])));

@@ -7,7 +7,7 @@ export type Message = Readonly<Record<string, unknown>>;
 
 /** In bytes, of one body. */
 const MAX_SIZE = 4 * 1024 * 1024;
-/** Of the events of one body, and of its messages: the shortest ones take ten times the memory of their text. */
+/** The number of events in one body, or of messages. The shortest ones take ten times the memory of their text. */
 const MAX_COUNT = 10_000;
 
 interface Content {
@@ -64,7 +64,7 @@ export class Body {
     return this.#content.messages;
   }
 
-  /** Whether it has something else than JSON where a message should be. */
+  /** Whether some part that should be a message is no JSON. */
   get hasOther(): boolean {
     return this.#content.hasOther;
   }

@@ -1,10 +1,10 @@
 import type { Probe } from './probe.js';
 import { type Reply, summaryOf } from './reply.js';
 
-/** `error`: a MUST is violated, or clients of a kind cannot work. `warning`: a SHOULD, or what clients depend on. `info`: worth to know. */
+/** `error`: a MUST is violated, or clients of a kind cannot work. `warning`: a SHOULD is, or clients depend on it. `info`: worth knowing. */
 export type Severity = 'error' | 'warning' | 'info';
 
-/** What one check found. */
+/** The result of one check. */
 export type Outcome =
   | { readonly status: 'ok' }
   | { readonly status: 'problem'; readonly seen: string; readonly severity?: Severity }

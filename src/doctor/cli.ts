@@ -30,7 +30,7 @@ const NOT_EXAMINED = 3;
 /** The exit code of a program that SIGINT ended (POSIX: 128 and the signal's number). */
 const INTERRUPTED = 130;
 
-/** What the process of a command line gives it. */
+/** The parts of the process that a command line uses. */
 export interface Io {
   readonly version: string;
   readonly hasColours: boolean;
@@ -112,7 +112,7 @@ function parse(args: readonly string[]) {
 
 function readHeader(text: string): [string, string] {
   const [, name, value] = /^([\w!#$%&'*+.^`|~-]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/.exec(text) ?? [];
-  // What was typed may hold a token, and the log of a CI job keeps what is printed.
+  // The argument may hold a token, and the log of a CI job keeps the output. So it is not printed.
   if (name === undefined || value === undefined) throw new UsageError("Not a header of the form 'Name: value'");
   return [name.toLowerCase(), value];
 }

@@ -11,10 +11,10 @@ const MAX_SHOWN = 300;
 
 export const CHECKS: readonly Check[] = GROUPS.flatMap(({ checks }) => checks);
 
-/** What one check found, with the check itself. */
+/** The result of one check, with the check itself. */
 export type Finding = Pick<Check, 'id' | 'title' | 'severity' | 'source' | 'mend'> & Outcome;
 
-/** What was found of one endpoint. */
+/** The findings of one endpoint. */
 export interface Examination {
   readonly url: string;
   /** As the server calls itself. */
@@ -22,7 +22,7 @@ export interface Examination {
   /** The versions of MCP that it agreed to. */
   readonly versions: readonly string[];
   readonly findings: readonly Finding[];
-  /** Why the examination stopped before its end. */
+  /** The reason why the examination stopped before its end. */
   readonly stopped?: string;
   readonly requests: number;
   /** Sessions that the endpoint did not let the doctor end. */
@@ -60,7 +60,7 @@ async function runChecks(probe: Probe, checks: readonly Check[], signal?: AbortS
     try {
       const outcome = await runCheck(probe, check);
       findings.push({ id, title, severity, source, mend, ...shown(outcome, probe) });
-      // What was wrong may have broken the session, and must not count against the checks that follow.
+      // The fault may have broken the session. A new session keeps it from counting against the checks that follow.
       if (outcome.status === 'problem') await probe.renew();
     } catch (error) {
       return { ...described, findings, stopped: stopReason(error) };
@@ -80,14 +80,14 @@ async function runCheck(probe: Probe, check: Check): Promise<Outcome> {
   }
 }
 
-/** Why further checks would say nothing of the endpoint. */
+/** The reason why no further check is run. */
 function stopReason(error: unknown): string {
   if (error instanceof RateLimited || error instanceof TooLarge) return error.message;
   if (error instanceof Unreachable) return `the endpoint can no longer be reached: ${error.message}`;
   return `an error of the doctor: ${messageOf(error)}`;
 }
 
-/** What a report shows of a text of the endpoint. */
+/** The part of the endpoint's text that a report shows. */
 function excerpt(text: string, { options }: Probe): string {
   const hidden = hider(options)(text);
   return hidden.length > MAX_SHOWN ? `${hidden.slice(0, MAX_SHOWN)}…` : hidden;

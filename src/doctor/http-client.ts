@@ -11,24 +11,24 @@ export class Unreachable extends Error {}
 /** There was a connection, but no answer. */
 export class NoAnswer extends Error {}
 
-/** The endpoint limits the rate of requests, so the answers say nothing of it any more. */
+/** The endpoint limits the rate of requests. From now on its replies show no fault of it. */
 export class RateLimited extends Error {}
 
-/** The replies take so much memory that the endpoint is none to examine. */
+/** The replies take too much memory. */
 export class TooLarge extends Error {}
 
 /** One HTTP request. */
 export interface Call {
   readonly method: string;
-  /** Those without a value are not sent. */
+  /** A header without a value is not sent. */
   readonly headers: Readonly<Record<string, string | undefined>>;
   /** Its parts are sent one after another. */
   readonly body?: readonly Buffer[];
-  /** Of the JSON-RPC request in the body. */
+  /** The ID of the JSON-RPC request in the body. */
   readonly id?: RequestId | undefined;
-  /** Instead of the endpoint. */
+  /** Default: the URL of the endpoint. */
   readonly url?: URL;
-  /** Leaves out the headers that every request has, as a browser does with a preflight. */
+  /** Whether the headers of every request are left out, as a browser leaves them out of a preflight. */
   readonly isBare?: boolean;
 }
 
@@ -50,7 +50,7 @@ export class HttpClient {
   #requests = 0;
   #remoteAddress: string | undefined;
 
-  /** @param headers - Of every request to the endpoint. */
+  /** @param headers - The headers of every request to the endpoint. */
   constructor(url: URL, headers: Call['headers'], timeoutMs: number) {
     this.#url = url;
     this.#headers = headers;

@@ -17,13 +17,13 @@ export interface ProbeOptions {
   readonly url: URL;
   /** Sent with each request, but for CORS preflights. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Of a web page that should reach the endpoint. */
+  /** The origin of a web page that should reach the endpoint. */
   readonly origin?: string;
   /** A tool to call, without arguments. */
   readonly tool?: string;
-  /** For each answer. */
+  /** The time for each answer, in ms. */
   readonly timeoutMs: number;
-  /** Of the doctor itself. */
+  /** The version of the doctor itself. */
   readonly version: string;
 }
 
@@ -36,7 +36,7 @@ export interface Session {
   readonly initialized: Reply | undefined;
 }
 
-/** What came of an `initialize`. */
+/** The outcome of an `initialize`. */
 export interface Opened {
   readonly opening: Reply;
   readonly session?: Session;
@@ -50,7 +50,7 @@ export interface Facts extends Partial<Opened> {
   readonly isLocal: boolean;
 }
 
-/** A request to the endpoint. What is left out is as a client would send it. */
+/** A request to the endpoint. A field that is missing has the value that a client would send. */
 export interface Ask {
   readonly method?: string;
   readonly id?: RequestId;

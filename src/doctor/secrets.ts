@@ -8,7 +8,10 @@ const HIDDEN = '***';
 /** A header without its scheme too: a server may repeat the bare token. */
 const valuesOf = (header: string): string[] => [header, header.replace(/^(?:bearer|basic)\s+/i, '')];
 
-/** Returns what hides the values that the user gave for the endpoint alone: a report is shared, and lies in the log of a CI job. */
+/**
+ * Returns a function that hides the values of the user's headers and query in a text. A report is shared, and the log of a CI job keeps
+ * it.
+ */
 export function hider({ url, headers }: Pick<ProbeOptions, 'url' | 'headers'>): (text: string) => string {
   const queried = [...url.searchParams.values()].flatMap((value) => [value, encodeURIComponent(value)]);
   const secrets = [...Object.values(headers).flatMap(valuesOf), ...queried]

@@ -42,7 +42,7 @@ export const CAPABILITIES_FIELD = `${META}clientCapabilities`;
 export const SERVER_INFO_FIELD = `${META}serverInfo`;
 export const SUBSCRIPTION_ID_FIELD = `${META}subscriptionId`;
 
-/** What each POST of a client has. */
+/** The headers of each POST of a client. */
 export const POST_HEADERS = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
 
 /** A version, a method and a session that no endpoint knows. */

@@ -53,7 +53,7 @@ async function preflight(probe: Probe, method: string, names: readonly string[])
   return reply;
 }
 
-/** What a preflight does not allow (Fetch, "CORS-preflight fetch"); undefined when it allows everything. */
+/** The reason why a preflight forbids the request (Fetch, "CORS-preflight fetch"); undefined when it allows it. */
 function refusedBy(reply: Reply, probe: Probe, method: string, names: readonly string[]): string | undefined {
   if (!isSuccess(reply)) return summaryOf(reply);
   if (!isReadable(reply, probe.options.origin ?? '')) {
@@ -92,7 +92,7 @@ async function checkPreflight(
   return refused === undefined ? OK : problem(refused, severity);
 }
 
-/** What web pages can do: those that should reach the endpoint, and those that should not. */
+/** The access of web pages: of those that should reach the endpoint, and of those that should not. */
 export const BROWSERS: CheckGroup = {
   name: 'Web pages',
   checks: [

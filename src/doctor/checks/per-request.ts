@@ -34,7 +34,7 @@ const expectError = (reply: Reply, status: number, code: number): Outcome =>
 const refusesHeaders = async (reply: Promise<Reply>): Promise<Outcome> =>
   expectError(await reply, 400, CODES.headerMismatch);
 
-/** What a result has that may be cached, and is not right. */
+/** The fault in the caching hints of a result; undefined when they are right. */
 function cacheFault({ ttlMs, cacheScope }: Message): string | undefined {
   if (typeof ttlMs !== 'number' || !Number.isInteger(ttlMs) || ttlMs < 0) return `ttlMs is ${inspect(ttlMs)}`;
   if (cacheScope !== 'public' && cacheScope !== 'private') return `cacheScope is ${inspect(cacheScope)}`;

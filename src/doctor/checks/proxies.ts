@@ -11,7 +11,7 @@ const LONG_CALL = 1_000;
 /** The part of a call after which its first event counts as late. */
 const LATE = 0.9;
 
-/** What the encodings of a browser are. */
+/** The `Accept-Encoding` of a browser. */
 const ENCODINGS = 'gzip, deflate, br';
 
 const TOOL: Need = ({ options }) => (options.tool === undefined ? 'no --call was given' : undefined);

@@ -35,7 +35,7 @@ const STACK_TRACE = /\bat [^\n<]{0,200}[/\\][^\n<]{0,200}:\d+:\d+|Traceback \(mo
 
 const sent = (body: string): readonly Buffer[] => [Buffer.from(body)];
 
-/** What the endpoint does with requests, right ones and wrong ones. */
+/** The replies to requests, right ones and wrong ones. */
 export const REQUESTS: CheckGroup = {
   name: 'Requests',
   checks: [
