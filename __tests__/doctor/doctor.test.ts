@@ -235,3 +235,15 @@ test('docs/doctor.md lists the checks as the table of the code has them, and the
   const options = (text: string) => [...text.matchAll(/^(?:\| `| {2})(--[a-z]+)/gm)].map(([, name]) => name);
   expect([...options(page), '--help']).toEqual(options(USAGE));
 });
+
+// Fetch, "CORS check": a response to a request of the same origin is always readable.
+test('a page of the origin of the endpoint is examined for no CORS header', async () => {
+  const harness = await start();
+  const ids = ['preflight', 'readable', 'readable-errors'];
+  const { findings } = await visit(harness.url, { origin: harness.url.origin }, ids);
+  const reason = 'a page of the origin of the endpoint needs no CORS';
+  expect(findings.map(({ id, ...found }) => [id, found])).toEqual(
+    ids.map((id) => [id, expect.objectContaining({ status: 'skipped', reason })]),
+  );
+  await harness.close();
+});

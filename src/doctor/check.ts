@@ -66,7 +66,10 @@ export const SESSION_ID: Need = (probe) =>
 export const PER_REQUEST: Need = ({ facts }) =>
   facts.discovered === undefined ? 'the endpoint does not serve MCP 2026-07-28' : undefined;
 
-export const ORIGIN: Need = ({ options }) => (options.origin === undefined ? 'no --origin was given' : undefined);
+export const ORIGIN: Need = ({ options: { origin, url } }) => {
+  if (origin === undefined) return 'no --origin was given';
+  return origin === url.origin ? 'a page of the origin of the endpoint needs no CORS' : undefined;
+};
 
 /** DNS rebinding leads to addresses that the attacker cannot reach otherwise. */
 export const LOCAL: Need = ({ facts }) =>
